@@ -1,0 +1,1 @@
+"""What the stages share. A module here never imports a stage."""

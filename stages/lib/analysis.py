@@ -1,0 +1,157 @@
+"""From graded answers to the tables of the paper: accuracies and paired comparisons.
+
+Frames have one row per (benchmark, system, problem): the status of its CoT and of its
+PoT answer, and the problem's ``source``, ``topic`` and ``level``.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.lib import stats
+from stages.lib.records import STATUSES, Graded, Problem
+
+DECODINGS = ("cot", "pot", "fallback", "both", "either")
+COMPARED = ("cot", "pot", "fallback")
+
+# A program that gave no answer; only then does PoT‖CoT turn to the reasoning.
+_NO_ANSWER = ("unparsed", "timeout", "crashed", "refused")
+
+
+def answer_frame(graded: Sequence[Graded], problems: dict[str, list[Problem]]) -> pd.DataFrame:
+    """Return a row per benchmark, system and problem, with a column per decoding.
+
+    Decoding columns are boolean: was the problem solved? ``fallback`` (PoT‖CoT) is the
+    program's answer, and the reasoning's where the program gave none; ``both`` and
+    ``either`` need no choice. ``cot_status`` and ``pot_status`` keep the verdicts.
+    Raises ValueError for a system that lacks an answer.
+    """
+    rows = pd.DataFrame([vars_of(row) for row in graded])
+    keys = ["benchmark", "system", "problem_id"]
+    wide = rows.pivot(index=keys, columns="prompting", values="status").reset_index()
+    if wide.isna().any(axis=None) or not {"cot", "pot"} <= set(wide.columns):
+        raise ValueError("answers: expected a CoT and a PoT answer to every problem")
+    wide = wide.rename(columns={"cot": "cot_status", "pot": "pot_status"})
+    cot, pot = wide["cot_status"] == "correct", wide["pot_status"] == "correct"
+    failed = wide["pot_status"].isin(_NO_ANSWER)
+    wide = wide.assign(
+        cot=cot, pot=pot, fallback=pot | (failed & cot), both=cot & pot, either=cot | pot
+    )
+    facts = pd.DataFrame(
+        [
+            {
+                "benchmark": benchmark,
+                "problem_id": problem.id,
+                "source": problem.source,
+                "topic": problem.topic,
+                "level": problem.level,
+            }
+            for benchmark, members in problems.items()
+            for problem in members
+        ]
+    )
+    return wide.merge(facts, on=["benchmark", "problem_id"], how="left", validate="m:1")
+
+
+def vars_of(row: Graded) -> dict[str, Any]:
+    """Return the fields that tables are made of."""
+    return {
+        "benchmark": row.benchmark,
+        "system": row.system,
+        "problem_id": row.problem_id,
+        "prompting": row.prompting,
+        "status": row.status,
+    }
+
+
+def accuracy_table(frame: pd.DataFrame, by: Sequence[str], *, level: float) -> pd.DataFrame:
+    """Return accuracy with its standard error and Wilson interval per group and decoding.
+
+    Groups are the combinations of the columns ``by``; shares are between 0 and 1.
+    """
+    rows = []
+    for values, group in frame.groupby(list(by), sort=False, dropna=True):
+        for decoding in DECODINGS:
+            correct = group[decoding].to_numpy()
+            low, high = stats.wilson_interval(int(correct.sum()), len(correct), level=level)
+            rows.append(
+                dict(zip(by, values, strict=True))
+                | {
+                    "decoding": decoding,
+                    "n": len(correct),
+                    "accuracy": round(float(correct.mean()), 4),
+                    "standard_error": round(stats.standard_error(correct), 4),
+                    "low": round(low, 4),
+                    "high": round(high, 4),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def status_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return how many answers of each benchmark, system and prompting have each status."""
+    counts = []
+    for prompting in ("cot", "pot"):
+        grouped = frame.groupby(["benchmark", "system"], sort=False)[f"{prompting}_status"]
+        table = grouped.value_counts().unstack(fill_value=0)
+        table = table.reindex(columns=list(STATUSES), fill_value=0).reset_index()
+        table.insert(2, "prompting", prompting)
+        counts.append(table)
+    return pd.concat(counts, ignore_index=True)
+
+
+def comparison_table(
+    frame: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    draws: int,
+    level: float,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Return the paired difference of each pair of systems per benchmark and decoding.
+
+    Problems are resampled inside their source, a fixed part of the design. ``p_holm``
+    is corrected over all rows of one benchmark; ``detectable`` is the smallest true
+    difference that this many problems would show in 80% of repetitions.
+    """
+    tables = []
+    for benchmark, group in frame.groupby("benchmark", sort=False):
+        rows = [
+            {"benchmark": benchmark} | _compared(group, first, second, decoding, draws, level, rng)
+            for first, second in pairs
+            for decoding in COMPARED
+        ]
+        adjusted = stats.holm([row["p"] for row in rows])
+        for row, p in zip(rows, adjusted, strict=True):
+            row["p_holm"] = round(float(p), 4)
+            row["p"] = round(row["p"], 4)
+        tables += rows
+    return pd.DataFrame(tables)
+
+
+def _compared(
+    group: pd.DataFrame,
+    first: str,
+    second: str,
+    decoding: str,
+    draws: int,
+    level: float,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    ours = group[group["system"] == first].set_index("problem_id")
+    theirs = group[group["system"] == second].set_index("problem_id").loc[ours.index]
+    a, b = ours[decoding].to_numpy(), theirs[decoding].to_numpy()
+    found = stats.compare(a, b, strata=ours["source"].to_numpy(), draws=draws, level=level, rng=rng)
+    return {
+        "first": first,
+        "second": second,
+        "decoding": decoding,
+        "n": len(a),
+        "difference": round(found.difference, 4),
+        "low": round(found.low, 4),
+        "high": round(found.high, 4),
+        "p": found.p,
+        "discordant": round(float(np.mean(a != b)), 4),
+    }

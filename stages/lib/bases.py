@@ -1,0 +1,50 @@
+"""The names of base models.
+
+A base is named by one string:
+
+- ``package:PACKAGE/FILE.gguf#sha256=HEX``  a GGUF file that an installed package carries
+- ``file:PATH.gguf#sha256=HEX``             a local GGUF file
+- ``folder:PATH``                           a local folder that transformers loads
+- ``hub:ORG/NAME@COMMIT``                   a model of the Hugging Face Hub
+"""
+
+import importlib.util
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+FORMS = (
+    "package:PACKAGE/FILE.gguf#sha256=HEX, file:PATH.gguf#sha256=HEX, "
+    "folder:PATH or hub:ORG/NAME@COMMIT"
+)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model's origin: ``location`` is a file, a folder or a Hub id."""
+
+    kind: Literal["gguf", "folder", "hub"]
+    location: str
+    sha256: str = ""
+    revision: str = ""
+
+
+def parse_base(text: str) -> Base:
+    """Read a base model's name; see the module's docstring for its forms."""
+    if match := re.fullmatch(r"package:(\w+)/([^#]+\.gguf)#sha256=([0-9a-f]{64})", text):
+        return Base("gguf", str(_package_folder(match[1]) / match[2]), sha256=match[3])
+    if match := re.fullmatch(r"file:([^#]+\.gguf)#sha256=([0-9a-f]{64})", text):
+        return Base("gguf", match[1], sha256=match[2])
+    if match := re.fullmatch(r"folder:(.+)", text):
+        return Base("folder", match[1])
+    if match := re.fullmatch(r"hub:([\w.-]+/[\w.-]+)@([0-9a-f]{40})", text):
+        return Base("hub", match[1], revision=match[2])
+    raise ValueError(f"expected {FORMS}")
+
+
+def _package_folder(package: str) -> Path:
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise ValueError(f"package {package!r} is not installed")
+    return Path(found.submodule_search_locations[0])

@@ -1,0 +1,102 @@
+"""What a stage shows: one bar while it works, one line when it fails.
+
+Libraries' chatter, from Python or C++, goes to ``logs/STAGE.log``; the terminal
+gets the progress bars and the last word.
+"""
+
+import argparse
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from stages.lib.files import write_json
+from stages.lib.paths import LOGS, TIMINGS
+
+_terminal: TextIO = sys.stderr
+
+Measurements = Mapping[str, Any] | None
+
+
+def run(name: str, work: Callable[..., Measurements], *, item: str | None = None) -> None:
+    """Run a stage's ``work`` as the program's main, and note how long it took.
+
+    With ``item`` (the name of what the stage is run for, such as ``arm``) the
+    command takes one argument and passes it on. A ValueError or OSError is the
+    user's to mend: it ends in one line on the terminal and exit status 1. Seconds,
+    peak memory (MiB) and what ``work`` returns are written to
+    ``reports/timings/``.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{name}")
+    if item:
+        parser.add_argument(item)
+    arguments = list(vars(parser.parse_args()).values())
+    label = "-".join([name, *arguments])
+    started = time.monotonic()
+    with _chatter_to(LOGS / f"{label}.log") as log:
+        try:
+            measured = work(*arguments)
+        except (ValueError, OSError) as error:
+            say(f"{label}: {' '.join(str(error).split())}")
+            sys.exit(1)
+        except KeyboardInterrupt:
+            say(f"{label}: interrupted")
+            sys.exit(130)
+        except BaseException:
+            say(f"{label}: failed; see {log}")
+            raise
+    spent = {"seconds": round(time.monotonic() - started, 1), "peak_mib": peak_mib()}
+    write_json(TIMINGS / f"{label}.json", spent | dict(measured or {}))
+
+
+def say(line: str) -> None:
+    """Print one line on the terminal."""
+    tqdm.write(line, file=_terminal)
+
+
+def bar(*, total: int, doing: str, unit: str) -> "tqdm[Any]":
+    """Return a progress bar with rate and time left, on the terminal."""
+    interactive = _terminal.isatty()
+    return tqdm(
+        total=total,
+        desc=doing,
+        unit=f" {unit}",
+        file=_terminal,
+        mininterval=0.5 if interactive else 20,
+        dynamic_ncols=interactive,
+    )
+
+
+def peak_mib() -> int:
+    """Return the largest memory of this process, or of one of its children, in MiB."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return max(own, children) // 1024
+
+
+@contextmanager
+def _chatter_to(log: Path) -> Iterator[Path]:
+    """Send file descriptors 1 and 2 to a log; keep the terminal for ``say`` and ``bar``."""
+    global _terminal
+    log.parent.mkdir(parents=True, exist_ok=True)
+    terminal = os.dup(2)
+    with log.open("wb") as stream, os.fdopen(terminal, "w", buffering=1) as _terminal:
+        sys.stdout.flush()
+        saved = os.dup(1)
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+        try:
+            yield log
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(saved, 1)
+            os.dup2(terminal, 2)
+            os.close(saved)
+            _terminal = sys.stderr

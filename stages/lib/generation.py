@@ -1,0 +1,182 @@
+"""Generation with vLLM; the only module that imports it.
+
+The engine runs in this process and is seeded anew, its prefix cache emptied, for
+every batch: a batch's text then depends on the batch alone, so a run that was
+killed and taken up again writes what an uninterrupted one would have written.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+
+from stages.lib.console import bar
+from stages.lib.params import Engine as Settings
+from stages.lib.records import Generation, Prompting
+from stages.lib.store import Key, Store
+
+# Read when vLLM is imported: no core kept back, no second process to talk to.
+os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
+os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+
+from vllm import EngineArgs, LLMEngine, RequestOutput, SamplingParams, TokensPrompt  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn; temperature 0 is greedy."""
+
+    temperature: float
+    top_p: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """One generation to make: sample ``index`` of a problem's prompt, as token ids."""
+
+    problem_id: str
+    prompting: Prompting
+    shots: int
+    index: int
+    prompt: tuple[int, ...]
+    max_tokens: int
+
+    def key(self, model: str, sampling: Sampling) -> Key:
+        """Return the key of the row that answers this request."""
+        said = repr((self.prompt, self.max_tokens, sampling)).encode()
+        digest = sha256(said).hexdigest()[:16]
+        return (self.problem_id, model, self.prompting, self.shots, self.index, digest)
+
+
+class Engine:
+    """A loaded model that answers batches of requests."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        """Load a model folder. Raises ValueError naming it if vLLM cannot."""
+        os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gib)
+        self._vllm = LLMEngine.from_engine_args(
+            EngineArgs(
+                model=str(folder),
+                max_model_len=settings.max_model_len,
+                max_num_seqs=settings.max_num_seqs,
+                enforce_eager=not torch.cuda.is_available(),
+                disable_log_stats=True,
+                seed=0,
+            )
+        )
+
+    def answer(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        done: Callable[[int], object],
+        *,
+        ignore_eos: bool = False,
+    ) -> list[tuple[str, str, int]]:
+        """Return text, finish reason and token count per request, in order.
+
+        ``done`` is called with the number of requests that just finished.
+        """
+        self._vllm.reset_prefix_cache()
+        torch.manual_seed(sampling.seed)
+        for number, request in enumerate(requests):
+            self._vllm.add_request(
+                str(number),
+                TokensPrompt(prompt_token_ids=list(request.prompt)),
+                SamplingParams(
+                    temperature=sampling.temperature,
+                    top_p=sampling.top_p,
+                    max_tokens=request.max_tokens,
+                    ignore_eos=ignore_eos,
+                ),
+            )
+        answers: dict[int, tuple[str, str, int]] = {}
+        while self._vllm.has_unfinished_requests():
+            for output in self._vllm.step():
+                if isinstance(output, RequestOutput) and output.finished:
+                    first = output.outputs[0]
+                    reason = first.finish_reason or "unknown"
+                    answers[int(output.request_id)] = (first.text, reason, len(first.token_ids))
+                    done(1)
+        return [answers[number] for number in range(len(requests))]
+
+
+def fill(
+    store: Store,
+    requests: Sequence[Request],
+    *,
+    model: str,
+    sampling: Sampling,
+    settings: Settings,
+    load: Callable[[], Engine],
+    doing: str,
+) -> None:
+    """Make every generation that ``requests`` ask for and the store lacks.
+
+    ``model`` identifies the weights. Batches are cut from all requests, done or
+    not, so that their make-up does not depend on what is there already; ``load``
+    is called only if something is missing. Raises ValueError if a prompt with its
+    answer is longer than ``settings.max_model_len`` tokens.
+    """
+    _check_lengths(requests, settings.max_model_len)
+    keys = [request.key(model, sampling) for request in requests]
+    missing = set(keys) - store.keys()
+    if missing:
+        engine = load()
+        with bar(total=len(requests), doing=doing, unit="generation") as progress:
+            progress.update(len(requests) - len(missing))
+            for start in range(0, len(requests), settings.batch_size):
+                batch = range(start, min(start + settings.batch_size, len(requests)))
+                wanted = [i for i in batch if keys[i] in missing]
+                if wanted:
+                    seeded = replace(sampling, seed=_batch_seed(keys[start], sampling))
+                    answers = engine.answer([requests[i] for i in wanted], seeded, progress.update)
+                    rows = zip(wanted, answers, strict=True)
+                    store.append([_row(keys[i], *answer) for i, answer in rows])
+    store.compact(keys)
+
+
+def measure_speed(engine: Engine, prompts: Sequence[tuple[int, ...]], tokens: int) -> float:
+    """Return generated tokens per second for a full batch of prompts, end of turn ignored."""
+    requests = [
+        Request("speed", "cot", 0, number, prompt, tokens) for number, prompt in enumerate(prompts)
+    ]
+    greedy = Sampling(temperature=0.0, top_p=1.0, seed=0)
+    started = time.monotonic()
+    answers = engine.answer(requests, greedy, lambda _: None, ignore_eos=True)
+    return sum(n_tokens for _, _, n_tokens in answers) / (time.monotonic() - started)
+
+
+def _row(key: Key, text: str, finish_reason: str, n_tokens: int) -> Generation:
+    problem_id, model, prompting, shots, index, prompt_sha = key
+    return Generation(
+        problem_id=problem_id,
+        model=model,
+        prompting=prompting,
+        shots=shots,
+        index=index,
+        text=text,
+        finish_reason=finish_reason,
+        n_tokens=n_tokens,
+        prompt_sha=prompt_sha,
+    )
+
+
+def _batch_seed(first: Key, sampling: Sampling) -> int:
+    digest = sha256(repr((first, sampling.seed)).encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def _check_lengths(requests: Sequence[Request], limit: int) -> None:
+    for request in requests:
+        length = len(request.prompt) + request.max_tokens
+        if length > limit:
+            raise ValueError(
+                f"engine.max_model_len: {limit}: problem {request.problem_id} needs {length} "
+                f"({len(request.prompt)} prompt tokens and {request.max_tokens} to generate)"
+            )

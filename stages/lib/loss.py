@@ -1,0 +1,28 @@
+"""The exact weighted loss of a packed row."""
+
+from collections.abc import Mapping
+
+import torch
+
+from stages.lib.packing import IGNORED
+
+
+def weighted_loss(
+    model: torch.nn.Module, row: Mapping[str, torch.Tensor], total: torch.Tensor | int
+) -> torch.Tensor:
+    """Return −Σ w·ℓ / total over a row's supervised tokens, ℓ their log-probabilities.
+
+    ``row`` holds tensors of shape (1, length); ``total`` counts the supervised tokens
+    of the whole optimizer step, so that micro-batches add up to the step's loss.
+    Logits are made at supervised positions only.
+    """
+    labels = row["labels"][0, 1:]
+    positions = (labels != IGNORED).nonzero().squeeze(-1)
+    logits = model(
+        input_ids=row["input_ids"],
+        position_ids=row["position_ids"],
+        logits_to_keep=positions,
+        use_cache=False,
+    ).logits[0]
+    losses = torch.nn.functional.cross_entropy(logits.float(), labels[positions], reduction="none")
+    return (losses * row["weights"][0, 1:][positions]).sum() / total

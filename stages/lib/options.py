@@ -1,0 +1,98 @@
+"""Which option of a multiple-choice problem a text settles on."""
+
+import re
+from collections.abc import Sequence
+from string import ascii_uppercase
+
+from stages.lib.extraction import find_claim, number_in_formula
+from stages.lib.numerals import read_numeral, same_number, tidy
+
+UNKNOWN_CHOICES = "ABCDE"
+"""The letters of a problem whose options are not given apart from its question."""
+
+_PREFIX = r"(?:the\s+)?(?:(?:correct\s+)?(?:option|choice|letter)\s+)?"
+# A capital before a word may be an article or a variable: "A dog", "I think", "E = mc^2".
+_LEADING = re.compile(
+    rf"(?i:{_PREFIX})(?:[(\[{{]\s*([A-Za-z])\s*[)\]}}]|([A-Za-z])(?=[).:,]|\s*$)"
+    r"|([A-HJ-Z])(?=\s+[^-=<>+*/^]))"
+)
+_HEDGE = re.compile(r"[)\]}.:]?\s*(?:or|and|&|/|,)\s*(?:option\s+)?\(?[A-Z]\b(?!')")
+_WITHIN = re.compile(r"\(([A-Z])\)|\b(?:[Oo]ption|[Cc]hoice)\s+\(?([A-Z])\b")
+_ANYWHERE = re.compile(
+    r"\(([A-Za-z])\)|(?:(?<=\s)|^)\**([A-Z])[.):](?=[\s*]|$)"
+    r"|\b(?:[Oo]ption|[Cc]hoice)\s+\(?([A-Z])\b|^[ \t*]*([A-Z])[ \t*]*$",
+    re.MULTILINE,
+)
+
+
+def letters_of(choices: Sequence[str] | None) -> str:
+    """Return the letters that name the options, from A."""
+    return ascii_uppercase[: len(choices)] if choices else UNKNOWN_CHOICES
+
+
+def find_option(text: str, choices: Sequence[str] | None) -> tuple[str, str]:
+    """Return what a text answers, and the letter of that option or "" if it is none.
+
+    What stands at the text's final mark is a letter, or the text or the value of
+    exactly one option. Without a mark, the last line may be an option's text;
+    else the last letter that stands alone counts, unless it ends a list of all
+    options.
+    """
+    claim, rest = find_claim(text)
+    if claim is not None:
+        return read_option(claim, choices)
+    line = rest.strip().rpartition("\n")[2]
+    answer, letter = read_option(line, choices) if len(line) <= 200 else ("", "")
+    if letter:
+        return answer, letter
+    last = _last_letter(rest, letters_of(choices))
+    return last, last
+
+
+def read_option(text: str, choices: Sequence[str] | None) -> tuple[str, str]:
+    """Read an answer that stands alone as an option; see ``find_option``."""
+    letters = letters_of(choices)
+    answer = tidy(text).strip(" \t\n$*{}")
+    leading = _LEADING.match(answer)
+    if leading is None or leading[3]:
+        by_text = _matching(answer, choices or ())
+        if by_text:
+            return answer, by_text
+    if leading is not None:
+        letter = next(letter for letter in leading.groups() if letter).upper()
+        known = letter in letters and not _HEDGE.match(answer, leading.end())
+        return (letter, letter) if known else (answer, "")
+    within = {letter for pair in _WITHIN.findall(answer) for letter in pair if letter}
+    letter = within.pop() if len(within) == 1 else ""
+    return (letter, letter) if letter and letter in letters else (answer, "")
+
+
+def _matching(answer: str, choices: Sequence[str]) -> str:
+    """Return the letter of the one option that has the text, else the value, of an answer."""
+    named = list(zip(ascii_uppercase, choices, strict=False))
+    plain = _plain(answer)
+    same = [letter for letter, choice in named if plain and _plain(choice) == plain]
+    if not same:
+        same = [letter for letter, choice in named if _same_value(answer, choice)]
+    return same[0] if len(same) == 1 else ""
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[\s$*]+", "", tidy(text)).strip(".").casefold()
+
+
+def _same_value(answer: str, choice: str) -> bool:
+    ours, theirs = (read_numeral(number_in_formula(side)) for side in (answer, choice))
+    return ours is not None and theirs is not None and same_number(ours, theirs)
+
+
+def _last_letter(text: str, letters: str) -> str:
+    found = [
+        letter.upper()
+        for match in _ANYWHERE.finditer(text)
+        for letter in match.groups()
+        if letter and letter.upper() in letters
+    ]
+    while found[-len(letters) :] == list(letters):
+        del found[-len(letters) :]
+    return found[-1] if found else ""

@@ -1,0 +1,102 @@
+"""Examples as tokens, and the plan of a training run.
+
+Each optimizer step is planned beforehand: whole examples whose supervised tokens
+sum to the same number in every step and every arm. A step's examples are dealt to a
+fixed number of micro-batches; a micro-batch is one row of concatenated examples, kept
+apart by their position ids, so nothing is padded and no example sees another.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from stages.lib.params import Prompts, Train
+from stages.lib.prompts import Turn, encode, prompt_text, response_text
+from stages.lib.records import Example
+from stages.lib.weighting import deal, plan_steps
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """An example as token ids: the prompt, and the response that is learned."""
+
+    prompt: list[int]
+    response: list[int]
+    weight: float
+
+    def __len__(self) -> int:
+        """Return the length of prompt and response together."""
+        return len(self.prompt) + len(self.response)
+
+
+def tokenize(
+    example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Prompts, max_length: int
+) -> Tokens:
+    """Return an example as tokens. Raises ValueError if it is longer than ``max_length``."""
+    shown = Turn(example.question, example.response)
+    prompt = encode(tokenizer, prompts, prompt_text(tokenizer, prompts, shown.question))
+    response = tokenizer(response_text(tokenizer, prompts, shown), add_special_tokens=False)
+    tokens = Tokens(prompt, response["input_ids"], example.weight)
+    if len(tokens) > max_length:
+        raise ValueError(
+            f"train.max_length: {max_length}: example of problem {example.problem_id} "
+            f"({example.prompting}) has {len(tokens)} tokens"
+        )
+    return tokens
+
+
+def micro_batch(examples: Sequence[Tokens], mean_weight: float) -> dict[str, list[Any]]:
+    """Return one row of concatenated examples: ids, labels, position ids, token weights.
+
+    All lists have the row's length. A prompt's label is -100 and its weight 0; a
+    response token's weight is its example's over ``mean_weight``. Raises ValueError
+    if nothing is supervised.
+    """
+    row: dict[str, list[Any]] = {
+        "input_ids": [],
+        "labels": [],
+        "position_ids": [],
+        "weights": [],
+    }
+    for example in examples:
+        row["input_ids"] += example.prompt + example.response
+        row["labels"] += [IGNORED] * len(example.prompt) + example.response
+        row["position_ids"] += range(len(example))
+        weight = example.weight / mean_weight
+        row["weights"] += [0.0] * len(example.prompt) + [weight] * len(example.response)
+    if all(label == IGNORED for label in row["labels"]):
+        raise ValueError("micro-batch: no supervised token; expected at least one response token")
+    return row
+
+
+def plan(
+    examples: Sequence[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Prompts,
+    settings: Train,
+) -> list[dict[str, list[Any]]]:
+    """Return the micro-batches of a whole run, ``settings.micro_batches`` per step, in order.
+
+    Every step has exactly ``settings.tokens_per_step`` supervised tokens. Weights are
+    scaled to mean 1 over all supervised tokens of the run.
+    """
+    tokens = [tokenize(one, tokenizer, prompts, settings.max_length) for one in examples]
+    steps = plan_steps(
+        [len(one.response) for one in tokens],
+        [one.repeats for one in examples],
+        steps=settings.steps,
+        tokens_per_step=settings.tokens_per_step,
+        rng=np.random.default_rng(settings.seed),
+    )
+    total = settings.steps * settings.tokens_per_step
+    mean = sum(tokens[i].weight * len(tokens[i].response) for step in steps for i in step) / total
+    return [
+        micro_batch([tokens[step[i]] for i in chosen], mean)
+        for step in steps
+        for chosen in deal([len(tokens[i]) for i in step], settings.micro_batches)
+    ]

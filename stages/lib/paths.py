@@ -1,0 +1,28 @@
+"""Where everything lies, relative to the repository's root."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+
+DATA = Path("data")
+PARAMS_OK = DATA / "params.ok"
+MODELS = DATA / "models"
+TRAIN_PROBLEMS = DATA / "problems" / "train.parquet"
+EVAL_PROBLEMS = DATA / "problems" / "eval"
+DEMONSTRATIONS = DATA / "problems" / "demonstrations.parquet"
+SAMPLES = DATA / "samples"
+DIFFICULTY = DATA / "difficulty.parquet"
+TRAINING = DATA / "training"
+ANSWERS = DATA / "answers"
+CHECKPOINTS = DATA / "checkpoints"
+VERDICTS = DATA / "verdicts.parquet"
+
+REPORTS = Path("reports")
+METRICS = REPORTS / "metrics"
+TABLES = REPORTS / "tables"
+FIGURES = REPORTS / "figures"
+TRAINING_LOGS = REPORTS / "training"
+MODEL_REPORTS = REPORTS / "models"
+TIMINGS = REPORTS / "timings"
+
+LOGS = Path("logs")

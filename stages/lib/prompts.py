@@ -1,0 +1,129 @@
+"""Every prompt template: from a problem to the text that a model reads.
+
+Two forms: ``chat`` uses the model's own chat template, ``alpaca`` the instruction
+format of Alpaca and MathInstruct. In both, worked examples come first and the
+response ends with the end-of-turn token, which training supervises.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from transformers import PreTrainedTokenizerBase
+
+from stages.lib.params import Prompts
+from stages.lib.records import Problem, Prompting
+
+POT_CUE = " Let's write a program."
+ALPACA = (
+    "Below is an instruction that describes a task. "
+    "Write a response that appropriately completes the request.\n\n"
+)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question and its response."""
+
+    question: str
+    response: str
+
+
+def ask(question: str, prompting: Prompting) -> str:
+    """Return what the user says: the question, with the cue for a program if one is wanted."""
+    return question + POT_CUE if prompting == "pot" else question
+
+
+def respond(problem: Problem, prompting: Prompting) -> str:
+    """Return the response to learn from: the worked solution, or the program in a fence."""
+    if prompting == "pot":
+        return f"```python\n{problem.program}\n```"
+    return problem.solution
+
+
+def turn(problem: Problem, prompting: Prompting) -> Turn:
+    """Return a problem as a question and its model response."""
+    return Turn(ask(problem.question, prompting), respond(problem, prompting))
+
+
+def choose_demonstrations(problem: Problem, pool: Sequence[Problem], shots: int) -> list[Problem]:
+    """Return ``shots`` worked examples for a problem.
+
+    They come from the problem's own source; where the pool has none of it, from
+    sources spread evenly over the pool. Raises ValueError if there are too few.
+    """
+    own = [candidate for candidate in pool if candidate.source == problem.source]
+    if not own:
+        first_of = {candidate.source: candidate for candidate in reversed(pool)}
+        firsts = [first_of[source] for source in sorted(first_of)]
+        own = [firsts[i * len(firsts) // shots] for i in range(shots)] if firsts else []
+    if len(own) < shots:
+        raise ValueError(
+            f"prepare.demonstrations: {len(own)} for source {problem.source!r}: "
+            f"expected at least the {shots} in-context examples asked for"
+        )
+    return own[:shots]
+
+
+def prompt_text(
+    tokenizer: PreTrainedTokenizerBase,
+    settings: Prompts,
+    question: str,
+    examples: Sequence[Turn] = (),
+) -> str:
+    """Return the text up to where the model's response begins."""
+    if settings.format == "alpaca":
+        shown = "".join(f"{_alpaca(e.question)}{e.response}\n\n" for e in examples)
+        return ALPACA + shown + _alpaca(question)
+    return _chat(tokenizer, settings, [*examples, Turn(question, "")])
+
+
+def response_text(tokenizer: PreTrainedTokenizerBase, settings: Prompts, shown: Turn) -> str:
+    """Return the text to learn after the prompt: the response and the end-of-turn token."""
+    if settings.format == "alpaca":
+        return shown.response + cast(str, tokenizer.eos_token)
+    prompt = prompt_text(tokenizer, settings, shown.question)
+    whole = _chat(tokenizer, settings, [shown])
+    if not whole.startswith(prompt) or shown.response not in whole[len(prompt) :]:
+        raise ValueError(
+            "chat template: it does not show an assistant's turn after its own generation "
+            "prompt; expected one that does, or prompts.format: alpaca"
+        )
+    return whole[len(prompt) :].rstrip()
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, settings: Prompts, prompt: str) -> list[int]:
+    """Return a prompt's token ids; a chat template writes its own special tokens."""
+    ids = tokenizer(prompt, add_special_tokens=settings.format == "alpaca")["input_ids"]
+    return cast(list[int], ids)
+
+
+def problem_prompt(
+    tokenizer: PreTrainedTokenizerBase,
+    settings: Prompts,
+    problem: Problem,
+    prompting: Prompting,
+    demonstrations: Sequence[Problem],
+) -> tuple[int, ...]:
+    """Return the token ids that a model gets to answer a problem."""
+    shown = [turn(example, prompting) for example in demonstrations]
+    text = prompt_text(tokenizer, settings, ask(problem.question, prompting), shown)
+    return tuple(encode(tokenizer, settings, text))
+
+
+def _alpaca(question: str) -> str:
+    return f"### Instruction:\n{question}\n\n### Response:\n"
+
+
+def _chat(tokenizer: PreTrainedTokenizerBase, settings: Prompts, turns: Sequence[Turn]) -> str:
+    if tokenizer.chat_template is None:
+        raise ValueError("prompts.format: 'chat': the model has no chat template; use 'alpaca'")
+    messages = [{"role": "system", "content": settings.system}] if settings.system else []
+    for shown in turns:
+        messages.append({"role": "user", "content": shown.question})
+        if shown.response:
+            messages.append({"role": "assistant", "content": shown.response})
+    text = tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=not turns[-1].response
+    )
+    return cast(str, text)

@@ -1,0 +1,85 @@
+"""GPTQ with GPTQModel."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig
+
+from stages.lib.files import replacing
+from stages.lib.models import load_model
+from stages.lib.params import Quantize
+
+# Read when GPTQModel is imported; without it the pool asks for workers it has not got.
+os.environ.setdefault("GPTQMODEL_CPU_WORKERS", str(os.cpu_count()))
+
+from gptqmodel import GPTQModel, QuantizeConfig  # noqa: E402
+
+
+class _LayerCount:
+    """What GPTQModel calls when it is done with a layer."""
+
+    def __init__(self, done: Callable[[int], object]) -> None:
+        self._done = done
+
+    def layer_complete(self, *, layer_idx: int, submodule_finalized: bool) -> None:
+        if submodule_finalized:
+            self._done(1)
+
+
+def layer_count(folder: Path) -> int:
+    """Return how many layers the model of a folder has."""
+    return int(AutoConfig.from_pretrained(folder).num_hidden_layers)
+
+
+def check_group_size(folder: Path, group_size: int) -> None:
+    """Raise ValueError unless the group size divides the widths that GPTQ groups over."""
+    config = AutoConfig.from_pretrained(folder)
+    widths = sorted({config.hidden_size, config.intermediate_size})
+    fitting = [size for size in (16, 32, 64, 128) if all(width % size == 0 for width in widths)]
+    if group_size not in (-1, *fitting):
+        raise ValueError(
+            f"quantize.group_size: {group_size}: expected one of {[-1, *fitting]}, "
+            f"which divide the layers' widths {widths}"
+        )
+
+
+def quantize(
+    parent: Path,
+    out: Path,
+    *,
+    bits: int,
+    settings: Quantize,
+    calibration: Sequence[Sequence[int]],
+    done: Callable[[int], object],
+) -> None:
+    """Quantize the model of ``parent`` to ``bits`` and save it as ``out``.
+
+    ``calibration`` holds token ids of whole examples; ``done`` is called after each layer.
+    """
+    model = GPTQModel.load(
+        str(parent),
+        QuantizeConfig(
+            bits=bits,
+            group_size=settings.group_size,
+            desc_act=settings.desc_act,
+            sym=settings.symmetric,
+            damp_percent=settings.damping,
+        ),
+        dtype=torch.bfloat16,
+    )
+    model.layer_callback = _LayerCount(done)
+    model.quantize(
+        [{"input_ids": list(ids), "attention_mask": [1] * len(ids)} for ids in calibration],
+        batch_size=1,
+    )
+    with replacing(out) as aside:
+        model.save(str(aside))
+
+
+def load_for_scoring(folder: Path) -> torch.nn.Module:
+    """Load a model folder, quantized or not, for log-likelihoods with transformers."""
+    if getattr(AutoConfig.from_pretrained(folder), "quantization_config", None) is None:
+        return load_model(folder, torch.bfloat16).eval()
+    return GPTQModel.load(str(folder), dtype=torch.bfloat16).model.eval()

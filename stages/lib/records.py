@@ -1,0 +1,204 @@
+"""The row types of every table, and checked reading and writing of them.
+
+A row is a frozen dataclass that validates itself when it is made. Tables are
+Parquet; rows that people write by hand or download are JSON Lines.
+"""
+
+import json
+import reprlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+from stages.lib.files import replacing
+
+AnswerKind = Literal["number", "expression", "choice"]
+Prompting = Literal["cot", "pot"]
+Status = Literal["correct", "wrong", "unparsed", "timeout", "crashed", "refused"]
+
+PROMPTINGS: tuple[Prompting, ...] = ("cot", "pot")
+STATUSES: tuple[Status, ...] = ("correct", "wrong", "unparsed", "timeout", "crashed", "refused")
+
+Row = TypeVar("Row")
+
+NonEmpty = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+CHECKED = ConfigDict(extra="forbid", strict=True)
+
+
+@dataclass(frozen=True, slots=True, config=CHECKED)
+class Problem:
+    """A question with one right answer.
+
+    ``choices`` is empty unless ``kind`` is ``choice``; then ``answer`` is the
+    letter of the right one. ``template`` names the cluster of problems that
+    differ only in their numbers; statistics resample whole clusters.
+    """
+
+    id: str
+    source: str
+    question: NonEmpty
+    answer: NonEmpty
+    kind: AnswerKind
+    choices: list[str]
+    solution: str
+    program: str
+    level: int | None
+    topic: str
+    template: str
+
+
+@dataclass(frozen=True, slots=True, config=CHECKED)
+class Generation:
+    """One text that a model wrote for a problem.
+
+    ``shots`` counts the worked examples in the prompt; ``index`` numbers the
+    samples of one prompt; ``prompt_sha`` identifies the exact prompt and
+    sampling settings, ``model`` the weights.
+    """
+
+    problem_id: str
+    model: str
+    prompting: Prompting
+    shots: Count
+    index: Count
+    text: str
+    finish_reason: str
+    n_tokens: Count
+    prompt_sha: str
+
+
+@dataclass(frozen=True, slots=True, config=CHECKED)
+class Verdict:
+    """What a grader made of a text. An error is never silently a wrong answer."""
+
+    extracted: str
+    status: Status
+    matched_option: str = ""
+
+
+@dataclass(frozen=True, slots=True, config=CHECKED)
+class Difficulty:
+    """How hard a problem is for the base model, from ``n`` samples.
+
+    ``posterior_mean`` and the interval ``low``..``high`` are of the pass rate,
+    under a Beta prior fitted to the problem's source. ``level`` grows with
+    difficulty; it is a whole number but for the level definition ``rate``.
+    """
+
+    problem_id: str
+    source: str
+    n: Annotated[int, Field(ge=1)]
+    n_correct: Count
+    pass_rate: Share
+    posterior_mean: Share
+    low: Share
+    high: Share
+    level: Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True, slots=True, config=CHECKED)
+class Example:
+    """A training example: a prompt, its response, how often and how heavily it counts."""
+
+    problem_id: str
+    source: str
+    prompting: Prompting
+    question: str
+    response: str
+    repeats: Count
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, slots=True, config=CHECKED)
+class Graded:
+    """A generation's verdict, with what a reader of the results needs beside it.
+
+    ``system`` names the model and its in-context examples; ``output`` is what the
+    program printed, or its error.
+    """
+
+    benchmark: str
+    problem_id: str
+    system: str
+    prompting: Prompting
+    status: Status
+    extracted: str
+    output: str
+    finish_reason: str
+    n_tokens: Count
+
+
+def content_id(*parts: str) -> str:
+    """Return the 16-digit hash that identifies a row by what it says."""
+    return sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+
+def describe_error(error: ValidationError) -> str:
+    """Return the first complaint of a validation as ``field: value, what was expected``."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or "row"
+    if first["type"] in ("missing", "missing_argument"):
+        return f"{field}: missing"
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{field}: unknown"
+    return f"{field}: {reprlib.repr(first['input'])}: {first['msg']}"
+
+
+def read_parquet(path: Path, row_type: type[Row]) -> list[Row]:
+    """Read a Parquet table as checked rows.
+
+    Raises ValueError naming the file, the row and the field if it holds
+    something else, and FileNotFoundError if there is none.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such table")
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path}: not a whole Parquet file: {error}") from error
+    return _checked(path, table.to_pylist(), row_type, what="row", first=0)
+
+
+def write_parquet(path: Path, rows: Sequence[Any]) -> None:
+    """Write rows of one type, whole or not at all. Raises ValueError for no rows."""
+    if not rows:
+        raise ValueError(f"{path}: no rows to write")
+    table = pa.Table.from_pylist([asdict(row) for row in rows])
+    with replacing(path) as aside:
+        pq.write_table(table, aside, compression="zstd")
+
+
+def read_jsonl(path: Path, row_type: type[Row]) -> list[Row]:
+    """Read a JSON Lines file as checked rows; errors name the file and the line."""
+    values = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                values.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path}: line {number}: not JSON: {error}") from error
+    return _checked(path, values, row_type, what="line", first=1)
+
+
+def _checked(
+    path: Path, values: Iterable[Any], row_type: type[Row], *, what: str, first: int
+) -> list[Row]:
+    rows = []
+    for number, value in enumerate(values, start=first):
+        try:
+            rows.append(row_type(**value))
+        except ValidationError as error:
+            raise ValueError(f"{path}: {what} {number}: {describe_error(error)}") from error
+        except TypeError as error:
+            raise ValueError(f"{path}: {what} {number}: not an object with fields") from error
+    return rows

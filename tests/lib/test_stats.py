@@ -1,0 +1,329 @@
+"""Statistics against hand-computed values, other implementations and simulated truth."""
+
+from collections.abc import Callable
+from itertools import combinations
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from stages.lib import stats
+
+Data = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+
+
+def seeded(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def pair(first_only: int, second_only: int, same: int) -> Data:
+    first = np.repeat([True, False, False], [first_only, second_only, same])
+    second = np.repeat([False, True, False], [first_only, second_only, same])
+    return first, second
+
+
+def test_standard_error_of_half_of_220_is_3_4_points() -> None:
+    correct = [0, 1] * 110
+    assert stats.standard_error(correct) == pytest.approx(np.sqrt(0.25 / 219))
+
+
+def test_standard_error_by_cluster_is_that_of_statsmodels() -> None:
+    rng = seeded()
+    clusters = rng.integers(0, 12, 200)
+    correct = rng.random(200) < rng.random(12)[clusters]
+    ours = stats.standard_error(correct, clusters)
+    fit = sm.OLS(correct.astype(float), np.ones(200)).fit(
+        cov_type="cluster", cov_kwds={"groups": clusters}
+    )
+    assert ours == pytest.approx(fit.bse[0])
+    assert ours > 1.5 * stats.standard_error(correct)
+
+
+def test_standard_error_counts_only_the_spread_inside_strata() -> None:
+    correct = [1, 1, 1, 0] + [0, 0, 0, 1]
+    strata = ["easy"] * 4 + ["hard"] * 4
+    one = 0.75 * 0.25 / 3
+    assert stats.standard_error(correct, strata=strata) == pytest.approx(np.sqrt(one / 4 + one / 4))
+    assert stats.standard_error([1, 1, 0, 0], strata=["a", "a", "b", "b"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("n_correct", "n", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_interval_is_that_of_newcombe_1998(
+    n_correct: int, n: int, low: float, high: float
+) -> None:
+    assert stats.wilson_interval(n_correct, n, level=0.95) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("first_only", "second_only", "p"),
+    [(1, 9, 22 / 1024), (9, 1, 22 / 1024), (0, 5, 2 / 32), (3, 3, 1), (0, 0, 1)],
+)
+def test_mcnemar_against_the_binomial_by_hand(first_only: int, second_only: int, p: float) -> None:
+    first, second = pair(first_only, second_only, same=7)
+    assert stats.mcnemar_p(first, second) == pytest.approx(p)
+    assert stats.sign_flip_p(first, second, np.arange(first.size)) == pytest.approx(p)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "p"),
+    [
+        ([1, 1, 1, 1], [0, 0, 0, 0], 2 / 8),
+        ([1, 1, 1, 0], [0, 0, 0, 1], 6 / 8),
+        ([1, 0, 1, 0], [0, 1, 0, 1], 1.0),
+    ],
+)
+def test_sign_flips_of_clusters_of_two_one_and_one(
+    first: list[int], second: list[int], p: float
+) -> None:
+    assert stats.sign_flip_p(first, second, ["a", "a", "b", "c"]) == pytest.approx(p)
+
+
+def test_interval_of_many_problems_is_the_normal_one() -> None:
+    first, second = pair(300, 240, same=2460)
+    low, high = stats.paired_interval(first, second, draws=20_000, level=0.95, rng=seeded())
+    error = np.std(first.astype(int) - second, ddof=1) / np.sqrt(3000)
+    assert (low + high) / 2 == pytest.approx(0.02)
+    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.03)
+
+
+def test_interval_of_models_that_never_or_always_differ() -> None:
+    same, other = pair(0, 0, same=30), pair(30, 0, same=0)
+    assert stats.paired_interval(*same, draws=50, level=0.95, rng=seeded()) == (0, 0)
+    assert stats.paired_interval(*other, draws=50, level=0.95, rng=seeded()) == (1, 1)
+
+
+def test_interval_reaches_the_limits_if_one_cluster_holds_every_difference() -> None:
+    first, second = pair(10, 0, same=40)
+    clusters = np.repeat(np.arange(5), 10)
+    assert stats.paired_interval(first, second, clusters, draws=500, level=0.95, rng=seeded()) == (
+        pytest.approx(-1),
+        pytest.approx(1),
+    )
+
+
+def test_interval_does_not_depend_on_how_the_draws_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = pair(30, 20, same=70)
+    strata = np.arange(120) % 3
+
+    def interval() -> tuple[float, float]:
+        return stats.paired_interval(
+            first, second, strata=strata, draws=100, level=0.9, rng=seeded()
+        )
+
+    whole = interval()
+    monkeypatch.setattr(stats, "MAX_CELLS", 20)
+    assert interval() == whole
+
+
+def test_compare_takes_the_test_that_fits_the_units() -> None:
+    first, second = pair(6, 1, same=13)
+    clusters = np.arange(20) // 2
+    alone = stats.compare(first, second, draws=200, level=0.95, rng=seeded())
+    together = stats.compare(first, second, clusters, draws=200, level=0.95, rng=seeded())
+    assert alone.difference == together.difference == pytest.approx(0.25)
+    assert alone.p == stats.mcnemar_p(first, second)
+    assert together.p == stats.sign_flip_p(first, second, clusters)
+    assert alone.low < 0.25 < alone.high
+    assert together == stats.compare(first, second, clusters, draws=200, level=0.95, rng=seeded())
+
+
+def logistic(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 1 / (1 + np.exp(-values))
+
+
+RUNGS = np.repeat(np.arange(14), 20)
+FAMILIES = np.repeat(np.arange(40), 7)
+RUNG_RATES = np.linspace(0.02, 0.9, 14)[RUNGS]
+OPPOSITE = np.where(RUNGS % 2 == 0, 0.35, 0.65)
+
+
+def equal_on_each_problem(rng: np.random.Generator) -> Data:
+    return rng.random(280) < RUNG_RATES, rng.random(280) < RUNG_RATES
+
+
+def opposite_on_the_rungs(rng: np.random.Generator) -> Data:
+    return rng.random(280) < OPPOSITE, rng.random(280) < 1 - OPPOSITE
+
+
+def correlated_in(clusters: NDArray[np.int64]) -> Callable[[np.random.Generator], Data]:
+    size = int(clusters.max()) + 1
+
+    def draw(rng: np.random.Generator) -> Data:
+        shared = rng.normal(-1, 1, size)
+        rates = [logistic(shared + rng.normal(0, 0.7, size))[clusters] for _ in range(2)]
+        return rng.random(clusters.size) < rates[0], rng.random(clusters.size) < rates[1]
+
+    return draw
+
+
+def coverage(
+    draw: Callable[[np.random.Generator], Data],
+    clusters: NDArray[np.int64] | None,
+    strata: NDArray[np.int64] | None,
+) -> tuple[float, float]:
+    """Return how often the interval holds zero, and how often p is at most 0.05."""
+    rng = seeded(3)
+    held, rejected = 0, 0
+    for _ in range(2000):
+        found = stats.compare(*draw(rng), clusters, strata=strata, draws=499, level=0.95, rng=rng)
+        held += found.low <= 0 <= found.high
+        rejected += found.p <= 0.05
+    return held / 2000, rejected / 2000
+
+
+@pytest.mark.parametrize(
+    ("draw", "clusters", "strata"),
+    [
+        pytest.param(equal_on_each_problem, None, None, id="problems"),
+        pytest.param(equal_on_each_problem, None, RUNGS, id="strata, equal on each"),
+        pytest.param(opposite_on_the_rungs, None, RUNGS, id="strata, equal on average"),
+        pytest.param(correlated_in(RUNGS), RUNGS, None, id="14 clusters"),
+        pytest.param(correlated_in(FAMILIES), FAMILIES, None, id="40 clusters"),
+        pytest.param(correlated_in(FAMILIES), FAMILIES, FAMILIES % 4, id="clusters in strata"),
+    ],
+)
+def test_interval_of_equal_models_holds_zero_as_often_as_it_says(
+    draw: Callable[[np.random.Generator], Data],
+    clusters: NDArray[np.int64] | None,
+    strata: NDArray[np.int64] | None,
+) -> None:
+    held, rejected = coverage(draw, clusters, strata)
+    assert held == pytest.approx(0.95, abs=0.015)
+    assert rejected <= 0.05 + 0.015
+
+
+def test_the_wrong_unit_covers_too_rarely_or_too_often() -> None:
+    ignored_clusters, _ = coverage(correlated_in(RUNGS), None, None)
+    ignored_strata, _ = coverage(opposite_on_the_rungs, None, None)
+    fixed_as_random, _ = coverage(opposite_on_the_rungs, RUNGS, None)
+    assert ignored_clusters < 0.85
+    assert ignored_strata > 0.96
+    assert fixed_as_random > 0.99
+
+
+@pytest.mark.parametrize(
+    ("given", "adjusted"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.2], [0.2]),
+        ([0.6, 0.7], [1.0, 1.0]),
+    ],
+)
+def test_holm_by_hand(given: list[float], adjusted: list[float]) -> None:
+    assert stats.holm(given).tolist() == pytest.approx(adjusted)
+
+
+@pytest.mark.parametrize(("n", "discordance"), [(220, 0.3), (280, 0.25), (1000, 0.2)])
+def test_the_detectable_difference_is_found_about_8_times_of_10(n: int, discordance: float) -> None:
+    found = stats.detectable_difference(n, discordance, power=0.8, alpha=0.05)
+    assert found is not None
+    power = 0.0
+    for discordant in range(1, n + 1):
+        wins = np.arange(discordant + 1)
+        tail = binom.cdf(np.minimum(wins, discordant - wins), discordant, 0.5)
+        chances = binom.pmf(wins, discordant, 0.5 + found / (2 * discordance))
+        power += binom.pmf(discordant, n, discordance) * chances[2 * tail <= 0.05].sum()
+    assert 0.75 < power < 0.8
+
+
+def test_the_detectable_difference_solves_its_equation() -> None:
+    found = stats.detectable_difference(400, 0.25, power=0.8, alpha=0.05)
+    assert found is not None
+    spread = 1.959964 * 0.5 + 0.841621 * np.sqrt(0.25 - found**2)
+    assert 20 * found == pytest.approx(spread, rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "discordance"), [(10, 0.2), (1, 1.0), (500, 0.0)])
+def test_nothing_is_detectable_in_too_few_discordant_pairs(n: int, discordance: float) -> None:
+    assert stats.detectable_difference(n, discordance, power=0.8, alpha=0.05) is None
+
+
+def test_pass_at_k_counts_the_subsets_with_a_right_sample() -> None:
+    rows = [(right, n) for n in range(3, 8) for right in range(n + 1)]
+    expected = []
+    for right, n in rows:
+        subsets = list(combinations([1] * right + [0] * (n - right), 3))
+        expected.append(sum(map(any, subsets)) / len(subsets))
+    rights, totals = zip(*rows, strict=True)
+    assert stats.pass_at_k(rights, totals, k=3).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("answers", "correct", "k", "credit"),
+    [
+        (["7", "3", "7"], [True, False, True], 3, 1),
+        (["3", "7", "7"], [False, True, True], 1, 0),
+        (["7", "3"], [True, False], 2, 1 / 2),
+        (["7", "3", "5"], [True, False, True], 3, 2 / 3),
+        (["", "", "7"], [False, False, True], 3, 1),
+        (["", ""], [False, False], 2, 0),
+    ],
+)
+def test_majority_vote(answers: list[str], correct: list[bool], k: int, credit: float) -> None:
+    assert stats.maj_at_k([answers], [correct], k=k).tolist() == pytest.approx([credit])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: stats.standard_error([]), r"correct: shape \(0,\): expected"),
+        (lambda: stats.standard_error([0, 0.5]), r"correct: .*0\.5.*: expected 0 or 1"),
+        (lambda: stats.standard_error([0, np.nan]), r"correct: .*nan.*: expected 0 or 1"),
+        (lambda: stats.standard_error([1]), "problems: 1 in a stratum: expected at least 2"),
+        (lambda: stats.standard_error([0, 1], ["a"]), r"clusters: shape \(1,\): expected one"),
+        (lambda: stats.standard_error([0, 1], ["a", "a"]), "clusters: 1 in a stratum: expected"),
+        (
+            lambda: stats.standard_error([0, 1, 1], ["a", "a", "b"], strata=[0, 1, 1]),
+            "clusters: one lies in two strata",
+        ),
+        (lambda: stats.mcnemar_p([0, 1], [0]), "second: length 1: expected that of first, 2"),
+        (lambda: stats.mcnemar_p([0, 1], [0, 2]), "second: .*2.*: expected 0 or 1"),
+        (lambda: stats.sign_flip_p([0, 1], [0, 1], [0]), r"clusters: shape \(1,\)"),
+        (
+            lambda: stats.paired_interval([0, 1], [1, 1], draws=0, level=0.9, rng=seeded()),
+            "draws: 0: expected at least 1",
+        ),
+        (
+            lambda: stats.paired_interval([0, 1], [1, 1], draws=9, level=95, rng=seeded()),
+            "level: 95: expected between 0 and 1",
+        ),
+        (lambda: stats.wilson_interval(3, 2, level=0.9), "n_correct: 3: expected 0 to n=2"),
+        (lambda: stats.wilson_interval(0, 0, level=0.9), "n: 0: expected at least 1"),
+        (lambda: stats.holm([]), "p_values: empty"),
+        (lambda: stats.holm([0.1, 1.1]), r"p_values: 1\.1: expected 0 to 1"),
+        (
+            lambda: stats.detectable_difference(9, 1.5, power=0.8, alpha=0.05),
+            r"discordance: 1\.5: expected 0 to 1",
+        ),
+        (
+            lambda: stats.detectable_difference(9, 0.5, power=1, alpha=0.05),
+            "power: 1: expected between 0 and 1",
+        ),
+        (
+            lambda: stats.detectable_difference(0, 0.5, power=0.8, alpha=0.05),
+            "n: 0: expected at least 1",
+        ),
+        (lambda: stats.pass_at_k([1], [4, 4], k=1), "n_correct, n: lengths 1, 2: expected equal"),
+        (lambda: stats.pass_at_k([1], [4], k=5), "k: 5: expected 1 to n=4"),
+        (lambda: stats.pass_at_k([5], [4], k=1), "n_correct: 5: expected 0 to n=4"),
+        (lambda: stats.maj_at_k([], [], k=1), "answers, correct: lengths 0, 0"),
+        (lambda: stats.maj_at_k([["7"]], [[True]], k=2), "problem 0: 1 answers, 1 verdicts"),
+        (
+            lambda: stats.maj_at_k([["7", "7"]], [[True, False]], k=2),
+            "problem 0: answer '7': both right and wrong",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()

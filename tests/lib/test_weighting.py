@@ -1,0 +1,251 @@
+"""Repeats, weights and plans of equal compute."""
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from stages.lib.weighting import deal, loss_weights, plan_steps, repetitions, shuffled
+
+
+def seeded(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize(
+    ("levels", "base", "factor", "repeats"),
+    [
+        ([1, 2, 3, 4, 5], 0, 1, [1, 2, 3, 4, 5]),
+        ([1, 2, 3, 4, 5], 1, 0.5, [1, 2, 2, 3, 3]),
+        ([1, 2, 3, 4, 5], 3, 0.25, [3, 3, 3, 4, 4]),
+        ([1.0, 5.0], 2, 2, [4, 12]),
+        ([10, 9, 30], 0, 0.1, [1, 0, 3]),
+        ([3], 0.7, 0.1, [1]),
+        ([1 / 3, 2 / 3, 0.3], 0, 3, [1, 2, 0]),
+        ([1, 5], 5, -1, [4, 0]),
+    ],
+)
+def test_repetitions_are_exact(
+    levels: list[float], base: float, factor: float, repeats: list[int]
+) -> None:
+    assert repetitions(levels, base=base, factor=factor).tolist() == repeats
+
+
+EXAMPLES, BATCH = 168_810, 128
+PUBLISHED_STEPS = {(0, 1): 4651, (1, 1): 5970, (1, 0.5): 3195, (3, 0.25): 4749}
+
+
+@pytest.mark.parametrize(
+    ("levels", "fits"),
+    [
+        pytest.param([1, 2, 3, 4, 5], True, id="1 to 5, the released helper"),
+        pytest.param([0, 1, 2, 3, 4, 5], True, id="0 to 5, the report"),
+        pytest.param([0, 1, 2, 3, 4], False, id="0 to 4"),
+        pytest.param([1, 2, 3, 4], False, id="1 to 4"),
+        pytest.param([0, 0.25, 0.5, 0.75, 1], False, id="error rates of 4 samples"),
+        pytest.param([k / 10 for k in range(11)], False, id="error rates of 10 samples"),
+    ],
+)
+def test_which_levels_can_give_the_published_step_counts(levels: list[float], fits: bool) -> None:
+    """Is there a number of examples per level with the four counts of steps in one epoch?
+
+    The last step may be short, so a run of s steps holds more than (s - 1) batches
+    and at most s.
+    """
+    rows, low, high = [np.ones(len(levels))], [EXAMPLES], [EXAMPLES]
+    for (base, factor), steps in PUBLISHED_STEPS.items():
+        rows.append(repetitions(levels, base=base, factor=factor).astype(float))
+        low.append(BATCH * (steps - 1) + 1)
+        high.append(BATCH * steps)
+    found = milp(
+        np.zeros(len(levels)),
+        constraints=LinearConstraint(np.array(rows), low, high),
+        integrality=np.ones(len(levels)),
+        bounds=Bounds(0, EXAMPLES),
+    )
+    assert found.success == fits
+
+
+def test_one_set_of_levels_from_1_to_5_gives_the_published_step_counts() -> None:
+    per_level = [30_229, 20_000, 17_139, 33_633, 67_809]
+    levels = np.repeat([1, 2, 3, 4, 5], per_level).tolist()
+    assert len(levels) == EXAMPLES
+    for (base, factor), steps in PUBLISHED_STEPS.items():
+        repeats = repetitions(levels, base=base, factor=factor)
+        assert -(-int(repeats.sum()) // BATCH) == steps
+
+
+def test_loss_weights_have_mean_1_over_tokens() -> None:
+    weights = loss_weights([1, 3], base=1, factor=1, tokens=[30, 10])
+    assert weights.tolist() == pytest.approx([2 * 0.4 / 1, 4 * 0.4 / 1])
+    assert weights @ [30, 10] == pytest.approx(40)
+
+
+def test_shuffled_deals_the_same_repeats_to_other_examples() -> None:
+    repeats = [1] * 50 + [4] * 50
+    dealt = shuffled(repeats, seeded())
+    assert sorted(dealt.tolist()) == repeats
+    assert 15 < np.count_nonzero(dealt[:50] == 4) < 35
+    assert dealt.tolist() == shuffled(repeats, seeded()).tolist()
+    assert dealt.tolist() != shuffled(repeats, seeded(1)).tolist()
+
+
+RNG = seeded(7)
+VARIED = RNG.integers(15, 71, 300).tolist()
+REPEATS = RNG.integers(0, 6, 300).tolist()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "repeats", "steps", "tokens_per_step"),
+    [
+        pytest.param(VARIED, REPEATS, 200, 2048, id="many to a step"),
+        pytest.param(VARIED, REPEATS, 500, 300, id="few to a step"),
+        pytest.param(VARIED, [1] * 300, 40, 20_000, id="a pass and a half to a step"),
+        pytest.param([60] * 50 + [61] * 50, [1] * 100, 20, 6000, id="hard to complete"),
+        pytest.param([10], [2], 5, 100, id="one example"),
+        pytest.param([10, 99], [1, 0], 5, 50, id="unused and too long"),
+    ],
+)
+def test_every_step_holds_exactly_its_tokens_in_proportion_to_the_repeats(
+    tokens: list[int], repeats: list[int], steps: int, tokens_per_step: int
+) -> None:
+    plan = plan_steps(tokens, repeats, steps=steps, tokens_per_step=tokens_per_step, rng=seeded())
+    assert [sum(tokens[example] for example in step) for step in plan] == [tokens_per_step] * steps
+    counts = np.bincount(np.concatenate(plan), minlength=len(tokens))
+    passes = counts.sum() / sum(repeats)
+    largest = max(repeats)
+    assert np.abs(counts - passes * np.array(repeats)).max() <= largest + 1
+    assert counts[np.array(repeats) == 0].sum() == 0
+
+
+def test_every_example_is_seen_before_the_pass_after_next() -> None:
+    repeats = [1] * 300
+    plan = plan_steps(VARIED, repeats, steps=60, tokens_per_step=500, rng=seeded())
+    order = np.concatenate(plan)
+    for example in range(300):
+        places = np.flatnonzero(order == example)
+        assert places[0] < 300 + 60
+        assert np.diff(places).max(initial=0) < 600 + 60
+
+
+def test_length_does_not_decide_how_often_an_example_is_seen() -> None:
+    counts = np.zeros(300)
+    for seed in range(100):
+        plan = plan_steps(VARIED, [1] * 300, steps=4, tokens_per_step=1000, rng=seeded(seed))
+        counts += np.bincount(np.concatenate(plan), minlength=300)
+    short = np.array(VARIED) < np.median(VARIED)
+    assert counts[short].mean() == pytest.approx(counts[~short].mean(), rel=0.05)
+
+
+def test_a_plan_depends_on_its_seed_alone() -> None:
+    def plan(seed: int, tokens: Any) -> list[list[int]]:
+        return plan_steps(tokens, REPEATS, steps=9, tokens_per_step=999, rng=seeded(seed))
+
+    assert plan(1, VARIED) == plan(1, VARIED) == plan(1, np.array(VARIED))
+    assert plan(1, VARIED) != plan(2, VARIED)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "bins", "dealt"),
+    [
+        ([7, 5, 4, 3, 1], 2, [[0, 3], [1, 2, 4]]),
+        ([5, 5, 5], 3, [[0], [1], [2]]),
+        ([1, 9], 1, [[1, 0]]),
+        ([2, 2, 2, 2], 2, [[0, 2], [1, 3]]),
+    ],
+)
+def test_deal_by_hand(lengths: list[int], bins: int, dealt: list[list[int]]) -> None:
+    assert deal(lengths, bins) == dealt
+
+
+def test_deal_keeps_everything_within_four_thirds_of_the_best() -> None:
+    rng = seeded(4)
+    for bins in (2, 3):
+        for _ in range(10):
+            lengths = rng.integers(1, 30, 7).tolist()
+            dealt = deal(lengths, bins)
+            assert sorted(index for part in dealt for index in part) == list(range(7))
+            best = min(
+                max(sum(x for x, b in zip(lengths, to, strict=True) if b == a) for a in range(bins))
+                for to in product(range(bins), repeat=7)
+            )
+            fullest = max(sum(lengths[index] for index in part) for part in dealt)
+            assert best <= fullest <= 4 / 3 * best
+            assert all(dealt)
+
+
+PLAN: dict[str, Any] = {
+    "tokens": [3, 5],
+    "repeats": [1, 1],
+    "steps": 2,
+    "tokens_per_step": 16,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokens": [3]}, "tokens, repeats: lengths 1, 2: expected equal"),
+        ({"tokens": [], "repeats": []}, "expected equal, at least 1"),
+        ({"steps": 0}, "steps: 0: expected at least 1"),
+        ({"repeats": [1, -1]}, "repeats: example 1: -1: expected 0 or more"),
+        ({"repeats": [0, 0]}, "repeats: all 0: expected at least one"),
+        ({"tokens": [3, 0]}, "tokens: example 1: 0: expected at least 1"),
+        (
+            {"tokens": [3, 17]},
+            "tokens: example 1: 17 supervised tokens: expected at most tokens_per_step=16",
+        ),
+        (
+            {"tokens": [4, 6], "tokens_per_step": 15},
+            "tokens_per_step: 15: no whole examples of 4 to 6 supervised tokens add up to it",
+        ),
+        (
+            {"tokens": [8, 7]},
+            "tokens: example 1: 7 supervised tokens: no other examples complete it",
+        ),
+        (
+            {"tokens": [1, 100], "tokens_per_step": 150, "steps": 20},
+            "tokens_per_step: 150: no choice among 257 examples in a row adds up to it",
+        ),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plan_steps(**(PLAN | change), rng=seeded())
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: repetitions([], base=1, factor=1), "levels: empty"),
+        (
+            lambda: repetitions([1, 3], base=2, factor=-1),
+            "base=2, factor=-1: level 3 gives -1: expected 0 or more",
+        ),
+        (
+            lambda: loss_weights([1, 3], base=2, factor=-1, tokens=[1, 1]),
+            r"base=2, factor=-1: level 3 gives -1\.0: expected 0 or more",
+        ),
+        (
+            lambda: loss_weights([1], base=0, factor=0, tokens=[1]),
+            "base=0, factor=0: every weight is 0",
+        ),
+        (
+            lambda: loss_weights([1, 2], base=0, factor=1, tokens=[1]),
+            "tokens: length 1: expected that of levels, 2",
+        ),
+        (
+            lambda: loss_weights([1], base=0, factor=1, tokens=[0]),
+            "tokens: example 0: 0: expected at least 1",
+        ),
+        (lambda: deal([1], 2), "lengths: 1 examples: expected at least bins=2"),
+        (lambda: deal([1], 0), "bins: 0: expected at least 1"),
+        (lambda: deal([1, 0], 2), "lengths: example 1: 0: expected at least 1"),
+    ],
+)
+def test_what_is_wrong_is_named(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
