@@ -18,4 +18,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    console.run("check", main)
+    console.run("check", main, timed=False)

@@ -36,7 +36,7 @@ def main(name: str) -> dict[str, float]:
         benchmark: read_parquet(EVAL_PROBLEMS / f"{benchmark}.parquet", Problem)
         for benchmark in settings.max_tokens
     }
-    pool = read_parquet(DEMONSTRATIONS, Problem) if any(settings.models[name]) else []
+    pool = read_parquet(DEMONSTRATIONS, Problem)
 
     requests = [
         Request(

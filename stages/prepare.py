@@ -29,14 +29,11 @@ def main() -> None:
         sources.check_problems(problems, where=where)
         for problem in problems:
             check_answer(problem.answer, problem.kind, problem.choices)
-    demonstrations, training = sources.split_first(
-        training, per_source=settings.demonstrations
-    )
+    demonstrations, training = sources.split_first(training, per_source=settings.demonstrations)
     kept, dropped = drop_overlaps(training, benchmarks, settings)
 
     write_parquet(TRAIN_PROBLEMS, kept)
-    if demonstrations:
-        write_parquet(DEMONSTRATIONS, demonstrations)
+    write_parquet(DEMONSTRATIONS, demonstrations)
     for name, problems in benchmarks.items():
         write_parquet(EVAL_PROBLEMS / f"{name}.parquet", problems)
     sizes = {name: len(problems) for name, problems in benchmarks.items()}

@@ -23,7 +23,7 @@ def main() -> None:
     base = MODELS / "base"
     tokenizer = models.load_tokenizer(base)
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
-    pool = read_parquet(DEMONSTRATIONS, Problem) if sample.shots else []
+    pool = read_parquet(DEMONSTRATIONS, Problem)
     firsts = []
     for problem in problems:
         shown = choose_demonstrations(problem, pool, sample.shots)

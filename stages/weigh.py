@@ -8,10 +8,10 @@ repetitions and its loss weight.
 """
 
 from stages.lib import console, params
+from stages.lib.arms import arm_weights
 from stages.lib.paths import DIFFICULTY, TRAIN_PROBLEMS, TRAINING
 from stages.lib.prompts import turn
 from stages.lib.records import Difficulty, Example, Problem, read_parquet, write_parquet
-from stages.lib.weighting import arm_weights
 
 
 def main(arm: str) -> None:

@@ -7,6 +7,7 @@ the system ends when a comparison has used up its processor time or memory; the
 next comparison starts another. The child takes 0.4 s to start.
 """
 
+import atexit
 import json
 import logging
 import os
@@ -58,7 +59,8 @@ def compare(candidate: str, reference: str) -> Outcome:
 class _Child:
     """A process that answers comparisons, started when first asked and after each that died."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: int) -> None:
+        self._owner = owner
         self._lock = Lock()
         self._process: subprocess.Popen[str] | None = None
 
@@ -72,6 +74,10 @@ class _Child:
             self._process = None
             process.communicate()
             return "timeout" if process.returncode == -signal.SIGPROF else "unreadable"
+
+    def close(self) -> None:
+        if self._process is not None and os.getpid() == self._owner:
+            self._process.communicate()
 
     def _start(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-P", str(Path(__file__).resolve())]
@@ -87,7 +93,9 @@ class _Child:
 @cache
 def _child(process_id: int) -> _Child:
     """Return the child of this process: a fork must not share its parent's pipes."""
-    return _Child()
+    child = _Child(process_id)
+    atexit.register(child.close)
+    return child
 
 
 def _exchange(process: subprocess.Popen[str], question: str) -> str:

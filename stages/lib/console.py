@@ -5,6 +5,7 @@ gets the progress bars and the last word.
 """
 
 import argparse
+import logging
 import os
 import resource
 import sys
@@ -19,12 +20,22 @@ from tqdm import tqdm
 from stages.lib.files import write_json
 from stages.lib.paths import LOGS, TIMINGS
 
+# They complain, while they are imported, that kernels for other hardware are not there.
+for _name in ("torchao", "torch.utils._pytree"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
 _terminal: TextIO = sys.stderr
 
 Measurements = Mapping[str, Any] | None
 
 
-def run(name: str, work: Callable[..., Measurements], *, item: str | None = None) -> None:
+def run(
+    name: str,
+    work: Callable[..., Measurements],
+    *,
+    item: str | None = None,
+    timed: bool = True,
+) -> None:
     """Run a stage's ``work`` as the program's main, and note how long it took.
 
     With ``item`` (the name of what the stage is run for, such as ``arm``) the
@@ -51,6 +62,8 @@ def run(name: str, work: Callable[..., Measurements], *, item: str | None = None
         except BaseException:
             say(f"{label}: failed; see {log}")
             raise
+    if not timed:
+        return
     spent = {"seconds": round(time.monotonic() - started, 1), "peak_mib": peak_mib()}
     write_json(TIMINGS / f"{label}.json", spent | dict(measured or {}))
 

@@ -14,9 +14,10 @@ from stages.lib.numerals import first_number, last_numeral, read_numeral, tidy
 WINDOW = 4000
 """Characters behind a mark in which its answer is looked for."""
 
-_NOUN = r"(?:answers?|(?:correct|right|best|closest)\s+(?:option|choice))"
+_NOUN = r"(?:ans(?:wers?)?|(?:correct|right|best|closest)\s+(?:option|choice))"
 _SPOKEN = re.compile(
-    rf"(?<!check our )(?<!check the )(?<!verify our )(?<!verify the )\b{_NOUN}\b(?:\s+(?:to|of|for)\b[^.:\n]{{0,80}}?)?[*_)]*+"
+    rf"(?<!check our )(?<!check the )(?<!verify our )(?<!verify the )\b{_NOUN}\b"
+    r"(?:\s+(?:to|of|for)\b[^.:\n]{0,80}?)?[*_)]*+"
     r"(?:\s+(?:is|are|was|(?:would|should|must|will)\s+be|equals?)\b:?|(?P<head>\s*[:：=]))"
     r"(?!\s*(?:not|wrong|incorrect|correct|right|verified|reasonable|clear|obvious"
     r"|positive|negative)\b)",
@@ -40,7 +41,7 @@ _FORMULA = re.compile(
 )
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}\s+[A-Za-z]{2,}")
 _LINK = re.compile(r"[\s$]{0,8}(?:[,;]|,?\s?\b(?:and|or)\b)[\s$]{0,8}(?:[A-Za-z]\s?=\s?)?")
-_CLAUSE_END = re.compile(r"(?<!Rs)(?<!No)[.?](?=\s|$)|;(?=\s)|\n")
+_CLAUSE_END = re.compile(r"(?<!Rs)(?<!No)[.?](?=\s|$)|;(?=\s)|(?<!:)(?<!:\n)\n")
 _REASON = re.compile(r"\b(?:because|since|as|given|where|which)\b")
 _ARITHMETIC = re.compile(r"(?:\\[A-Za-z]+|[^A-Za-z]|[A-Za-z](?![A-Za-z])|\bor\b|\bto\b)+")
 _LEAD = " \t\r\n:*_=`>"
@@ -111,15 +112,22 @@ def number_in_formula(formula: str) -> str:
 
 
 def _claimed_number(clause: str) -> str:
-    tidied = _REASON.split(tidy(clause), maxsplit=1)[0]
-    side = re.split(r"\\approx|≈", tidied.rpartition("=")[2])[0]
+    tidied = tidy(clause)
+    reason = _REASON.search(tidied, _place_of_digit(tidied))
+    stated = tidied[: reason.start()] if reason else tidied
+    side = re.split(r"\\approx|≈", stated.rpartition("=")[2])[0]
     found = first_number(side)
     if found is None:
         return clause.strip()
     if found.numeral is not None:
         return str(found.numeral)
-    arithmetic = _ARITHMETIC.match(side, found.start)
-    return (arithmetic[0] if arithmetic else side).strip(" .,:")
+    runs = (run for run in _ARITHMETIC.finditer(side) if run.end() > found.start)
+    return next(runs)[0].strip(" .,:")
+
+
+def _place_of_digit(text: str) -> int:
+    digit = re.search(r"[0-9]", text)
+    return digit.start() if digit else len(text)
 
 
 def _last_number(text: str) -> str:

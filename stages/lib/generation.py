@@ -64,6 +64,7 @@ class Engine:
                 model=str(folder),
                 max_model_len=settings.max_model_len,
                 max_num_seqs=settings.max_num_seqs,
+                block_size=settings.block_size,
                 enforce_eager=not torch.cuda.is_available(),
                 disable_log_stats=True,
                 seed=0,

@@ -31,7 +31,7 @@ _WORDS = re.compile(r"(?=.*[A-Za-z]{3})[A-Za-z][A-Za-z ,'-]*")
 _MATHEMATICS = re.compile(r"[0-9\\√π]")
 _PYTHON = ("python", "py", "python3")
 _CODE = re.compile(
-    r"\A\s*[A-Za-z_]\w*\s*=[^=]|^\s*(?:print\s*\(|import \w|from [\w.]+ import |def \w+\s*\()",
+    r"\A\s*[A-Za-z_]\w*\s*=[^=]|^[ \t]*(?:print\s*\(|import \w|from [\w.]+ import |def \w+\s*\()",
     re.MULTILINE,
 )
 _ENTRY = re.compile(r"\s*'?[A-Za-z]\w*'?\s*[:=]\s*(?!=)")

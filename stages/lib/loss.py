@@ -24,5 +24,6 @@ def weighted_loss(
         logits_to_keep=positions,
         use_cache=False,
     ).logits[0]
-    losses = torch.nn.functional.cross_entropy(logits.float(), labels[positions], reduction="none")
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    losses = torch.nn.functional.cross_entropy(logits, labels[positions], reduction="none")
     return (losses * row["weights"][0, 1:][positions]).sum() / total

@@ -18,6 +18,8 @@ _JOINED = re.compile(
     r"|x\s*[0-9]|[xyz](?![A-Za-z])|(?:or|to)\s+[-$]?[0-9])"
 )
 
+_JOINED_BEFORE = re.compile(r"(?:[\^*/√{]|[A-Za-z]\()\s?$")
+
 _VULGAR = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅛": "1/8"}
 _CHARACTERS = str.maketrans(
     dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-")
@@ -58,7 +60,7 @@ _NUMERAL = re.compile(
     r")(?P<percent>\s*(?:%|per\s?cent\b|pct\b))?"
 )
 # Words after a number; a single letter is a unit only if one is written so (``3 m``, not ``3 a``).
-_WORD = r"[A-Za-z°µ]+(?:\^?\{?[23]\}?|[²³])?\.?"
+_WORD = r"[A-Za-z°µ]+(?:\s?\^?\{?[23]\}?|[²³])?\.?"
 _UNIT = re.compile(
     rf"(?!!)\s*(?![A-Za-z](?<![mgshlLJNWVKCF])(?![A-Za-z]))(?:{_WORD}(?:[ /,-]+{_WORD})*)?\W*"
 )
@@ -98,7 +100,7 @@ class Found:
 def tidy(text: str) -> str:
     """Return the text with plain digits, signs and spaces and without markup around words."""
     text = text.translate(_CHARACTERS)
-    if "\\" in text or "{" in text or "~" in text:
+    if "\\" in text or "{" in text:
         for pattern, replacement in _MARKUP:
             text = pattern.sub(replacement, text)
     return _BOLD.sub("", text) if "**" in text else text
@@ -109,7 +111,9 @@ def first_number(tidied: str) -> Found | None:
     match = _NUMERAL.search(tidied)
     if match is None:
         return None
-    joined = _JOINED.match(tidied, match.end())
+    joined = _JOINED.match(tidied, match.end()) or _JOINED_BEFORE.search(
+        tidied[max(0, match.start() - 3) : match.start()]
+    )
     return Found(None if joined else _read(match), match.start())
 
 
@@ -162,37 +166,30 @@ def same_number(candidate: Numeral, reference: Numeral) -> bool:
     of floating point and the usual shortening of 1/3 to 0.333333, and never the
     distance between two answers that a problem could tell apart. It is not
     relative to the reference's own precision, because 0.45 would then pass for
-    0.5. Six places mean little at the ends of the scale: a reference below a
-    thousandth asks for agreement to four digits (where Math-Verify takes 1e-9
-    for 2e-9), and large values may differ by the noise of a double, 1e-12.
+    0.5. Math-Verify differs in three places. It does not round against an
+    integer, so that 5 is not 5.000000000000002; here it is. Six places mean
+    little at the ends of the scale: a reference below a thousandth asks for
+    agreement to four digits (there 1e-9 is 2e-9), and large values may differ by
+    the noise of doubles, 1e-15.
 
-    A percent sign is a unit on either side (50% is 50) or a factor (50% is 0.5).
+    A percent sign is a unit (50% is 50). Only in a reference it may also be a
+    factor (0.5 is 50%): otherwise both 0.5% and 50% would pass for 0.5.
     """
-    if candidate.percent == reference.percent:
-        return _same_value(candidate, reference.value, reference.decimal)
-    hundredth = Fraction(1, 100)
-    if candidate.percent:
-        return _same_value(candidate, reference.value, reference.decimal) or _same_value(
-            Numeral(candidate.value * hundredth, candidate.decimal, False),
-            reference.value,
-            reference.decimal,
-        )
-    return _same_value(candidate, reference.value, reference.decimal) or _same_value(
-        candidate, reference.value * hundredth, reference.decimal
-    )
-
-
-def _same_value(candidate: Numeral, reference: Fraction, decimal: bool) -> bool:
-    value = candidate.value
-    if value == reference:
+    decimal = candidate.decimal or reference.decimal
+    if _same_value(candidate.value, reference.value, decimal):
         return True
-    if not (candidate.decimal or decimal):
-        return False
+    fraction = reference.percent and not candidate.percent
+    return fraction and _same_value(candidate.value, reference.value / 100, decimal)
+
+
+def _same_value(value: Fraction, reference: Fraction, decimal: bool) -> bool:
+    if value == reference or not decimal:
+        return value == reference
     size = abs(reference)
     difference = abs(value - reference)
     if 0 < size < Fraction(1, 1000):
         return difference * 2000 <= size
-    return difference <= size / 10**12 or (
+    return difference <= size / 10**15 or (
         difference * 10**6 <= 1 and round(value, 6) == round(reference, 6)
     )
 
@@ -215,7 +212,7 @@ def _read(match: re.Match[str]) -> Numeral | None:
         return None
     negative = (match["sign"] or "").startswith("-")
     decimal = kind in ("simple", "slash", "power", "foreign") and bool(
-        re.search(r"\.[0-9]|[eE]|,[0-9]+$", match[kind])
+        re.search(r"\.[0-9]|[eE]", match[kind])
     )
     return Numeral(-value if negative else value, decimal, match["percent"] is not None)
 

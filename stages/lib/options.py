@@ -11,6 +11,9 @@ UNKNOWN_CHOICES = "ABCDE"
 """The letters of a problem whose options are not given apart from its question."""
 
 _PREFIX = r"(?:the\s+)?(?:(?:correct\s+)?(?:option|choice|letter)\s+)?"
+LINE = 1000
+"""Characters of a last line that may be the text of an option."""
+
 # A capital before a word may be an article or a variable: "A dog", "I think", "E = mc^2".
 _LEADING = re.compile(
     rf"(?i:{_PREFIX})(?:[(\[{{]\s*([A-Za-z])\s*[)\]}}]|([A-Za-z])(?=[).:,]|\s*$)"
@@ -19,8 +22,8 @@ _LEADING = re.compile(
 _HEDGE = re.compile(r"[)\]}.:]?\s*(?:or|and|&|/|,)\s*(?:option\s+)?\(?[A-Z]\b(?!')")
 _WITHIN = re.compile(r"\(([A-Z])\)|\b(?:[Oo]ption|[Cc]hoice)\s+\(?([A-Z])\b")
 _ANYWHERE = re.compile(
-    r"\(([A-Za-z])\)|(?:(?<=\s)|^)\**([A-Z])[.):](?=[\s*]|$)"
-    r"|\b(?:[Oo]ption|[Cc]hoice)\s+\(?([A-Z])\b|^[ \t*]*([A-Z])[ \t*]*$",
+    r"\A\s*([A-Za-z])(?:[.):]|\s*\Z)|\(([A-Za-z])\)|(?:(?<=\s)|^)\**([A-Z])[.):](?=[\s*]|$)"
+    r"|\b(?:[Oo]ption\s|[Cc]hoice\s|[Aa]nswer)\s?\(?([A-Z])\b|^[ \t*]*([A-Z])[ \t*]*$",
     re.MULTILINE,
 )
 
@@ -34,25 +37,27 @@ def find_option(text: str, choices: Sequence[str] | None) -> tuple[str, str]:
     """Return what a text answers, and the letter of that option or "" if it is none.
 
     What stands at the text's final mark is a letter, or the text or the value of
-    exactly one option. Without a mark, the last line may be an option's text;
-    else the last letter that stands alone counts, unless it ends a list of all
-    options.
+    exactly one option. Without a mark, the last line may be an option's text,
+    with or without its letter; else the last letter that stands alone counts,
+    unless it ends a list of all options.
     """
     claim, rest = find_claim(text)
     if claim is not None:
-        return read_option(claim, choices)
-    line = rest.strip().rpartition("\n")[2]
-    answer, letter = read_option(line, choices) if len(line) <= 200 else ("", "")
+        return _read(tidy(claim).strip(" \t\n$*"), choices)
+    line = tidy(rest.strip().rpartition("\n")[2][:LINE]).strip(" $*")
+    named, _, words = line.partition(" ")
+    letter = _matching(words, choices or ())
+    if letter and named.strip("().:") == letter:
+        return letter, letter
+    letter = "" if re.fullmatch(r"\W*[A-Za-z]\W*", line) else _matching(line, choices or ())
     if letter:
-        return answer, letter
+        return line, letter
     last = _last_letter(rest, letters_of(choices))
     return last, last
 
 
-def read_option(text: str, choices: Sequence[str] | None) -> tuple[str, str]:
-    """Read an answer that stands alone as an option; see ``find_option``."""
+def _read(answer: str, choices: Sequence[str] | None) -> tuple[str, str]:
     letters = letters_of(choices)
-    answer = tidy(text).strip(" \t\n$*{}")
     leading = _LEADING.match(answer)
     if leading is None or leading[3]:
         by_text = _matching(answer, choices or ())

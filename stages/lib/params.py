@@ -21,6 +21,9 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
+Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+
+
 class Strict(BaseModel):
     """A group of parameters: unknown keys, missing keys and wrong types are errors."""
 
@@ -79,7 +82,7 @@ class Prepare(Strict):
     seed: Seed
     rungs: Annotated[list[str], Field(min_length=1)]
     train: TrainingSource
-    demonstrations: Annotated[int, Field(ge=0)]
+    demonstrations: Size
     benchmarks: Annotated[dict[Name, BenchmarkSource], Field(min_length=1)]
     overlap: Overlap
 
@@ -97,6 +100,7 @@ class Engine(Strict):
     kv_cache_gib: Size
     max_model_len: Size
     max_num_seqs: Size
+    block_size: Annotated[int, Field(ge=16, multiple_of=16)]
     batch_size: Size
 
 
@@ -251,7 +255,7 @@ class Analyze(Strict):
     seed: Seed
     draws: Annotated[int, Field(ge=100)]
     interval: Share
-    compare: Annotated[list[tuple[str, str]], Field(min_length=1)]
+    compare: Annotated[list[Pair], Field(min_length=1)]
     sandbox: Sandbox
 
 
@@ -339,4 +343,4 @@ def parse(raw: Any, *, where: str) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise ValueError(f"{where}: {describe_error(error)}") from error
+        raise ValueError(f"{where}: {describe_error(error, raw)}") from error

@@ -8,6 +8,7 @@ worker holds the channel to the caller.
 """
 
 import atexit
+import errno
 import gc
 import importlib
 import json
@@ -55,7 +56,7 @@ _START_WORKER = (
 _PRELOADED = """
     numpy sympy bisect calendar cmath collections copy datetime decimal fractions functools
     hashlib heapq itertools json math operator random re statistics string time typing
-""".split()
+"""
 
 _exit = os._exit
 
@@ -66,9 +67,9 @@ class ProgramResult:
 
     - ``ok``: it ended by itself with exit status 0.
     - ``timeout``: it ran longer than it may.
-    - ``refused``: it ended on a PermissionError (or one led to the error) or on the start
-      of a thread, which is how the sandbox forbids things, or was killed for a forbidden
-      system call; or it was never run, being too long or not encodable as UTF-8.
+    - ``refused``: it ended on what the sandbox forbids things with, or on an error that
+      came of that: a PermissionError, a read-only file system, a thread that cannot
+      start, the signal SIGSYS; or it was never run, being too long or no valid text.
     - ``crashed``: anything else. Text that does not compile crashes with its SyntaxError.
 
     ``stdout`` holds at most ``OUTPUT_BYTES``; a program that prints more has crashed.
@@ -86,7 +87,6 @@ class _Settings:
     folder: str
     timeout_s: float
     memory_mb: int
-    layers: Sequence[str]
 
 
 @dataclass(slots=True)
@@ -121,7 +121,7 @@ def run_programs(
     pending = deque(i for i in range(len(programs)) if i not in results)
     crew: list[_Worker] = []
     with TemporaryDirectory(prefix="programs-") as folder:
-        settings = _Settings(folder, timeout_s, memory_mb, sandbox.LAYERS)
+        settings = _Settings(folder, timeout_s, memory_mb)
         try:
             crew += [_start(settings) for _ in range(min(workers, len(pending)))]
             for worker in crew:
@@ -152,8 +152,8 @@ def _start(settings: _Settings) -> _Worker:
     command = [sys.executable, "-I", "-X", "utf8", "-c", _START_WORKER]
     with theirs:
         process = subprocess.Popen(
-            [*command, str(Path(__file__).parents[2]), json.dumps(asdict(settings))],
-            stdin=theirs,
+            [*command, str(Path(__file__).resolve().parents[2]), json.dumps(asdict(settings))],
+            stdin=theirs.fileno(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=_ONE_THREAD,
@@ -252,7 +252,7 @@ def serve(settings_json: str) -> NoReturn:
     """Be a worker: answer each program that arrives on descriptor 0 with its result."""
     settings = _Settings(**json.loads(settings_json))
     channel = Connection(os.dup(0))
-    with open(os.devnull, "rb") as nothing:
+    with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     _warm_up()
     scratch = Path(settings.folder, str(os.getpid()))
@@ -261,7 +261,6 @@ def serve(settings_json: str) -> NoReturn:
         scratch,
         memory_bytes=settings.memory_mb * 2**20,
         cpu_s=math.ceil(settings.timeout_s) + 1,
-        wanted=settings.layers,
     )
     os.chdir(scratch)
     check = _run(_CHECK, box, channel, _START_S)
@@ -275,7 +274,7 @@ def serve(settings_json: str) -> NoReturn:
 
 
 def _warm_up() -> None:
-    for name in _PRELOADED:
+    for name in _PRELOADED.split():
         importlib.import_module(name)
     sympy = sys.modules["sympy"]
     x, y = sympy.symbols("x y")
@@ -398,9 +397,10 @@ def _become(text: str, box: sandbox.Sandbox, out: int, err: int) -> NoReturn:
         box.enter()
         status = _execute(text)
         atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.__stdout__):
+        for stream in (sys.stdout, sys.__stdout__, sys.__stderr__):
             with suppress(AttributeError, ValueError):  # replaced or closed by the program
-                stream.flush()
+                if stream is not None:
+                    stream.flush()
         code = status
     except OSError:
         traceback.print_exc()
@@ -418,7 +418,7 @@ def _execute(text: str) -> int:
     except SystemExit as stop:
         if stop.code is None or isinstance(stop.code, int):
             return (stop.code or 0) & 0xFF
-        print(stop.code, file=sys.stderr)
+        sys.stderr.write(f"{stop.code}\n")
         return 1
     except BaseException as error:  # a program may raise anything
         own = error.__traceback__.tb_next if error.__traceback__ else None
@@ -428,8 +428,14 @@ def _execute(text: str) -> int:
 
 
 def _forbidden(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, PermissionError) or str(error) == "can't start new thread":
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, PermissionError):
+            return True
+        if isinstance(error, OSError) and error.errno == errno.EROFS:
+            return True
+        if isinstance(error, RuntimeError) and error.args == ("can't start new thread",):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -34,6 +34,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 CHECKED = ConfigDict(extra="forbid", strict=True)
 
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+_MISSING = ("missing", "missing_argument")
+
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
 class Problem:
@@ -143,15 +146,39 @@ def content_id(*parts: str) -> str:
     return sha256("\x1f".join(parts).encode()).hexdigest()[:16]
 
 
-def describe_error(error: ValidationError) -> str:
-    """Return the first complaint of a validation as ``field: value, what was expected``."""
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"]) or "row"
-    if first["type"] in ("missing", "missing_argument"):
-        return f"{field}: missing"
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+def describe_error(error: ValidationError, value: Any) -> str:
+    """Return the first complaint about ``value`` as ``field: what it is, what was expected``.
+
+    An unknown field comes before a missing one: it is often the same one, misspelt.
+    """
+    complaints = error.errors()
+    first = next((one for one in complaints if one["type"] in _UNKNOWN), complaints[0])
+    field = _path(first["loc"], value)
+    if first["type"] in _UNKNOWN:
         return f"{field}: unknown"
-    return f"{field}: {reprlib.repr(first['input'])}: {first['msg']}"
+    if first["type"] in _MISSING:
+        return f"{field}: missing"
+    if first["type"].startswith("union_tag"):
+        context = first["ctx"]
+        key = context["discriminator"].strip("'")
+        return f"{field}.{key}: {context.get('tag')!r}: expected {context.get('expected_tags')}"
+    said = first["msg"].removeprefix("Value error, ")
+    if isinstance(first["input"], dict):
+        return ".".join(part for part in (field, said) if part)
+    return f"{field}: {reprlib.repr(first['input'])}: {said}"
+
+
+def _path(location: Sequence[int | str], value: Any) -> str:
+    """Return a dotted path without the tags that pydantic adds for the kinds of a union."""
+    parts = []
+    for position, part in enumerate(location):
+        is_last = position == len(location) - 1
+        if isinstance(value, dict) and part not in value and not is_last:
+            continue
+        parts.append(str(part))
+        if isinstance(value, dict | list) and not is_last:
+            value = value[part]  # type: ignore[index]
+    return ".".join(parts)
 
 
 def read_parquet(path: Path, row_type: type[Row]) -> list[Row]:
@@ -198,7 +225,7 @@ def _checked(
         try:
             rows.append(row_type(**value))
         except ValidationError as error:
-            raise ValueError(f"{path}: {what} {number}: {describe_error(error)}") from error
+            raise ValueError(f"{path}: {what} {number}: {describe_error(error, value)}") from error
         except TypeError as error:
             raise ValueError(f"{path}: {what} {number}: not an object with fields") from error
     return rows

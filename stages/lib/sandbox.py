@@ -21,7 +21,7 @@ import os
 import resource
 import signal
 import sysconfig
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,8 +60,8 @@ _COMPUTE_CALLS = """
     alarm setitimer getitimer nanosleep clock_nanosleep restart_syscall
     gettimeofday time clock_gettime clock_getres times getrusage getrlimit uname sysinfo
     getpid getppid gettid getuid geteuid getgid getegid getrandom exit exit_group
-""".split()
-_SCRATCH_CALLS = "unlink unlinkat rename renameat renameat2 ftruncate fsync fdatasync".split()
+"""
+_SCRATCH_CALLS = "unlink unlinkat rename renameat renameat2 ftruncate fsync fdatasync"
 _FCNTL_COMMANDS = (0, 1, 2, 3, 4, 1030)  # DUPFD GETFD SETFD GETFL SETFL DUPFD_CLOEXEC
 _IOCTL_REQUESTS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS .. FIONBIO, FIOCLEX
 _O_TMPFILE_BIT = 0o20000000
@@ -116,29 +116,25 @@ class Sandbox:
             _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(self.filter))
 
 
-def prepare(
-    scratch: Path, *, memory_bytes: int, cpu_s: int, wanted: Collection[str] = LAYERS
-) -> Sandbox:
+def prepare(scratch: Path, *, memory_bytes: int, cpu_s: int) -> Sandbox:
     """Confine this worker as far as its work allows, and build what its programs enter.
 
     ``memory_bytes`` is what a program may map beyond what the worker has mapped
-    when this is called. ``wanted`` names the layers to try. The process must
-    have one thread. With namespaces, what returns is a child of the caller.
+    when this is called. The process must have one thread. With namespaces, what
+    returns is a child of the caller.
     """
     # If memory runs out all the same, the kernel is to take a program, not the caller.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     libraries = _library_folders()
-    namespaces = "namespaces" in wanted and _enter_namespaces(scratch)
+    namespaces = _enter_namespaces(scratch)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _prctl(_PR_SET_DUMPABLE, 0)
     _drop_capabilities()
-    ruleset = _build_ruleset(libraries, scratch) if "landlock" in wanted else None
-    program_filter = (
-        _build_filter(may_write=ruleset is not None) if "seccomp" in wanted else None
-    )
+    ruleset = _build_ruleset(libraries, scratch)
+    program_filter = _build_filter(may_write=ruleset is not None)
     found = (ruleset is not None, program_filter is not None, namespaces)
     return Sandbox(
         layers=tuple(layer for layer, there in zip(LAYERS, found, strict=True) if there),
@@ -196,9 +192,7 @@ def _build_ruleset(libraries: Iterable[Path], scratch: Path) -> int | None:
     rights = {1: 13, 2: 14, 3: 15, 4: 15}.get(abi, 16)
     handled = (1 << rights) - 1
     attr = _RulesetAttr(fs=handled, net=3 if abi >= 4 else 0, scoped=3 if abi >= 6 else 0)
-    ruleset = _syscall(
-        _SYS_LANDLOCK_CREATE_RULESET, ctypes.addressof(attr), ctypes.sizeof(attr), 0
-    )
+    ruleset = _syscall(_SYS_LANDLOCK_CREATE_RULESET, ctypes.addressof(attr), ctypes.sizeof(attr), 0)
     for folder in libraries:
         _allow(ruleset, folder, _READ_FILE | _READ_DIR)
     _allow(ruleset, scratch, _SCRATCH_RIGHTS & handled)
@@ -231,7 +225,7 @@ def _build_filter(*, may_write: bool) -> _Filter | None:
         if number >= 0:  # negative: this architecture has no such call
             rules.add_rule(sc.ALLOW, number, *conditions)
 
-    for name in _COMPUTE_CALLS + (_SCRATCH_CALLS if may_write else []):
+    for name in (_COMPUTE_CALLS + (_SCRATCH_CALLS if may_write else "")).split():
         allow(name)
     for command in _FCNTL_COMMANDS:
         allow("fcntl", sc.Arg(1, sc.EQ, command))
@@ -246,7 +240,7 @@ def _build_filter(*, may_write: bool) -> _Filter | None:
             allow(name, sc.Arg(position, sc.MASKED_EQ, os.O_ACCMODE, os.O_RDWR))
     # The C library falls back to the older clone only when told that clone3 does not exist.
     rules.add_rule(sc.ERRNO(errno.ENOSYS), "clone3")
-    with open(os.memfd_create("filter"), "w+b") as compiled:
+    with os.fdopen(os.memfd_create("filter"), "w+b") as compiled:
         rules.export_bpf(compiled)
         code = os.pread(compiled.fileno(), 2**20, 0)
     bytes_per_instruction = 8

@@ -122,7 +122,7 @@ def paired_interval(
     Measured on 5,000 simulated data sets a case, nominal 95%: with 14 clusters
     it covers the truth in 96 to 97 of 100, where the plain percentile interval
     covers 91 to 92 and comes within 1.5 points of 95 only from 30 clusters
-    (equal sizes) to 100 (unequal sizes) on. With 5 clusters it is wide (98 of
+    (equal sizes) to 100 (unequal sizes) on. With 5 clusters it is wide (97 to 99 of
     100). Where a fifth of the clusters carries the whole difference, 8 to 14
     clusters show it too rarely: 93 to 94 of 100, and 95 from 20 on.
 

@@ -50,7 +50,7 @@ def loss_weights(
         raise ValueError(f"tokens: length {len(tokens)}: expected that of levels, {len(levels)}")
     weights = base + factor * np.asarray(levels, dtype=np.float64)
     _at_least_zero(dict(zip(levels, weights.tolist(), strict=True)), base, factor)
-    _check_tokens(range(len(tokens)), tokens)
+    _check_lengths("tokens", tokens, range(len(tokens)))
     supervised = np.asarray(tokens, dtype=np.float64)
     total = float(weights @ supervised)
     if total == 0:
@@ -107,7 +107,7 @@ def deal(lengths: Sequence[int], bins: int) -> list[list[int]]:
         raise ValueError(f"bins: {bins}: expected at least 1")
     if len(lengths) < bins:
         raise ValueError(f"lengths: {len(lengths)} examples: expected at least bins={bins}")
-    _check_tokens(range(len(lengths)), lengths)
+    _check_lengths("lengths", lengths, range(len(lengths)))
     dealt: list[list[int]] = [[] for _ in range(bins)]
     loads = [(0, number) for number in range(bins)]
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
@@ -146,10 +146,8 @@ def _complete(
 ) -> list[int]:
     pending.extend(islice(stream, max(0, LOOK_AHEAD - len(pending))))
     ahead = [pending.popleft() for _ in range(LOOK_AHEAD)]
-    rewind = REWIND
-    while True:
-        # The head always stays, or an awkward example would wait for ever.
-        keep = max(1, len(taken) - rewind)
+    # The head always stays, or an awkward example would wait for ever.
+    for keep in (max(1, len(taken) - REWIND), 1):
         window = taken[keep:] + ahead
         missing = target - sum(tokens[example] for example in taken[:keep])
         chosen = _exact_subset([tokens[example] for example in window], missing)
@@ -158,12 +156,10 @@ def _complete(
             skipped = [example for place, example in enumerate(window) if place not in inside]
             pending.extendleft(reversed(skipped))
             return taken[:keep] + [window[place] for place in chosen]
-        if keep == 1:
-            raise ValueError(
-                f"tokens_per_step: {target}: no choice among {len(window) + 1} examples in a row "
-                "adds up to it: expected a larger step or examples of more varied lengths"
-            )
-        rewind *= 4
+    raise ValueError(
+        f"tokens_per_step: {target}: no choice among {len(taken) + LOOK_AHEAD} examples in a row "
+        "adds up to it: expected a larger step or examples of more varied lengths"
+    )
 
 
 def _exact_subset(lengths: Sequence[int], target: int) -> list[int] | None:
@@ -203,7 +199,7 @@ def _check_plan(
     used = [example for example, count in enumerate(repeats) if count]
     if not used:
         raise ValueError("repeats: all 0: expected at least one example to repeat")
-    _check_tokens(used, tokens)
+    _check_lengths("tokens", tokens, used)
     for example in used:
         if tokens[example] > tokens_per_step:
             raise ValueError(
@@ -234,10 +230,10 @@ def _check_reachable(used: Iterable[int], tokens: Sequence[int], target: int) ->
             )
 
 
-def _check_tokens(examples: Iterable[int], tokens: Sequence[int]) -> None:
+def _check_lengths(name: str, lengths: Sequence[int], examples: Iterable[int]) -> None:
     for example in examples:
-        if tokens[example] < 1:
-            raise ValueError(f"tokens: example {example}: {tokens[example]}: expected at least 1")
+        if lengths[example] < 1:
+            raise ValueError(f"{name}: example {example}: {lengths[example]}: expected at least 1")
 
 
 def _at_least_zero(values: dict[float, float], base: float, factor: float) -> None:

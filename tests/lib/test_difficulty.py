@@ -114,21 +114,25 @@ def test_the_prior_pulls_a_problem_towards_its_own_source() -> None:
     assert 0 < by_count["hard", 0] < by_count["hard", 1] < 0.25
 
 
-def test_the_interval_holds_the_true_pass_rate_as_often_as_it_says() -> None:
+@pytest.mark.parametrize(("alpha", "beta_"), [(0.5, 2.0), (3.0, 1.0)])
+def test_the_interval_holds_the_true_pass_rate_as_often_as_it_says(
+    alpha: float, beta_: float
+) -> None:
+    # Fitted to one source, the prior's own error moves its coverage by about a
+    # point (sd at 1,000 problems); the mean over 20 sources moves by 0.3.
     rng = np.random.default_rng(8)
-    rates = np.concatenate([rng.beta(0.5, 2, 5000), rng.beta(3, 1, 5000)])
+    rates = rng.beta(alpha, beta_, 20_000)
     rows = measure(
-        ["hard"] * 5000 + ["easy"] * 5000,
-        [str(number) for number in range(10_000)],
+        [f"source {number % 20}" for number in range(20_000)],
+        [str(number) for number in range(20_000)],
         rng.binomial(4, rates).tolist(),
-        [4] * 10_000,
+        [4] * 20_000,
         levels=5,
         definition="helper",
         interval=0.9,
     )
     held = [row.low <= rate <= row.high for row, rate in zip(rows, rates, strict=True)]
-    assert np.mean(held[:5000]) == pytest.approx(0.9, abs=0.015)
-    assert np.mean(held[5000:]) == pytest.approx(0.9, abs=0.015)
+    assert np.mean(held) == pytest.approx(0.9, abs=0.01)
 
 
 GOOD: dict[str, Any] = {

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.optimize import Bounds, LinearConstraint, milp
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, milp
 
 from stages.lib.weighting import deal, loss_weights, plan_steps, repetitions, shuffled
 
@@ -24,6 +25,7 @@ def seeded(seed: int = 0) -> np.random.Generator:
         ([1.0, 5.0], 2, 2, [4, 12]),
         ([10, 9, 30], 0, 0.1, [1, 0, 3]),
         ([3], 0.7, 0.1, [1]),
+        ([10, 9], 0, 0.7, [7, 6]),
         ([1 / 3, 2 / 3, 0.3], 0, 3, [1, 2, 0]),
         ([1, 5], 5, -1, [4, 0]),
     ],
@@ -55,14 +57,15 @@ def test_which_levels_can_give_the_published_step_counts(levels: list[float], fi
     The last step may be short, so a run of s steps holds more than (s - 1) batches
     and at most s.
     """
-    rows, low, high = [np.ones(len(levels))], [EXAMPLES], [EXAMPLES]
+    rows: list[NDArray[Any]] = [np.ones(len(levels))]
+    low, high = [EXAMPLES], [EXAMPLES]
     for (base, factor), steps in PUBLISHED_STEPS.items():
-        rows.append(repetitions(levels, base=base, factor=factor).astype(float))
+        rows.append(repetitions(levels, base=base, factor=factor))
         low.append(BATCH * (steps - 1) + 1)
         high.append(BATCH * steps)
     found = milp(
         np.zeros(len(levels)),
-        constraints=LinearConstraint(np.array(rows), low, high),
+        constraints=(np.array(rows), np.array(low), np.array(high)),
         integrality=np.ones(len(levels)),
         bounds=Bounds(0, EXAMPLES),
     )
@@ -208,7 +211,7 @@ PLAN: dict[str, Any] = {
         ),
         (
             {"tokens": [1, 100], "tokens_per_step": 150, "steps": 20},
-            "tokens_per_step: 150: no choice among 257 examples in a row adds up to it",
+            "tokens_per_step: 150: no choice among 25[0-9]+ examples in a row adds",
         ),
     ],
 )

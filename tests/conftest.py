@@ -1,0 +1,56 @@
+"""A tokenizer and models small enough for tests, made here rather than downloaded."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+END = "<|end|>"
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}" + END + "{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer with a token per byte, and one per mark of its chat template."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bare = Tokenizer(models.BPE({char: i for i, char in enumerate(alphabet)}, []))
+    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bare.decoder = decoders.ByteLevel()
+    marks = ["<|system|>", "<|user|>", "<|assistant|>"]
+    made = PreTrainedTokenizerFast(tokenizer_object=bare, eos_token=END, pad_token=END)
+    made.add_special_tokens({"additional_special_tokens": marks})
+    made.chat_template = CHAT_TEMPLATE
+    return made
+
+
+def tiny_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2ForCausalLM:
+    """Return a random Qwen2 (not a Llama: a second architecture) of 0.1M parameters."""
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=320,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=2048,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+    )
+    return Qwen2ForCausalLM(config)
+
+
+@pytest.fixture
+def tiny_base(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """Return a folder with a tiny model and its tokenizer."""
+    folder = tmp_path / "tiny"
+    tiny_model(tokenizer).to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -1,0 +1,103 @@
+"""Examples as tokens, micro-batches, and the plan of a run."""
+
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from stages.lib.packing import IGNORED, Tokens, micro_batch, plan, tokenize
+from stages.lib.params import Prompts, Train
+from stages.lib.records import Example
+from tests.conftest import END
+
+CHAT = Prompts(format="chat", system="")
+ALPACA = Prompts(format="alpaca", system="")
+
+
+def example(number: int, *, repeats: int = 1, weight: float = 1.0) -> Example:
+    return Example(
+        problem_id=f"p{number}",
+        source="s",
+        prompting="cot",
+        question=f"{number}?",
+        response="yes" + "!" * (number % 5),
+        repeats=repeats,
+        weight=weight,
+    )
+
+
+def settings(**changes: Any) -> Train:
+    values = {
+        "seed": 1,
+        "steps": 6,
+        "tokens_per_step": 40,
+        "micro_batches": 2,
+        "max_length": 64,
+        "learning_rate": 1e-3,
+        "schedule": "constant_with_warmup",
+        "warmup_steps": 0,
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "save_every": 3,
+    }
+    return Train(**(values | changes))
+
+
+@pytest.mark.parametrize("prompts", [CHAT, ALPACA])
+def test_the_end_of_turn_is_learned_and_the_prompt_is_not(
+    tokenizer: PreTrainedTokenizerFast, prompts: Prompts
+) -> None:
+    tokens = tokenize(example(0), tokenizer, prompts, 512)
+    assert tokenizer.decode(tokens.response) == "yes" + END
+    assert "0?" in tokenizer.decode(tokens.prompt)
+    assert "yes" not in tokenizer.decode(tokens.prompt)
+
+
+def test_an_example_that_is_too_long_is_named(tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(ValueError, match=r"train.max_length: 5: example of problem p0 \(cot\)"):
+        tokenize(example(0), tokenizer, CHAT, 5)
+
+
+def test_a_micro_batch_is_its_examples_end_to_end() -> None:
+    row = micro_batch([Tokens([1, 2], [3, 4], 1.0), Tokens([5], [6], 3.0)], 2.0)
+    assert row == {
+        "input_ids": [1, 2, 3, 4, 5, 6],
+        "labels": [IGNORED, IGNORED, 3, 4, IGNORED, 6],
+        "position_ids": [0, 1, 2, 3, 0, 1],
+        "weights": [0.0, 0.0, 0.5, 0.5, 0.0, 1.5],
+    }
+
+
+def test_a_micro_batch_without_a_supervised_token_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no supervised token"):
+        micro_batch([Tokens([1, 2], [], 1.0)], 1.0)
+
+
+def supervised(row: dict[str, list[Any]]) -> int:
+    return sum(label != IGNORED for label in row["labels"])
+
+
+@pytest.mark.parametrize("repeats", [[1] * 9, [1, 5, 2, 3, 1, 4, 2, 1, 6]])
+def test_every_step_of_every_arm_has_the_same_supervised_tokens(
+    tokenizer: PreTrainedTokenizerFast, repeats: list[int]
+) -> None:
+    examples = [example(number, repeats=count) for number, count in enumerate(repeats)]
+    rows = plan(examples, tokenizer, CHAT, settings())
+    assert len(rows) == 6 * 2
+    for step in range(6):
+        assert sum(map(supervised, rows[2 * step : 2 * step + 2])) == 40
+
+
+def test_weights_have_mean_one_over_the_supervised_tokens(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    examples = [example(number, weight=1.0 + number) for number in range(9)]
+    rows = plan(examples, tokenizer, CHAT, settings())
+    assert sum(sum(row["weights"]) for row in rows) == pytest.approx(6 * 40)
+
+
+def test_the_plan_is_a_function_of_the_seed(tokenizer: PreTrainedTokenizerFast) -> None:
+    examples = [example(number) for number in range(9)]
+    first = plan(examples, tokenizer, CHAT, settings())
+    assert plan(examples, tokenizer, CHAT, settings()) == first
+    assert plan(examples, tokenizer, CHAT, settings(seed=2)) != first

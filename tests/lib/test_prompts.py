@@ -1,0 +1,103 @@
+"""Prompt texts, letter by letter."""
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from stages.lib.params import Prompts
+from stages.lib.prompts import (
+    Turn,
+    ask,
+    choose_demonstrations,
+    problem_prompt,
+    prompt_text,
+    respond,
+    response_text,
+)
+from stages.lib.records import Problem
+from tests.conftest import END
+
+CHAT = Prompts(format="chat", system="Solve.")
+ALPACA = Prompts(format="alpaca", system="Solve.")
+SHOWN = Turn("1 + 1?", "2.")
+
+
+def problem(source: str, question: str = "1 + 1?") -> Problem:
+    return Problem(
+        id=question + source,
+        source=source,
+        question=question,
+        answer="2",
+        kind="number",
+        choices=[],
+        solution="The answer is 2.",
+        program="print(2)",
+        level=1,
+        topic="t",
+        template=source,
+    )
+
+
+def test_a_chat_prompt_ends_where_the_answer_begins(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert prompt_text(tokenizer, CHAT, "2 + 2?", [SHOWN]) == (
+        f"<|system|>Solve.{END}<|user|>1 + 1?{END}<|assistant|>2.{END}<|user|>2 + 2?{END}<|assistant|>"
+    )
+    assert response_text(tokenizer, CHAT, SHOWN) == f"2.{END}"
+
+
+def test_an_alpaca_prompt_ends_where_the_answer_begins(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert prompt_text(tokenizer, ALPACA, "2 + 2?", [SHOWN]) == (
+        "Below is an instruction that describes a task. "
+        "Write a response that appropriately completes the request.\n\n"
+        "### Instruction:\n1 + 1?\n\n### Response:\n2.\n\n"
+        "### Instruction:\n2 + 2?\n\n### Response:\n"
+    )
+    assert response_text(tokenizer, ALPACA, SHOWN) == f"2.{END}"
+
+
+def test_a_program_is_asked_for_and_answered_in_a_fence() -> None:
+    assert ask("1 + 1?", "pot") == "1 + 1? Let's write a program."
+    assert ask("1 + 1?", "cot") == "1 + 1?"
+    assert respond(problem("s"), "pot") == "```python\nprint(2)\n```"
+    assert respond(problem("s"), "cot") == "The answer is 2."
+
+
+def test_a_prompt_holds_its_demonstrations(tokenizer: PreTrainedTokenizerFast) -> None:
+    ids = problem_prompt(tokenizer, CHAT, problem("s", "9?"), "pot", [problem("s", "8?")])
+    text = tokenizer.decode(ids)
+    assert text.index("8? Let's write") < text.index("print(2)") < text.index("9? Let's write")
+
+
+def test_demonstrations_come_from_the_same_source() -> None:
+    pool = [problem(source, f"{i}?") for source in ("a", "b") for i in range(3)]
+    assert choose_demonstrations(problem("b"), pool, 2) == pool[3:5]
+
+
+def test_a_source_without_demonstrations_gets_some_from_sources_spread_evenly() -> None:
+    pool = [problem(source, f"{i}?") for source in "abcd" for i in range(2)]
+    assert [p.source for p in choose_demonstrations(problem("z"), pool, 2)] == ["a", "c"]
+
+
+def test_too_few_demonstrations_are_an_error() -> None:
+    with pytest.raises(ValueError, match="prepare.demonstrations: 1 for source 'a'"):
+        choose_demonstrations(problem("a"), [problem("a")], 2)
+
+
+def test_no_demonstrations_are_needed_for_none() -> None:
+    assert choose_demonstrations(problem("z"), [problem("a")], 0) == []
+
+
+def test_a_model_without_a_chat_template_is_told_to_use_alpaca(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenizer, "chat_template", None)
+    with pytest.raises(ValueError, match="no chat template; use 'alpaca'"):
+        prompt_text(tokenizer, CHAT, "1?")
+
+
+def test_a_chat_template_without_an_assistant_turn_is_refused(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_users = "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}{% endfor %}"
+    monkeypatch.setattr(tokenizer, "chat_template", only_users)
+    with pytest.raises(ValueError, match="chat template: it does not show an assistant's turn"):
+        response_text(tokenizer, CHAT, SHOWN)

@@ -1,0 +1,87 @@
+"""Rows check themselves, and tables are whole or refused."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.lib.records import Problem, content_id, read_jsonl, read_parquet, write_parquet
+
+PROBLEM = Problem(
+    id="a",
+    source="s",
+    question="What is 1 + 1?",
+    answer="2",
+    kind="number",
+    choices=[],
+    solution="1 + 1 = 2.",
+    program="print(1 + 1)",
+    level=1,
+    topic="addition",
+    template="s",
+)
+
+
+def test_a_table_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "problems.parquet"
+    write_parquet(path, [PROBLEM, PROBLEM])
+    assert read_parquet(path, Problem) == [PROBLEM, PROBLEM]
+    assert [child.name for child in path.parent.iterdir()] == ["problems.parquet"]
+
+
+def test_no_rows_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="empty.parquet: no rows"):
+        write_parquet(tmp_path / "empty.parquet", [])
+
+
+def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="none.parquet: no such table"):
+        read_parquet(tmp_path / "none.parquet", Problem)
+
+
+def test_half_a_table_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "half.parquet"
+    write_parquet(path, [PROBLEM])
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match="half.parquet: not a whole Parquet file"):
+        read_parquet(path, Problem)
+
+
+BAD_LINES = [
+    ({"answer": None}, "line 2: answer: None: "),
+    ({"answer": ""}, "line 2: answer: '': "),
+    ({"kind": "essay"}, "line 2: kind: 'essay': "),
+    ({"level": "hard"}, "line 2: level: 'hard': "),
+    ({"colour": "red"}, "line 2: colour: unknown"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_LINES)
+def test_a_bad_line_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [asdict(PROBLEM), asdict(PROBLEM) | change]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ValueError, match=f"rows.jsonl: {message}"):
+        read_jsonl(path, Problem)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 1: not JSON"),
+        ("[]", "line 1: not an object"),
+        ('{"id": "a"}', "line 1: source: missing"),
+    ],
+)
+def test_a_line_of_another_shape_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(ValueError, match=message):
+        read_jsonl(path, Problem)
+
+
+def test_an_id_depends_on_where_its_parts_end() -> None:
+    assert content_id("ab", "c") != content_id("a", "bc")
+    assert len(content_id("a")) == 16

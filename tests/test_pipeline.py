@@ -1,0 +1,137 @@
+"""What dvc.yaml declares is what the stages use."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dvc.utils.hydra import compose_and_dump
+
+from stages.lib.params import Params, load, parse
+from tests.imports import reached
+
+STAGES = sorted(path.stem for path in Path("stages").glob("*.py") if path.stem != "__init__")
+PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+def declared(stage: str) -> dict[str, Any]:
+    entry = PIPELINE[stage]
+    return entry.get("do", entry)
+
+
+def groups_used(stage: str) -> set[str]:
+    """Return the parameter groups that a stage takes from what ``params.load()`` returns."""
+    tree = ast.parse(Path("stages", f"{stage}.py").read_text(encoding="utf-8"))
+    used, loaded = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and _is_load(node.value):
+            loaded |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            of = node.value
+            if _is_load(of) or (isinstance(of, ast.Name) and of.id in loaded):
+                used.add(node.attr)
+    return used
+
+
+def _is_load(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == "params.load"
+
+
+def test_every_stage_is_in_the_pipeline() -> None:
+    assert sorted(PIPELINE) == STAGES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_every_module_that_it_reaches(stage: str) -> None:
+    modules = {dep for dep in declared(stage)["deps"] if dep.endswith(".py")}
+    assert modules == reached(Path("stages", f"{stage}.py"))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_parameter_groups_that_it_loads(stage: str) -> None:
+    assert set(declared(stage).get("params", [])) == groups_used(stage)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_runs_as_its_own_module(stage: str) -> None:
+    assert declared(stage)["cmd"].removesuffix(" ${key}") == f"python -m stages.{stage}"
+
+
+def test_no_module_of_the_library_imports_a_stage() -> None:
+    of_stages = {str(Path("stages", f"{stage}.py")) for stage in STAGES}
+    for module in Path("stages/lib").glob("*.py"):
+        assert not reached(module) & of_stages
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_stage_imports_another(stage: str) -> None:
+    found = {path for path in reached(Path("stages", f"{stage}.py")) if "/lib/" not in path}
+    assert found <= {str(Path("stages", f"{stage}.py")), str(Path("stages", "__init__.py"))}
+
+
+def test_only_one_module_imports_vllm() -> None:
+    importing = [
+        module.name
+        for module in Path("stages").rglob("*.py")
+        if any(line.startswith(("import vllm", "from vllm")) for line in module.open())
+    ]
+    assert importing == ["generation.py"]
+
+
+def test_the_default_recipe_composes_to_the_committed_parameters(tmp_path: Path) -> None:
+    composed = tmp_path / "params.yaml"
+    compose_and_dump(str(composed), str(Path("conf").resolve()), None, "config", "", [])
+    assert composed.read_text() == Path("params.yaml").read_text()
+
+
+def test_every_group_of_parameters_is_used_by_a_stage() -> None:
+    assert set().union(*map(groups_used, STAGES)) == set(Params.model_fields)
+
+
+BAD = [
+    ("weigh.arms.adaptive.factor", -1, "weigh.arms.adaptive.factor: -1: "),
+    ("train.stpes", 3, "train.stpes: unknown"),
+    ("trian", {}, "trian: unknown"),
+    ("sample.k", None, "sample.k: missing"),
+    ("sample.k", "4", "sample.k: '4': "),
+    ("sample.temperature", 0.0, "sample.temperature: 0.0: "),
+    ("prepare.train.per_rung", 3.5, "prepare.train.per_rung: 3.5: "),
+    ("weigh.arms.control.of", "adaptve", "weigh.arms.control.of: 'adaptve': expected an arm"),
+    ("weigh.arms.uniform.strategy", "unifrm", "weigh.arms.uniform.strategy: 'unifrm': expected "),
+    ("quantize.models.adaptive-gptq4.bits", 5, "quantize.models.adaptive-gptq4.bits: 5: "),
+    ("quantize.models.adaptive-gptq4.parent", "x", "quantize.models.adaptive-gptq4.parent: 'x': "),
+    ("evaluate.models.nobody", [0], "evaluate.models.nobody: expected one of "),
+    ("evaluate.max_tokens.aqua", 9, "evaluate.max_tokens: ['aqua', "),
+    ("evaluate.perplexity_on", "aqua", "evaluate.perplexity_on: 'aqua': expected one of "),
+    ("analyze.compare", [["adaptive", "x"]], "analyze.compare: 'x': expected one of "),
+    ("analyze.compare", [["adaptive"]], "analyze.compare.0: "),
+    ("model.base", "smollm", "model.base: 'smollm': expected package:"),
+    ("model.base", "hub:org/name@main", "model.base: 'hub:org/name@main': expected "),
+    ("model.base", "package:no_such/a.gguf#sha256=" + "0" * 64, "package 'no_such' is not inst"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), BAD)
+def test_a_bad_parameter_is_named(key: str, value: Any, message: str) -> None:
+    raw = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    *groups, last = key.split(".")
+    group = raw
+    for name in groups:
+        group = group[name]
+    if value is None:
+        del group[last]
+    else:
+        group[last] = value
+    with pytest.raises(ValueError) as error:
+        parse(raw, where="params.yaml")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_parameter_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("a: [")
+    with pytest.raises(ValueError, match="not YAML"):
+        load(path)
