@@ -14,7 +14,8 @@ from stages.lib.difficulty import measure
 from stages.lib.files import write_json
 from stages.lib.grading import grade
 from stages.lib.paths import DIFFICULTY, METRICS, SAMPLES, TRAIN_PROBLEMS
-from stages.lib.records import Problem, read_parquet, write_parquet
+from stages.lib.records import Problem, Verdict, read_parquet, write_parquet
+from stages.lib.sampled import pass_at_k
 from stages.lib.store import Store
 
 
@@ -23,8 +24,7 @@ def main() -> None:
     settings = params.load().score
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     by_id = {problem.id: problem for problem in problems}
-    tried: Counter[str] = Counter()
-    solved: Counter[str] = Counter()
+    verdicts: dict[str, list[Verdict]] = {problem.id: [] for problem in problems}
     statuses: Counter[str] = Counter()
     samples = list(Store(SAMPLES).rows())
     with bar(total=len(samples), doing="score", unit="sample") as progress:
@@ -33,15 +33,16 @@ def main() -> None:
             verdict = grade(
                 row.text, answer=problem.answer, kind=problem.kind, choices=problem.choices
             )
-            tried[row.problem_id] += 1
-            solved[row.problem_id] += verdict.status == "correct"
+            verdicts[row.problem_id].append(verdict)
             statuses[verdict.status] += 1
             progress.update(1)
+    correct = [[v.status == "correct" for v in of] for of in verdicts.values()]
+    tried, solved = [len(of) for of in correct], [sum(of) for of in correct]
     rows = measure(
         [problem.source for problem in problems],
-        [problem.id for problem in problems],
-        [solved[problem.id] for problem in problems],
-        [tried[problem.id] for problem in problems],
+        list(verdicts),
+        solved,
+        tried,
         levels=settings.levels,
         definition=settings.definition,
         interval=settings.interval,
@@ -57,6 +58,8 @@ def main() -> None:
                 source: round(sum(rates) / len(rates), 3) for source, rates in by_source.items()
             },
             "samples": dict(statuses),
+            "pass_at_1": round(float(pass_at_k(solved, tried, k=1).mean()), 3),
+            f"pass_at_{min(tried)}": round(float(pass_at_k(solved, tried, k=min(tried)).mean()), 3),
         },
     )
 

@@ -31,6 +31,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 def tiny_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2ForCausalLM:
     """Return a random Qwen2 (not a Llama: a second architecture) of 0.1M parameters."""
     torch.manual_seed(seed)
+    end = tokenizer.vocab[END]
     config = Qwen2Config(
         vocab_size=320,
         hidden_size=64,
@@ -40,8 +41,8 @@ def tiny_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2ForCau
         num_key_value_heads=1,
         max_position_embeddings=2048,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=end,
+        pad_token_id=end,
         tie_word_embeddings=True,
     )
     return Qwen2ForCausalLM(config)
@@ -51,6 +52,6 @@ def tiny_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2ForCau
 def tiny_base(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
     """Return a folder with a tiny model and its tokenizer."""
     folder = tmp_path / "tiny"
-    tiny_model(tokenizer).to(torch.bfloat16).save_pretrained(folder)
+    tiny_model(tokenizer).bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -4,20 +4,19 @@ Frames have one row per (benchmark, system, problem): the status of its CoT and 
 PoT answer, and the problem's ``source``, ``topic`` and ``level``.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from stages.lib import stats
+from stages.lib.grading import FAILED
 from stages.lib.records import STATUSES, Graded, Problem
 
 DECODINGS = ("cot", "pot", "fallback", "both", "either")
 COMPARED = ("cot", "pot", "fallback")
-
-# A program that gave no answer; only then does PoT‖CoT turn to the reasoning.
-_NO_ANSWER = ("unparsed", "timeout", "crashed", "refused")
+POWER = 0.8
 
 
 def answer_frame(graded: Sequence[Graded], problems: dict[str, list[Problem]]) -> pd.DataFrame:
@@ -35,7 +34,7 @@ def answer_frame(graded: Sequence[Graded], problems: dict[str, list[Problem]]) -
         raise ValueError("answers: expected a CoT and a PoT answer to every problem")
     wide = wide.rename(columns={"cot": "cot_status", "pot": "pot_status"})
     cot, pot = wide["cot_status"] == "correct", wide["pot_status"] == "correct"
-    failed = wide["pot_status"].isin(_NO_ANSWER)
+    failed = wide["pot_status"].isin(FAILED)
     wide = wide.assign(
         cot=cot, pot=pot, fallback=pot | (failed & cot), both=cot & pot, either=cot | pot
     )
@@ -72,7 +71,7 @@ def accuracy_table(frame: pd.DataFrame, by: Sequence[str], *, level: float) -> p
     Groups are the combinations of the columns ``by``; shares are between 0 and 1.
     """
     rows = []
-    for values, group in frame.groupby(list(by), sort=False, dropna=True):
+    for values, group in _groups(frame, by):
         for decoding in DECODINGS:
             correct = group[decoding].to_numpy()
             low, high = stats.wilson_interval(int(correct.sum()), len(correct), level=level)
@@ -95,8 +94,8 @@ def status_table(frame: pd.DataFrame) -> pd.DataFrame:
     counts = []
     for prompting in ("cot", "pot"):
         grouped = frame.groupby(["benchmark", "system"], sort=False)[f"{prompting}_status"]
-        table = grouped.value_counts().unstack(fill_value=0)
-        table = table.reindex(columns=list(STATUSES), fill_value=0).reset_index()
+        found = cast(pd.DataFrame, grouped.value_counts().unstack(fill_value=0))
+        table = found.reindex(columns=list(STATUSES), fill_value=0).reset_index()
         table.insert(2, "prompting", prompting)
         counts.append(table)
     return pd.concat(counts, ignore_index=True)
@@ -104,7 +103,7 @@ def status_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def comparison_table(
     frame: pd.DataFrame,
-    pairs: Sequence[tuple[str, str]],
+    pairs: Sequence[Sequence[str]],
     *,
     draws: int,
     level: float,
@@ -116,8 +115,8 @@ def comparison_table(
     is corrected over all rows of one benchmark; ``detectable`` is the smallest true
     difference that this many problems would show in 80% of repetitions.
     """
-    tables = []
-    for benchmark, group in frame.groupby("benchmark", sort=False):
+    tables: list[dict[str, Any]] = []
+    for (benchmark,), group in _groups(frame, ["benchmark"]):
         rows = [
             {"benchmark": benchmark} | _compared(group, first, second, decoding, draws, level, rng)
             for first, second in pairs
@@ -129,6 +128,10 @@ def comparison_table(
             row["p"] = round(row["p"], 4)
         tables += rows
     return pd.DataFrame(tables)
+
+
+def _groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    yield from cast(Any, frame.groupby(list(by), sort=False, dropna=True))
 
 
 def _compared(
@@ -144,6 +147,8 @@ def _compared(
     theirs = group[group["system"] == second].set_index("problem_id").loc[ours.index]
     a, b = ours[decoding].to_numpy(), theirs[decoding].to_numpy()
     found = stats.compare(a, b, strata=ours["source"].to_numpy(), draws=draws, level=level, rng=rng)
+    discordant = float(np.mean(a != b))
+    detectable = stats.detectable_difference(len(a), discordant, power=POWER, alpha=1 - level)
     return {
         "first": first,
         "second": second,
@@ -153,5 +158,6 @@ def _compared(
         "low": round(found.low, 4),
         "high": round(found.high, 4),
         "p": found.p,
-        "discordant": round(float(np.mean(a != b)), 4),
+        "discordant": round(discordant, 4),
+        "detectable": round(detectable, 4) if detectable else None,
     }

@@ -1,4 +1,4 @@
-r"""Where a text gives its final answer, and which part of a text is a program.
+r"""Where a text gives its final answer.
 
 An answer is final where the text says so: "the answer is X", "answer: X",
 "#### X" or ``\boxed{X}``. The last of these marks decides, whatever its form,

@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
         sync(aside)
         if path.is_dir():
             shutil.rmtree(path)
-        os.replace(aside, path)
+        aside.replace(path)
         sync(path.parent)
     finally:
         if aside.is_dir():

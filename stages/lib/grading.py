@@ -81,11 +81,6 @@ def grade_program(
     return unwrapped if unwrapped.status == "correct" else verdict
 
 
-def fallback(program: Verdict, reasoning: Verdict) -> Verdict:
-    """Return the program's verdict, or the reasoning's where the program gave no answer."""
-    return reasoning if program.status in FAILED else program
-
-
 def program_in(text: str) -> str:
     """Return the program in a generation, or "" if there is none.
 

@@ -296,9 +296,8 @@ class Params(Strict):
         arms = set(self.weigh.arms)
         for name, made in self.quantize.models.items():
             if made.parent not in arms:
-                raise ValueError(
-                    f"quantize.models.{name}.parent: {made.parent!r}: expected one of {sorted(arms)}"
-                )
+                key = f"quantize.models.{name}.parent"
+                raise ValueError(f"{key}: {made.parent!r}: expected one of {sorted(arms)}")
         known = {"base"} | arms | set(self.quantize.models)
         for name in self.evaluate.models:
             if name not in known:

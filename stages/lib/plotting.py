@@ -1,11 +1,12 @@
 """The figures of the paper: tables in, a matplotlib ``Figure`` out.
 
 Shares in the tables are between 0 and 1; axes show percent. A dot is an estimate, its bar
-the interval that the table gives. ``colors`` maps every name that is drawn in colour, so
-that a model looks the same in all figures. The same table gives the same bytes.
+the interval that the table gives. An arm has its colour of ``colors`` in every figure.
+The same tables give the same bytes.
 """
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +16,47 @@ import seaborn as sns
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 Color = tuple[float, float, float]
-Colors = Mapping[str, Color]
+Colors = Mapping[str, Any]
 
-DECODINGS = {"cot": "CoT", "pot": "PoT", "fallback": "PoT‖CoT"}
-HEADLINE = "fallback"
-
-# Seaborn asks pyplot for some things; without a screen only this backend always works.
+# Seaborn asks pyplot for a few things; only this backend needs no screen anywhere.
 matplotlib.use("Agg")
 
-GRID, INK = "0.9", "0.15"
-STYLE = sns.axes_style("ticks") | {
-    # The one font that matplotlib carries, so that every machine has the same.
+DECODINGS = {"cot": "CoT", "pot": "PoT", "fallback": "PoT‖CoT"}
+INK, GREY = "#262626", "#8c8c8c"
+STYLE: dict[Any, Any] = {
+    **sns.axes_style("ticks"),
+    **sns.plotting_context("paper", font_scale=0.92),
+    # The font that matplotlib carries: the same on every machine.
     "font.family": ["DejaVu Sans"],
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "axes.linewidth": 0.7,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "xtick.major.size": 3,
-    "ytick.major.size": 3,
     "axes.edgecolor": INK,
-    "grid.color": GRID,
+    "axes.linewidth": 0.7,
+    "xtick.major.size": 3,
+    "xtick.major.width": 0.7,
+    "ytick.major.size": 3,
+    "ytick.major.width": 0.7,
+    "grid.color": "#e6e6e6",
     "grid.linewidth": 0.6,
-    "lines.linewidth": 1.3,
+    "legend.frameon": False,
+    "legend.columnspacing": 1.2,
+    "legend.handletextpad": 0.4,
     "svg.fonttype": "path",
     "svg.hashsalt": "uphill",
 }
 MARKERS = ["o", "D", "s", "^", "v", "P", "X"]
-ENDS = [1, 2, 5, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90, 100]
+MARKER_SIZE = 4
+ENDS = [1, 2, 5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100]  # percent, where an axis may end
+ACROSS = 4
 
 
 def palette(name: str, drawn: Sequence[str]) -> dict[str, Color]:
-    """Return a colour per name, in order. Raises ValueError for an unknown palette."""
+    """Return a colour of the named palette per drawn name, in order.
+
+    Raises ValueError for an unknown palette.
+    """
     try:
         return dict(zip(drawn, sns.color_palette(name, len(drawn)), strict=True))
     except ValueError as error:
@@ -62,7 +64,7 @@ def palette(name: str, drawn: Sequence[str]) -> dict[str, Color]:
 
 
 def save(figure: Figure, stem: Path, *, dpi: int) -> None:
-    """Write ``stem.svg``, with its text as outlines, and ``stem.png``, without dates."""
+    """Write ``stem.svg``, with its text as outlines, and ``stem.png``; both without dates."""
     with rc_context(STYLE):
         figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
         figure.savefig(stem.with_suffix(".png"), metadata={"Software": None}, dpi=dpi)
@@ -70,38 +72,31 @@ def save(figure: Figure, stem: Path, *, dpi: int) -> None:
 
 @rc_context(STYLE)
 def difficulty(table: pd.DataFrame, sources: Sequence[str], width_in: float) -> Figure:
-    """Draw the pass rate and the difficulty levels of each source.
+    """Draw the pass rate and the difficulty levels of each source, in the given order.
 
     ``table`` has a row per problem: ``source``, ``posterior_mean``, ``low``, ``high`` and
     ``level``. A dot is the mean over a source's problems, its bar the mean of their
     posterior intervals: what is known of one problem.
     """
-    figure, (rates, levels) = _panels(width_in, 0.2 * len(sources) + 0.95, columns=2, sharey=True)
-    means = table.groupby("source")[["posterior_mean", "low", "high"]].mean().reset_index()
-    (ink,) = sns.color_palette([INK])
-    _dots(rates, means, "posterior_mean", rows=("source", sources), hues=("", {"": ink}))
-    rates.set(xlim=(-2, 102), xlabel="Pass rate of the base model (%)")
+    figure, (rates, levels) = _panels(2, width_in, _height(len(sources), 0.19))
+    bounds = ["posterior_mean", "low", "high"]
+    means = table.pivot_table(index="source", values=bounds, aggfunc="mean").reset_index()
+    _dots(rates, means.assign(of=""), "posterior_mean", ("source", sources), ("of", {"": INK}))
+    _percent_axis(rates, "Pass rate of the base model (%)")
 
-    steps = sorted(table["level"].unique())
-    shades = sns.color_palette("blend:#f0f0e8,#56b4e9,#0b2a4a", len(steps))
-    shares = pd.crosstab(table["source"], table["level"], normalize="index").loc[list(sources)]
-    left = pd.Series(0.0, index=shares.index)
-    for step, shade in zip(steps, shades, strict=True):
-        levels.barh(
-            shares.index,
-            100 * shares[step],
-            left=left,
-            height=0.78,
-            color=shade,
-            edgecolor="white",
-            linewidth=0.4,
-            label=f"{step:g}",
-        )
-        left += 100 * shares[step]
-    levels.set(xlim=(0, 100), xlabel="Problems of each level (%)")
+    shares = 100 * pd.crosstab(table["source"], table["level"], normalize="index")
+    shares = shares.loc[list(sources)]
+    shades = sns.color_palette("YlGnBu", len(shares.columns) + 1)[1:]
+    left = 0 * shares.iloc[:, 0]
+    names = [f"{level:g}" for level in shares.columns]
+    names[0] = f"level {names[0]}"
+    for (_, share), name, shade in zip(shares.items(), names, shades, strict=True):
+        levels.barh(range(len(sources)), share, 0.8, left, color=shade, label=name)
+        left = left + share
+    levels.set(xlabel="Problems at each level (%)", xlim=(0, 100))
+    levels.set_ylim(len(sources) - 0.5, -0.5)
     levels.tick_params(axis="y", length=0)
-    sns.despine(levels, left=True)
-    _legend_above(figure, levels, title="level")
+    _legend_above(levels, *levels.get_legend_handles_labels())
     return figure
 
 
@@ -110,51 +105,49 @@ def training(table: pd.DataFrame, colors: Colors, width_in: float) -> Figure:
     """Draw loss and learning rate against the step.
 
     ``table`` has ``arm``, ``step``, ``loss`` (nats per supervised token) and
-    ``learning_rate``, which is drawn in one colour: it is the same in every arm.
+    ``learning_rate``, which has one colour: it is the same in every arm.
     """
-    figure, (loss, rate) = _panels(
-        width_in, 3.2, rows=2, sharex=True, gridspec_kw={"height_ratios": [2.2, 1]}
-    )
-    drawn = [name for name in colors if name in set(table["arm"])]
-    sns.lineplot(
-        table, x="step", y="loss", hue="arm", style="arm", hue_order=drawn, style_order=drawn,
-        palette={name: colors[name] for name in drawn}, ax=loss,
-    )  # fmt: skip
+    figure = Figure(figsize=(width_in, 3.2), layout="constrained")
+    loss, rate = figure.subplots(2, sharex=True, height_ratios=[2.2, 1])
+    sns.lineplot(table, x="step", y="loss", hue="arm", style="arm", palette=dict(colors), ax=loss)
     loss.set_ylabel("Loss (nats per token)")
-    loss.legend(title=None)
-    sns.lineplot(
-        table, x="step", y="learning_rate", units="arm", estimator=None, color=INK, ax=rate
-    )
+    loss.legend()
+    apart: dict[str, Any] = {"units": "arm", "estimator": None}
+    sns.lineplot(table, x="step", y="learning_rate", color=INK, ax=rate, **apart)
     rate.set(xlabel="Optimizer step", ylabel="Learning rate", ylim=(0, None))
     rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0), useMathText=True)
-    rate.xaxis.set_major_locator(MaxNLocator(integer=True))
+    rate.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     for panel in (loss, rate):
         panel.grid(axis="y")
+        sns.despine(ax=panel)
     figure.align_ylabels()
     return figure
 
 
 @rc_context(STYLE)
 def accuracy(
-    table: pd.DataFrame, benchmarks: Sequence[str], systems: Sequence[str], colors: Colors,
+    table: pd.DataFrame,
+    benchmarks: Sequence[str],
+    systems: Sequence[str],
+    colors: Colors,
     width_in: float,
-) -> Figure:  # fmt: skip
+) -> Figure:
     """Draw the accuracy of every system on every benchmark, with each decoding.
 
     ``table`` has ``benchmark``, ``system``, ``decoding``, ``n``, ``accuracy``, ``low`` and
-    ``high``; ``colors`` has the names of ``DECODINGS``. Each benchmark has a scale of its
-    own, which its axis says.
+    ``high``; ``colors`` has those of ``DECODINGS`` to draw. Each benchmark has a scale of its
+    own, as values near the floor could not be told apart on a full one; its axis says so.
     """
-    figure, panels = _panels(
-        width_in, 0.36 * len(systems) + 1.0, columns=len(benchmarks), sharey=True
-    )
+    figure, panels = _panels(len(benchmarks), width_in, _height(len(systems), 0.36))
     for panel, benchmark in zip(panels, benchmarks, strict=True):
-        part = _part(table, benchmark=benchmark)
-        part = part.assign(decoding=part["decoding"].map(DECODINGS)).dropna(subset=["decoding"])
-        _dots(panel, part, "accuracy", rows=("system", systems), hues=("decoding", colors))
-        panel.set_title(f"{benchmark} ($n$ = {part['n'].iloc[0]})")
-        _percent_axis(panel, part["high"].max())
-    _legend_above(figure, panels[0])
+        part = _part(table, "benchmark", [benchmark])
+        part = _part(part, "decoding", list(colors))
+        _dots(panel, part, "accuracy", ("system", systems), ("decoding", colors))
+        panel.set_title(f"{benchmark} ($n$ = {part['n'].max()})")
+        end = min(end for end in ENDS if end >= 100 * max(part["high"]))
+        _percent_axis(panel, f"Accuracy (%, 0–{end})", end)
+    handles = _handles({DECODINGS[name]: color for name, color in colors.items()})
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
 
 
@@ -165,21 +158,22 @@ def topics(
     """Draw accuracy by topic: a panel per family, an original and what was made of it.
 
     ``table`` has ``system``, ``topic``, ``n``, ``accuracy``, ``low`` and ``high``. Topics
-    go down from the one that the first original solves best.
+    go down from the one that the first original solves best, with their numbers of
+    problems. ``colors`` has the originals; what was made of them is darker.
     """
-    first = _part(table, system=families[0][0])
-    order = first.sort_values(["accuracy", "topic"], ascending=[False, True])["topic"].tolist()
-    counts = first.set_index("topic")["n"]
-    figure, panels = _panels(
-        width_in, 0.26 * len(order) + 0.95, columns=len(families), sharey=True
-    )
+    first = _part(table, "system", families[0][:1])
+    first = first.sort_values(["accuracy", "topic"], ascending=[False, True])
+    order = first["topic"].tolist()
+    figure, panels = _panels(len(families), width_in, _height(len(order), 0.24))
     for panel, family in zip(panels, families, strict=True):
-        members = {name: colors[name] for name in family}
-        part = pd.concat([_part(table, system=name) for name in family])
-        _dots(panel, part, "accuracy", rows=("topic", order), hues=("system", members))
-        panel.set_yticks(range(len(order)), [f"{topic} ({counts[topic]})" for topic in order])
-        panel.set(xlim=(-2, 102), xlabel="Accuracy (%)")
-        panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(family))
+        shades = sns.dark_palette(colors[family[0]], len(family) + 1, reverse=True)[:-1]
+        shown = dict(zip(family, shades, strict=True))
+        part = _part(table, "system", family)
+        _dots(panel, part, "accuracy", ("topic", order), ("system", shown))
+        _percent_axis(panel, "Accuracy (%)")
+        _legend_above(panel, _handles(shown), list(shown))
+        numbered = zip(order, first["n"], strict=True)
+        panel.set_yticks(range(len(order)), [f"{topic} ({n})" for topic, n in numbered])
     return figure
 
 
@@ -188,101 +182,157 @@ def width(table: pd.DataFrame, colors: Colors, width_in: float) -> Figure:
     """Draw size, speed and perplexity against the bits of a weight.
 
     ``table`` has a row per model: ``family`` (its original's name), ``bits``, ``bytes``,
-    ``perplexity``, ``tokens_per_second`` and ``tokens_per_second_single``.
+    ``perplexity``, ``tokens_per_second`` (at full batch) and ``tokens_per_second_single``
+    (at batch 1).
     """
-    figure, (size, speed, perplexity) = _panels(width_in, 2.2, columns=3)
-    order = sorted(table["bits"].unique(), reverse=True)
-    drawn = list(dict.fromkeys(table["family"]))
-    look: dict[str, Any] = {
-        "x": "bits", "order": order, "hue": "family", "hue_order": drawn,
-        "palette": {name: colors[name] for name in drawn}, "errorbar": None,
-        "markersize": 5, "linewidth": 1.3,
-    }  # fmt: skip
-    sns.pointplot(table.assign(mb=table["bytes"] / 1e6), y="mb", ax=size, **look)
-    size.set(ylabel="Size of the weights (MB)", ylim=(0, None))
-    sns.pointplot(table, y="tokens_per_second", ax=speed, marker="o", **look)
-    sns.pointplot(table, y="tokens_per_second_single", ax=speed, marker="D", linestyle="--", **look)
+    figure, (size, speed, perplexity) = _panels(3, width_in, 2.3, sharey=False)
+    shown = {name: colors[name] for name in table["family"].unique()}
+    full: dict[str, Any] = {
+        "marker": "o",
+        "linestyle": "-",
+        "markersize": MARKER_SIZE,
+        "linewidth": 1.3,
+    }
+    single: dict[str, Any] = full | {"marker": "D", "linestyle": "--"}
+    _lines(size, table.assign(megabytes=table["bytes"] / 1e6), "megabytes", shown, full)
+    _lines(speed, table, "tokens_per_second", shown, full)
+    _lines(speed, table, "tokens_per_second_single", shown, single)
+    _lines(perplexity, table, "perplexity", shown, full)
+    size.set(ylabel="Weights (MB)", ylim=(0, None))
     speed.set(ylabel="Speed (tokens/s)", yscale="log")
-    sns.pointplot(table, y="perplexity", ax=perplexity, **look)
-    perplexity.set(ylabel="Perplexity")
-    for panel in (size, speed, perplexity):
-        panel.set(xlabel="Bits per weight")
-        panel.margins(x=0.25)
-        panel.grid(axis="y")
-        panel.get_legend().remove()
+    speed.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    speed.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    speed.yaxis.set_minor_locator(NullLocator())
+    batches = [Line2D([], [], color=INK, **look) for look in (full, single)]
+    speed.legend(batches, ["full batch", "batch 1"])
+    perplexity.set_ylabel("Perplexity")
+    families = [Line2D([], [], color=color, label=name, **full) for name, color in shown.items()]
+    figure.legend(handles=families, loc="outside upper center", ncols=len(families))
     return figure
 
 
 @rc_context(STYLE)
 def sources(
-    table: pd.DataFrame, order: Sequence[str], reference: str, arms: Sequence[str],
-    colors: Colors, width_in: float,
-) -> Figure:  # fmt: skip
-    """Draw accuracy by source: a panel per arm, beside the reference.
+    table: pd.DataFrame,
+    order: Sequence[str],
+    reference: str,
+    arms: Sequence[str],
+    colors: Colors,
+    width_in: float,
+) -> Figure:
+    """Draw accuracy by source: a panel per arm, beside the reference in grey.
 
-    ``table`` has ``system``, ``source``, ``n``, ``accuracy``, ``low`` and ``high``.
+    ``table`` has ``system``, ``source``, ``accuracy``, ``low`` and ``high``.
     """
-    figure, panels = _panels(width_in, 0.22 * len(order) + 0.95, columns=len(arms), sharey=True)
+    figure, panels = _panels(len(arms), width_in, _height(len(order), 0.24))
     for panel, arm in zip(panels, arms, strict=True):
-        pair = {name: colors[name] for name in (reference, arm)}
-        part = pd.concat([_part(table, system=name) for name in pair])
-        _dots(panel, part, "accuracy", rows=("source", order), hues=("system", pair))
-        panel.set(xlim=(-2, 102), xlabel="Accuracy (%)")
-        panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=1)
+        shown = {reference: GREY, arm: colors[arm]}
+        part = _part(table, "system", list(shown))
+        _dots(panel, part, "accuracy", ("source", order), ("system", shown))
+        _percent_axis(panel, "Accuracy (%)")
+        panel.set_title(arm)
+    figure.legend(handles=_handles({reference: GREY}), loc="outside upper center")
     return figure
 
 
+def _height(rows: int, row_in: float) -> float:
+    return 0.9 + rows * row_in
+
+
 def _panels(
-    width_in: float, height_in: float, *, rows: int = 1, columns: int = 1, **shared: Any
+    count: int, width_in: float, height_in: float, *, sharey: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width_in, height_in), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False, **shared).ravel().tolist()
-    for panel in panels:
-        sns.despine(ax=panel)
-    return figure, panels
+    """Return a figure of ``count`` panels, at most four in a row of ``height_in``."""
+    rows, columns = ceil(count / ACROSS), min(count, ACROSS)
+    figure = Figure(figsize=(width_in, rows * height_in), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel().tolist()
+    for spare in panels[count:]:
+        spare.remove()
+    for panel in panels[:count]:
+        sns.despine(ax=panel, left=sharey)
+    return figure, panels[:count]
 
 
 def _dots(
     panel: Axes,
     table: pd.DataFrame,
     estimate: str,
-    *,
     rows: tuple[str, Sequence[str]],
     hues: tuple[str, Colors],
 ) -> None:
-    """Draw an estimate and its interval per row and hue, side by side within a row."""
+    """Draw an estimate and its interval, in percent, per row and, beside each other, hue."""
     (row, order), (hue, colors) = rows, hues
-    missing = [name for name in order if name not in set(table[row])]
-    if missing:
-        raise ValueError(f"{row}: {missing[0]!r}: expected in the table")
-    # Of an estimate and the ends of its interval, the median is the estimate.
-    ends = table.melt(id_vars=[row, hue] if hue else [row], value_vars=[estimate, "low", "high"])
+    table = _part(table, row, order)
+    # Of an estimate and the two ends of its interval, the estimate is the median.
+    ends = table.melt(id_vars=[row, hue], value_vars=[estimate, "low", "high"])
+    look: dict[str, Any] = {
+        "order": list(order),
+        "hue_order": list(colors),
+        "palette": dict(colors),
+        "dodge": 0.27 * (len(colors) - 1),
+        "markers": MARKERS[: len(colors)],
+        "markersize": MARKER_SIZE,
+        "linestyles": "none",
+        "err_kws": {"linewidth": 1.1},
+    }
     sns.pointplot(
-        ends.assign(percent=100 * ends["value"], **({} if hue else {"": ""})),
+        ends.assign(percent=100 * ends["value"]),
         x="percent",
         y=row,
-        order=list(order),
         hue=hue,
-        hue_order=list(colors),
-        palette=dict(colors),
         estimator="median",
         errorbar=("pi", 100),
-        dodge=0.22 * (len(colors) - 1) if len(colors) > 1 else False,
-        linestyle="none",
-        markers=MARKERS[: len(colors)],
-        markersize=4.2,
-        err_kws={"linewidth": 1.1},
+        legend=False,
         ax=panel,
+        **look,
     )
     panel.set_ylabel("")
     panel.grid(axis="x")
     panel.tick_params(axis="y", length=0)
 
 
-def _part(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
-    part = table
-    for column, value in wanted.items():
-        part = part[part[column] == value]
-        if part.empty:
-            raise ValueError(f"{column}: {value!r}: expected in the table")
-    return part
+def _lines(
+    panel: Axes, table: pd.DataFrame, value: str, colors: Colors, look: dict[str, Any]
+) -> None:
+    """Draw a line per family over the bits, from many to few."""
+    sns.pointplot(
+        table,
+        x="bits",
+        y=value,
+        order=sorted(set(table["bits"]), reverse=True),
+        hue="family",
+        hue_order=list(colors),
+        palette=dict(colors),
+        errorbar=None,
+        legend=False,
+        ax=panel,
+        **look,
+    )
+    panel.set_xlabel("Bits per weight")
+    panel.grid(axis="y")
+
+
+def _percent_axis(panel: Axes, label: str, end: float = 100) -> None:
+    """Show 0 to ``end`` percent, with room for a dot at either end."""
+    panel.set(xlabel=label, xlim=(-0.045 * end, 1.045 * end))
+    panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+
+
+def _handles(colors: Colors) -> list[Line2D]:
+    look: dict[str, Any] = {"linestyle": "none", "markersize": MARKER_SIZE}
+    return [
+        Line2D([], [], color=color, marker=marker, label=name, **look)
+        for marker, (name, color) in zip(MARKERS, colors.items(), strict=False)
+    ]
+
+
+def _legend_above(panel: Axes, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1)}
+    panel.legend(handles, labels, ncols=len(labels), **place)
+
+
+def _part(table: pd.DataFrame, column: str, values: Sequence[str]) -> pd.DataFrame:
+    missing = [value for value in values if value not in set(table[column])]
+    if missing:
+        raise ValueError(f"{column}: {missing[0]!r}: expected in the table")
+    return table.loc[table[column].isin(values)]

@@ -48,7 +48,10 @@ _IDLE = -1
 _REFUSED_EXIT = 213
 _TIMEOUT = "it ran too long"
 _CHECK = "print(6 * 7)"
-_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+# All that a worker gets. The seed makes the order in which sets print reproducible.
+_ENVIRONMENT = {"PYTHONHASHSEED": "0"} | {
+    f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")
+}
 _START_WORKER = (
     "import sys; sys.path.append(sys.argv[1]); from stages.lib.programs import serve; "
     "sys.path.pop(); serve(sys.argv[2])"
@@ -104,13 +107,13 @@ def run_programs(
     memory_mb: int,
     workers: int,
     allow_unprotected: bool = False,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> list[ProgramResult]:
     """Run each program by itself and return the results in the order given.
 
     ``memory_mb`` (MiB) is what one program may map beyond the warm interpreter.
     ``progress`` is called with the number of programs done, after each. A layer
-    that this machine lacks is warned of once. Raises RuntimeError if all layers
+    that this machine lacks is warned of once. Raises OSError if all layers
     are missing and ``allow_unprotected`` is false, or if no worker starts, and
     ValueError for limits that are not positive.
     """
@@ -149,14 +152,14 @@ def _unfit(text: str) -> ProgramResult | None:
 
 def _start(settings: _Settings) -> _Worker:
     ours, theirs = socket.socketpair()
-    command = [sys.executable, "-I", "-X", "utf8", "-c", _START_WORKER]
+    command = [sys.executable, "-s", "-P", "-X", "utf8", "-c", _START_WORKER]
     with theirs:
         process = subprocess.Popen(
             [*command, str(Path(__file__).resolve().parents[2]), json.dumps(asdict(settings))],
             stdin=theirs.fileno(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env=_ONE_THREAD,
+            env=_ENVIRONMENT,
             cwd=settings.folder,
             start_new_session=True,
         )
@@ -167,15 +170,15 @@ def _greet(worker: _Worker, allow_unprotected: bool) -> None:
     """Wait until the worker is warm; check that it works and what protects it."""
     try:
         if not worker.channel.poll(_START_S):
-            raise RuntimeError(f"a program worker did not start within {_START_S} s")
+            raise OSError(f"a program worker did not start within {_START_S} s")
         layers, status, stdout, error = json.loads(worker.channel.recv_bytes())
     except (EOFError, ConnectionResetError) as end:
         _, complaint = worker.process.communicate()
-        raise RuntimeError(f"a program worker did not start: {complaint.decode()}") from end
+        raise OSError(f"a program worker did not start: {complaint.decode()}") from end
     if (status, stdout) != ("ok", "42\n"):
-        raise RuntimeError(f"a program worker failed at {_CHECK}: {status} {error}")
+        raise OSError(f"a program worker failed at {_CHECK}: {status} {error}")
     if not layers and not allow_unprotected:
-        raise RuntimeError(
+        raise OSError(
             "model-written programs cannot be confined: this machine offers none of "
             f"{', '.join(sandbox.LAYERS)}; allow_unprotected accepts that"
         )

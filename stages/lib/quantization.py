@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from transformers import AutoConfig
@@ -12,9 +13,10 @@ from stages.lib.models import load_model
 from stages.lib.params import Quantize
 
 # Read when GPTQModel is imported; without it the pool asks for workers it has not got.
+# The import itself is left to the functions: it takes seconds and prints a banner.
 os.environ.setdefault("GPTQMODEL_CPU_WORKERS", str(os.cpu_count()))
 
-from gptqmodel import GPTQModel, QuantizeConfig  # noqa: E402
+CALIBRATION_BATCH = 8
 
 
 class _LayerCount:
@@ -58,6 +60,8 @@ def quantize(
 
     ``calibration`` holds token ids of whole examples; ``done`` is called after each layer.
     """
+    from gptqmodel import GPTQModel, QuantizeConfig
+
     model = GPTQModel.load(
         str(parent),
         QuantizeConfig(
@@ -65,14 +69,14 @@ def quantize(
             group_size=settings.group_size,
             desc_act=settings.desc_act,
             sym=settings.symmetric,
-            damp_percent=settings.damping,
+            damp_percent=settings.damping,  # pyright: ignore[reportCallIssue]
         ),
         dtype=torch.bfloat16,
     )
-    model.layer_callback = _LayerCount(done)
+    model.layer_callback = _LayerCount(done)  # pyright: ignore[reportArgumentType]
     model.quantize(
         [{"input_ids": list(ids), "attention_mask": [1] * len(ids)} for ids in calibration],
-        batch_size=1,
+        batch_size=CALIBRATION_BATCH,
     )
     with replacing(out) as aside:
         model.save(str(aside))
@@ -82,4 +86,7 @@ def load_for_scoring(folder: Path) -> torch.nn.Module:
     """Load a model folder, quantized or not, for log-likelihoods with transformers."""
     if getattr(AutoConfig.from_pretrained(folder), "quantization_config", None) is None:
         return load_model(folder, torch.bfloat16).eval()
-    return GPTQModel.load(str(folder), dtype=torch.bfloat16).model.eval()
+    from gptqmodel import GPTQModel
+
+    loaded = GPTQModel.load(str(folder), dtype=torch.bfloat16)
+    return cast(torch.nn.Module, loaded.model).eval()

@@ -159,7 +159,7 @@ def describe_error(error: ValidationError, value: Any) -> str:
     if first["type"] in _MISSING:
         return f"{field}: missing"
     if first["type"].startswith("union_tag"):
-        context = first["ctx"]
+        context = first.get("ctx", {})
         key = context["discriminator"].strip("'")
         return f"{field}.{key}: {context.get('tag')!r}: expected {context.get('expected_tags')}"
     said = first["msg"].removeprefix("Value error, ")

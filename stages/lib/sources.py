@@ -224,12 +224,14 @@ def _read_packaged(path: Path, parse: Callable[[dict[str, Any]], Item]) -> list[
     items = []
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
+            row: Any = None
             try:
-                items.append(parse(json.loads(line)["doc"]))
+                row = json.loads(line)["doc"]
+                items.append(parse(row))
             except KeyError as error:
                 raise ValueError(f"{path}: line {number}: {error.args[0]}: missing") from error
             except ValidationError as error:
-                raise ValueError(f"{path}: line {number}: {describe_error(error)}") from error
+                raise ValueError(f"{path}: line {number}: {describe_error(error, row)}") from error
             except ValueError as error:
                 raise ValueError(f"{path}: line {number}: {error}") from error
     return items

@@ -12,7 +12,8 @@ from torch.optim import AdamW
 from torch.optim.adamw import adamw
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
-from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 from stages.lib.loss import weighted_loss
 from stages.lib.params import Train

@@ -11,10 +11,10 @@ import pytest
 from math_verify import parse, verify
 
 from stages.lib import algebra
-from stages.lib.grading import check_answer, fallback, grade, grade_program, program_in
+from stages.lib.grading import check_answer, grade, grade_program, program_in
 from stages.lib.numerals import Numeral, bare_numeral, parse_number, same_number
 from stages.lib.programs import ProgramResult
-from stages.lib.records import STATUSES, AnswerKind, Verdict
+from stages.lib.records import AnswerKind, Verdict
 
 Case = tuple[str, str, AnswerKind, list[str] | None, str, str]
 
@@ -546,14 +546,6 @@ def test_program_is_graded_by_what_it_printed(
 def test_failed_program_keeps_its_status(status: str) -> None:
     result = ProgramResult(status, "4\n", "it failed", 1.0)  # pyright: ignore[reportArgumentType]
     assert grade_program(result, answer="4", kind="number") == Verdict("", status)  # pyright: ignore[reportArgumentType]
-
-
-@pytest.mark.parametrize("status", STATUSES)
-def test_reasoning_counts_only_where_the_program_gave_no_answer(status: str) -> None:
-    program = Verdict("1", status)  # pyright: ignore[reportArgumentType]
-    reasoning = Verdict("2", "correct")
-    expected = program if status in ("correct", "wrong") else reasoning
-    assert fallback(program, reasoning) is expected
 
 
 @pytest.mark.parametrize(

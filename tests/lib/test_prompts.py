@@ -39,7 +39,8 @@ def problem(source: str, question: str = "1 + 1?") -> Problem:
 
 def test_a_chat_prompt_ends_where_the_answer_begins(tokenizer: PreTrainedTokenizerFast) -> None:
     assert prompt_text(tokenizer, CHAT, "2 + 2?", [SHOWN]) == (
-        f"<|system|>Solve.{END}<|user|>1 + 1?{END}<|assistant|>2.{END}<|user|>2 + 2?{END}<|assistant|>"
+        f"<|system|>Solve.{END}<|user|>1 + 1?{END}<|assistant|>2.{END}"
+        f"<|user|>2 + 2?{END}<|assistant|>"
     )
     assert response_text(tokenizer, CHAT, SHOWN) == f"2.{END}"
 
@@ -63,7 +64,7 @@ def test_a_program_is_asked_for_and_answered_in_a_fence() -> None:
 
 def test_a_prompt_holds_its_demonstrations(tokenizer: PreTrainedTokenizerFast) -> None:
     ids = problem_prompt(tokenizer, CHAT, problem("s", "9?"), "pot", [problem("s", "8?")])
-    text = tokenizer.decode(ids)
+    text = tokenizer.decode(list(ids))
     assert text.index("8? Let's write") < text.index("print(2)") < text.index("9? Let's write")
 
 
@@ -97,7 +98,7 @@ def test_a_model_without_a_chat_template_is_told_to_use_alpaca(
 def test_a_chat_template_without_an_assistant_turn_is_refused(
     tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    only_users = "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}{% endfor %}"
+    only_users = "{% for m in messages if m['role'] == 'user' %}{{ m['content'] }}{% endfor %}"
     monkeypatch.setattr(tokenizer, "chat_template", only_users)
     with pytest.raises(ValueError, match="chat template: it does not show an assistant's turn"):
         response_text(tokenizer, CHAT, SHOWN)

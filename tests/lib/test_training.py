@@ -51,7 +51,7 @@ def trained(
     tokenizer: PreTrainedTokenizerFast, folder: Path, **changes: Any
 ) -> tuple[list[dict[str, float]], list[torch.Tensor]]:
     chosen = settings(learning_rate=1e-2, **changes)
-    model = tiny_model(tokenizer).to(torch.bfloat16)
+    model = tiny_model(tokenizer).bfloat16()
     rows = plan([example(number) for number in range(9)], tokenizer, CHAT, chosen)
     with tqdm(disable=True) as progress:
         log = fit(model, tokenizer, rows, chosen, folder, progress)
@@ -92,7 +92,7 @@ def test_a_loss_that_is_not_a_number_names_its_step(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     chosen = settings()
-    model = tiny_model(tokenizer).to(torch.bfloat16)
+    model = tiny_model(tokenizer).bfloat16()
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
     rows = plan([example(number) for number in range(9)], tokenizer, CHAT, chosen)

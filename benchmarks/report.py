@@ -1,0 +1,46 @@
+"""The line that a benchmark prints, and the machine that it names."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+
+def machine() -> str:
+    """Return the processor's name and the number of cores."""
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
+    ]
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
+
+
+def line(
+    name: str, *, ours: float, peer: float, unit: str, against: str, better: str, **more: object
+) -> str:
+    """Return a benchmark's JSON line; ``ratio`` is above 1 where ours is better.
+
+    ``better`` says whether ``more`` or ``less`` of the unit is.
+    """
+    ratio = ours / peer if better == "more" else peer / ours
+    found = {
+        "name": name,
+        "ours": round(ours, 2),
+        "peer": round(peer, 2),
+        "ratio": round(ratio, 2),
+        "unit": unit,
+        "against": against,
+        "machine": machine(),
+    }
+    return json.dumps(found | more)
+
+
+def measured(module: str, side: str) -> dict[str, float]:
+    """Run one side of a benchmark in a process of its own and return what it measured."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, side], stdout=subprocess.PIPE, check=True, text=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])

@@ -1,0 +1,101 @@
+"""Sampled tokens per second: our engine against vLLM with its own defaults.
+
+The same model, few-shot prompts and sampling settings; each side in its own process,
+timed over a second batch, after one to warm up.
+
+    python -m benchmarks.sampling
+"""
+
+import json
+import sys
+import time
+
+from benchmarks.report import line, measured
+from stages.lib import models, params
+from stages.lib.paths import DEMONSTRATIONS, MODELS, TRAIN_PROBLEMS
+from stages.lib.prompts import choose_demonstrations, problem_prompt
+from stages.lib.records import Problem, read_parquet
+
+PROMPTS = 256
+
+
+def prompts() -> list[tuple[int, ...]]:
+    """Return the few-shot prompts of the first training problems."""
+    wanted = params.load()
+    tokenizer = models.load_tokenizer(MODELS / "base")
+    pool = read_parquet(DEMONSTRATIONS, Problem)
+    return [
+        problem_prompt(
+            tokenizer,
+            wanted.prompts,
+            problem,
+            "cot",
+            choose_demonstrations(problem, pool, wanted.sample.shots),
+        )
+        for problem in read_parquet(TRAIN_PROBLEMS, Problem)[:PROMPTS]
+    ]
+
+
+def ours() -> dict[str, float]:
+    """Measure the engine as the stages use it."""
+    started = time.monotonic()
+    from stages.lib.generation import Engine, Request, Sampling
+
+    wanted = params.load()
+    engine = Engine(MODELS / "base", wanted.engine)
+    loaded = time.monotonic() - started
+    sample = wanted.sample
+    requests = [
+        Request(str(i), "cot", sample.shots, 0, prompt, sample.max_tokens)
+        for i, prompt in enumerate(prompts())
+    ]
+    settings = Sampling(sample.temperature, sample.top_p, sample.seed)
+    engine.answer(requests, settings, lambda _: None)
+    started = time.monotonic()
+    answers = engine.answer(requests, settings, lambda _: None)
+    tokens = sum(n_tokens for _, _, n_tokens in answers)
+    return {"rate": tokens / (time.monotonic() - started), "load_s": loaded}
+
+
+def peer() -> dict[str, float]:
+    """Measure vLLM's ``LLM`` with nothing set but the model and its context length."""
+    started = time.monotonic()
+    from vllm import LLM, SamplingParams, TokensPrompt
+
+    wanted = params.load()
+    sample = wanted.sample
+    engine = LLM(str(MODELS / "base"), max_model_len=wanted.engine.max_model_len)
+    loaded = time.monotonic() - started
+    inputs = [TokensPrompt(prompt_token_ids=list(prompt)) for prompt in prompts()]
+    settings = SamplingParams(
+        temperature=sample.temperature, top_p=sample.top_p, max_tokens=sample.max_tokens
+    )
+    engine.generate(inputs, settings, use_tqdm=False)
+    engine.reset_prefix_cache()
+    started = time.monotonic()
+    answers = engine.generate(inputs, settings, use_tqdm=False)
+    tokens = sum(len(answer.outputs[0].token_ids) for answer in answers)
+    return {"rate": tokens / (time.monotonic() - started), "load_s": loaded}
+
+
+def main() -> None:
+    """Measure both sides."""
+    if len(sys.argv) > 1:
+        print(json.dumps({"ours": ours, "peer": peer}[sys.argv[1]]()))
+        return
+    first, second = (measured("benchmarks.sampling", side) for side in ("ours", "peer"))
+    print(
+        line(
+            "sampling",
+            ours=first["rate"],
+            peer=second["rate"],
+            unit="tokens/s",
+            against="vLLM with its own defaults",
+            better="more",
+            load_s=[round(first["load_s"], 1), round(second["load_s"], 1)],
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Draw the figures of the paper.
+
+Reads the problems and their difficulty, the tables of ``reports/tables/``, the training
+logs and the measured speeds; writes each figure of ``reports/figures/`` as SVG, for the
+paper, and PNG. Accuracies by topic and by source are of the held-out benchmark
+(``evaluate.perplexity_on``) with PoT‖CoT. Without a quantized model there are no figures
+``topics`` and ``width``.
+
+    python -m stages.figures
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from math import inf
+from pathlib import Path
+from statistics import fmean
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stages.lib import console, params, plotting
+from stages.lib.files import read_json, replacing
+from stages.lib.paths import (
+    DIFFICULTY,
+    EVAL_PROBLEMS,
+    FIGURES,
+    TABLES,
+    TIMINGS,
+    TRAIN_PROBLEMS,
+    TRAINING_LOGS,
+)
+from stages.lib.records import Difficulty, Problem, Row, read_parquet
+
+SHARES = ["system", "decoding", "n", "accuracy", "low", "high"]
+SPEEDS = ["tokens_per_second", "tokens_per_second_single"]
+
+
+def main() -> None:
+    """Draw every figure; the folder is replaced whole."""
+    wanted = params.load()
+    look = wanted.figures
+    figures = draw(wanted.evaluate, wanted.weigh, wanted.quantize, look)
+    with replacing(FIGURES) as aside:
+        aside.mkdir()
+        for name, figure in figures.items():
+            plotting.save(figure, aside / name, dpi=look.dpi)
+
+
+def draw(
+    evaluated: params.Evaluate,
+    weigh: params.Weigh,
+    quantize: params.Quantize,
+    look: params.Figures,
+) -> dict[str, Figure]:
+    """Return the figures by name."""
+    # A model is shown as it is with the fewest in-context examples.
+    shown = {model: params.system_name(model, min(n)) for model, n in evaluated.models.items()}
+    arms = list(weigh.arms)
+    colors = plotting.palette(look.palette, arms)
+    colors |= {shown[arm]: colors[arm] for arm in arms if arm in shown}
+    inches = look.width_in
+
+    benchmark = evaluated.perplexity_on
+    held_out = read_rows(EVAL_PROBLEMS / f"{benchmark}.parquet", Problem)
+    by_source = headline("accuracy_by_source", "source", benchmark)
+    first = next(iter(evaluated.models))
+    figures = {
+        "difficulty": plotting.difficulty(
+            pd.DataFrame(read_rows(DIFFICULTY, Difficulty)),
+            by_level(read_rows(TRAIN_PROBLEMS, Problem)),
+            inches,
+        ),
+        "training": plotting.training(training_logs(arms), colors, inches),
+        "accuracy": plotting.accuracy(
+            read_table(TABLES / "accuracy.csv", ["benchmark", *SHARES]),
+            list(evaluated.max_tokens),
+            evaluated.systems(),
+            plotting.palette(look.palette, list(plotting.DECODINGS)),
+            inches,
+        ),
+        "sources": plotting.sources(
+            by_source,
+            by_level(held_out),
+            params.system_name(first, max(evaluated.models[first])),
+            [shown[arm] for arm in arms if arm in shown],
+            colors,
+            inches,
+        ),
+    }
+    families = families_of(quantize, list(evaluated.models))
+    if families:
+        by_topic = headline("accuracy_by_topic", "topic", benchmark)
+        of_systems = [[shown[model] for model in family] for family in families]
+        figures["topics"] = plotting.topics(by_topic, of_systems, colors, inches)
+        figures["width"] = plotting.width(sizes_and_speeds(families), colors, inches)
+    return figures
+
+
+def families_of(quantize: params.Quantize, evaluated: Sequence[str]) -> list[list[str]]:
+    """Return each evaluated original, followed by its evaluated quantized models."""
+    made = {name: model.parent for name, model in quantize.models.items() if name in evaluated}
+    return [
+        [original, *(name for name, parent in made.items() if parent == original)]
+        for original in evaluated
+        if original in made.values()
+    ]
+
+
+def by_level(problems: Sequence[Problem]) -> list[str]:
+    """Return the sources of problems by mean level; those without levels go last."""
+    levels: defaultdict[str, list[float]] = defaultdict(list)
+    for problem in problems:
+        levels[problem.source].append(inf if problem.level is None else problem.level)
+    return sorted(levels, key=lambda source: fmean(levels[source]))
+
+
+def headline(table: str, column: str, benchmark: str) -> pd.DataFrame:
+    """Return the rows of a table of accuracies for one benchmark with PoT‖CoT."""
+    path = TABLES / f"{table}.csv"
+    rows = read_table(path, ["benchmark", column, *SHARES])
+    rows = rows.loc[(rows["benchmark"] == benchmark) & (rows["decoding"] == "fallback")]
+    if rows.empty:
+        raise ValueError(f"{path}: no rows of benchmark {benchmark!r} with decoding 'fallback'")
+    return rows
+
+
+def training_logs(arms: Sequence[str]) -> pd.DataFrame:
+    """Return the training logs of all arms, with a column ``arm``."""
+    columns = ["step", "loss", "learning_rate"]
+    return pd.concat(
+        [read_table(TRAINING_LOGS / f"{arm}.csv", columns).assign(arm=arm) for arm in arms],
+        ignore_index=True,
+    )
+
+
+def sizes_and_speeds(families: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """Return a row per model of the families: bits, bytes, perplexity, speeds."""
+    models = read_table(TABLES / "models.csv", ["model", "bits", "bytes", "perplexity"])
+    members = pd.DataFrame(
+        [
+            {"family": family[0], "model": model} | read_speeds(TIMINGS / f"evaluate-{model}.json")
+            for family in families
+            for model in family
+        ]
+    )
+    return members.merge(models, on="model", validate="1:1")
+
+
+def read_speeds(path: Path) -> dict[str, float]:
+    """Return tokens per second at full batch and at batch 1."""
+    timings = read_json(path)
+    missing = [name for name in SPEEDS if name not in timings]
+    if missing:
+        raise ValueError(f"{path}: {missing[0]}: missing")
+    return {name: timings[name] for name in SPEEDS}
+
+
+def read_rows(path: Path, row_type: type[Row]) -> list[Row]:
+    """Read a Parquet table that has rows; errors name the file."""
+    rows = read_parquet(path, row_type)
+    if not rows:
+        raise ValueError(f"{path}: no rows: expected at least one")
+    return rows
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV table that has rows and the named columns; errors name the file."""
+    try:
+        table = pd.read_csv(path)
+    except pd.errors.EmptyDataError as error:
+        raise ValueError(f"{path}: empty: expected a table") from error
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise ValueError(f"{path}: column {missing[0]!r}: missing")
+    if table.empty:
+        raise ValueError(f"{path}: no rows: expected at least one")
+    return table
+
+
+if __name__ == "__main__":
+    console.run("figures", main, timed=False)

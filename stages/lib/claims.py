@@ -1,0 +1,173 @@
+"""From a comparison of two systems to an English sentence that the statistics carry.
+
+A row has the columns of ``reports/tables/comparisons.csv``: ``benchmark``, ``first``,
+``second``, ``decoding``, ``n`` problems, ``difference`` (first minus second) with its
+interval ``low`` to ``high``, ``discordant`` and ``detectable`` (NaN for none), all shares
+of the problems, and ``p_holm``. One system beats another only if the interval excludes zero.
+"""
+
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from math import isnan
+from typing import Any, Literal
+
+from stages.lib.analysis import POWER
+
+Row = Mapping[str, Any]
+Outcome = Literal["first", "second", "noise", "same"]
+
+DECODING_NAMES = {
+    "cot": "CoT",
+    "pot": "PoT",
+    "fallback": "PoT‖CoT",
+    "both": "both",
+    "either": "either",
+}
+
+_UNCORRECTED = " (but not after Holm's correction)"
+_PHRASES = {
+    ("first", True): ("beats", ""),
+    ("first", False): ("beats", _UNCORRECTED),
+    ("second", True): ("loses to", ""),
+    ("second", False): ("loses to", _UNCORRECTED),
+    ("noise", True): ("is within noise of", ""),
+    ("noise", False): ("is within noise of", ""),
+    ("same", True): ("solves exactly the same problems as", ""),
+    ("same", False): ("solves exactly the same problems as", ""),
+}
+
+
+def outcome(row: Row) -> Outcome:
+    """Return which system is ahead: ``first``, ``second``, or neither.
+
+    ``same`` is a pair that solved exactly the same problems, ``noise`` any other whose
+    interval holds zero. Raises ValueError unless low <= difference <= high, and for an
+    interval without width around a difference.
+    """
+    low, difference, high = row["low"], row["difference"], row["high"]
+    if not low <= difference <= high:
+        raise ValueError(f"difference: {difference}: expected within its interval {low} to {high}")
+    if row["discordant"] == 0:
+        if low != 0 or high != 0:
+            raise ValueError(f"discordant: 0: expected the interval 0 to 0, found {low} to {high}")
+        return "same"
+    if low > 0:
+        return "first"
+    return "second" if high < 0 else "noise"
+
+
+def sentence(row: Row, *, level: float) -> str:
+    """Return what one comparison shows, in full sentences.
+
+    ``level`` is that of the interval and of the test. A difference within noise comes
+    with the smallest true difference that as many problems would usually show.
+    """
+    first, second = row["first"], row["second"]
+    where = f"On {row['benchmark']} with {DECODING_NAMES[row['decoding']]}"
+    match outcome(row):
+        case "first":
+            return f"{where}, {first} beats {second} by {_evidence(row, 1, level)}."
+        case "second":
+            return f"{where}, {second} beats {first} by {_evidence(row, -1, level)}."
+        case "noise":
+            return (
+                f"{where}, {first} and {second} are within noise of each other: {first} minus "
+                f"{second} is {_evidence(row, 1, level)}. {_what_would_show(row)}"
+            )
+        case "same":
+            return (
+                f"{where}, no difference was seen: {first} and {second} solved exactly the same "
+                f"of the {row['n']} problems, which does not show that there is none."
+            )
+
+
+def summary(rows: Sequence[Row], *, level: float) -> str:
+    """Return in one sentence how the first system did against the second, by decoding.
+
+    ``rows`` compare one pair on one benchmark; ``level`` is that of the intervals and of
+    the test. Raises ValueError for no rows, or for several pairs.
+    """
+    pairs = {(row["benchmark"], row["first"], row["second"]) for row in rows}
+    if len(pairs) != 1:
+        raise ValueError(f"rows: {sorted(pairs)}: expected one benchmark and pair")
+    benchmark, first, second = pairs.pop()
+    decodings: dict[tuple[str, str], list[str]] = {phrase: [] for phrase in _PHRASES.values()}
+    for row in rows:
+        phrase = _PHRASES[outcome(row), _survives(row, level)]
+        decodings[phrase].append(DECODING_NAMES[row["decoding"]])
+    said: list[str] = []
+    for (verb, remark), names in decodings.items():
+        if names:
+            said.append(f"{verb} {'it' if said else second} with {_listed(names)}{remark}")
+    return f"On {benchmark}, {first} {_listed(said)}."
+
+
+def overview(rows: Sequence[Row], *, level: float) -> str:
+    """Return how many comparisons on one benchmark found a difference, and which.
+
+    Raises ValueError for no rows, or for several benchmarks.
+    """
+    benchmarks = {row["benchmark"] for row in rows}
+    if len(benchmarks) != 1:
+        raise ValueError(f"rows: {sorted(benchmarks)}: expected one benchmark")
+    found = [row for row in rows if outcome(row) in ("first", "second")]
+    count = f"{len(found)} of the {len(rows)} comparisons" if found else "no comparison"
+    said = [f"On {benchmarks.pop()}, {count} found a difference beyond noise."]
+    return " ".join(said + [sentence(row, level=level) for row in found])
+
+
+def fixed(value: float, digits: int) -> str:
+    """Return a number with fixed decimals; what lies half-way goes away from zero.
+
+    Half-way is meant of the number as it is written, as in a table: 0.285 is.
+    """
+    text = str(Decimal(str(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """Return a share in percent with one decimal, or two where one would hide it."""
+    exact = Decimal(str(share)) * 100
+    return fixed(float(exact), 2 if 0 < abs(exact) < Decimal("0.05") else 1)
+
+
+def p_value(p: float) -> str:
+    """Return ``0.012``, or ``< 0.001``."""
+    return "< 0.001" if p < 0.001 else fixed(p, 3)
+
+
+def _evidence(row: Row, sign: Literal[1, -1], level: float) -> str:
+    low, high = sorted((sign * row["low"], sign * row["high"]))
+    p = p_value(row["p_holm"])
+    text = (
+        f"{percent(sign * row['difference'])} points ({level:.0%} interval {percent(low)} to "
+        f"{percent(high)}, Holm-corrected p {p if p.startswith('<') else '= ' + p})"
+    )
+    if outcome(row) in ("first", "second") and not _survives(row, level):
+        return text + ", although this does not survive Holm's correction"
+    return text
+
+
+def _survives(row: Row, level: float) -> bool:
+    return row["p_holm"] <= 1 - level
+
+
+def _what_would_show(row: Row) -> str:
+    if isnan(row["detectable"]):
+        return (
+            f"They differ on {percent(row['discordant'])}% of the {row['n']} problems: even if all "
+            f"of these favoured one system, that would show in fewer than {POWER:.0%} of "
+            "repetitions."
+        )
+    needed = percent(row["detectable"])
+    return (
+        f"With {row['n']} problems, a true difference would have to reach {needed} points "
+        f"to show in {POWER:.0%} of repetitions."
+    )
+
+
+def _listed(items: Sequence[str]) -> str:
+    if len(items) == 1:
+        return items[0]
+    comma = "," if any(" " in item for item in items) else ""
+    return f"{', '.join(items[:-1])}{comma} and {items[-1]}"

