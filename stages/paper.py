@@ -37,6 +37,7 @@ from stages.lib.paths import (
     VERDICTS,
 )
 from stages.lib.records import Graded, Problem, read_parquet
+from stages.lib.stats import FEW
 from stages.lib.store import Store
 
 SOURCE = REPORTS / "paper.typ"
@@ -101,6 +102,7 @@ def main() -> None:
         "systems": wanted.evaluate.systems(),
         "decodings": claims.DECODING_NAMES,
         "power": POWER,
+        "few": FEW,
         "captions": {name: CAPTIONS[name] for name in figures},
         "claims": claims_by_subject(compared, wanted),
         "sources": describe_sources(),
@@ -160,6 +162,7 @@ def page(wanted: params.Params, facts: dict[str, Any], figures: dict[str, str]) 
     said = facts["claims"]
     return webpage.render(
         title=wanted.paper.title,
+        benchmark=wanted.evaluate.perplexity_on,
         findings=[*said["question"], *said["others"], *said["quantization"]],
         figures=shown,
         tables=tables,

@@ -48,10 +48,12 @@ def tiny_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2ForCau
     return Qwen2ForCausalLM(config)
 
 
-@pytest.fixture
-def tiny_base(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
+@pytest.fixture(scope="session")
+def tiny_base(
+    tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast
+) -> Path:
     """Return a folder with a tiny model and its tokenizer."""
-    folder = tmp_path / "tiny"
+    folder = tmp_path_factory.mktemp("models") / "tiny"
     tiny_model(tokenizer).bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

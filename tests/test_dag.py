@@ -19,6 +19,9 @@ import yaml
 
 from stages.lib.paths import ANSWERS, CHECKPOINTS, SAMPLES
 
+# One worker runs them all, and the undisturbed run that they share.
+pytestmark = pytest.mark.xdist_group("dag")
+
 REPOSITORY = Path(__file__).parents[1]
 DVC = [sys.executable, "-m", "dvc"]
 PATIENCE_S = 420
@@ -138,10 +141,10 @@ def hashes(repository: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def whole(tmp_path: Path, tiny_base: Path) -> Path:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
     """Return a repository in which the pipeline ran undisturbed."""
-    repository = clone(tmp_path / "whole", tiny_base)
+    repository = clone(tmp_path_factory.mktemp("dag") / "whole", tiny_base)
     finish(start(repository))
     return repository
 

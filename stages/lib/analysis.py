@@ -68,20 +68,22 @@ def vars_of(row: Graded) -> dict[str, Any]:
 def accuracy_table(frame: pd.DataFrame, by: Sequence[str], *, level: float) -> pd.DataFrame:
     """Return accuracy with its standard error and Wilson interval per group and decoding.
 
-    Groups are the combinations of the columns ``by``; shares are between 0 and 1.
+    Groups are the combinations of the columns ``by``; shares are between 0 and 1. One
+    problem alone has no standard error.
     """
     rows = []
     for values, group in _groups(frame, by):
         for decoding in DECODINGS:
             correct = group[decoding].to_numpy()
             low, high = stats.wilson_interval(int(correct.sum()), len(correct), level=level)
+            error = round(stats.standard_error(correct), 4) if len(correct) > 1 else None
             rows.append(
                 dict(zip(by, values, strict=True))
                 | {
                     "decoding": decoding,
                     "n": len(correct),
                     "accuracy": round(float(correct.mean()), 4),
-                    "standard_error": round(stats.standard_error(correct), 4),
+                    "standard_error": error,
                     "low": round(low, 4),
                     "high": round(high, 4),
                 }

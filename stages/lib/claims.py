@@ -41,15 +41,12 @@ def outcome(row: Row) -> Outcome:
     """Return which system is ahead: ``first``, ``second``, or neither.
 
     ``same`` is a pair that solved exactly the same problems, ``noise`` any other whose
-    interval holds zero. Raises ValueError unless low <= difference <= high, and for an
-    interval without width around a difference.
+    interval holds zero. Raises ValueError unless low <= difference <= high.
     """
     low, difference, high = row["low"], row["difference"], row["high"]
     if not low <= difference <= high:
         raise ValueError(f"difference: {difference}: expected within its interval {low} to {high}")
     if row["discordant"] == 0:
-        if low != 0 or high != 0:
-            raise ValueError(f"discordant: 0: expected the interval 0 to 0, found {low} to {high}")
         return "same"
     if low > 0:
         return "first"
@@ -77,12 +74,12 @@ def sentence(row: Row, *, level: float) -> str:
         case "same":
             return (
                 f"{where}, no difference was seen: {first} and {second} solved exactly the same "
-                f"of the {row['n']} problems, which does not show that there is none."
+                f"of the {row['n']} problems. {_what_may_hide(row, level)}"
             )
 
 
 def summary(rows: Sequence[Row], *, level: float) -> str:
-    """Return in one sentence how the first system did against the second, by decoding.
+    """Return in one clause how the first system did against the second, by decoding.
 
     ``rows`` compare one pair on one benchmark; ``level`` is that of the intervals and of
     the test. Raises ValueError for no rows, or for several pairs.
@@ -90,7 +87,7 @@ def summary(rows: Sequence[Row], *, level: float) -> str:
     pairs = {(row["benchmark"], row["first"], row["second"]) for row in rows}
     if len(pairs) != 1:
         raise ValueError(f"rows: {sorted(pairs)}: expected one benchmark and pair")
-    benchmark, first, second = pairs.pop()
+    _, first, second = pairs.pop()
     decodings: dict[tuple[str, str], list[str]] = {phrase: [] for phrase in _PHRASES.values()}
     for row in rows:
         phrase = _PHRASES[outcome(row), _survives(row, level)]
@@ -98,8 +95,10 @@ def summary(rows: Sequence[Row], *, level: float) -> str:
     said: list[str] = []
     for (verb, remark), names in decodings.items():
         if names:
-            said.append(f"{verb} {'it' if said else second} with {_listed(names)}{remark}")
-    return f"On {benchmark}, {first} {_listed(said)}."
+            everywhere = len(names) == len(rows) > 1
+            with_which = "every decoding" if everywhere else _listed(names)
+            said.append(f"{verb} {'it' if said else second} with {with_which}{remark}")
+    return f"{first} {_listed(said)}"
 
 
 def overview(rows: Sequence[Row], *, level: float) -> str:
@@ -146,6 +145,15 @@ def _evidence(row: Row, sign: Literal[1, -1], level: float) -> str:
     if outcome(row) in ("first", "second") and not _survives(row, level):
         return text + ", although this does not survive Holm's correction"
     return text
+
+
+def _what_may_hide(row: Row, level: float) -> str:
+    if row["low"] == row["high"]:
+        return "That does not show that there is none."
+    return (
+        f"A true difference from {percent(row['low'])} to {percent(row['high'])} points may hide "
+        f"behind that ({level:.0%} interval)."
+    )
 
 
 def _survives(row: Row, level: float) -> bool:

@@ -55,6 +55,7 @@ class Table:
 def render(
     *,
     title: str,
+    benchmark: str,
     findings: Sequence[Mapping[str, Any]],
     figures: Sequence[Figure],
     tables: Sequence[Table],
@@ -62,7 +63,8 @@ def render(
 ) -> str:
     """Return the page.
 
-    ``findings`` have a ``summary`` and its ``details``; ``browser`` is from ``browser``.
+    ``findings`` on ``benchmark`` have a ``summary`` and its ``details``; ``browser`` is what
+    the function ``browser`` returns.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -73,6 +75,7 @@ def render(
     )
     return environment.get_template(TEMPLATE).render(
         title=title,
+        benchmark=benchmark,
         findings=findings,
         figures=figures,
         tables=tables,

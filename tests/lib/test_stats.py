@@ -124,6 +124,37 @@ def test_interval_does_not_depend_on_how_the_draws_are_cut(monkeypatch: pytest.M
     assert interval() == whole
 
 
+@pytest.mark.parametrize(
+    ("first_only", "second_only", "n", "low", "high"),
+    [
+        (2, 0, 100, -0.0135, 0.0527),  # 2/102 -+ 1.96 sqrt(3 - 4/102) / 102
+        (0, 0, 100, -0.0192, 0.0192),
+        (1, 4, 50, -0.1487, 0.0333),  # -3/52 -+ 1.96 sqrt(6 - 9/52) / 52
+    ],
+)
+def test_sparse_interval_by_hand(
+    first_only: int, second_only: int, n: int, low: float, high: float
+) -> None:
+    first = [1] * first_only + [0] * (n - first_only)
+    second = [0] * first_only + [1] * second_only + [0] * (n - first_only - second_only)
+    interval = stats.sparse_interval(first, second, level=0.95)
+    assert interval == pytest.approx((low, high), abs=2e-4)
+    found = stats.compare(first, second, draws=200, level=0.95, rng=seeded())
+    assert (found.low, found.high) == interval
+
+
+def test_sparse_interval_of_equal_models_holds_zero_often_enough() -> None:
+    rng = seeded()
+    wins, losses = rng.binomial(3, 0.5, 2000), rng.binomial(3, 0.5, 2000)
+    held = 0
+    for won, lost in zip(wins, losses, strict=True):
+        first = [1] * won + [0] * (100 - won)
+        second = [0] * won + [1] * lost + [0] * (100 - won - lost)
+        low, high = stats.sparse_interval(first, second, level=0.95)
+        held += low <= 0 <= high
+    assert held / 2000 >= 0.95
+
+
 def test_compare_takes_the_test_that_fits_the_units() -> None:
     first, second = pair(6, 1, same=13)
     clusters = np.arange(20) // 2

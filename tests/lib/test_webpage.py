@@ -80,7 +80,8 @@ def shown(limit: int = 3, text: str = "1", **changes: Any) -> dict[str, Any]:
 def page(**changes: Any) -> str:
     parts: dict[str, Any] = {
         "title": "A <b>title</b>",
-        "findings": [{"summary": "It helps.", "details": ["By & by."]}],
+        "benchmark": "ladder",
+        "findings": [{"summary": "it helps", "details": ["By & by."]}],
         "figures": [Figure("accuracy", "How well", SVG)],
         "tables": some_tables(),
         "browser": shown(text=ATTACK),
@@ -207,6 +208,7 @@ def test_text_is_escaped() -> None:
     document = page()
     assert "A &lt;b&gt;title&lt;/b&gt;" in document
     assert "By &amp; by." in document
+    assert "On ladder, it helps." in document
     assert "<b>" not in document
 
 

@@ -259,12 +259,17 @@ def test_a_missing_figure_is_named(repository: Params, name: str) -> None:
     assert not Path("reports/paper.pdf").exists()
 
 
-def test_without_quantization_two_figures_are_not_asked_for(repository: Params) -> None:
+def test_a_recipe_without_ladder_or_quantization_has_a_paper_too(repository: Params) -> None:
     groups = small_params()
     models = {name: n for name, n in groups["evaluate"]["models"].items() if "gptq" not in name}
+    benchmarks = groups["prepare"]["benchmarks"]
     change_params(
+        prepare=groups["prepare"]
+        | {"train": {"source": "file", "path": "train.jsonl"}}
+        | {"benchmarks": benchmarks | {"ladder": {"source": "file", "path": "test.jsonl"}}},
+        weigh=groups["weigh"] | {"prompting": ["cot"]},
         quantize={"models": {}},
-        evaluate={"models": models},
+        evaluate=groups["evaluate"] | {"models": models},
         analyze={"compare": [["adaptive", "uniform"]]},
     )
     for name in ("topics", "width"):
@@ -281,11 +286,10 @@ def test_claims_are_grouped_by_what_they_compare(repository: Params) -> None:
     rows = pd.read_csv("reports/tables/comparisons.csv").to_dict("records")
     said = paper.claims_by_subject(rows, repository)
     assert [one["summary"] for one in said["question"]] == [
-        "On ladder, adaptive is within noise of uniform with CoT, PoT and PoT‖CoT."
+        "adaptive is within noise of uniform with every decoding"
     ]
     assert [one["summary"] for one in said["quantization"]] == [
-        "On ladder, adaptive-gptq4 solves exactly the same problems as adaptive with CoT, PoT "
-        "and PoT‖CoT."
+        "adaptive-gptq4 solves exactly the same problems as adaptive with every decoding"
     ]
     assert [len(one["details"]) for one in said["others"]] == [3]
     assert said["elsewhere"] == ["On gsm8k, no comparison found a difference beyond noise."]
