@@ -49,9 +49,7 @@ def tiny_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2ForCau
 
 
 @pytest.fixture(scope="session")
-def tiny_base(
-    tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast
-) -> Path:
+def tiny_base(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
     """Return a folder with a tiny model and its tokenizer."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     tiny_model(tokenizer).bfloat16().save_pretrained(folder)

@@ -1,0 +1,103 @@
+"""From raw answers to verdicts, tables and metrics."""
+
+import pandas as pd
+import pytest
+
+from stages import analyze, prepare
+from stages.lib.files import read_json, write_json
+from stages.lib.paths import ANSWERS, EVAL_PROBLEMS, METRICS, MODEL_REPORTS, TABLES, VERDICTS
+from stages.lib.records import Generation, Graded, Problem, Prompting, read_parquet
+from stages.lib.store import Store
+from tests.stages.conftest import Change
+
+SYSTEMS = {
+    "base": ("I do not know.", "no program"),
+    "uniform": ("The answer is {answer}.", "```python\nprint(undefined)\n```"),
+    "adaptive": ("The answer is 99999.", "```python\nprint('{answer}')\n```"),
+}
+
+
+def answer_everything() -> None:
+    for model, texts in SYSTEMS.items():
+        rows = [
+            Generation(
+                problem_id=problem.id,
+                model=model,
+                prompting=prompting,
+                shots=0,
+                index=0,
+                text=text.replace("{answer}", problem.answer),
+                finish_reason="stop",
+                n_tokens=5,
+                prompt_sha="p",
+            )
+            for path in sorted(EVAL_PROBLEMS.glob("*.parquet"))
+            for problem in read_parquet(path, Problem)
+            for prompting, text in zip(PROMPTINGS, texts, strict=True)
+        ]
+        Store(ANSWERS / model).append(rows)
+        report = {"perplexity": 2.0, "weight_bytes": 10, "held_out_tokens": 1, "fingerprint": "f"}
+        write_json(MODEL_REPORTS / f"{model}.json", report)
+
+
+PROMPTINGS: tuple[Prompting, ...] = ("cot", "pot")
+
+
+@pytest.fixture
+def analyzed(change: Change) -> None:
+    change(
+        {
+            "evaluate.models": {model: [0] for model in SYSTEMS},
+            "quantize.models": {},
+            "analyze.compare": [["adaptive", "uniform"], ["uniform", "base"]],
+            "analyze.sandbox.workers": 1,
+        }
+    )
+    prepare.main()
+    answer_everything()
+    analyze.main()
+
+
+def test_accuracy_is_counted_by_decoding(analyzed: None) -> None:
+    ladder = read_json(METRICS / "accuracy.json")["accuracy"]["ladder"]
+    assert ladder == {
+        "base": {"cot": 0.0, "pot": 0.0, "fallback": 0.0},
+        "uniform": {"cot": 1.0, "pot": 0.0, "fallback": 1.0},
+        "adaptive": {"cot": 0.0, "pot": 1.0, "fallback": 1.0},
+    }
+
+
+def test_every_non_answer_is_counted_by_status(analyzed: None) -> None:
+    table = pd.read_csv(TABLES / "statuses.csv").set_index(["benchmark", "system", "prompting"])
+    assert table.loc[("ladder", "base", "pot"), "unparsed"] == 6
+    assert table.loc[("ladder", "uniform", "pot"), "crashed"] == 6
+    assert table.loc[("ladder", "adaptive", "cot"), "wrong"] == 6
+    assert table.to_numpy().sum() == len(SYSTEMS) * 2 * (6 + 3 + 3)
+
+
+def test_comparisons_are_paired(analyzed: None) -> None:
+    table = pd.read_csv(TABLES / "comparisons.csv")
+    keys = ["benchmark", "first", "second", "decoding"]
+    found = table.set_index(keys)["difference"].to_dict()
+    assert found[("ladder", "adaptive", "uniform", "cot")] == -1
+    assert found[("ladder", "adaptive", "uniform", "pot")] == 1
+    assert found[("ladder", "adaptive", "uniform", "fallback")] == 0
+    assert ((table["low"] <= table["difference"]) & (table["difference"] <= table["high"])).all()
+    assert (table["p_holm"] >= table["p"]).all()
+
+
+def test_verdicts_keep_what_programs_printed(analyzed: None) -> None:
+    rows = read_parquet(VERDICTS, Graded)
+    assert len(rows) == len(SYSTEMS) * 2 * (6 + 3 + 3)
+    crashed = [row for row in rows if row.status == "crashed"]
+    assert crashed
+    assert all("NameError" in row.output for row in crashed)
+
+
+def test_a_missing_answer_is_an_error_and_not_a_wrong_one(change: Change, analyzed: None) -> None:
+    shard = next((ANSWERS / "base").glob("*.parquet"))
+    rows = list(Store(ANSWERS / "base").rows())
+    shard.unlink()
+    Store(ANSWERS / "base").append(rows[1:])
+    with pytest.raises(ValueError, match="expected a CoT and a PoT answer to every problem"):
+        analyze.main()
