@@ -1,0 +1,84 @@
+"""A stage ends in one line, and its libraries' chatter in a file."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages.lib import console
+
+
+def run(
+    work: Callable[..., object],
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    *arguments: str,
+    item: str | None = None,
+) -> int:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["stage", *arguments])
+    try:
+        console.run("try", work, item=item)  # type: ignore[arg-type]
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def chatter() -> dict[str, float]:
+    os.write(1, b"from C++\n")
+    console.say("the last word")
+    return {"tokens_per_second": 3.0}
+
+
+def test_the_terminal_gets_what_is_said_and_the_log_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(chatter, monkeypatch, tmp_path) == 0
+    shown = capfd.readouterr()
+    assert (shown.out, shown.err) == ("", "the last word\n")
+    assert "from C++\n" in (tmp_path / "logs" / "try.log").read_text()
+
+
+def test_time_memory_and_measurements_are_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(chatter, monkeypatch, tmp_path)
+    noted = json.loads((tmp_path / "reports" / "timings" / "try.json").read_text())
+    assert noted["tokens_per_second"] == 3.0
+    assert noted["seconds"] >= 0
+    assert noted["peak_mib"] > 10
+
+
+def refuse(arm: str) -> None:
+    raise ValueError(f"weigh.arms: {arm!r}:\nexpected another")
+
+
+def fill_the_disk() -> None:
+    raise OSError(28, "No space left on device", "data/x.parquet")
+
+
+def test_a_users_mistake_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(refuse, monkeypatch, tmp_path, "hard", item="arm") == 1
+    assert capfd.readouterr().err == "try-hard: weigh.arms: 'hard': expected another\n"
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_full_disk_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(fill_the_disk, monkeypatch, tmp_path) == 1
+    said = capfd.readouterr().err
+    assert said == "try: [Errno 28] No space left on device: 'data/x.parquet'\n"
+
+
+def test_a_bug_names_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(lambda: 1 / 0, monkeypatch, tmp_path)
+    assert capfd.readouterr().err == "try: failed; see logs/try.log\n"
