@@ -3,7 +3,7 @@
 Reads the problems and their difficulty, the tables of ``reports/tables/``, the training
 logs and the measured speeds; writes each figure of ``reports/figures/`` as SVG, for the
 paper, and PNG. Accuracies by topic and by source are of the held-out benchmark
-(``evaluate.perplexity_on``) with PoT‖CoT. Without a quantized model there are no figures
+(``evaluate.perplexity_on``) with CoT. Without a quantized model there are no figures
 ``topics`` and ``width``.
 
     python -m stages.figures
@@ -115,12 +115,12 @@ def by_level(problems: Sequence[Problem]) -> list[str]:
 
 
 def headline(table: str, column: str, benchmark: str) -> pd.DataFrame:
-    """Return the rows of a table of accuracies for one benchmark with PoT‖CoT."""
+    """Return the rows of a table of accuracies for one benchmark with CoT."""
     path = TABLES / f"{table}.csv"
     rows = read_table(path, ["benchmark", column, *SHARES])
-    rows = rows.loc[(rows["benchmark"] == benchmark) & (rows["decoding"] == "fallback")]
+    rows = rows.loc[(rows["benchmark"] == benchmark) & (rows["decoding"] == "cot")]
     if rows.empty:
-        raise ValueError(f"{path}: no rows of benchmark {benchmark!r} with decoding 'fallback'")
+        raise ValueError(f"{path}: no rows of benchmark {benchmark!r} with decoding 'cot'")
     return rows
 
 

@@ -80,9 +80,9 @@ CAPTIONS = {
     "is not a better model.",
     "accuracy": "Accuracy on each benchmark by system and decoding, with intervals. Mind the "
     "scales: they differ where a benchmark is near the floor.",
-    "sources": "Accuracy by source of the held-out benchmark with PoT‖CoT: each arm beside the "
+    "sources": "Accuracy by source of the held-out benchmark with CoT: each arm beside the "
     "base model with in-context examples.",
-    "topics": "Accuracy by topic of the held-out benchmark with PoT‖CoT, before and after "
+    "topics": "Accuracy by topic of the held-out benchmark with CoT, before and after "
     "quantization; the number of problems is in parentheses.",
     "width": "Size of the weights, generation speed (solid: full batch; dashed: one prompt at a "
     "time) and perplexity of held-out solutions by bits per weight.",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -143,14 +144,20 @@ def fill(
 
 
 def measure_speed(engine: Engine, prompts: Sequence[tuple[int, ...]], tokens: int) -> float:
-    """Return generated tokens per second for a full batch of prompts, end of turn ignored."""
+    """Return generated tokens per second for a batch of prompts, end of turn ignored.
+
+    The median of three runs, since another program may take the processor away.
+    """
     requests = [
         Request("speed", "cot", 0, number, prompt, tokens) for number, prompt in enumerate(prompts)
     ]
     greedy = Sampling(temperature=0.0, top_p=1.0, seed=0)
-    started = time.monotonic()
-    answers = engine.answer(requests, greedy, lambda _: None, ignore_eos=True)
-    return sum(n_tokens for _, _, n_tokens in answers) / (time.monotonic() - started)
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        engine.answer(requests, greedy, lambda _: None, ignore_eos=True)
+        seconds.append(time.monotonic() - started)
+    return len(requests) * tokens / median(seconds)
 
 
 def _row(key: Key, text: str, finish_reason: str, n_tokens: int) -> Generation:

@@ -40,7 +40,8 @@ STYLE: dict[Any, Any] = {
     "ytick.major.width": 0.7,
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.6,
-    "legend.frameon": False,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 1,
     "legend.columnspacing": 1.2,
     "legend.handletextpad": 0.4,
     "svg.fonttype": "path",
@@ -203,6 +204,7 @@ def width(table: pd.DataFrame, colors: Colors, width_in: float) -> Figure:
     speed.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     speed.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     speed.yaxis.set_minor_locator(NullLocator())
+    speed.grid(axis="y")
     batches = [Line2D([], [], color=INK, **look) for look in (full, single)]
     speed.legend(batches, ["full batch", "batch 1"])
     perplexity.set_ylabel("Perplexity")

@@ -11,6 +11,7 @@ from transformers import AutoConfig
 from stages.lib.files import replacing
 from stages.lib.models import load_model
 from stages.lib.params import Quantize
+from stages.lib.tables import read_csv, write_csv
 
 # Read when GPTQModel is imported; without it the pool asks for workers it has not got.
 # The import itself is left to the functions: it takes seconds and prints a banner.
@@ -70,6 +71,7 @@ def quantize(
             desc_act=settings.desc_act,
             sym=settings.symmetric,
             damp_percent=settings.damping,  # pyright: ignore[reportCallIssue]
+            offload_to_disk=False,  # its folder's random name would be saved
         ),
         dtype=torch.bfloat16,
     )
@@ -80,6 +82,7 @@ def quantize(
     )
     with replacing(out) as aside:
         model.save(str(aside))
+        _settle(aside / "quant_log.csv")
 
 
 def load_for_scoring(folder: Path) -> torch.nn.Module:
@@ -90,3 +93,9 @@ def load_for_scoring(folder: Path) -> torch.nn.Module:
 
     loaded = GPTQModel.load(str(folder), dtype=torch.bfloat16)
     return cast(torch.nn.Module, loaded.model).eval()
+
+
+def _settle(log: Path) -> None:
+    # Its rows come in the order in which threads end, each with its duration.
+    rows = sorted(read_csv(log), key=lambda row: (int(row["layer"]), row["module"]))
+    write_csv(log, [{name: row[name] for name in row if name != "time"} for row in rows])

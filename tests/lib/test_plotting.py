@@ -197,6 +197,7 @@ def test_width_goes_from_many_bits_to_few() -> None:
     assert [heights(line) for line in speed.lines] == [[900, 500, 400], [30, 35, 40]]
     assert [line.get_linestyle() for line in speed.lines] == ["-", "--"]
     assert heights(perplexity.lines[0]) == [3.0, 3.1, 3.5]
+    assert all(panel.yaxis.get_gridlines()[0].get_visible() for panel in (size, speed, perplexity))
 
 
 def test_sources_stand_beside_the_reference() -> None:
