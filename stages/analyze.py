@@ -7,6 +7,8 @@ wrote in the sandbox. Writes ``data/verdicts.parquet``, ``reports/tables/*.csv``
     python -m stages.analyze
 """
 
+import warnings
+
 import numpy as np
 import pandas as pd
 
@@ -75,7 +77,10 @@ def grade_all(
     places = {p.id: (name, p) for name, members in problems.items() for p in members}
     programs = [program_in(row.text) if row.prompting == "pot" else "" for _, row in answers]
     written = [i for i, program in enumerate(programs) if program]
-    with console.bar(total=len(written), doing="run programs", unit="program") as progress:
+    with (
+        warnings.catch_warnings(record=True) as missing_layers,
+        console.bar(total=len(written), doing="run programs", unit="program") as progress,
+    ):
         results = run_programs(
             [programs[i] for i in written],
             timeout_s=sandbox.timeout_s,
@@ -84,6 +89,8 @@ def grade_all(
             allow_unprotected=sandbox.allow_unprotected,
             progress=progress.update,
         )
+    for one in missing_layers:
+        console.say(f"analyze: {one.message}")
     result_of = dict(zip(written, results, strict=True))
     graded = []
     with console.bar(total=len(answers), doing="grade", unit="answer") as progress:

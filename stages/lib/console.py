@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,9 +60,11 @@ def run(
         except KeyboardInterrupt:
             say(f"{label}: interrupted")
             sys.exit(130)
-        except BaseException:
-            say(f"{label}: failed; see {log}")
-            raise
+        except Exception as error:
+            with log.open("a", encoding="utf-8") as stream:
+                traceback.print_exc(file=stream)
+            say(f"{label}: {type(error).__name__}: {' '.join(str(error).split())}; see {log}")
+            sys.exit(1)
     if not timed:
         return
     spent = {"seconds": round(time.monotonic() - started, 1), "peak_mib": peak_mib()}

@@ -95,6 +95,8 @@ def plan(
     )
     total = settings.steps * settings.tokens_per_step
     mean = sum(tokens[i].weight * len(tokens[i].response) for step in steps for i in step) / total
+    if mean == 0:
+        raise ValueError("weigh.arms: every loss weight is 0: expected one above 0")
     return [
         micro_batch([tokens[step[i]] for i in chosen], mean)
         for step in steps

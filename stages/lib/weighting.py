@@ -1,6 +1,6 @@
-"""From difficulty to training: how often, how heavily and in which step an example counts.
+"""From difficulty to training: how often and in which step an example counts.
 
-Arms differ only in their repeats or weights. ``plan_steps`` gives every arm the
+Arms differ only in their repeats and loss weights. ``plan_steps`` gives every arm the
 same number of optimizer steps with exactly the same number of supervised
 tokens, so that they compare at equal compute.
 """
@@ -13,7 +13,7 @@ from itertools import islice
 from math import floor
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 LARGEST_DENOMINATOR = 1_000_000
 REWIND = 16
@@ -34,33 +34,6 @@ def repetitions(levels: Sequence[float], *, base: float, factor: float) -> NDArr
         of_level[level] = floor(Fraction(str(base)) + Fraction(str(factor)) * exact)
     _at_least_zero(of_level, base, factor)
     return np.array([of_level[level] for level in levels], dtype=np.int64)
-
-
-def loss_weights(
-    levels: Sequence[float], *, base: float, factor: float, tokens: Sequence[int]
-) -> NDArray[np.float64]:
-    """Return base + factor * level per example (n,), scaled to mean 1 over supervised tokens.
-
-    ``tokens`` counts each example's supervised tokens: the sum of weight times
-    tokens is the sum of tokens. Raises ValueError for no levels, lists of
-    different lengths, an example without a token, a negative weight, and
-    weights that are all zero.
-    """
-    if len(levels) != len(tokens):
-        raise ValueError(f"tokens: length {len(tokens)}: expected that of levels, {len(levels)}")
-    weights = base + factor * np.asarray(levels, dtype=np.float64)
-    _at_least_zero(dict(zip(levels, weights.tolist(), strict=True)), base, factor)
-    _check_lengths("tokens", tokens, range(len(tokens)))
-    supervised = np.asarray(tokens, dtype=np.float64)
-    total = float(weights @ supervised)
-    if total == 0:
-        raise ValueError(f"base={base}, factor={factor}: every weight is 0: expected one above 0")
-    return weights * (supervised.sum() / total)
-
-
-def shuffled(repeats: ArrayLike, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return the same repeats dealt to random examples: the control of a repetition arm."""
-    return rng.permutation(np.asarray(repeats, dtype=np.int64))
 
 
 def plan_steps(

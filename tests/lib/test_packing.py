@@ -96,6 +96,12 @@ def test_weights_have_mean_one_over_the_supervised_tokens(
     assert sum(sum(row["weights"]) for row in rows) == pytest.approx(6 * 40)
 
 
+def test_weights_that_are_all_zero_are_an_error(tokenizer: PreTrainedTokenizerFast) -> None:
+    examples = [example(number, weight=0.0) for number in range(9)]
+    with pytest.raises(ValueError, match="every loss weight is 0"):
+        plan(examples, tokenizer, CHAT, settings())
+
+
 def test_the_plan_is_a_function_of_the_seed(tokenizer: PreTrainedTokenizerFast) -> None:
     examples = [example(number) for number in range(9)]
     first = plan(examples, tokenizer, CHAT, settings())

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, milp
 
-from stages.lib.weighting import deal, loss_weights, plan_steps, repetitions, shuffled
+from stages.lib.weighting import deal, plan_steps, repetitions
 
 
 def seeded(seed: int = 0) -> np.random.Generator:
@@ -79,21 +79,6 @@ def test_one_set_of_levels_from_1_to_5_gives_the_published_step_counts() -> None
     for (base, factor), steps in PUBLISHED_STEPS.items():
         repeats = repetitions(levels, base=base, factor=factor)
         assert -(-int(repeats.sum()) // BATCH) == steps
-
-
-def test_loss_weights_have_mean_1_over_tokens() -> None:
-    weights = loss_weights([1, 3], base=1, factor=1, tokens=[30, 10])
-    assert weights.tolist() == pytest.approx([2 * 0.4 / 1, 4 * 0.4 / 1])
-    assert weights @ [30, 10] == pytest.approx(40)
-
-
-def test_shuffled_deals_the_same_repeats_to_other_examples() -> None:
-    repeats = [1] * 50 + [4] * 50
-    dealt = shuffled(repeats, seeded())
-    assert sorted(dealt.tolist()) == repeats
-    assert 15 < np.count_nonzero(dealt[:50] == 4) < 35
-    assert dealt.tolist() == shuffled(repeats, seeded()).tolist()
-    assert dealt.tolist() != shuffled(repeats, seeded(1)).tolist()
 
 
 RNG = seeded(7)
@@ -227,22 +212,6 @@ def test_a_plan_that_cannot_be_is_refused(change: dict[str, Any], message: str) 
         (
             lambda: repetitions([1, 3], base=2, factor=-1),
             "base=2, factor=-1: level 3 gives -1: expected 0 or more",
-        ),
-        (
-            lambda: loss_weights([1, 3], base=2, factor=-1, tokens=[1, 1]),
-            r"base=2, factor=-1: level 3 gives -1\.0: expected 0 or more",
-        ),
-        (
-            lambda: loss_weights([1], base=0, factor=0, tokens=[1]),
-            "base=0, factor=0: every weight is 0",
-        ),
-        (
-            lambda: loss_weights([1, 2], base=0, factor=1, tokens=[1]),
-            "tokens: length 1: expected that of levels, 2",
-        ),
-        (
-            lambda: loss_weights([1], base=0, factor=1, tokens=[0]),
-            "tokens: example 0: 0: expected at least 1",
         ),
         (lambda: deal([1], 2), "lengths: 1 examples: expected at least bins=2"),
         (lambda: deal([1], 0), "bins: 0: expected at least 1"),
