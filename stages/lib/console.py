@@ -25,7 +25,8 @@ from stages.lib.paths import LOGS, TIMINGS
 for _name in ("torchao", "torch.utils._pytree"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
-_terminal: TextIO = sys.stderr
+# The terminal, while descriptors 1 and 2 lead to a log.
+_terminal: TextIO | None = None
 
 Measurements = Mapping[str, Any] | None
 
@@ -41,9 +42,10 @@ def run(
 
     With ``item`` (the name of what the stage is run for, such as ``arm``) the
     command takes one argument and passes it on. A ValueError or OSError is the
-    user's to mend: it ends in one line on the terminal and exit status 1. Seconds,
-    peak memory (MiB) and what ``work`` returns are written to
-    ``reports/timings/``.
+    user's to mend: it ends in one line on the terminal and exit status 1. Any other
+    exception does so too, and its traceback goes to the log. Seconds, peak memory
+    (MiB) and what ``work`` returns are written to ``reports/timings/`` if the stage
+    is ``timed``.
     """
     parser = argparse.ArgumentParser(prog=f"python -m stages.{name}")
     if item:
@@ -73,17 +75,18 @@ def run(
 
 def say(line: str) -> None:
     """Print one line on the terminal."""
-    tqdm.write(line, file=_terminal)
+    tqdm.write(line, file=_terminal or sys.stderr)
 
 
 def bar(*, total: int, doing: str, unit: str) -> "tqdm[Any]":
     """Return a progress bar with rate and time left, on the terminal."""
-    interactive = _terminal.isatty()
+    terminal = _terminal or sys.stderr
+    interactive = terminal.isatty()
     return tqdm(
         total=total,
         desc=doing,
         unit=f" {unit}",
-        file=_terminal,
+        file=terminal,
         mininterval=0.5 if interactive else 20,
         dynamic_ncols=interactive,
     )
@@ -115,4 +118,4 @@ def _chatter_to(log: Path) -> Iterator[Path]:
             os.dup2(saved, 1)
             os.dup2(terminal, 2)
             os.close(saved)
-            _terminal = sys.stderr
+            _terminal = None
