@@ -364,7 +364,8 @@ def test_a_program_starts_clean(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
         def is_open(fd):
             try: return os.fstat(fd) is not None
             except OSError: return False
-        print(sys.flags.isolated, dict(os.environ), [fd for fd in range(999) if is_open(fd)])
+        print(sys.flags.safe_path, sys.flags.no_user_site, dict(os.environ), end=" ")
+        print([fd for fd in range(999) if is_open(fd)])
         print(sys.argv, sys.stdin.read(), os.listdir(), "here" in globals())
         here = open("here", "w")
     """
@@ -373,7 +374,7 @@ def test_a_program_starts_clean(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     first, second = run(*[dedent(look)] * 2)
     os.close(ours)
     os.close(theirs)
-    assert first.stdout == second.stdout == "1 {} [0, 1, 2]\n['program.py']  [] False\n"
+    assert first.stdout == second.stdout == "True 1 {} [0, 1, 2]\n['program.py']  [] False\n"
 
 
 def test_results_keep_their_order(run: Run) -> None:
@@ -405,14 +406,14 @@ def test_a_missing_layer_is_warned_of_once(temporary: Path, only: Callable[..., 
 
 def test_without_any_layer_programs_are_refused(run: Run, only: Callable[..., None]) -> None:
     only()
-    with pytest.raises(RuntimeError, match="offers none of landlock, seccomp, namespaces"):
+    with pytest.raises(OSError, match="offers none of landlock, seccomp, namespaces"):
         run("print(1)")
     assert run("print(1)", allow_unprotected=True)[0].stdout == "1\n"
 
 
 def test_a_worker_that_cannot_start(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "_START_WORKER", "raise SystemExit('no libraries')")
-    with pytest.raises(RuntimeError, match="a program worker did not start: no libraries"):
+    with pytest.raises(OSError, match="a program worker did not start: no libraries"):
         run("print(1)")
 
 
@@ -420,9 +421,7 @@ def test_a_layer_that_cannot_be_entered(run: Run, monkeypatch: pytest.MonkeyPatc
     broken = "from stages.lib import sandbox as s; s._build_ruleset = lambda *given: 77; serve(sys"
     start = under_test._START_WORKER.replace("serve(sys", broken)
     monkeypatch.setattr(under_test, "_START_WORKER", start)
-    with pytest.raises(
-        RuntimeError, match=r"(?s)failed at print\(6 \* 7\): crashed .*Bad file desc"
-    ):
+    with pytest.raises(OSError, match=r"(?s)failed at print\(6 \* 7\): crashed .*Bad file desc"):
         run("print(1)")
 
 
