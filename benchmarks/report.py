@@ -43,4 +43,6 @@ def measured(module: str, side: str) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, "-m", module, side], stdout=subprocess.PIPE, check=True, text=True
     )
-    return json.loads(done.stdout.splitlines()[-1])
+    # Libraries may say something after it.
+    found = [said for said in done.stdout.splitlines() if said.startswith("{")]
+    return json.loads(found[-1])
