@@ -95,6 +95,7 @@ def peer() -> dict[str, float]:
             processing_class=tokenizer,
             args=SFTConfig(
                 output_dir=folder,
+                use_cpu=not torch.cuda.is_available(),
                 packing=True,
                 max_length=wanted.train.max_length,
                 per_device_train_batch_size=1,
