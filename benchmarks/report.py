@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def machine() -> str:
@@ -38,7 +39,7 @@ def line(
     return json.dumps(found | more)
 
 
-def measured(module: str, side: str) -> dict[str, float]:
+def measured(module: str, side: str) -> dict[str, Any]:
     """Run one side of a benchmark in a process of its own and return what it measured."""
     done = subprocess.run(
         [sys.executable, "-m", module, side], stdout=subprocess.PIPE, check=True, text=True

@@ -1,8 +1,10 @@
 """Training tokens per second: our planned trainer against TRL's, with packing.
 
-The same examples from the same weights with the same learning rate. The stock side is
-``SFTTrainer`` with packing and its own defaults otherwise. ``held_out_loss`` (nats per
-token, before, ours, peer) shows that both have learned the same after as many tokens.
+Both sides train once on the same examples, as the same tokens, from the same weights
+with the same learning rate, in steps of about the same size; the order is each one's
+own. The stock side is ``SFTTrainer`` with packing and its own defaults otherwise.
+``losses`` are each side's by optimizer step and ``held_out`` those on examples that
+neither has seen (before, ours, peer), in nats per supervised token.
 
     python -m benchmarks.training
 """
@@ -12,9 +14,11 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from datasets import Dataset
+from transformers import PreTrainedModel
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -23,10 +27,23 @@ from stages.lib import models, packing, params, training
 from stages.lib.console import bar
 from stages.lib.paths import MODELS, TRAINING
 from stages.lib.perplexity import negative_log_likelihood
-from stages.lib.prompts import Turn, prompt_text, response_text
 from stages.lib.records import Example, read_parquet
 
-STEPS, TOKENS_PER_STEP, HELD_OUT = 8, 1024, 100
+# A step is about four full rows of 512 tokens, half of them supervised.
+STEPS, TOKENS_PER_STEP, ROWS_PER_STEP, HELD_OUT = 8, 928, 4, 100
+
+
+def settings() -> params.Train:
+    """Return the ``train`` stage's settings for a short run without a schedule."""
+    return params.load().train.model_copy(
+        update={
+            "steps": STEPS,
+            "tokens_per_step": TOKENS_PER_STEP,
+            "save_every": STEPS,
+            "warmup_steps": 0,
+            "schedule": "constant_with_warmup",
+        }
+    )
 
 
 def examples() -> tuple[list[Example], list[Example]]:
@@ -35,74 +52,71 @@ def examples() -> tuple[list[Example], list[Example]]:
     return found[HELD_OUT:], found[:HELD_OUT]
 
 
-def held_out_loss(model: torch.nn.Module) -> float:
-    """Return the mean negative log-likelihood of the held-out responses, in nats."""
-    wanted = params.load()
+def rows() -> list[dict[str, list[Any]]]:
+    """Return the micro-batches that we train on."""
     tokenizer = models.load_tokenizer(MODELS / "base")
-    tokens = [
-        packing.tokenize(one, tokenizer, wanted.prompts, wanted.train.max_length)
-        for one in examples()[1]
-    ]
+    return packing.plan(examples()[0], tokenizer, params.load().prompts, settings())
+
+
+def tokens_of_examples() -> list[dict[str, list[int]]]:
+    """Return the examples in those micro-batches one by one, as TRL takes them."""
+    found: list[dict[str, list[int]]] = []
+    for row in rows():
+        for token, label, position in zip(
+            row["input_ids"], row["labels"], row["position_ids"], strict=True
+        ):
+            if position == 0:
+                found.append({"input_ids": [], "completion_mask": []})
+            found[-1]["input_ids"].append(token)
+            found[-1]["completion_mask"].append(int(label != packing.IGNORED))
+    return found
+
+
+def held_out_loss(model: PreTrainedModel) -> float:
+    """Return the mean negative log-likelihood of the held-out responses, in nats."""
+    tokenizer = models.load_tokenizer(MODELS / "base")
+    prompts, limit = params.load().prompts, settings().max_length
+    tokens = [packing.tokenize(one, tokenizer, prompts, limit) for one in examples()[1]]
     total, count = negative_log_likelihood(model.bfloat16().eval(), tokens, lambda _: None)
     return total / count
 
 
-def ours() -> dict[str, float]:
+def ours() -> dict[str, Any]:
     """Measure the trainer of the ``train`` stage."""
-    wanted = params.load()
-    settings = wanted.train.model_copy(
-        update={
-            "steps": STEPS,
-            "tokens_per_step": TOKENS_PER_STEP,
-            "save_every": STEPS + 1,
-            "warmup_steps": 0,
-            "schedule": "constant_with_warmup",
-        }
-    )
+    chosen, planned = settings(), rows()
     tokenizer = models.load_tokenizer(MODELS / "base")
-    rows = packing.plan(examples()[0], tokenizer, wanted.prompts, settings)
     model = models.load_model(MODELS / "base", torch.bfloat16)
-    before = held_out_loss(model)
-    model.train()
     with TemporaryDirectory() as folder, bar(total=STEPS, doing="ours", unit="step") as shown:
         started = time.monotonic()
-        training.fit(model, tokenizer, rows, settings, Path(folder), shown)
+        log = training.fit(model, tokenizer, planned, chosen, Path(folder), shown)
         seconds = time.monotonic() - started
-    tokens = sum(len(row["input_ids"]) for row in rows)
-    return {"rate": tokens / seconds, "before": before, "after": held_out_loss(model)}
+    return {
+        "rate": sum(len(row["input_ids"]) for row in planned) / seconds,
+        "losses": [round(entry["loss"], 3) for entry in log],
+        "held_out": held_out_loss(model),
+    }
 
 
-def peer() -> dict[str, float]:
-    """Measure TRL's trainer with packing, for about as many tokens."""
-    wanted = params.load()
-    tokenizer = models.load_tokenizer(MODELS / "base")
-    turns = [Turn(one.question, one.response) for one in examples()[0]]
-    pairs = Dataset.from_list(
-        [
-            {
-                "prompt": prompt_text(tokenizer, wanted.prompts, turn.question),
-                "completion": response_text(tokenizer, wanted.prompts, turn).removesuffix(
-                    str(tokenizer.eos_token)
-                ),
-            }
-            for turn in turns
-        ]
-    )
+def peer() -> dict[str, Any]:
+    """Measure TRL's trainer with packing."""
+    tokens, chosen = tokens_of_examples(), settings()
     with TemporaryDirectory() as folder:
         trainer = SFTTrainer(
             model=str(MODELS / "base"),
-            train_dataset=pairs,
-            processing_class=tokenizer,
+            train_dataset=Dataset.from_list(tokens),
+            processing_class=models.load_tokenizer(MODELS / "base"),
             args=SFTConfig(
                 output_dir=folder,
                 use_cpu=not torch.cuda.is_available(),
                 packing=True,
-                max_length=wanted.train.max_length,
+                completion_only_loss=True,
+                max_length=chosen.max_length,
                 per_device_train_batch_size=1,
-                gradient_accumulation_steps=wanted.train.micro_batches,
-                max_steps=STEPS,
-                learning_rate=wanted.train.learning_rate,
+                gradient_accumulation_steps=ROWS_PER_STEP,
+                num_train_epochs=1,
+                learning_rate=chosen.learning_rate,
                 lr_scheduler_type="constant",
+                logging_steps=1,
                 save_strategy="no",
                 report_to="none",
                 disable_tqdm=True,
@@ -111,28 +125,35 @@ def peer() -> dict[str, float]:
         started = time.monotonic()
         trainer.train()
         seconds = time.monotonic() - started
-    tokens = trainer.state.num_input_tokens_seen or trainer._total_train_tokens  # noqa: SLF001
-    trained = trainer.accelerator.unwrap_model(trainer.model)
-    return {"rate": tokens / seconds, "after": held_out_loss(trained)}
+    return {
+        "rate": sum(len(one["input_ids"]) for one in tokens) / seconds,
+        "losses": [round(e["loss"], 3) for e in trainer.state.log_history if "loss" in e],
+        "held_out": held_out_loss(trainer.accelerator.unwrap_model(trainer.model)),
+    }
+
+
+def before() -> dict[str, Any]:
+    """Return the loss before training."""
+    return {"held_out": held_out_loss(models.load_model(MODELS / "base", torch.bfloat16))}
 
 
 def main() -> None:
     """Measure both sides."""
+    sides = {"before": before, "ours": ours, "peer": peer}
     if len(sys.argv) > 1:
-        print(json.dumps({"ours": ours, "peer": peer}[sys.argv[1]]()))
+        print(json.dumps(sides[sys.argv[1]]()))
         return
-    first, second = (measured("benchmarks.training", side) for side in ("ours", "peer"))
+    found = {side: measured("benchmarks.training", side) for side in sides}
     print(
         line(
             "training",
-            ours=first["rate"],
-            peer=second["rate"],
+            ours=found["ours"]["rate"],
+            peer=found["peer"]["rate"],
             unit="tokens/s",
             against="TRL SFTTrainer with packing",
             better="more",
-            held_out_loss=[
-                round(loss, 3) for loss in (first["before"], first["after"], second["after"])
-            ],
+            losses=[found["ours"]["losses"], found["peer"]["losses"]],
+            held_out=[round(side["held_out"], 3) for side in found.values()],
         )
     )
 

@@ -8,43 +8,30 @@ wrote in the sandbox. Writes ``data/verdicts.parquet``, ``reports/tables/*.csv``
 """
 
 import warnings
+from statistics import fmean
 
 import numpy as np
 import pandas as pd
 
 from stages.lib import analysis, console, params
+from stages.lib.answers import read_answers, read_benchmarks
 from stages.lib.files import read_json, replacing, write_json
 from stages.lib.grading import grade, grade_program, program_in
-from stages.lib.paths import ANSWERS, EVAL_PROBLEMS, METRICS, MODEL_REPORTS, TABLES, VERDICTS
+from stages.lib.paths import METRICS, MODEL_REPORTS, TABLES, VERDICTS
 from stages.lib.programs import run_programs
-from stages.lib.records import (
-    Generation,
-    Graded,
-    Problem,
-    Verdict,
-    read_parquet,
-    write_parquet,
-)
-from stages.lib.store import Store
+from stages.lib.records import PROMPTINGS, Generation, Graded, Problem, Verdict, write_parquet
 
 NO_PROGRAM = Verdict(extracted="", status="unparsed")
 OUTPUT_SHOWN = 500
+OTHERS = "others"
 
 
 def main() -> None:
     """Grade and analyze."""
     wanted = params.load()
     settings = wanted.analyze
-    problems = {
-        name: read_parquet(EVAL_PROBLEMS / f"{name}.parquet", Problem)
-        for name in wanted.prepare.benchmarks
-    }
-    answers = [
-        (params.system_name(model, row.shots), row)
-        for model in wanted.evaluate.models
-        for row in Store(ANSWERS / model).rows()
-    ]
-    graded = grade_all(answers, problems, settings.sandbox)
+    problems = read_benchmarks(wanted.prepare.benchmarks)
+    graded = grade_all(read_answers(wanted.evaluate.models), problems, settings.sandbox)
     write_parquet(VERDICTS, graded)
 
     frame = analysis.answer_frame(graded, problems)
@@ -56,7 +43,7 @@ def main() -> None:
         "accuracy_by_source": _by(frame, "source", level),
         "accuracy_by_topic": _by(frame, "topic", level),
         "accuracy_by_level": _by(frame, "level", level),
-        "statuses": analysis.status_table(frame),
+        "statuses": analysis.status_table(graded),
         "comparisons": analysis.comparison_table(
             frame, settings.compare, draws=settings.draws, level=level, rng=rng
         ),
@@ -65,7 +52,8 @@ def main() -> None:
     for name, table in tables.items():
         with replacing(TABLES / f"{name}.csv") as aside:
             table.to_csv(aside, index=False, lineterminator="\n")
-    write_json(METRICS / "accuracy.json", {"accuracy": headline(accuracy)})
+    held_out = wanted.evaluate.perplexity_on
+    write_json(METRICS / "accuracy.json", {"accuracy": headline(accuracy, held_out)})
 
 
 def grade_all(
@@ -122,13 +110,20 @@ def grade_all(
     return graded
 
 
-def headline(accuracy: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
-    """Return accuracy by benchmark, system and decoding, for ``dvc metrics``."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
+def headline(accuracy: pd.DataFrame, held_out: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Return accuracy by benchmark, system and prompting, for ``dvc metrics``.
+
+    ``others`` is the mean over all benchmarks but the held-out one.
+    """
+    shares: dict[tuple[str, str, str], list[float]] = {}
     for row in accuracy.to_dict("records"):
-        if row["decoding"] in analysis.COMPARED:
-            system = found.setdefault(row["benchmark"], {}).setdefault(row["system"], {})
-            system[row["decoding"]] = round(row["accuracy"], 3)
+        if row["decoding"] in PROMPTINGS:
+            benchmark = held_out if row["benchmark"] == held_out else OTHERS
+            key = (benchmark, row["system"], row["decoding"])
+            shares.setdefault(key, []).append(row["accuracy"])
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for (benchmark, system, prompting), values in shares.items():
+        found.setdefault(benchmark, {}).setdefault(system, {})[prompting] = round(fmean(values), 3)
     return found
 
 

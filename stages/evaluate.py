@@ -12,9 +12,10 @@ from functools import cache
 from math import exp
 
 from stages.lib import console, models, packing, params
+from stages.lib.answers import read_benchmarks
 from stages.lib.files import write_json
 from stages.lib.generation import Engine, Request, Sampling, fill, measure_speed
-from stages.lib.paths import ANSWERS, DEMONSTRATIONS, EVAL_PROBLEMS, MODEL_REPORTS, MODELS
+from stages.lib.paths import ANSWERS, DEMONSTRATIONS, MODEL_REPORTS, MODELS
 from stages.lib.perplexity import negative_log_likelihood
 from stages.lib.prompts import choose_demonstrations, problem_prompt, turn
 from stages.lib.quantization import load_for_scoring
@@ -32,10 +33,7 @@ def main(name: str) -> dict[str, float]:
         raise ValueError(f"evaluate.models: {name!r}: expected one of {list(settings.models)}")
     folder = MODELS / name
     tokenizer = models.load_tokenizer(folder)
-    benchmarks = {
-        benchmark: read_parquet(EVAL_PROBLEMS / f"{benchmark}.parquet", Problem)
-        for benchmark in settings.max_tokens
-    }
+    benchmarks = read_benchmarks(settings.max_tokens)
     pool = read_parquet(DEMONSTRATIONS, Problem)
 
     requests = [

@@ -21,11 +21,9 @@ import typst
 import yaml
 
 from stages.lib import claims, console, params, webpage
-from stages.lib.analysis import POWER
+from stages.lib.answers import read_answers, read_benchmarks
 from stages.lib.files import read_json, replacing, write_text
 from stages.lib.paths import (
-    ANSWERS,
-    EVAL_PROBLEMS,
     FIGURES,
     METRICS,
     MODEL_REPORTS,
@@ -37,8 +35,7 @@ from stages.lib.paths import (
     VERDICTS,
 )
 from stages.lib.records import Graded, Problem, read_parquet
-from stages.lib.stats import FEW
-from stages.lib.store import Store
+from stages.lib.stats import FEW, POWER
 
 SOURCE = REPORTS / "paper.typ"
 PAPER = REPORTS / "paper.pdf"
@@ -131,18 +128,9 @@ def typeset(facts: dict[str, Any]) -> None:
 
 def page(wanted: params.Params, facts: dict[str, Any], figures: dict[str, str]) -> str:
     """Return the web page as HTML."""
-    problems = {
-        name: read_parquet(EVAL_PROBLEMS / f"{name}.parquet", Problem)
-        for name in wanted.prepare.benchmarks
-    }
-    answers = [
-        (params.system_name(model, row.shots), row)
-        for model in wanted.evaluate.models
-        for row in Store(ANSWERS / model).rows()
-    ]
     browser = webpage.browser(
-        problems,
-        answers,
+        read_benchmarks(wanted.prepare.benchmarks),
+        read_answers(wanted.evaluate.models),
         read_parquet(VERDICTS, Graded),
         systems=facts["systems"],
         limit=wanted.paper.browser_problems,

@@ -16,7 +16,7 @@ from stages.lib.records import STATUSES, Graded, Problem
 
 DECODINGS = ("cot", "pot", "fallback", "both", "either")
 COMPARED = ("cot", "pot", "fallback")
-POWER = 0.8
+CUT_SHORT = "length"
 
 
 def answer_frame(graded: Sequence[Graded], problems: dict[str, list[Problem]]) -> pd.DataFrame:
@@ -91,16 +91,16 @@ def accuracy_table(frame: pd.DataFrame, by: Sequence[str], *, level: float) -> p
     return pd.DataFrame(rows)
 
 
-def status_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return how many answers of each benchmark, system and prompting have each status."""
-    counts = []
-    for prompting in ("cot", "pot"):
-        grouped = frame.groupby(["benchmark", "system"], sort=False)[f"{prompting}_status"]
-        found = cast(pd.DataFrame, grouped.value_counts().unstack(fill_value=0))
-        table = found.reindex(columns=list(STATUSES), fill_value=0).reset_index()
-        table.insert(2, "prompting", prompting)
-        counts.append(table)
-    return pd.concat(counts, ignore_index=True)
+def status_table(graded: Sequence[Graded]) -> pd.DataFrame:
+    """Return how many answers of each benchmark, system and prompting have each status.
+
+    ``cut`` counts, beside the statuses, the answers that ended at the token limit.
+    """
+    rows = pd.DataFrame([vars_of(row) | {"cut": row.finish_reason == CUT_SHORT} for row in graded])
+    grouped = rows.groupby(["benchmark", "system", "prompting"], sort=False)
+    counted = cast(pd.DataFrame, grouped["status"].value_counts().unstack(fill_value=0))
+    counts = counted.reindex(columns=list(STATUSES), fill_value=0)
+    return counts.assign(cut=grouped["cut"].sum()).reset_index()
 
 
 def comparison_table(
@@ -150,7 +150,7 @@ def _compared(
     a, b = ours[decoding].to_numpy(), theirs[decoding].to_numpy()
     found = stats.compare(a, b, strata=ours["source"].to_numpy(), draws=draws, level=level, rng=rng)
     discordant = float(np.mean(a != b))
-    detectable = stats.detectable_difference(len(a), discordant, power=POWER, alpha=1 - level)
+    detectable = stats.detectable_difference(len(a), discordant, power=stats.POWER, alpha=1 - level)
     return {
         "first": first,
         "second": second,

@@ -11,7 +11,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from math import isnan
 from typing import Any, Literal
 
-from stages.lib.analysis import POWER
+from stages.lib.stats import POWER
 
 Row = Mapping[str, Any]
 Outcome = Literal["first", "second", "noise", "same"]

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+import psutil
 from tqdm import tqdm
 
 from stages.lib.files import write_json
@@ -52,7 +53,6 @@ def run(
         parser.add_argument(item)
     arguments = list(vars(parser.parse_args()).values())
     label = "-".join([name, *arguments])
-    started = time.monotonic()
     with _chatter_to(LOGS / f"{label}.log") as log:
         try:
             measured = work(*arguments)
@@ -69,7 +69,7 @@ def run(
             sys.exit(1)
     if not timed:
         return
-    spent = {"seconds": round(time.monotonic() - started, 1), "peak_mib": peak_mib()}
+    spent = {"seconds": seconds_since_start(), "peak_mib": peak_mib()}
     write_json(TIMINGS / f"{label}.json", spent | dict(measured or {}))
 
 
@@ -97,6 +97,11 @@ def peak_mib() -> int:
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return max(own, children) // 1024
+
+
+def seconds_since_start() -> float:
+    """Return how long this process has run, its imports included."""
+    return round(time.time() - psutil.Process().create_time(), 1)
 
 
 @contextmanager

@@ -107,12 +107,12 @@ def run_programs(
     memory_mb: int,
     workers: int,
     allow_unprotected: bool = False,
-    progress: Callable[[int], object] | None = None,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> list[ProgramResult]:
     """Run each program by itself and return the results in the order given.
 
     ``memory_mb`` (MiB) is what one program may map beyond the warm interpreter.
-    ``progress`` is called with the number of programs done, after each. A layer
+    ``progress`` is called with the number of programs just done. A layer
     that this machine lacks is warned of once. Raises OSError if all layers
     are missing and ``allow_unprotected`` is false, or if no worker starts, and
     ValueError for limits that are not positive.
@@ -121,6 +121,7 @@ def run_programs(
         if not 0 < value < math.inf:
             raise ValueError(f"{name}: {value}: expected a positive number")
     results = {i: unfit for i, text in enumerate(programs) if (unfit := _unfit(text))}
+    progress(len(results))
     pending = deque(i for i in range(len(programs)) if i not in results)
     crew: list[_Worker] = []
     with TemporaryDirectory(prefix="programs-") as folder:
@@ -131,8 +132,7 @@ def run_programs(
                 _greet(worker, allow_unprotected)
             for index, result in _work_off(crew, programs, pending, settings):
                 results[index] = result
-                if progress is not None:
-                    progress(len(results))
+                progress(1)
         finally:
             for worker in crew:
                 _stop(worker)

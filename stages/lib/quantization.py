@@ -3,10 +3,10 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedModel
 
 from stages.lib.files import replacing
 from stages.lib.models import load_model
@@ -85,14 +85,30 @@ def quantize(
         _settle(aside / "quant_log.csv")
 
 
-def load_for_scoring(folder: Path) -> torch.nn.Module:
-    """Load a model folder, quantized or not, for log-likelihoods with transformers."""
+def load_for_scoring(folder: Path) -> PreTrainedModel:
+    """Load a model folder for log-likelihoods with transformers.
+
+    A quantized model's weights are unpacked to bf16: on a CPU, kernels for packed
+    weights take four times as long, and exist for some widths only.
+    """
     if getattr(AutoConfig.from_pretrained(folder), "quantization_config", None) is None:
         return load_model(folder, torch.bfloat16).eval()
-    from gptqmodel import GPTQModel
+    from gptqmodel import BACKEND, GPTQModel
 
-    loaded = GPTQModel.load(str(folder), dtype=torch.bfloat16)
-    return cast(torch.nn.Module, loaded.model).eval()
+    loaded = GPTQModel.load(str(folder), dtype=torch.bfloat16, backend=BACKEND.TORCH)
+    model = cast(PreTrainedModel, loaded.model)
+    for name, layer in list(model.named_modules()):
+        if hasattr(layer, "dequantize_weight"):
+            model.set_submodule(name, _unpacked(cast(Any, layer)))
+    return model.eval()
+
+
+def _unpacked(layer: Any) -> torch.nn.Linear:
+    linear = torch.nn.Linear(layer.in_features, layer.out_features, bias=False)
+    linear.weight = torch.nn.Parameter(layer.dequantize_weight().T.contiguous().bfloat16())
+    if layer.bias is not None:
+        linear.bias = torch.nn.Parameter(layer.bias.bfloat16())
+    return linear
 
 
 def _settle(log: Path) -> None:

@@ -24,6 +24,7 @@ from statsmodels.stats.multitest import multipletests
 MAX_CELLS = 1_000_000
 ROUNDING = 1e-12
 FEW = 10
+POWER = 0.8
 
 
 @dataclass(frozen=True, slots=True)

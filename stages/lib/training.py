@@ -15,7 +15,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from stages.lib.attention import attend_per_example
 from stages.lib.loss import weighted_loss
+from stages.lib.memory import keep_freed_memory
 from stages.lib.params import Train
 
 _COMPLETE = "complete"
@@ -101,6 +103,8 @@ class _Progress(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.shown.update(1)
+        if state.global_step == state.max_steps:
+            control.should_save = False  # the model itself is saved next
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         loss = (logs or {}).get("loss")
@@ -126,6 +130,8 @@ def fit(
     Returns a row per step: ``step``, ``loss`` (nats per supervised token) and
     ``learning_rate``.
     """
+    keep_freed_memory()
+    attend_per_example(model)
     trainer = PlannedTrainer(
         model=model,
         processing_class=tokenizer,

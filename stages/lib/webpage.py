@@ -221,15 +221,16 @@ def _comparison_table(rows: Sequence[Row], benchmarks: Sequence[str], level: flo
 
 def _status_table(rows: Sequence[Row], benchmarks: Sequence[str], systems: Sequence[str]) -> Table:
     by_cell = {(row["benchmark"], row["system"], row["prompting"]): row for row in rows}
+    counts = [*STATUSES, "cut"]
     return Table(
-        "What became of every answer",
-        ["Benchmark", "System", "Prompting", *STATUSES],
+        "What became of every answer; cut: how many ended at the token limit",
+        ["Benchmark", "System", "Prompting", *counts],
         [
             [
                 _text(benchmark),
                 _text(system),
                 _text(DECODING_NAMES[prompting]),
-                *(_count(by_cell[benchmark, system, prompting][name]) for name in STATUSES),
+                *(_count(by_cell[benchmark, system, prompting][name]) for name in counts),
             ]
             for benchmark in benchmarks
             for system in systems

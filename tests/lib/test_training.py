@@ -69,11 +69,11 @@ def test_the_loss_falls_and_every_step_is_logged(
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    log, params = trained(tokenizer, tmp_path / "whole")
-    trained(tokenizer, tmp_path / "killed")
+    log, params = trained(tokenizer, tmp_path / "whole", save_every=2)
+    trained(tokenizer, tmp_path / "killed", save_every=2)
     # As after a kill while the second checkpoint was being written.
-    (tmp_path / "killed" / "checkpoint-6" / "complete").unlink()
-    resumed_log, resumed = trained(tokenizer, tmp_path / "killed")
+    (tmp_path / "killed" / "checkpoint-4" / "complete").unlink()
+    resumed_log, resumed = trained(tokenizer, tmp_path / "killed", save_every=2)
     assert resumed_log == log
     assert all(torch.equal(one, other) for one, other in zip(params, resumed, strict=True))
 

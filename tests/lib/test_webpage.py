@@ -113,7 +113,7 @@ def some_tables() -> list[Table]:
     ]
     statuses = [
         {"benchmark": benchmark, "system": system, "prompting": prompting}
-        | dict.fromkeys(["correct", "wrong", "unparsed", "timeout", "crashed", "refused"], 3)
+        | dict.fromkeys(["correct", "wrong", "unparsed", "timeout", "crashed", "refused", "cut"], 3)
         for benchmark in ("gsm8k", "ladder")
         for system in SYSTEMS
         for prompting in ("cot", "pot")

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from stages import analyze, prepare
+from stages.lib.analysis import DECODINGS
 from stages.lib.files import read_json, write_json
 from stages.lib.paths import ANSWERS, EVAL_PROBLEMS, METRICS, MODEL_REPORTS, TABLES, VERDICTS
 from stages.lib.records import Generation, Graded, Problem, Prompting, read_parquet
@@ -58,12 +59,35 @@ def analyzed(change: Change) -> None:
     analyze.main()
 
 
+def test_metrics_are_the_held_out_benchmark_and_the_mean_of_the_others(analyzed: None) -> None:
+    expected = {
+        "base": {"cot": 0.0, "pot": 0.0},
+        "uniform": {"cot": 1.0, "pot": 0.0},
+        "adaptive": {"cot": 0.0, "pot": 1.0},
+    }
+    found = read_json(METRICS / "accuracy.json")["accuracy"]
+    assert found == {"ladder": expected, "others": expected}
+
+
+def test_the_mean_of_the_others_weighs_benchmarks_alike() -> None:
+    rows = [
+        {"benchmark": name, "system": "base", "decoding": decoding, "accuracy": share}
+        for name, share in (("ladder", 0.9), ("gsm8k", 0.5), ("math500", 0.25))
+        for decoding in ("cot", "fallback")
+    ]
+    found = analyze.headline(pd.DataFrame(rows), "ladder")
+    assert found == {"ladder": {"base": {"cot": 0.9}}, "others": {"base": {"cot": 0.375}}}
+
+
 def test_accuracy_is_counted_by_decoding(analyzed: None) -> None:
-    ladder = read_json(METRICS / "accuracy.json")["accuracy"]["ladder"]
-    assert ladder == {
-        "base": {"cot": 0.0, "pot": 0.0, "fallback": 0.0},
-        "uniform": {"cot": 1.0, "pot": 0.0, "fallback": 1.0},
-        "adaptive": {"cot": 0.0, "pot": 1.0, "fallback": 1.0},
+    table = pd.read_csv(TABLES / "accuracy.csv").set_index(["benchmark", "system", "decoding"])
+    found = [table.loc[("gsm8k", "uniform", name), "accuracy"] for name in DECODINGS]
+    assert dict(zip(DECODINGS, found, strict=True)) == {
+        "cot": 1,
+        "pot": 0,
+        "fallback": 1,
+        "both": 0,
+        "either": 1,
     }
 
 

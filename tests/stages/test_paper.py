@@ -127,7 +127,7 @@ def write_tables(wanted: Params, graded: list[Graded], problems: dict[str, list[
         "accuracy_by_topic": analysis.accuracy_table(
             frame, ["benchmark", "system", "topic"], level=level
         ),
-        "statuses": analysis.status_table(frame),
+        "statuses": analysis.status_table(graded),
         "comparisons": analysis.comparison_table(
             frame, wanted.analyze.compare, draws=100, level=level, rng=np.random.default_rng(1)
         ),

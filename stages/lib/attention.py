@@ -1,0 +1,80 @@
+"""Attention inside the examples of a packed row, on a CPU.
+
+Attention over a whole row computes a score for every pair of its tokens and masks
+those of different examples. Here examples become a padded batch for the time of
+the attention alone, so their scores are all that is computed. On a GPU,
+FlashAttention does as much by itself.
+"""
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import AttentionInterface, PreTrainedModel
+
+NAME = "per_example"
+
+# Up to this many tokens, plain matrix products are faster than PyTorch's flash kernel,
+# whose backward pass on a CPU is slow; beyond, their scores would fill the memory.
+_PLAIN_UP_TO = 512
+
+
+def attend_per_example(model: PreTrainedModel) -> None:
+    """Let a model on a CPU attend inside the examples of packed rows.
+
+    It can no longer generate: rows must come whole, with ``position_ids`` that begin
+    at 0 in each example. Models whose scores are capped or windowed are left as they are.
+    """
+    config = model.config
+    special = ("attn_logit_softcapping", "sliding_window")
+    used = [name for name in special if getattr(config, name, None) is not None]
+    if model.device.type == "cpu" and not used:
+        model.set_attn_implementation(NAME)
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    position_ids: torch.Tensor,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Return causal attention inside each example, as transformers asks for it.
+
+    ``query`` has the shape (1, heads, length, size), ``key`` and ``value`` may have
+    fewer heads; the result is (1, length, heads, size). Padding stands behind an
+    example's tokens, where a causal mask hides it from them.
+    """
+    places, kept = _layout(position_ids[0])
+    longest = places.shape[1]
+    with sdpa_kernel(SDPBackend.MATH) if longest <= _PLAIN_UP_TO else nullcontext():
+        mixed = torch.nn.functional.scaled_dot_product_attention(
+            *(states[0].transpose(0, 1)[places].transpose(1, 2) for states in (query, key, value)),
+            dropout_p=dropout,
+            scale=scaling,
+            is_causal=True,
+            enable_gqa=True,
+        )
+    return mixed.transpose(1, 2).flatten(0, 1)[kept].unsqueeze(0), None
+
+
+def _layout(position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each example's places in the row, (examples, longest), and which of them count.
+
+    The second is a flat index into the first; places behind an example's end are
+    those of its neighbour.
+    """
+    starts = (position_ids == 0).nonzero().squeeze(-1)
+    ends = torch.cat([starts[1:], starts.new_tensor([len(position_ids)])])
+    places = starts[:, None] + torch.arange(int((ends - starts).max()), device=starts.device)
+    kept = (places < ends[:, None]).flatten().nonzero().squeeze(-1)
+    return places.clamp(max=len(position_ids) - 1), kept
+
+
+AttentionInterface.register(NAME, attend)
