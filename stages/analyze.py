@@ -7,7 +7,6 @@ wrote in the sandbox. Writes ``data/verdicts.parquet``, ``reports/tables/*.csv``
     python -m stages.analyze
 """
 
-import warnings
 from statistics import fmean
 
 import numpy as np
@@ -16,12 +15,10 @@ import pandas as pd
 from stages.lib import analysis, console, params
 from stages.lib.answers import read_answers, read_benchmarks
 from stages.lib.files import read_json, replacing, write_json
-from stages.lib.grading import grade, grade_program, program_in
+from stages.lib.judging import Answer, judge
 from stages.lib.paths import METRICS, MODEL_REPORTS, TABLES, VERDICTS
-from stages.lib.programs import run_programs
-from stages.lib.records import PROMPTINGS, Generation, Graded, Problem, Verdict, write_parquet
+from stages.lib.records import PROMPTINGS, Generation, Graded, Problem, write_parquet
 
-NO_PROGRAM = Verdict(extracted="", status="unparsed")
 OUTPUT_SHOWN = 500
 OTHERS = "others"
 
@@ -63,51 +60,21 @@ def grade_all(
 ) -> list[Graded]:
     """Return the verdict of every (system, generation) pair."""
     places = {p.id: (name, p) for name, members in problems.items() for p in members}
-    programs = [program_in(row.text) if row.prompting == "pot" else "" for _, row in answers]
-    written = [i for i, program in enumerate(programs) if program]
-    with (
-        warnings.catch_warnings(record=True) as missing_layers,
-        console.bar(total=len(written), doing="run programs", unit="program") as progress,
-    ):
-        results = run_programs(
-            [programs[i] for i in written],
-            timeout_s=sandbox.timeout_s,
-            memory_mb=sandbox.memory_mb,
-            workers=sandbox.workers,
-            allow_unprotected=sandbox.allow_unprotected,
-            progress=progress.update,
+    judged = judge([_answer(row, places[row.problem_id][1]) for _, row in answers], sandbox)
+    return [
+        Graded(
+            benchmark=places[row.problem_id][0],
+            problem_id=row.problem_id,
+            system=system,
+            prompting=row.prompting,
+            status=one.verdict.status,
+            extracted=one.verdict.extracted,
+            output=one.output[:OUTPUT_SHOWN],
+            finish_reason=row.finish_reason,
+            n_tokens=row.n_tokens,
         )
-    for one in missing_layers:
-        console.say(f"analyze: {one.message}")
-    result_of = dict(zip(written, results, strict=True))
-    graded = []
-    with console.bar(total=len(answers), doing="grade", unit="answer") as progress:
-        for i, (system, row) in enumerate(answers):
-            benchmark, problem = places[row.problem_id]
-            known = {"answer": problem.answer, "kind": problem.kind, "choices": problem.choices}
-            output = ""
-            if row.prompting == "cot":
-                verdict = grade(row.text, **known)
-            elif i in result_of:
-                verdict = grade_program(result_of[i], **known)
-                output = result_of[i].stdout or result_of[i].error
-            else:
-                verdict = NO_PROGRAM
-            graded.append(
-                Graded(
-                    benchmark=benchmark,
-                    problem_id=problem.id,
-                    system=system,
-                    prompting=row.prompting,
-                    status=verdict.status,
-                    extracted=verdict.extracted,
-                    output=output[:OUTPUT_SHOWN],
-                    finish_reason=row.finish_reason,
-                    n_tokens=row.n_tokens,
-                )
-            )
-            progress.update(1)
-    return graded
+        for (system, row), one in zip(answers, judged, strict=True)
+    ]
 
 
 def headline(accuracy: pd.DataFrame, held_out: str) -> dict[str, dict[str, dict[str, float]]]:
@@ -143,6 +110,10 @@ def model_table(names: list[str], quantize: params.Quantize) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _answer(row: Generation, problem: Problem) -> Answer:
+    return Answer(row.text, row.prompting, problem.answer, problem.kind, problem.choices)
 
 
 def _by(frame: pd.DataFrame, column: str, level: float) -> pd.DataFrame:

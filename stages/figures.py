@@ -18,7 +18,7 @@ from statistics import fmean
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.lib import console, params, plotting
+from stages.lib import charts, console, params, plotting
 from stages.lib.files import read_json, replacing
 from stages.lib.paths import (
     DIFFICULTY,
@@ -65,20 +65,20 @@ def draw(
     by_source = headline("accuracy_by_source", "source", benchmark)
     first = next(iter(evaluated.models))
     figures = {
-        "difficulty": plotting.difficulty(
+        "difficulty": charts.difficulty(
             pd.DataFrame(read_rows(DIFFICULTY, Difficulty)),
             by_level(read_rows(TRAIN_PROBLEMS, Problem)),
             inches,
         ),
-        "training": plotting.training(training_logs(arms), colors, inches),
-        "accuracy": plotting.accuracy(
+        "training": charts.training(training_logs(arms), colors, inches),
+        "accuracy": charts.accuracy(
             read_table(TABLES / "accuracy.csv", ["benchmark", *SHARES]),
             list(evaluated.max_tokens),
             evaluated.systems(),
             plotting.palette(look.palette, list(plotting.DECODINGS)),
             inches,
         ),
-        "sources": plotting.sources(
+        "sources": charts.sources(
             by_source,
             by_level(held_out),
             params.system_name(first, max(evaluated.models[first])),
@@ -91,8 +91,8 @@ def draw(
     if families:
         by_topic = headline("accuracy_by_topic", "topic", benchmark)
         of_systems = [[shown[model] for model in family] for family in families]
-        figures["topics"] = plotting.topics(by_topic, of_systems, colors, inches)
-        figures["width"] = plotting.width(sizes_and_speeds(families), colors, inches)
+        figures["topics"] = charts.topics(by_topic, of_systems, colors, inches)
+        figures["width"] = charts.width(sizes_and_speeds(families), colors, inches)
     return figures
 
 

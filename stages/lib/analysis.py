@@ -72,7 +72,7 @@ def accuracy_table(frame: pd.DataFrame, by: Sequence[str], *, level: float) -> p
     problem alone has no standard error.
     """
     rows = []
-    for values, group in _groups(frame, by):
+    for values, group in groups(frame, by):
         for decoding in DECODINGS:
             correct = group[decoding].to_numpy()
             low, high = stats.wilson_interval(int(correct.sum()), len(correct), level=level)
@@ -118,7 +118,7 @@ def comparison_table(
     difference that this many problems would show in 80% of repetitions.
     """
     tables: list[dict[str, Any]] = []
-    for (benchmark,), group in _groups(frame, ["benchmark"]):
+    for (benchmark,), group in groups(frame, ["benchmark"]):
         rows = [
             {"benchmark": benchmark} | _compared(group, first, second, decoding, draws, level, rng)
             for first, second in pairs
@@ -132,7 +132,8 @@ def comparison_table(
     return pd.DataFrame(tables)
 
 
-def _groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+def groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield the values of the columns ``by`` and the rows that have them, in order."""
     yield from cast(Any, frame.groupby(list(by), sort=False, dropna=True))
 
 

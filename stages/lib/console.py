@@ -11,7 +11,7 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -37,12 +37,14 @@ def run(
     work: Callable[..., Measurements],
     *,
     item: str | None = None,
+    options: Sequence[str] = (),
     timed: bool = True,
 ) -> None:
     """Run a stage's ``work`` as the program's main, and note how long it took.
 
     With ``item`` (the name of what the stage is run for, such as ``arm``) the
-    command takes one argument and passes it on. A ValueError or OSError is the
+    command takes one argument and passes it on, and then each of its ``options``, all
+    of them needed (``--out DIR``). A ValueError or OSError is the
     user's to mend: it ends in one line on the terminal and exit status 1. Any other
     exception does so too, and its traceback goes to the log. Seconds, peak memory
     (MiB) and what ``work`` returns are written to ``reports/timings/`` if the stage
@@ -51,8 +53,10 @@ def run(
     parser = argparse.ArgumentParser(prog=f"python -m stages.{name}")
     if item:
         parser.add_argument(item)
+    for option in options:
+        parser.add_argument(f"--{option}", required=True)
     arguments = list(vars(parser.parse_args()).values())
-    label = "-".join([name, *arguments])
+    label = "-".join([name, *(Path(each).name for each in arguments)])
     with _chatter_to(LOGS / f"{label}.log") as log:
         try:
             measured = work(*arguments)

@@ -14,7 +14,7 @@ from stages.lib.numerals import first_number, last_numeral, read_numeral, tidy
 WINDOW = 4000
 """Characters behind a mark in which its answer is looked for."""
 
-_NOUN = r"(?:ans(?:wers?)?|(?:correct|right|best|closest)\s+(?:option|choice))"
+_NOUN = r"(?:ans(?:we(?:rs?)?)?|(?:correct|right|best|closest)\s+(?:option|choice))"
 _SPOKEN = re.compile(
     rf"(?<!check our )(?<!check the )(?<!verify our )(?<!verify the )\b{_NOUN}\b"
     r"(?:\s+(?:to|of|for)\b[^.:\n]{0,80}?)?[*_)]*+"

@@ -35,6 +35,8 @@ _CODE = re.compile(
     re.MULTILINE,
 )
 _ENTRY = re.compile(r"\s*'?[A-Za-z]\w*'?\s*[:=]\s*(?!=)")
+# Numbers that print() set beside each other; a space is no thousands separator there.
+_SEVERAL = re.compile(r"-?[0-9.]+(?:\s+-?[0-9.]+)+")
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 
 
@@ -59,7 +61,8 @@ def grade_program(
     """Grade a program by the last line that it printed.
 
     A value in a list, a set or a dictionary of one (``[3]``, ``{x: 3}``) or
-    behind a name (``x = 3``) counts as that value; several values stay a list.
+    behind a name (``x = 3``) counts as that value; several values in brackets stay
+    a list, of several beside each other the last one counts.
     A program that failed keeps its status, one that printed nothing is
     ``unparsed``.
     """
@@ -68,7 +71,7 @@ def grade_program(
     line = result.stdout.strip().rpartition("\n")[2].strip()
     if kind == "choice":
         return _verdict_on_option(find_option(line, choices), answer)
-    printed = _unwrapped(line)
+    printed = line.split()[-1] if _SEVERAL.fullmatch(line) else _unwrapped(line)
     if kind == "number":
         several = "," in printed and printed != line
         number = printed if several or read_numeral(printed) else find_number(line)

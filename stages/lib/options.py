@@ -21,9 +21,13 @@ _LEADING = re.compile(
 )
 _HEDGE = re.compile(r"[)\]}.:]?\s*(?:or|and|&|/|,)\s*(?:option\s+)?\(?[A-Z]\b(?!')")
 _WITHIN = re.compile(r"\(([A-Z])\)|\b(?:[Oo]ption|[Cc]hoice)\s+\(?([A-Z])\b")
+_CONCLUSION = re.compile(
+    r"\b(?:[Tt]herefore|[Tt]hus|[Hh]ence|[Ss]o),? .{0,400}? (?:is|are) (.+?)\.?$"
+)
 _ANYWHERE = re.compile(
     r"\A\s*([A-Za-z])(?:[.):]|\s*\Z)|\(([A-Za-z])\)|(?:(?<=\s)|^)\**([A-Z])[.):](?=[\s*]|$)"
-    r"|\b(?:[Oo]ption\s|[Cc]hoice\s|[Aa]nswer)\s?\(?([A-Z])\b|^[ \t*]*([A-Z])[ \t*]*$",
+    r"|\b(?:[Oo]ption:?\s|[Cc]hoice:?\s|[Aa]nswer)\s?\(?([A-Z])\b|^[ \t*]*([A-Z])[ \t*]*$"
+    r"|\b([A-Z])\)?\s+is\s+(?:the\s+)?(?:(?:correct|right|best)\b|(?:answer|option|choice)\b)",
     re.MULTILINE,
 )
 
@@ -37,13 +41,13 @@ def find_option(text: str, choices: Sequence[str] | None) -> tuple[str, str]:
     """Return what a text answers, and the letter of that option or "" if it is none.
 
     What stands at the text's final mark is a letter, or the text or the value of
-    exactly one option. Without a mark, the last line may be an option's text,
-    with or without its letter; else the last letter that stands alone counts,
-    unless it ends a list of all options.
+    exactly one option. Without a mark, the last line may be an option's text, with
+    or without its letter, or conclude with one ("Therefore, x is 12"); else the last
+    letter that stands alone counts, unless it ends a list of all options.
     """
     claim, rest = find_claim(text)
     if claim is not None:
-        return _read(tidy(claim).strip(" \t\n$*"), choices)
+        return _read(tidy(claim).strip(" \t\n$*'\""), choices)
     line = tidy(rest.strip().rpartition("\n")[2][:LINE]).strip(" $*")
     named, _, words = line.partition(" ")
     letter = _matching(words, choices or ())
@@ -52,6 +56,10 @@ def find_option(text: str, choices: Sequence[str] | None) -> tuple[str, str]:
     letter = "" if re.fullmatch(r"\W*[A-Za-z]\W*", line) else _matching(line, choices or ())
     if letter:
         return line, letter
+    ending = _CONCLUSION.search(line)
+    letter = _matching(ending[1], choices or ()) if ending else ""
+    if ending and letter:
+        return ending[1], letter
     last = _last_letter(rest, letters_of(choices))
     return last, last
 

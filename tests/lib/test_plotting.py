@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from stages.lib import plotting
+from stages.lib import charts, plotting
 
 BLUE, ORANGE = (0.0, 0.0, 1.0), (1.0, 0.5, 0.0)
 SHARES = ["accuracy", "low", "high"]
@@ -125,19 +125,19 @@ def log_of_training() -> pd.DataFrame:
 def draw(name: str) -> Figure:
     match name:
         case "difficulty":
-            return plotting.difficulty(of_problems(), ["easy", "hard"], 5.0)
+            return charts.difficulty(of_problems(), ["easy", "hard"], 5.0)
         case "training":
-            return plotting.training(log_of_training(), {"one": BLUE, "two": ORANGE}, 5.0)
+            return charts.training(log_of_training(), {"one": BLUE, "two": ORANGE}, 5.0)
         case "accuracy":
             colors = {"cot": BLUE, "pot": ORANGE}
             systems = ["base", "tuned"]
-            return plotting.accuracy(by_benchmark(), ["gsm8k", "ladder"], systems, colors, 5.0)
+            return charts.accuracy(by_benchmark(), ["gsm8k", "ladder"], systems, colors, 5.0)
         case "topics":
-            return plotting.topics(by_topic(), [["tuned", "tuned-q4"]], {"tuned": BLUE}, 5.0)
+            return charts.topics(by_topic(), [["tuned", "tuned-q4"]], {"tuned": BLUE}, 5.0)
         case "width":
-            return plotting.width(of_models(), {"tuned": BLUE, "other": ORANGE}, 5.0)
+            return charts.width(of_models(), {"tuned": BLUE, "other": ORANGE}, 5.0)
     colors = {"one": BLUE, "two": ORANGE}
-    return plotting.sources(by_source(), ["hard", "easy"], "base", ["two", "one"], colors, 5.0)
+    return charts.sources(by_source(), ["hard", "easy"], "base", ["two", "one"], colors, 5.0)
 
 
 FIGURES = ["difficulty", "training", "accuracy", "topics", "width", "sources"]
@@ -216,7 +216,7 @@ def test_many_panels_go_to_a_second_row() -> None:
     table = by_source()
     arms = [f"arm-{number}" for number in range(5)]
     copies = [table[table["system"] == "one"].assign(system=arm) for arm in arms]
-    figure = plotting.sources(
+    figure = charts.sources(
         pd.concat([table, *copies]),
         ["easy", "hard"],
         "base",
@@ -245,7 +245,7 @@ def test_what_a_table_lacks_is_named(
     table: pd.DataFrame, benchmarks: list[str], systems: list[str], complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
-        plotting.accuracy(table, benchmarks, systems, {"cot": BLUE, "pot": ORANGE}, 5.0)
+        charts.accuracy(table, benchmarks, systems, {"cot": BLUE, "pot": ORANGE}, 5.0)
 
 
 def test_an_unknown_palette_is_named() -> None:

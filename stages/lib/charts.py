@@ -1,0 +1,210 @@
+"""The figures of the paper: tables in, a matplotlib ``Figure`` out.
+
+Shares in the tables are between 0 and 1; axes show percent. A dot is an estimate, its bar
+the interval that the table gives. An arm has its colour of ``colors`` in every figure.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import seaborn as sns
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+
+from stages.lib import plotting
+
+# Percent, where an axis may end.
+ENDS = [1, 2, 5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100]
+
+
+@rc_context(plotting.STYLE)
+def difficulty(table: pd.DataFrame, sources: Sequence[str], width_in: float) -> Figure:
+    """Draw the pass rate and the difficulty levels of each source, in the given order.
+
+    ``table`` has a row per problem: ``source``, ``posterior_mean``, ``low``, ``high`` and
+    ``level``. A dot is the mean over a source's problems, its bar the mean of their
+    posterior intervals: what is known of one problem.
+    """
+    figure, (rates, levels) = plotting.panels(2, width_in, plotting.height(len(sources), 0.19))
+    bounds = ["posterior_mean", "low", "high"]
+    ink = ("of", {"": plotting.INK})
+    means = table.pivot_table(index="source", values=bounds, aggfunc="mean").reset_index()
+    plotting.dots(rates, means.assign(of=""), "posterior_mean", ("source", sources), ink)
+    plotting.percent_axis(rates, "Pass rate of the base model (%)")
+
+    shares = 100 * pd.crosstab(table["source"], table["level"], normalize="index")
+    shares = shares.loc[list(sources)]
+    shades = sns.color_palette("YlGnBu", len(shares.columns) + 1)[1:]
+    left = 0 * shares.iloc[:, 0]
+    names = [f"{level:g}" for level in shares.columns]
+    names[0] = f"level {names[0]}"
+    for (_, share), name, shade in zip(shares.items(), names, shades, strict=True):
+        levels.barh(range(len(sources)), share, 0.8, left, color=shade, label=name)
+        left = left + share
+    levels.set(xlabel="Problems at each level (%)", xlim=(0, 100))
+    levels.set_ylim(len(sources) - 0.5, -0.5)
+    levels.tick_params(axis="y", length=0)
+    plotting.legend_above(levels, *levels.get_legend_handles_labels())
+    return figure
+
+
+@rc_context(plotting.STYLE)
+def training(table: pd.DataFrame, colors: plotting.Colors, width_in: float) -> Figure:
+    """Draw loss and learning rate against the step.
+
+    ``table`` has ``arm``, ``step``, ``loss`` (nats per supervised token) and
+    ``learning_rate``, which has one colour: it is the same in every arm.
+    """
+    figure = Figure(figsize=(width_in, 3.2), layout="constrained")
+    loss, rate = figure.subplots(2, sharex=True, height_ratios=[2.2, 1])
+    sns.lineplot(table, x="step", y="loss", hue="arm", style="arm", palette=dict(colors), ax=loss)
+    loss.set_ylabel("Loss (nats per token)")
+    loss.legend()
+    apart: dict[str, Any] = {"units": "arm", "estimator": None}
+    sns.lineplot(table, x="step", y="learning_rate", color=plotting.INK, ax=rate, **apart)
+    rate.set(xlabel="Optimizer step", ylabel="Learning rate", ylim=(0, None))
+    rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0), useMathText=True)
+    rate.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    for panel in (loss, rate):
+        panel.grid(axis="y")
+        sns.despine(ax=panel)
+    figure.align_ylabels()
+    return figure
+
+
+@rc_context(plotting.STYLE)
+def accuracy(
+    table: pd.DataFrame,
+    benchmarks: Sequence[str],
+    systems: Sequence[str],
+    colors: plotting.Colors,
+    width_in: float,
+) -> Figure:
+    """Draw the accuracy of every system on every benchmark, with each decoding.
+
+    ``table`` has ``benchmark``, ``system``, ``decoding``, ``n``, ``accuracy``, ``low`` and
+    ``high``; ``colors`` has those of ``plotting.DECODINGS`` to draw. Each benchmark has a
+    scale of its own, as values near the floor could not be told apart on a full one; its
+    axis says so.
+    """
+    figure, panels = plotting.panels(len(benchmarks), width_in, plotting.height(len(systems), 0.36))
+    for panel, benchmark in zip(panels, benchmarks, strict=True):
+        part = plotting.part(table, "benchmark", [benchmark])
+        part = plotting.part(part, "decoding", list(colors))
+        plotting.dots(panel, part, "accuracy", ("system", systems), ("decoding", colors))
+        panel.set_title(f"{benchmark} ($n$ = {part['n'].max()})")
+        end = min(end for end in ENDS if end >= 100 * max(part["high"]))
+        plotting.percent_axis(panel, f"Accuracy (%, 0–{end})", end)
+    handles = plotting.handles({plotting.DECODINGS[name]: color for name, color in colors.items()})
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    return figure
+
+
+@rc_context(plotting.STYLE)
+def topics(
+    table: pd.DataFrame, families: Sequence[Sequence[str]], colors: plotting.Colors, width_in: float
+) -> Figure:
+    """Draw accuracy by topic: a panel per family, an original and what was made of it.
+
+    ``table`` has ``system``, ``topic``, ``n``, ``accuracy``, ``low`` and ``high``. Topics
+    go down from the one that the first original solves best, with their numbers of
+    problems. ``colors`` has the originals; what was made of them is darker.
+    """
+    first = plotting.part(table, "system", families[0][:1])
+    first = first.sort_values(["accuracy", "topic"], ascending=[False, True])
+    order = first["topic"].tolist()
+    figure, panels = plotting.panels(len(families), width_in, plotting.height(len(order), 0.24))
+    for panel, family in zip(panels, families, strict=True):
+        shades = sns.dark_palette(colors[family[0]], len(family) + 1, reverse=True)[:-1]
+        shown = dict(zip(family, shades, strict=True))
+        part = plotting.part(table, "system", family)
+        plotting.dots(panel, part, "accuracy", ("topic", order), ("system", shown))
+        plotting.percent_axis(panel, "Accuracy (%)")
+        plotting.legend_above(panel, plotting.handles(shown), list(shown))
+        numbered = zip(order, first["n"], strict=True)
+        panel.set_yticks(range(len(order)), [f"{topic} ({n})" for topic, n in numbered])
+    return figure
+
+
+@rc_context(plotting.STYLE)
+def width(table: pd.DataFrame, colors: plotting.Colors, width_in: float) -> Figure:
+    """Draw size, speed and perplexity against the bits of a weight.
+
+    ``table`` has a row per model: ``family`` (its original's name), ``bits``, ``bytes``,
+    ``perplexity``, ``tokens_per_second`` (at full batch) and ``tokens_per_second_single``
+    (at batch 1).
+    """
+    figure, (size, speed, perplexity) = plotting.panels(3, width_in, 2.3, sharey=False)
+    shown = {name: colors[name] for name in table["family"].unique()}
+    full: dict[str, Any] = {
+        "marker": "o",
+        "linestyle": "-",
+        "markersize": plotting.MARKER_SIZE,
+        "linewidth": 1.3,
+    }
+    single: dict[str, Any] = full | {"marker": "D", "linestyle": "--"}
+    _lines(size, table.assign(megabytes=table["bytes"] / 1e6), "megabytes", shown, full)
+    _lines(speed, table, "tokens_per_second", shown, full)
+    _lines(speed, table, "tokens_per_second_single", shown, single)
+    _lines(perplexity, table, "perplexity", shown, full)
+    size.set(ylabel="Weights (MB)", ylim=(0, None))
+    speed.set(ylabel="Speed (tokens/s)", yscale="log")
+    speed.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    speed.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    speed.yaxis.set_minor_locator(NullLocator())
+    speed.grid(axis="y")
+    batches = [Line2D([], [], color=plotting.INK, **look) for look in (full, single)]
+    speed.legend(batches, ["full batch", "batch 1"])
+    perplexity.set_ylabel("Perplexity")
+    families = [Line2D([], [], color=color, label=name, **full) for name, color in shown.items()]
+    figure.legend(handles=families, loc="outside upper center", ncols=len(families))
+    return figure
+
+
+@rc_context(plotting.STYLE)
+def sources(
+    table: pd.DataFrame,
+    order: Sequence[str],
+    reference: str,
+    arms: Sequence[str],
+    colors: plotting.Colors,
+    width_in: float,
+) -> Figure:
+    """Draw accuracy by source: a panel per arm, beside the reference in ink.
+
+    ``table`` has ``system``, ``source``, ``accuracy``, ``low`` and ``high``.
+    """
+    figure, panels = plotting.panels(len(arms), width_in, plotting.height(len(order), 0.24))
+    for panel, arm in zip(panels, arms, strict=True):
+        shown = {reference: plotting.GREY, arm: colors[arm]}
+        part = plotting.part(table, "system", list(shown))
+        plotting.dots(panel, part, "accuracy", ("source", order), ("system", shown))
+        plotting.percent_axis(panel, "Accuracy (%)")
+        panel.set_title(arm)
+    figure.legend(handles=plotting.handles({reference: plotting.GREY}), loc="outside upper center")
+    return figure
+
+
+def _lines(
+    panel: Axes, table: pd.DataFrame, value: str, colors: plotting.Colors, look: dict[str, Any]
+) -> None:
+    """Draw a line per family over the bits, from many to few."""
+    sns.pointplot(
+        table,
+        x="bits",
+        y=value,
+        order=sorted(set(table["bits"]), reverse=True),
+        hue="family",
+        hue_order=list(colors),
+        palette=dict(colors),
+        errorbar=None,
+        legend=False,
+        ax=panel,
+        **look,
+    )
+    panel.set_xlabel("Bits per weight")
+    panel.grid(axis="y")
