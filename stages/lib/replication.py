@@ -33,16 +33,19 @@ def stored_verdicts(cases: Sequence[Case]) -> list[Graded]:
 
 
 def own_verdicts(cases: Sequence[Case], sandbox: Sandbox) -> list[Graded]:
-    """Return our verdicts on the stored generations; nothing else in the files is used."""
-    answers = [
-        Answer(case.row.output, case.prompting, problem.answer, problem.kind, problem.choices)
-        for case in cases
-        for problem in [case.problem]
-    ]
+    """Return our verdicts on the stored generations; nothing else in the files is used.
+
+    As with the authors, a text without ``print(`` is no program and read as a text.
+    """
+    judged = judge([_answer(case) for case in cases], sandbox)
     return [
-        _graded(case, verdict.status, verdict.matched_option or verdict.extracted, one.output)
-        for case, one in zip(cases, judge(answers, sandbox), strict=True)
-        for verdict in [one.verdict]
+        _graded(
+            case,
+            one.verdict.status,
+            one.verdict.matched_option or one.verdict.extracted,
+            one.output,
+        )
+        for case, one in zip(cases, judged, strict=True)
     ]
 
 
@@ -148,6 +151,12 @@ def agreement(
     return rates | {"reasons": dict(reasons.most_common())}, disagreements
 
 
+def _answer(case: Case) -> Answer:
+    text, problem = case.row.output, case.problem
+    prompting = case.prompting if "print(" in text else "cot"
+    return Answer(text, prompting, problem.answer, problem.kind, problem.choices)
+
+
 def _rates(of: Counter[str]) -> dict[str, float]:
     return {
         "n": of["n"],
@@ -165,15 +174,11 @@ def _reason(case: Case, our: Graded) -> str:
     row = case.row
     if row.retried:
         return "option_retry_needs_model"
-    if case.prompting == "pot" and row.err and not our.extracted:
-        return "text_read_for_lack_of_a_program"
     if case.prompting == "pot" and row.err:
         if "TimeoutError" in row.ans:
             return "their_timeout_1s"
         return "their_executor_failed" if "Error" in row.ans else "their_extraction_failed"
     if not our.extracted:
-        if case.prompting == "pot":
-            return "text_read_for_lack_of_a_program"
         return "default_option" if row.ans == "A" else "we_found_no_answer"
     if _judges_equal(case):
         return "equivalent_form"

