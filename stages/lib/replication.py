@@ -180,7 +180,7 @@ def _reason(case: Case, our: Graded) -> str:
         return "their_executor_failed" if "Error" in row.ans else "their_extraction_failed"
     if not our.extracted:
         return "default_option" if row.ans == "A" else "we_found_no_answer"
-    if _judges_equal(case):
+    if not row.correct and _judges_equal(case):
         return "equivalent_form"
     return "other_comparison" if _same_answer(case, our.extracted) else "other_answer_read"
 
