@@ -1,4 +1,4 @@
-"""Generation with vLLM; the only module that imports it.
+"""Generation with vLLM; beside ``stages.lib.cpu_kernels`` the only module that imports it.
 
 The engine runs in this process and is seeded anew, its prefix cache emptied, for
 every batch: a batch's text then depends on the batch alone, so a run that was
@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 
 from stages.lib.console import bar
+from stages.lib.memory import keep_freed_memory
 from stages.lib.params import Engine as Settings
 from stages.lib.records import Generation, Prompting
 from stages.lib.store import Key, Store
@@ -60,6 +62,7 @@ class Engine:
     def __init__(self, folder: Path, settings: Settings) -> None:
         """Load a model folder. Raises ValueError naming it if vLLM cannot."""
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gib)
+        keep_freed_memory()
         self._vllm = LLMEngine.from_engine_args(
             EngineArgs(
                 model=str(folder),
@@ -67,6 +70,7 @@ class Engine:
                 max_num_seqs=settings.max_num_seqs,
                 block_size=settings.block_size,
                 enforce_eager=not torch.cuda.is_available(),
+                **_kernels(),
                 disable_log_stats=True,
                 seed=0,
             )
@@ -158,6 +162,14 @@ def measure_speed(engine: Engine, prompts: Sequence[tuple[int, ...]], tokens: in
         engine.answer(requests, greedy, lambda _: None, ignore_eos=True)
         seconds.append(time.monotonic() - started)
     return len(requests) * tokens / median(seconds)
+
+
+def _kernels() -> dict[str, Any]:
+    if torch.cuda.is_available():
+        return {}
+    from stages.lib.cpu_kernels import PRIORITY
+
+    return {"ir_op_priority": PRIORITY}
 
 
 def _row(key: Key, text: str, finish_reason: str, n_tokens: int) -> Generation:

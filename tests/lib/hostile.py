@@ -297,7 +297,7 @@ FORGING = [
         """
         import os, sys
         stay = lambda code: None
-        os._exit = sys.modules["stages.lib.programs"]._exit = stay
+        os._exit = sys.modules["stages.lib.program_worker"]._exit = stay
         """,
         "crashed refused",
     ),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import torch
 
 from stages.lib.generation import Engine, Request, Sampling, fill
 from stages.lib.params import Engine as Settings
@@ -113,3 +114,20 @@ def test_every_batch_has_its_own_seed(tmp_path: Path) -> None:
 def test_a_prompt_that_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="engine.max_model_len: 32: problem a needs 38"):
         run(tmp_path, requests(1, tuple(range(30))), FakeEngine())
+
+
+def test_norms_run_in_the_kernels_for_cpus() -> None:
+    from vllm import ir
+    from vllm.platforms import current_platform
+
+    from stages.lib.cpu_kernels import PRIORITY
+
+    current_platform.import_kernels()
+    x, residual = torch.randn(2, 5, 64, generator=torch.manual_seed(0)).bfloat16().unbind()
+    weight = torch.rand(64).bfloat16()
+    (provider,) = PRIORITY["rms_norm"]
+    for name, given in (("rms_norm", (x,)), ("fused_add_rms_norm", (x, residual))):
+        operation = getattr(ir.ops, name)
+        expected = operation.impls["native"].impl_fn(*given, weight, 1e-5)
+        found = operation.impls[provider].impl_fn(*(each.clone() for each in given), weight, 1e-5)
+        torch.testing.assert_close(found, expected, rtol=2e-2, atol=2e-2)

@@ -20,7 +20,8 @@ import pytest
 
 from stages.lib import programs as under_test
 from stages.lib import sandbox
-from stages.lib.programs import OUTPUT_BYTES, PROGRAM_CHARACTERS, ProgramResult, run_programs
+from stages.lib.program_worker import OUTPUT_BYTES
+from stages.lib.programs import PROGRAM_CHARACTERS, ProgramResult, run_programs
 from tests.lib.hostile import HOSTILE, Hostile
 
 SECRET = "do-not-tell-4711"
