@@ -61,7 +61,8 @@ def ours() -> dict[str, Any]:
 def peer() -> dict[str, Any]:
     """Run them by bare ``exec``, in an empty folder."""
     texts, printed = programs(), []
-    with TemporaryDirectory() as folder, multiprocessing.Pool(1, os.chdir, [folder]) as pool:
+    with TemporaryDirectory() as folder:
+        pool = multiprocessing.Pool(1, os.chdir, [folder])
         pool.apply(execute, ["print(0)"])
         started = time.monotonic()
         for text in texts:
@@ -69,7 +70,10 @@ def peer() -> dict[str, Any]:
                 printed.append(pool.apply_async(execute, [text]).get(timeout=TIMEOUT_S))
             except multiprocessing.TimeoutError:
                 printed.append(None)
+                pool.terminate()  # its process would go on with the endless program
+                pool = multiprocessing.Pool(1, os.chdir, [folder])
         seconds = time.monotonic() - started
+        pool.terminate()
     return {"rate": len(texts) / seconds, "printed": printed}
 
 
