@@ -39,11 +39,7 @@ _STEPS = re.compile(r"checkpoint-(\d+)$")
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="ignore", strict=True))
 class Row:
-    """One generation with the authors' verdict; what else they kept is ignored.
-
-    ``raw_ans`` is what they had extracted before they asked the model for the
-    closest option.
-    """
+    """One generation with the authors' verdict; what else they kept is ignored."""
 
     question: str
     output: str
@@ -51,7 +47,6 @@ class Row:
     ans: str
     err: bool
     correct: bool
-    raw_ans: str = ""
     matching_strategy: str = ""
 
     @property
@@ -122,7 +117,7 @@ def read_results(folder: Path, skipped: Callable[[str], object]) -> list[Case]:
 
 def _read_benchmark(model: Path, benchmark: str, problems: dict[str, list[Problem]]) -> list[Case]:
     """Return a model's cases of a benchmark; ``problems`` are those of the models before."""
-    cases = []
+    cases, parsed = [], parse_name(model.name)
     for prompting in PROMPTINGS:
         path = model / "results" / f"{benchmark}-{prompting}.json"
         rows = _read(path)
@@ -130,7 +125,7 @@ def _read_benchmark(model: Path, benchmark: str, problems: dict[str, list[Proble
         if problems.setdefault(benchmark, asked) != asked:
             raise ValueError(f"{path}: expected the problems of the other files of {benchmark}")
         cases += [
-            Case(parse_name(model.name), benchmark, prompting, problem, row)
+            Case(parsed, benchmark, prompting, problem, row)
             for problem, row in zip(asked, rows, strict=True)
         ]
     return cases
