@@ -1,10 +1,12 @@
-"""Model-written programs per second: our sandbox against bare ``exec`` in a pool.
+"""Model-written programs per second: our sandbox against the SDAT authors' executor.
 
-The peer is the method of the SDAT authors' evaluation: the text becomes the body of a
-function, which one process of a pool executes with the evaluator's own rights, one
-program at a time, output redirected. Programs are those of the GSM8K results in
-``$SDAT_RESULTS`` (a folder in the authors' layout) or, without one, those of the last
-evaluation. ``same_output`` is the share of programs on which both print the same.
+The peer is their method (``utils.execute_code`` of their repository): Black formats the
+text, which becomes the body of a function that one process of a pool executes with the
+evaluator's own rights, one program at a time, output redirected. Both sides stop a
+program after the one second that their evaluation allows. Programs are those of the
+GSM8K results in ``$SDAT_RESULTS`` (a folder in the authors' layout) or, without one,
+those of the last evaluation. ``same_output`` is the share of programs on which both
+print the same.
 
     python -m benchmarks.programs
 """
@@ -20,6 +22,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import black
+
 from benchmarks.report import line, measured
 from stages.lib import params
 from stages.lib.answers import read_answers
@@ -27,7 +31,7 @@ from stages.lib.grading import program_in
 from stages.lib.programs import run_programs
 from stages.lib.published import read_results
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 1.0
 
 
 def programs() -> list[str]:
@@ -58,7 +62,7 @@ def ours() -> dict[str, Any]:
 
 
 def peer() -> dict[str, Any]:
-    """Run them by bare ``exec``, in an empty folder."""
+    """Run them as the authors do, in an empty folder."""
     texts, printed = programs(), []
     with TemporaryDirectory() as folder:
         pool = multiprocessing.Pool(1, os.chdir, [folder])
@@ -81,6 +85,7 @@ def execute(text: str) -> str | None:
     body = "\n".join(f"    {line}" for line in text.split("\n"))
     said = io.StringIO()
     try:
+        black.format_str(text, mode=black.Mode())  # a text that Black cannot read has failed
         with redirect_stdout(said):
             exec(f"def run_it():\n{body}\nrun_it()", {})
     except Exception:  # a program may raise anything
@@ -101,7 +106,7 @@ def main() -> None:
             ours=first["rate"],
             peer=second["rate"],
             unit="programs/s",
-            against="bare exec in a pool",
+            against="black and exec in a pool",
             better="more",
             programs=len(pairs),
             same_output=round(sum(a == b for a, b in pairs) / len(pairs), 3),

@@ -1,5 +1,8 @@
 """A worker that runs programs: a warm interpreter that forks once per program.
 
+What is imported before the fork is there at once, but every page of it makes the fork
+and its end dearer: only workers for programs that name numpy or sympy import them.
+
 The fork enters the sandbox (``stages.lib.sandbox``) and executes the text as
 ``__main__``. All that a program decides is its own exit status and what its standard
 output says: the worker learns both from the kernel, and only the worker holds the
@@ -40,7 +43,7 @@ _LOOK_S = 0.02
 _REFUSED_EXIT = 213
 _TIMEOUT = "it ran too long"
 _PRELOADED = """
-    numpy sympy bisect calendar cmath collections copy datetime decimal fractions functools
+    bisect calendar cmath collections copy datetime decimal fractions functools
     hashlib heapq itertools json math operator random re statistics string time typing
 """
 
@@ -70,9 +73,10 @@ class ProgramResult:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where a worker's programs run, and how long and how large they may get."""
+    """Where a worker's programs run, how long and how large they may get, what is loaded."""
 
     folder: str
+    libraries: bool
     timeout_s: float
     memory_mb: int
 
@@ -83,7 +87,7 @@ def serve(settings_json: str) -> NoReturn:
     channel = Connection(os.dup(0))
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-    _warm_up()
+    _warm_up(libraries=settings.libraries)
     scratch = Path(settings.folder, str(os.getpid()))
     scratch.mkdir()
     box = sandbox.prepare(
@@ -102,18 +106,23 @@ def serve(settings_json: str) -> NoReturn:
     _exit(0)
 
 
-def _warm_up() -> None:
+def _warm_up(*, libraries: bool) -> None:
     for name in _PRELOADED.split():
         importlib.import_module(name)
-    sympy = sys.modules["sympy"]
-    x, y = sympy.symbols("x y")
-    sympy.solve([x + y - 3, x - y - 1], [x, y])
-    sympy.simplify(sympy.solve(x**2 - 2, x)[0])
+    if libraries:
+        importlib.import_module("numpy")
+        _warm_up_sympy(importlib.import_module("sympy"))
     sys.argv = ["program.py"]
     os.environ.clear()
     atexit._clear()
     gc.collect()
     gc.freeze()
+
+
+def _warm_up_sympy(sympy: ModuleType) -> None:
+    x, y = sympy.symbols("x y")
+    sympy.solve([x + y - 3, x - y - 1], [x, y])
+    sympy.simplify(sympy.solve(x**2 - 2, x)[0])
 
 
 def _run(text: str, box: sandbox.Sandbox, channel: Connection, timeout_s: float) -> ProgramResult:

@@ -7,6 +7,7 @@ dealing programs to them, and surviving the loss of one.
 
 import json
 import math
+import re
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from stages.lib.program_worker import CHECK, START_S, ProgramResult, Settings
 
 PROGRAM_CHARACTERS = 100_000
 
+_LIBRARIES = re.compile(r"\b(?:numpy|sympy)\b")
 _STOP_S, _GRACE_S = 5.0, 10.0
 _IDLE = -1
 # All that a worker gets. The seed makes the order in which sets print reproducible.
@@ -68,20 +70,25 @@ def run_programs(
             raise ValueError(f"{name}: {value}: expected a positive number")
     results = {i: unfit for i, text in enumerate(programs) if (unfit := _unfit(text))}
     progress(len(results))
-    pending = deque(i for i in range(len(programs)) if i not in results)
-    crew: list[_Worker] = []
-    with TemporaryDirectory(prefix="programs-") as folder:
-        settings = Settings(folder, timeout_s, memory_mb)
-        try:
-            crew += [_start(settings) for _ in range(min(workers, len(pending)))]
-            for worker in crew:
-                _greet(worker, allow_unprotected)
-            for index, result in _work_off(crew, programs, pending, settings):
-                results[index] = result
-                progress(1)
-        finally:
-            for worker in crew:
-                _stop(worker)
+    for libraries in (False, True):
+        pending = deque(
+            i
+            for i, text in enumerate(programs)
+            if i not in results and bool(_LIBRARIES.search(text)) == libraries
+        )
+        with TemporaryDirectory(prefix="programs-") as folder:
+            settings = Settings(folder, libraries, timeout_s, memory_mb)
+            crew: list[_Worker] = []
+            try:
+                crew += [_start(settings) for _ in range(min(workers, len(pending)))]
+                for worker in crew:
+                    _greet(worker, allow_unprotected)
+                for index, result in _work_off(crew, programs, pending, settings):
+                    results[index] = result
+                    progress(1)
+            finally:
+                for worker in crew:
+                    _stop(worker)
     return [results[i] for i in range(len(programs))]
 
 

@@ -26,7 +26,8 @@ from tests.lib.hostile import HOSTILE, Hostile
 
 SECRET = "do-not-tell-4711"
 CONTENT = "as it was"
-HONEST = "from sympy import Rational\nprint(Rational(1, 3) + Rational(1, 6))"
+HONEST = "from fractions import Fraction\nprint(Fraction(1, 3) + Fraction(1, 6))"
+HONEST_WITH_LIBRARIES = "from sympy import Rational\nprint(Rational(1, 3) + Rational(1, 6))"
 ROOT = Path(__file__).resolve().parents[2]
 
 Run = Callable[..., list[ProgramResult]]
@@ -253,7 +254,7 @@ def test_hostile(
     only(*layers)
     table = [each for each in HOSTILE if layers == sandbox.LAYERS or each.ends != "timeout"]
     here = world(table)
-    texts = [text for each in table for text in (here.text(each), HONEST)]
+    texts = [text for each in table for text in followed(here.text(each))]
     results = run(*texts, timeout_s=1.5)
     here.hear_out()
     for each, result, after in zip(table, results[::2], results[1::2], strict=True):
@@ -293,6 +294,12 @@ def test_each_layer_alone(
     assert harmful == LEAKS[layers]
 
 
+def followed(text: str) -> tuple[str, str]:
+    """Return a program and an honest one that the same worker runs next."""
+    libraries = "sympy" in text or "numpy" in text
+    return text, HONEST_WITH_LIBRARIES if libraries else HONEST
+
+
 HONEST_PROGRAMS = [
     ("a=48\nb=a/2\nprint(a+b)", "72.0\n"),
     ("from sympy import *\nx = symbols('x')\nprint(solve(x**2 - 5*x + 6, x))", "[2, 3]\n"),
@@ -301,6 +308,7 @@ HONEST_PROGRAMS = [
     ("from sympy import Matrix\nprint(Matrix([[2, 1], [1, 3]]).det())", "5\n"),
     ("import numpy as np\nprint(np.linalg.solve([[2, 0], [0, 4]], [2, 2]))", "[1.  0.5]\n"),
     ("import numpy as np\nprint(np.roots([1, -3, 2]).tolist())", "[2.0, 1.0]\n"),
+    ("s = __import__('sym' + 'py')\nprint(s.Rational(3, 6))", "1/2\n"),
     ("from fractions import Fraction as F\nprint(F(1, 3) + F(1, 6))", "1/2\n"),
     ("from decimal import Decimal\nprint(Decimal('0.1') + Decimal('0.2'))", "0.3\n"),
     ("import math\nprint(math.comb(52, 5), math.gcd(12, 18))", "2598960 6\n"),
