@@ -48,7 +48,7 @@ def programs() -> list[str]:
 
 def ours() -> dict[str, Any]:
     """Run them in the sandbox, with the limits of ``params.yaml``."""
-    limits, texts = params.load().analyze.sandbox, programs()
+    limits, texts = params.load().sandbox, programs()
     started = time.monotonic()
     results = run_programs(
         texts,

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from stages.lib import analysis, console, params
-from stages.lib.answers import read_answers, read_benchmarks
+from stages.lib.answers import Place, read_answers, read_benchmarks, read_replies
 from stages.lib.files import read_json, replacing, write_json
-from stages.lib.judging import Answer, judge
+from stages.lib.judging import answer_to, judge
 from stages.lib.paths import METRICS, MODEL_REPORTS, TABLES, VERDICTS
 from stages.lib.records import PROMPTINGS, Generation, Graded, Problem, write_parquet
 
@@ -28,7 +28,8 @@ def main() -> None:
     wanted = params.load()
     settings = wanted.analyze
     problems = read_benchmarks(wanted.prepare.benchmarks)
-    graded = grade_all(read_answers(wanted.evaluate.models), problems, settings.sandbox)
+    models = wanted.evaluate.models
+    graded = grade_all(read_answers(models), read_replies(models), problems, wanted.sandbox)
     write_parquet(VERDICTS, graded)
 
     frame = analysis.answer_frame(graded, problems)
@@ -55,12 +56,23 @@ def main() -> None:
 
 def grade_all(
     answers: list[tuple[str, Generation]],
+    replies: dict[Place, str],
     problems: dict[str, list[Problem]],
     sandbox: params.Sandbox,
 ) -> list[Graded]:
     """Return the verdict of every (system, generation) pair."""
     places = {p.id: (name, p) for name, members in problems.items() for p in members}
-    judged = judge([_answer(row, places[row.problem_id][1]) for _, row in answers], sandbox)
+    judged = judge(
+        [
+            answer_to(
+                places[row.problem_id][1],
+                row,
+                replies.get((system, row.problem_id, row.prompting)),
+            )
+            for system, row in answers
+        ],
+        sandbox,
+    )
     return [
         Graded(
             benchmark=places[row.problem_id][0],
@@ -72,6 +84,7 @@ def grade_all(
             output=one.output[:OUTPUT_SHOWN],
             finish_reason=row.finish_reason,
             n_tokens=row.n_tokens,
+            settled=one.settled,
         )
         for (system, row), one in zip(answers, judged, strict=True)
     ]
@@ -110,10 +123,6 @@ def model_table(names: list[str], quantize: params.Quantize) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def _answer(row: Generation, problem: Problem) -> Answer:
-    return Answer(row.text, row.prompting, problem.answer, problem.kind, problem.choices)
 
 
 def _by(frame: pd.DataFrame, column: str, level: float) -> pd.DataFrame:

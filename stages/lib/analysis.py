@@ -16,28 +16,36 @@ from stages.lib.records import STATUSES, Graded, Problem
 
 DECODINGS = ("cot", "pot", "fallback", "both", "either")
 COMPARED = ("cot", "pot", "fallback")
-CUT_SHORT = "length"
+ASIDES = ("cut", "asked", "default")
 
 
 def answer_frame(graded: Sequence[Graded], problems: dict[str, list[Problem]]) -> pd.DataFrame:
     """Return a row per benchmark, system and problem, with a column per decoding.
 
     Decoding columns are boolean: was the problem solved? ``fallback`` (PoT‖CoT) is the
-    program's answer, and the reasoning's where the program gave none; ``both`` and
+    program's answer, and the reasoning's where the program gave none, an option by
+    default being none; ``both`` and
     ``either`` need no choice. ``cot_status`` and ``pot_status`` keep the verdicts.
     Raises ValueError for a system that lacks an answer.
     """
-    rows = pd.DataFrame([vars_of(row) for row in graded])
+    rows = pd.DataFrame([vars_of(row) | {"none": _gave_none(row)} for row in graded])
     keys = ["benchmark", "system", "problem_id"]
-    wide = rows.pivot(index=keys, columns="prompting", values="status").reset_index()
-    if wide.isna().any(axis=None) or not {"cot", "pot"} <= set(wide.columns):
+    by_prompting = rows.pivot(index=keys, columns="prompting", values=["status", "none"])
+    status, none = by_prompting["status"], by_prompting["none"]
+    if by_prompting.isna().any(axis=None) or not {"cot", "pot"} <= set(status.columns):
         raise ValueError("answers: expected a CoT and a PoT answer to every problem")
-    wide = wide.rename(columns={"cot": "cot_status", "pot": "pot_status"})
-    cot, pot = wide["cot_status"] == "correct", wide["pot_status"] == "correct"
-    failed = wide["pot_status"].isin(FAILED)
-    wide = wide.assign(
-        cot=cot, pot=pot, fallback=pot | (failed & cot), both=cot & pot, either=cot | pot
-    )
+    cot, pot = status["cot"] == "correct", status["pot"] == "correct"
+    wide = pd.DataFrame(
+        {
+            "cot_status": status["cot"],
+            "pot_status": status["pot"],
+            "cot": cot,
+            "pot": pot,
+            "fallback": pot.where(~none["pot"].astype(bool), cot),
+            "both": cot & pot,
+            "either": cot | pot,
+        }
+    ).reset_index()
     facts = pd.DataFrame(
         [
             {
@@ -94,13 +102,14 @@ def accuracy_table(frame: pd.DataFrame, by: Sequence[str], *, level: float) -> p
 def status_table(graded: Sequence[Graded]) -> pd.DataFrame:
     """Return how many answers of each benchmark, system and prompting have each status.
 
-    ``cut`` counts, beside the statuses, the answers that ended at the token limit.
+    Beside the statuses, ``cut`` counts the answers that ended at the token limit, ``asked``
+    and ``default`` those that were none of the options, by how they were settled.
     """
-    rows = pd.DataFrame([vars_of(row) | {"cut": row.finish_reason == CUT_SHORT} for row in graded])
+    rows = pd.DataFrame([vars_of(row) | _asides(row) for row in graded])
     grouped = rows.groupby(["benchmark", "system", "prompting"], sort=False)
     counted = cast(pd.DataFrame, grouped["status"].value_counts().unstack(fill_value=0))
     counts = counted.reindex(columns=list(STATUSES), fill_value=0)
-    return counts.assign(cut=grouped["cut"].sum()).reset_index()
+    return counts.join(cast(pd.DataFrame, grouped[list(ASIDES)].sum())).reset_index()
 
 
 def comparison_table(
@@ -135,6 +144,15 @@ def comparison_table(
 def groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """Yield the values of the columns ``by`` and the rows that have them, in order."""
     yield from cast(Any, frame.groupby(list(by), sort=False, dropna=True))
+
+
+def _gave_none(row: Graded) -> bool:
+    return row.status in FAILED or row.settled == "default"
+
+
+def _asides(row: Graded) -> dict[str, bool]:
+    cut = row.finish_reason == "length"
+    return {"cut": cut, "asked": row.settled == "asked", "default": row.settled == "default"}
 
 
 def _compared(

@@ -4,8 +4,21 @@ from collections.abc import Iterable
 
 from stages.lib.params import system_name
 from stages.lib.paths import ANSWERS, EVAL_PROBLEMS
-from stages.lib.records import Generation, Problem, read_parquet
+from stages.lib.records import Generation, Problem, Prompting, read_parquet
 from stages.lib.store import Store
+
+Place = tuple[str, str, Prompting]
+"""A system, the id of a problem, and the prompting."""
+
+
+def answer_store(model: str) -> Store:
+    """Return where a model's answers are kept."""
+    return Store(ANSWERS / model)
+
+
+def reply_store(model: str) -> Store:
+    """Return where a model's replies to the closest-option question are kept."""
+    return Store(ANSWERS / model / "closest_option")
 
 
 def read_benchmarks(names: Iterable[str]) -> dict[str, list[Problem]]:
@@ -18,5 +31,14 @@ def read_answers(models: Iterable[str]) -> list[tuple[str, Generation]]:
     return [
         (system_name(model, row.shots), row)
         for model in models
-        for row in Store(ANSWERS / model).rows()
+        for row in answer_store(model).rows()
     ]
+
+
+def read_replies(models: Iterable[str]) -> dict[Place, str]:
+    """Return what the models replied to the closest-option question, where it was asked."""
+    return {
+        (system_name(model, row.shots), row.problem_id, row.prompting): row.text
+        for model in models
+        for row in reply_store(model).rows()
+    }

@@ -31,11 +31,12 @@ from vllm import EngineArgs, LLMEngine, RequestOutput, SamplingParams, TokensPro
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn; temperature 0 is greedy."""
+    """How tokens are drawn (temperature 0 is greedy), and the texts that end an answer."""
 
     temperature: float
     top_p: float
     seed: int
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Engine:
                 SamplingParams(
                     temperature=sampling.temperature,
                     top_p=sampling.top_p,
+                    stop=list(sampling.stop),
                     max_tokens=request.max_tokens,
                     ignore_eos=ignore_eos,
                 ),

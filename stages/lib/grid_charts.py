@@ -14,6 +14,9 @@ from matplotlib.figure import Figure
 from stages.lib import plotting
 from stages.lib.published import Model
 
+APART = 1.07
+"""How far the points of one w stand apart, as a factor on the logarithmic axis."""
+
 DECODINGS = plotting.DECODINGS | {"both": "both", "either": "either"}
 
 
@@ -31,10 +34,10 @@ def score_by_weight(
         for model in models:
             if model.b is None and model.name in rows.index:
                 _baseline(panel, rows.loc[model.name].to_dict())
-        for label, color in colors.items():
+        for number, (label, color) in enumerate(colors.items()):
             drawn = [m for m in models if m.b is not None and f"b = {m.b:g}" == label]
             drawn = sorted((m for m in drawn if m.name in rows.index), key=lambda m: m.w or 0)
-            _line(panel, drawn, rows, label, color)
+            _line(panel, drawn, rows, label, color, APART ** (number - (len(colors) - 1) / 2))
         panel.set(title=domain, xlabel="w", xscale="log")
         panel.set_xticks(sorted({m.w for m in models if m.w}), minor=False)
         panel.xaxis.set_major_formatter("{x:g}")
@@ -82,12 +85,17 @@ def _baseline(panel: Axes, row: Mapping[str, float]) -> None:
 
 
 def _line(
-    panel: Axes, models: Sequence[Model], rows: pd.DataFrame, label: str, color: plotting.Color
+    panel: Axes,
+    models: Sequence[Model],
+    rows: pd.DataFrame,
+    label: str,
+    color: plotting.Color,
+    shift: float,
 ) -> None:
     of = rows.loc[[model.name for model in models]]
     below, above = of["accuracy"] - of["low"], of["high"] - of["accuracy"]
     panel.errorbar(
-        [model.w or 0 for model in models],
+        [shift * (model.w or 0) for model in models],
         100 * of["accuracy"],
         yerr=100 * pd.concat([below, above], axis=1).to_numpy().T,
         marker="o",

@@ -1,4 +1,10 @@
-"""Verdicts on many answers: programs run in the sandbox, then every text is graded."""
+"""Verdicts on many answers: programs run in the sandbox, then every text is graded.
+
+An answer that is none of its problem's options does not end there: as in the SDAT
+report, the model is asked once for the closest option (``said`` is what it is asked
+about), and if its reply names none, the first option counts. A program that failed
+said nothing, and stays a failure.
+"""
 
 import warnings
 from collections.abc import Sequence
@@ -6,30 +12,45 @@ from dataclasses import dataclass
 
 from stages.lib import console
 from stages.lib.grading import grade, grade_program, program_in
+from stages.lib.options import LINE
 from stages.lib.params import Sandbox
 from stages.lib.programs import ProgramResult, run_programs
-from stages.lib.records import AnswerKind, Prompting, Verdict
+from stages.lib.records import AnswerKind, Generation, Problem, Prompting, Settled, Verdict
 
 NO_PROGRAM = Verdict(extracted="", status="unparsed")
+DEFAULT = "A"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model wrote, and the reference it is graded against."""
+    """What a model wrote, and the reference it is graded against.
+
+    ``reply`` is its reply to the closest-option question, None if it was not asked.
+    """
 
     text: str
     prompting: Prompting
     answer: str
     kind: AnswerKind
     choices: Sequence[str]
+    reply: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A verdict, and what the answer's program printed, or its error; "" without a program."""
+    """A verdict, and what the answer's program printed, or its error; "" without a program.
+
+    ``settled`` says how an answer that is none of the options came to its verdict.
+    """
 
     verdict: Verdict
     output: str
+    settled: Settled = ""
+
+
+def answer_to(problem: Problem, row: Generation, reply: str | None = None) -> Answer:
+    """Return a generation as an answer to its problem."""
+    return Answer(row.text, row.prompting, problem.answer, problem.kind, problem.choices, reply)
 
 
 def judge(answers: Sequence[Answer], sandbox: Sandbox) -> list[Judged]:
@@ -42,9 +63,27 @@ def judge(answers: Sequence[Answer], sandbox: Sandbox) -> list[Judged]:
     judged = []
     with console.bar(total=len(answers), doing="grade", unit="answer") as progress:
         for one, program in zip(answers, programs, strict=True):
-            judged.append(_judged(one, results.get(program)))
+            judged.append(_settled(one, _judged(one, results.get(program))))
             progress.update(1)
     return judged
+
+
+def said(one: Answer, judged: Judged) -> str:
+    """Return what an answer says instead of one of its problem's options, "" if it is fine."""
+    if one.kind != "choice" or judged.verdict.status != "unparsed":
+        return ""
+    text = judged.output if one.prompting == "pot" else one.text
+    return judged.verdict.extracted or text.strip().rpartition("\n")[2][:LINE].strip()
+
+
+def _settled(one: Answer, judged: Judged) -> Judged:
+    if one.reply is None or not said(one, judged):
+        return judged
+    known = {"answer": one.answer, "kind": one.kind, "choices": one.choices}
+    verdict = grade(one.reply, **known)
+    if verdict.status == "unparsed":
+        return Judged(grade(DEFAULT, **known), judged.output, "default")
+    return Judged(verdict, judged.output, "asked")
 
 
 def _run(programs: dict[str, None], sandbox: Sandbox) -> dict[str, ProgramResult]:

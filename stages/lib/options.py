@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 from string import ascii_uppercase
 
 from stages.lib.extraction import find_claim, number_in_formula
@@ -36,21 +35,6 @@ _ANYWHERE = re.compile(
 def letters_of(choices: Sequence[str] | None) -> str:
     """Return the letters that name the options, from A."""
     return ascii_uppercase[: len(choices)] if choices else UNKNOWN_CHOICES
-
-
-def split_choices(question: str) -> list[str]:
-    """Return the options that a question shows: ``... Answer Choices: (A) 3 (B) 4``."""
-    _, shown, text = question.partition("Answer Choices:")
-    choices: list[str] = []
-    if not shown or not text.lstrip().startswith("(A)"):
-        return choices
-    for letter, following in pairwise(ascii_uppercase):
-        text = text.partition(f"({letter})")[2]
-        choice, more, _ = text.partition(f"({following})")
-        choices.append(choice.strip())
-        if not more:
-            break
-    return choices
 
 
 def find_option(text: str, choices: Sequence[str] | None) -> tuple[str, str]:

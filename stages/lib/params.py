@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from stages.lib.bases import parse_base
 from stages.lib.paths import PARAMS
-from stages.lib.records import Prompting, describe_error
+from stages.lib.records import NonEmpty, Prompting, describe_error
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Size = Annotated[int, Field(ge=1)]
@@ -57,7 +57,10 @@ class PackagedSource(Strict):
 
 
 class SuiteSource(Strict):
-    """Problems drawn from a benchmark's file in the layout of the SDAT authors."""
+    """Problems drawn from a benchmark's file in the layout of the SDAT authors.
+
+    ``path: hub`` takes it from the Hugging Face Hub, if ``stages.lib.hub`` knows it.
+    """
 
     source: Literal[
         "aqua",
@@ -107,10 +110,11 @@ class Prepare(Strict):
 
 
 class Prompts(Strict):
-    """How a problem becomes a prompt."""
+    """How a problem becomes a prompt, and what ends an answer beside the end-of-turn token."""
 
     format: Literal["chat", "alpaca"]
     system: str
+    stop: list[NonEmpty]
 
 
 class Engine(Strict):
@@ -235,6 +239,15 @@ class Quantize(Strict):
     calibration: Calibration
 
 
+class Sandbox(Strict):
+    """Limits on each program that a model wrote."""
+
+    timeout_s: Annotated[float, Field(gt=0)]
+    memory_mb: Annotated[int, Field(ge=64)]
+    workers: Size
+    allow_unprotected: bool
+
+
 class Speed(Strict):
     """The fixed workload that generation speed is measured on."""
 
@@ -259,15 +272,6 @@ class Evaluate(Strict):
         ]
 
 
-class Sandbox(Strict):
-    """Limits on each program that a model wrote."""
-
-    timeout_s: Annotated[float, Field(gt=0)]
-    memory_mb: Annotated[int, Field(ge=64)]
-    workers: Size
-    allow_unprotected: bool
-
-
 class Analyze(Strict):
     """Grading and statistics."""
 
@@ -275,7 +279,6 @@ class Analyze(Strict):
     draws: Annotated[int, Field(ge=100)]
     interval: Share
     compare: Annotated[list[Pair], Field(min_length=1)]
-    sandbox: Sandbox
 
 
 class Figures(Strict):
@@ -305,6 +308,7 @@ class Params(Strict):
     weigh: Weigh
     train: Train
     quantize: Quantize
+    sandbox: Sandbox
     evaluate: Evaluate
     analyze: Analyze
     figures: Figures

@@ -11,6 +11,7 @@ from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
+from stages.lib.choices import show_choices
 from stages.lib.params import Prompts
 from stages.lib.records import Problem, Prompting
 
@@ -44,6 +45,11 @@ def respond(problem: Problem, prompting: Prompting) -> str:
 def turn(problem: Problem, prompting: Prompting) -> Turn:
     """Return a problem as a question and its model response."""
     return Turn(ask(problem.question, prompting), respond(problem, prompting))
+
+
+def closest_option(said: str, choices: Sequence[str]) -> str:
+    """Return the SDAT authors' second question, for an answer that is no option."""
+    return f"Please find the closest option to {said}. The options are {show_choices(choices)}"
 
 
 def choose_demonstrations(problem: Problem, pool: Sequence[Problem], shots: int) -> list[Problem]:
@@ -107,7 +113,17 @@ def problem_prompt(
 ) -> tuple[int, ...]:
     """Return the token ids that a model gets to answer a problem."""
     shown = [turn(example, prompting) for example in demonstrations]
-    text = prompt_text(tokenizer, settings, ask(problem.question, prompting), shown)
+    return question_prompt(tokenizer, settings, ask(problem.question, prompting), shown)
+
+
+def question_prompt(
+    tokenizer: PreTrainedTokenizerBase,
+    settings: Prompts,
+    question: str,
+    examples: Sequence[Turn] = (),
+) -> tuple[int, ...]:
+    """Return the token ids of a question and the worked examples before it."""
+    text = prompt_text(tokenizer, settings, question, examples)
     return tuple(encode(tokenizer, settings, text))
 
 

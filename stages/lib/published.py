@@ -15,10 +15,9 @@ from typing import Any
 from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
-from stages.lib.numerals import parse_number
-from stages.lib.options import split_choices
 from stages.lib.prompts import POT_CUE
-from stages.lib.records import PROMPTINGS, AnswerKind, Problem, Prompting, describe_error
+from stages.lib.records import PROMPTINGS, Problem, Prompting, describe_error
+from stages.lib.suite import written_out
 
 IN_DOMAIN = ("gsm8k", "math", "aqua", "numglue")
 OUT_OF_DOMAIN = (
@@ -132,18 +131,11 @@ def _read_benchmark(model: Path, benchmark: str, problems: dict[str, list[Proble
 
 
 def _problem(benchmark: str, place: int, row: Row) -> Problem:
-    question = row.question.removesuffix(POT_CUE)
-    choices = split_choices(question)
-    is_choice = bool(choices) and re.fullmatch(r"[A-Z]", row.gt) is not None
-    number: AnswerKind = "number" if parse_number(row.gt) is not None else "expression"
     identity = f"{benchmark}/{place}"
     return Problem(
+        **written_out(row.question.removesuffix(POT_CUE), row.gt),
         id=identity,
         source=benchmark,
-        question=question,
-        answer=row.gt,
-        kind="choice" if is_choice else number,
-        choices=choices if is_choice else [],
         solution="",
         program="",
         level=None,

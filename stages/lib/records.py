@@ -21,6 +21,7 @@ from stages.lib.files import replacing
 
 AnswerKind = Literal["number", "expression", "choice"]
 Prompting = Literal["cot", "pot"]
+Settled = Literal["", "asked", "default"]
 Status = Literal["correct", "wrong", "unparsed", "timeout", "crashed", "refused"]
 
 PROMPTINGS: tuple[Prompting, ...] = ("cot", "pot")
@@ -127,7 +128,8 @@ class Graded:
     """A generation's verdict, with what a reader of the results needs beside it.
 
     ``system`` names the model and its in-context examples; ``output`` is what the
-    program printed, or its error.
+    program printed, or its error. ``settled`` says that the answer was none of the
+    options: the model was asked for the closest one, or the first counts by default.
     """
 
     benchmark: str
@@ -139,6 +141,7 @@ class Graded:
     output: str
     finish_reason: str
     n_tokens: Count
+    settled: Settled = ""
 
 
 def content_id(*parts: str) -> str:
@@ -187,13 +190,21 @@ def read_parquet(path: Path, row_type: type[Row]) -> list[Row]:
     Raises ValueError naming the file, the row and the field if it holds
     something else, and FileNotFoundError if there is none.
     """
+    return _checked(path, read_table(path), row_type, what="row", first=0)
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a Parquet table of any kind.
+
+    Raises ValueError naming the file if it is damaged, and FileNotFoundError if
+    there is none.
+    """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such table")
     try:
-        table = pq.read_table(path)
+        return pq.read_table(path).to_pylist()
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: not a whole Parquet file: {error}") from error
-    return _checked(path, table.to_pylist(), row_type, what="row", first=0)
 
 
 def write_parquet(path: Path, rows: Sequence[Any]) -> None:

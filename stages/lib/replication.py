@@ -57,12 +57,12 @@ def answers_of(cases: Sequence[Case], graded: Sequence[Graded]) -> pd.DataFrame:
     return analysis.answer_frame(graded, {name: list(of.values()) for name, of in problems.items()})
 
 
-def score_table(frame: pd.DataFrame, models: Sequence[Model], *, level: float) -> pd.DataFrame:
+def score_table(scores: pd.DataFrame, models: Sequence[Model]) -> pd.DataFrame:
     """Return a row per model: b, w, steps, and percent by benchmark and decoding.
 
-    A benchmark that a model lacks is empty.
+    ``scores`` has the accuracy of each benchmark, system and decoding. A benchmark that a
+    model lacks is empty.
     """
-    scores = analysis.accuracy_table(frame, ["benchmark", "system"], level=level)
     percent = {
         (row["system"], row["benchmark"], row["decoding"]): round(100 * row["accuracy"], 2)
         for row in scores.to_dict("records")
@@ -81,12 +81,11 @@ def score_table(frame: pd.DataFrame, models: Sequence[Model], *, level: float) -
     )
 
 
-def domain_table(frame: pd.DataFrame, *, level: float) -> pd.DataFrame:
+def domain_table(scores: pd.DataFrame, *, level: float) -> pd.DataFrame:
     """Return each model's mean accuracy over the benchmarks of a domain, by decoding.
 
     Benchmarks weigh alike; the interval is normal, from the benchmarks' standard errors.
     """
-    scores = analysis.accuracy_table(frame, ["benchmark", "system"], level=level)
     inside = scores["benchmark"].isin(IN_DOMAIN)
     scores = scores.assign(domain=np.where(inside, *DOMAINS))
     reach = float(norm.ppf((1 + level) / 2))

@@ -1,8 +1,8 @@
 """Benchmarks in the file layout of the MAmmoTH and SDAT authors.
 
 With ``gsm8k`` and ``math`` of ``stages.lib.packaged`` they make up the twelve of the SDAT
-report. Files are JSON lists, AQuA's one object per line. Multiple-choice questions show
-their options as the authors' prompts do: ``Answer Choices: (A) ... (B) ...``.
+report. Files are JSON lists, AQuA's one object per line, those of the Hub Parquet. Questions
+with options show them as the authors' prompts do: ``Answer Choices: (A) ... (B) ...``.
 """
 
 import json
@@ -15,24 +15,25 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from stages.lib.choices import show_choices, split_choices
 from stages.lib.numerals import parse_number
-from stages.lib.options import split_choices
-from stages.lib.records import AnswerKind, Problem, content_id, describe_error
+from stages.lib.records import AnswerKind, Problem, content_id, describe_error, read_table
 from stages.lib.sources import check_problems
 
 Fields = dict[str, Any]
 
 
-def read_suite(benchmark: str, path: Path) -> list[Problem]:
-    """Return the problems of a benchmark of ``LAYOUTS`` from its file.
+def read_suite(benchmark: str, *paths: Path) -> list[Problem]:
+    """Return the problems of a benchmark of ``LAYOUTS`` from its files.
 
-    A question that stands in the file twice is two problems with one ``template``.
+    A question that stands in them twice is two problems with one ``template``.
     Raises ValueError naming the file and the row of a malformed one.
     """
     parse = LAYOUTS[benchmark]
     problems: list[Problem] = []
     seen: Counter[str] = Counter()
-    for number, value in enumerate(_rows(path)):
+    rows = ((path, number, row) for path in paths for number, row in enumerate(_rows(path)))
+    for path, number, value in rows:
         try:
             fields = parse(value)
             template = content_id(benchmark, fields["question"])
@@ -53,11 +54,13 @@ def read_suite(benchmark: str, path: Path) -> list[Problem]:
             raise ValueError(f"{path}: row {number}: {describe_error(error, value)}") from error
         except (TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{path}: row {number}: {error}") from error
-    check_problems(problems, where=str(path))
+    check_problems(problems, where=", ".join(map(str, paths)))
     return problems
 
 
 def _rows(path: Path) -> list[Any]:
+    if path.suffix == ".parquet":
+        return read_table(path)
     text = path.read_text(encoding="utf-8")
     try:
         if text.lstrip().startswith("["):
@@ -78,7 +81,7 @@ def _mmlu(row: Any) -> Fields:
 
 
 def _sat(row: Any) -> Fields:
-    return _written_out(row["question"], row["answer"])
+    return written_out(row["question"], row["answer"])
 
 
 def _svamp(row: Any) -> Fields:
@@ -89,33 +92,31 @@ def _svamp(row: Any) -> Fields:
 
 
 def _numglue(row: Any) -> Fields:
-    return _written_out(row["question"], row["answer"]) | {"topic": row["type"]}
+    return written_out(row["question"], row["answer"]) | {"topic": row["type"]}
 
 
 def _plain(row: Any) -> Fields:
     return {"question": row["question"]} | _open(row["answer"])
 
 
-def _choice(question: str, choices: list[str], answer: str) -> dict[str, Any]:
-    named = zip(ascii_uppercase, choices, strict=False)
-    shown = " ".join(f"({letter}) {choice}" for letter, choice in named)
+def _choice(question: str, choices: list[str], answer: str) -> Fields:
     return {
-        "question": f"{question}\nAnswer Choices: {shown}",
+        "question": f"{question}\nAnswer Choices: {show_choices(choices)}",
         "answer": answer,
         "kind": "choice",
         "choices": list(choices),
     }
 
 
-def _written_out(question: str, answer: Any) -> dict[str, Any]:
-    """Return a problem whose question shows its options, if it has some."""
+def written_out(question: str, answer: Any) -> Fields:
+    """Return a problem's question, answer, kind and choices; the question shows the last."""
     choices = split_choices(question)
     if choices and re.fullmatch(r"[A-Z]", str(answer)):
         return {"question": question, "answer": answer, "kind": "choice", "choices": choices}
-    return {"question": question} | _open(answer)
+    return {"question": question, "choices": []} | _open(answer)
 
 
-def _open(answer: Any) -> dict[str, Any]:
+def _open(answer: Any) -> Fields:
     text = f"{answer:g}" if isinstance(answer, float) and answer.is_integer() else str(answer)
     kind: AnswerKind = "number" if parse_number(text) is not None else "expression"
     return {"answer": text, "kind": kind}

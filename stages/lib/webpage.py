@@ -222,8 +222,12 @@ def _comparison_table(rows: Sequence[Row], benchmarks: Sequence[str], level: flo
 def _status_table(rows: Sequence[Row], benchmarks: Sequence[str], systems: Sequence[str]) -> Table:
     by_cell = {(row["benchmark"], row["system"], row["prompting"]): row for row in rows}
     counts = [*STATUSES, "cut"]
+    about = "What became of every answer; cut: how many ended at the token limit"
+    if any(row["asked"] or row["default"] for row in rows):
+        counts += ["asked", "default"]
+        about += "; asked, default: how many named no option, and how that was settled"
     return Table(
-        "What became of every answer; cut: how many ended at the token limit",
+        about,
         ["Benchmark", "System", "Prompting", *counts],
         [
             [

@@ -10,8 +10,8 @@ from stages.lib.params import Prompts, Train
 from stages.lib.records import Example
 from tests.conftest import END
 
-CHAT = Prompts(format="chat", system="")
-ALPACA = Prompts(format="alpaca", system="")
+CHAT = Prompts(format="chat", system="", stop=[])
+ALPACA = Prompts(format="alpaca", system="", stop=[])
 
 
 def example(number: int, *, repeats: int = 1, weight: float = 1.0) -> Example:

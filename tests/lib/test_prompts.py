@@ -16,8 +16,8 @@ from stages.lib.prompts import (
 from stages.lib.records import Problem
 from tests.conftest import END
 
-CHAT = Prompts(format="chat", system="Solve.")
-ALPACA = Prompts(format="alpaca", system="Solve.")
+CHAT = Prompts(format="chat", system="Solve.", stop=[])
+ALPACA = Prompts(format="alpaca", system="Solve.", stop=[])
 SHOWN = Turn("1 + 1?", "2.")
 
 

@@ -114,6 +114,7 @@ def some_tables() -> list[Table]:
     statuses = [
         {"benchmark": benchmark, "system": system, "prompting": prompting}
         | dict.fromkeys(["correct", "wrong", "unparsed", "timeout", "crashed", "refused", "cut"], 3)
+        | {"asked": 0, "default": 0}
         for benchmark in ("gsm8k", "ladder")
         for system in SYSTEMS
         for prompting in ("cot", "pot")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.test_dag import SMALL, set_params
+from tests.test_dag import make_small, set_params
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -18,5 +18,5 @@ def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
     committed = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(yaml.safe_dump(committed), encoding="utf-8")
-    set_params(tmp_path, SMALL)
+    make_small(tmp_path)
     return lambda values: set_params(tmp_path, values)

@@ -4,10 +4,12 @@ import pandas as pd
 import pytest
 
 from stages import analyze, prepare
-from stages.lib.analysis import DECODINGS
+from stages.lib.analysis import DECODINGS, answer_frame, status_table
 from stages.lib.files import read_json, write_json
+from stages.lib.judging import Answer, judge, said
+from stages.lib.params import Sandbox
 from stages.lib.paths import ANSWERS, EVAL_PROBLEMS, METRICS, MODEL_REPORTS, TABLES, VERDICTS
-from stages.lib.records import Generation, Graded, Problem, Prompting, read_parquet
+from stages.lib.records import Generation, Graded, Problem, Prompting, Settled, Status, read_parquet
 from stages.lib.store import Store
 from tests.stages.conftest import Change
 
@@ -45,13 +47,18 @@ PROMPTINGS: tuple[Prompting, ...] = ("cot", "pot")
 
 
 @pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox(timeout_s=5.0, memory_mb=256, workers=1, allow_unprotected=False)
+
+
+@pytest.fixture
 def analyzed(change: Change) -> None:
     change(
         {
             "evaluate.models": {model: [0] for model in SYSTEMS},
             "quantize.models": {},
             "analyze.compare": [["adaptive", "uniform"], ["uniform", "base"]],
-            "analyze.sandbox.workers": 1,
+            "sandbox.workers": 1,
         }
     )
     prepare.main()
@@ -98,7 +105,89 @@ def test_every_non_answer_is_counted_by_status(analyzed: None) -> None:
     assert table.loc[("ladder", "base", "pot"), "unparsed"] == 6
     assert table.loc[("ladder", "uniform", "pot"), "crashed"] == 6
     assert table.loc[("ladder", "adaptive", "cot"), "wrong"] == 6
-    assert table.to_numpy().sum() == len(SYSTEMS) * 2 * (6 + 3 + 3)
+    assert table.to_numpy().sum() == len(SYSTEMS) * 2 * (6 + 3 + 3 + 2)
+
+
+CHOICE = Problem(
+    id="c",
+    source="s",
+    question="2 + 2?\nAnswer Choices: (A) 3 (B) 4",
+    answer="B",
+    kind="choice",
+    choices=["3", "4"],
+    solution="",
+    program="",
+    level=None,
+    topic="t",
+    template="c",
+)
+
+
+@pytest.mark.parametrize(
+    ("prompting", "text", "about"),
+    [
+        ("cot", "It is four.\nThe answer is 5.", "5"),
+        ("cot", "Let me think\nabout it", "about it"),
+        ("cot", "The answer is (A).", ""),
+        ("cot", "", ""),
+        ("pot", "```python\nprint(2 + 3)\n```", "5"),
+        ("pot", "```python\nprint('B')\n```", ""),
+        ("pot", "```python\nprint(undefined)\n```", ""),
+        ("pot", "I would rather not.", ""),
+    ],
+)
+def test_what_is_none_of_the_options_is_asked_about(
+    sandbox: Sandbox, prompting: Prompting, text: str, about: str
+) -> None:
+    one = Answer(text, prompting, CHOICE.answer, CHOICE.kind, CHOICE.choices)
+    (judged,) = judge([one], sandbox)
+    assert said(one, judged) == about
+
+
+@pytest.mark.parametrize(
+    ("text", "reply", "status", "settled"),
+    [
+        ("The answer is 5.", "The closest option is (B).", "correct", "asked"),
+        ("The answer is 5.", "The answer is (A).", "wrong", "asked"),
+        ("The answer is 5.", "None of them.", "wrong", "default"),
+        ("The answer is (A).", "The answer is (B).", "wrong", ""),
+        ("The answer is 5.", None, "unparsed", ""),
+    ],
+)
+def test_a_reply_settles_what_is_none_of_the_options(
+    sandbox: Sandbox, text: str, reply: str | None, status: str, settled: str
+) -> None:
+    one = Answer(text, "cot", CHOICE.answer, CHOICE.kind, CHOICE.choices, reply)
+    (judged,) = judge([one], sandbox)
+    assert (judged.verdict.status, judged.settled) == (status, settled)
+
+
+SETTLED: list[tuple[Prompting, Status, Settled]] = [
+    ("cot", "wrong", ""),
+    ("pot", "correct", "default"),
+]
+
+
+def test_an_option_by_default_is_no_answer_of_a_program() -> None:
+    graded = [
+        Graded(
+            benchmark="options",
+            problem_id="c",
+            system="base",
+            prompting=prompting,
+            status=status,
+            extracted="",
+            output="",
+            finish_reason="stop",
+            n_tokens=1,
+            settled=settled,
+        )
+        for prompting, status, settled in SETTLED
+    ]
+    frame = answer_frame(graded, {"options": [CHOICE]})
+    assert frame.loc[0, list(DECODINGS)].tolist() == [False, True, False, False, True]
+    counts = status_table(graded).set_index("prompting")
+    assert counts.loc["pot", ["cut", "asked", "default"]].tolist() == [0, 0, 1]
 
 
 def test_comparisons_are_paired(analyzed: None) -> None:
@@ -115,7 +204,7 @@ def test_comparisons_are_paired(analyzed: None) -> None:
 
 def test_verdicts_keep_what_programs_printed(analyzed: None) -> None:
     rows = read_parquet(VERDICTS, Graded)
-    assert len(rows) == len(SYSTEMS) * 2 * (6 + 3 + 3)
+    assert len(rows) == len(SYSTEMS) * 2 * (6 + 3 + 3 + 2)
     crashed = [row for row in rows if row.status == "crashed"]
     assert crashed
     assert all("NameError" in row.output for row in crashed)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from stages import replicate
+from stages.lib import analysis
 from stages.lib.files import read_json
 from tests.lib.test_published import QUESTION, row, write
 from tests.stages.conftest import Change
@@ -38,7 +39,7 @@ def results(folder: Path) -> None:
 
 @pytest.fixture
 def replicated(change: Change, tmp_path: Path) -> Path:
-    change({"analyze.sandbox.workers": 1, "analyze.draws": 200})
+    change({"sandbox.workers": 1, "analyze.draws": 200})
     results(tmp_path / "given")
     replicate.main(str(tmp_path / "given"), str(OUT))
     return tmp_path / "given"
@@ -142,7 +143,9 @@ def test_the_published_table_comes_out() -> None:
     cases = published.read_results(Path(os.environ["SDAT_RESULTS"]), pytest.fail)
     models = list({case.model: None for case in cases})
     frame = replication.answers_of(cases, replication.stored_verdicts(cases))
-    table = replication.score_table(frame, models, level=0.95).set_index("steps")
+    table = replication.score_table(
+        analysis.accuracy_table(frame, ["benchmark", "system"], level=0.95), models
+    ).set_index("steps")
     for steps, scores in PUBLISHED.items():
         found = {name: table.loc[int(steps), f"{name}_fallback"] for name in scores}
         assert found == scores

@@ -57,6 +57,7 @@ def test_the_metrics_are_few_and_named(scored: Change) -> None:
         "samples": {"correct": 36, "wrong": 36},
         "pass_at_1": 0.5,
         "pass_at_4": 0.667,
+        "maj_at_4": 0.5,
     }
 
 
