@@ -129,7 +129,8 @@ def second_requests(
     answers = [answer_to(with_options[row.problem_id][0], row) for row in rows]
     requests = []
     for row, one, judged in zip(rows, answers, judge(answers, wanted.sandbox), strict=True):
-        if about := said(one, judged):
+        about = said(one, judged)
+        if about is not None:
             question = closest_option(about, one.choices)
             prompt = question_prompt(tokenizer, wanted.prompts, question)
             limit = with_options[row.problem_id][1]

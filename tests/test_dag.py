@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stages.lib.params import system_name
 from stages.lib.paths import ANSWERS, CHECKPOINTS, SAMPLES, VERDICTS
 from stages.lib.records import Graded, read_parquet
 from stages.lib.store import Store
@@ -187,15 +188,18 @@ def test_a_run_that_is_killed_thrice_ends_like_one_that_is_not(
 
 def test_what_names_no_option_is_asked_for_the_closest(whole: Path) -> None:
     graded = read_parquet(whole / VERDICTS, Graded)
-    of_options = [row for row in graded if row.benchmark == "aqua" and row.prompting == "cot"]
-    assert of_options
-    assert {row.settled for row in of_options} <= {"asked", "default"}
-    assert {row.settled for row in graded if row.benchmark != "aqua"} == {""}
-    asked = list(Store(whole / ANSWERS / "base" / "closest_option").rows())
-    assert {row.prompting for row in asked} == {"cot"}
-    assert {(row.shots, row.problem_id) for row in asked} == {
-        (shots, row.problem_id) for row in of_options for shots in (0, 1)
+    settled = {
+        (row.system, row.problem_id, row.prompting): row.settled for row in graded if row.settled
     }
+    assert settled
+    assert {row.benchmark for row in graded if row.settled} == {"aqua"}
+    with_options = {row.problem_id for row in graded if row.benchmark == "aqua"}
+    replies = {
+        (system_name("base", row.shots), row.problem_id, row.prompting)
+        for row in Store(whole / ANSWERS / "base" / "closest_option").rows()
+    }
+    assert replies == {place for place in settled if place[0].startswith("base")}
+    assert {problem for _, problem, _ in replies} <= with_options
 
 
 def test_only_what_a_change_concerns_runs_again(whole: Path) -> None:

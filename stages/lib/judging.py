@@ -68,16 +68,22 @@ def judge(answers: Sequence[Answer], sandbox: Sandbox) -> list[Judged]:
     return judged
 
 
-def said(one: Answer, judged: Judged) -> str:
-    """Return what an answer says instead of one of its problem's options, "" if it is fine."""
+def said(one: Answer, judged: Judged) -> str | None:
+    """Return what an answer says instead of one of its problem's options.
+
+    None if it needs no second question: it names an option, there is none to name, or it
+    is a program that failed or printed nothing.
+    """
     if one.kind != "choice" or judged.verdict.status != "unparsed":
-        return ""
+        return None
+    if one.prompting == "pot" and not judged.output.strip():
+        return None
     text = judged.output if one.prompting == "pot" else one.text
     return judged.verdict.extracted or text.strip().rpartition("\n")[2][:LINE].strip()
 
 
 def _settled(one: Answer, judged: Judged) -> Judged:
-    if one.reply is None or not said(one, judged):
+    if one.reply is None or said(one, judged) is None:
         return judged
     known = {"answer": one.answer, "kind": one.kind, "choices": one.choices}
     verdict = grade(one.reply, **known)

@@ -128,16 +128,17 @@ CHOICE = Problem(
     [
         ("cot", "It is four.\nThe answer is 5.", "5"),
         ("cot", "Let me think\nabout it", "about it"),
-        ("cot", "The answer is (A).", ""),
+        ("cot", "The answer is (A).", None),
         ("cot", "", ""),
         ("pot", "```python\nprint(2 + 3)\n```", "5"),
-        ("pot", "```python\nprint('B')\n```", ""),
-        ("pot", "```python\nprint(undefined)\n```", ""),
-        ("pot", "I would rather not.", ""),
+        ("pot", "```python\nprint('B')\n```", None),
+        ("pot", "```python\nprint(undefined)\n```", None),
+        ("pot", "```python\nx = 5\n```", None),
+        ("pot", "I would rather not.", None),
     ],
 )
 def test_what_is_none_of_the_options_is_asked_about(
-    sandbox: Sandbox, prompting: Prompting, text: str, about: str
+    sandbox: Sandbox, prompting: Prompting, text: str, about: str | None
 ) -> None:
     one = Answer(text, prompting, CHOICE.answer, CHOICE.kind, CHOICE.choices)
     (judged,) = judge([one], sandbox)
