@@ -8,7 +8,7 @@ repetitions and its loss weight.
 """
 
 from stages.lib import console, params
-from stages.lib.arms import arm_weights
+from stages.lib.arms import treat
 from stages.lib.paths import DIFFICULTY, TRAIN_PROBLEMS, TRAINING
 from stages.lib.prompts import turn
 from stages.lib.records import Difficulty, Example, Problem, read_parquet, write_parquet
@@ -20,10 +20,9 @@ def main(arm: str) -> None:
     if arm not in settings.arms:
         raise ValueError(f"weigh.arms: {arm!r}: expected one of {list(settings.arms)}")
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
-    level = {row.problem_id: row.level for row in read_parquet(DIFFICULTY, Difficulty)}
-    repeats, weights = arm_weights(
-        settings.arms, arm, [level[problem.id] for problem in problems], seed=settings.seed
-    )
+    of = {row.problem_id: row for row in read_parquet(DIFFICULTY, Difficulty)}
+    difficulties = [of[problem.id] for problem in problems]
+    treatment = treat(settings.arms, arm, difficulties, seed=settings.seed)
     examples = [
         Example(
             problem_id=problem.id,
@@ -34,7 +33,9 @@ def main(arm: str) -> None:
             repeats=int(count),
             weight=float(weight),
         )
-        for problem, count, weight in zip(problems, repeats, weights, strict=True)
+        for problem, count, weight in zip(
+            problems, treatment.repeats, treatment.weights, strict=True
+        )
         for prompting in settings.prompting
     ]
     write_parquet(TRAINING / f"{arm}.parquet", examples)

@@ -1,35 +1,70 @@
-"""The strategies of the arms: from difficulty to repetitions and loss weights."""
+"""The strategies of the arms: from difficulty to what an arm does with each problem."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.params import Arm, ControlArm, RepeatArm, UniformArm, WeightArm
+from stages.lib.params import Arm, BandArm, ControlArm, RepeatArm, UniformArm, WeightArm
+from stages.lib.records import Difficulty
 from stages.lib.weighting import repetitions
 
-Counts = NDArray[np.int64]
-Weights = NDArray[np.float64]
+
+@dataclass(frozen=True)
+class Treatment:
+    """What an arm does with each problem; all arrays have the shape (n,).
+
+    ``repeats`` counts a problem's places in a pass over the data, ``weights`` are its
+    loss weights, not yet scaled.
+    """
+
+    repeats: NDArray[np.int64]
+    weights: NDArray[np.float64]
 
 
-def arm_weights(
-    arms: Mapping[str, Arm], name: str, levels: Sequence[float], *, seed: int
-) -> tuple[Counts, Weights]:
-    """Return repetitions and loss weights per problem, each (n,), of one arm.
+def treat(
+    arms: Mapping[str, Arm], name: str, difficulties: Sequence[Difficulty], *, seed: int
+) -> Treatment:
+    """Return what one of the arms does with the n problems of ``difficulties``, in their order.
 
-    ``levels`` (n,) are the problems' difficulties; weights are not yet scaled. A
-    control has the repetitions and weights of another arm, dealt to random problems.
+    A control has the numbers of another arm, dealt to random problems. Raises
+    ValueError for a band without a problem.
     """
     arm = arms[name]
-    n = len(levels)
+    n = len(difficulties)
+    once, alike = np.ones(n, dtype=np.int64), np.ones(n)
+    levels = [one.level for one in difficulties]
     match arm:
         case UniformArm():
-            return np.ones(n, dtype=np.int64), np.ones(n)
+            return Treatment(once, alike)
         case RepeatArm():
-            return repetitions(levels, base=arm.base, factor=arm.factor), np.ones(n)
+            return Treatment(repetitions(levels, base=arm.base, factor=arm.factor), alike)
         case WeightArm():
-            return np.ones(n, dtype=np.int64), arm.base + arm.factor * np.asarray(levels, float)
+            return Treatment(once, arm.base + arm.factor * np.array(levels))
+        case BandArm():
+            return Treatment(_inside(arm, name, difficulties), alike)
         case ControlArm():
-            repeats, weights = arm_weights(arms, arm.of, levels, seed=seed)
-            dealt = np.random.default_rng(seed).permutation(n)
-            return repeats[dealt], weights[dealt]
+            return _dealt(treat(arms, arm.of, difficulties, seed=seed), seed)
+
+
+def _inside(arm: BandArm, name: str, difficulties: Sequence[Difficulty]) -> NDArray[np.int64]:
+    """Return 1 for a problem whose pass rate lies in the band, ends included, 0 for another.
+
+    The bounds are of the plain pass rate: of k samples it says how many were right,
+    problem by problem. The posterior's mean is drawn towards the mean of the
+    problem's source, so that a band of it would pick sources more than problems.
+    """
+    rates = np.array([one.pass_rate for one in difficulties])
+    inside = (arm.low <= rates) & (rates <= arm.high)
+    if not inside.any():
+        raise ValueError(
+            f"weigh.arms.{name}: no problem has a pass rate from {arm.low} to {arm.high}: "
+            "expected at least one"
+        )
+    return inside.astype(np.int64)
+
+
+def _dealt(of: Treatment, seed: int) -> Treatment:
+    dealt = np.random.default_rng(seed).permutation(len(of.repeats))
+    return Treatment(of.repeats[dealt], of.weights[dealt])

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from stages.lib.bases import parse_base
 from stages.lib.paths import PARAMS
@@ -18,6 +26,7 @@ from stages.lib.records import NonEmpty, Prompting, describe_error
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Size = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Rate = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
@@ -168,14 +177,32 @@ class WeightArm(Strict):
     factor: Annotated[float, Field(ge=0)]
 
 
+class BandArm(Strict):
+    """Problems with a pass rate from low to high, ends included, once a pass; no others."""
+
+    strategy: Literal["band"]
+    low: Rate
+    high: Rate
+
+    @field_validator("high")
+    @classmethod
+    def _is_not_below_low(cls, high: float, info: ValidationInfo) -> float:
+        low = info.data.get("low", 0.0)
+        if high < low:
+            raise ValueError(f"expected at least low={low}")
+        return high
+
+
 class ControlArm(Strict):
-    """The repetitions and weights of another arm, dealt to random problems."""
+    """What another arm does with each problem, dealt to random problems."""
 
     strategy: Literal["control"]
     of: Name
 
 
-Arm = Annotated[UniformArm | RepeatArm | WeightArm | ControlArm, Field(discriminator="strategy")]
+Arm = Annotated[
+    UniformArm | RepeatArm | WeightArm | BandArm | ControlArm, Field(discriminator="strategy")
+]
 
 
 class Weigh(Strict):
