@@ -2,7 +2,7 @@
 
 Reads the training problems and their difficulty; writes
 ``data/training/<arm>.parquet``: an example per problem and prompting, with its
-repetitions and its loss weight.
+repetitions, its loss weight and when it joins.
 
     python -m stages.weigh ARM
 """
@@ -30,12 +30,11 @@ def main(arm: str) -> None:
             prompting=prompting,
             question=turn(problem, prompting).question,
             response=turn(problem, prompting).response,
-            repeats=int(count),
-            weight=float(weight),
+            repeats=int(treatment.repeats[i]),
+            weight=float(treatment.weights[i]),
+            opens=float(treatment.opens[i]),
         )
-        for problem, count, weight in zip(
-            problems, treatment.repeats, treatment.weights, strict=True
-        )
+        for i, problem in enumerate(problems)
         for prompting in settings.prompting
     ]
     write_parquet(TRAINING / f"{arm}.parquet", examples)

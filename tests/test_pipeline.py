@@ -108,6 +108,11 @@ BAD = [
     ("weigh.arms.uniform.strategy", "unifrm", "weigh.arms.uniform.strategy: 'unifrm': expected "),
     ("weigh.arms.uniform", BAND | {"high": 0.1}, "uniform.high: 0.1: expected at least low=0.25"),
     ("weigh.arms.uniform", BAND | {"low": -0.1}, "weigh.arms.uniform.low: -0.1: "),
+    (
+        "weigh.arms.uniform",
+        {"strategy": "curriculum", "pace": 0.0},
+        "weigh.arms.uniform.pace: 0.0: ",
+    ),
     ("quantize.models.adaptive-gptq4.bits", 5, "quantize.models.adaptive-gptq4.bits: 5: "),
     ("quantize.models.adaptive-gptq4.parent", "x", "quantize.models.adaptive-gptq4.parent: 'x': "),
     ("evaluate.models.nobody", [0], "evaluate.models.nobody: expected one of "),

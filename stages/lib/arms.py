@@ -1,14 +1,22 @@
 """The strategies of the arms: from difficulty to what an arm does with each problem."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.params import Arm, BandArm, ControlArm, RepeatArm, UniformArm, WeightArm
+from stages.lib.params import (
+    Arm,
+    BandArm,
+    ControlArm,
+    CurriculumArm,
+    RepeatArm,
+    UniformArm,
+    WeightArm,
+)
 from stages.lib.records import Difficulty
-from stages.lib.weighting import repetitions
+from stages.lib.weighting import opening_shares, repetitions
 
 
 @dataclass(frozen=True)
@@ -16,11 +24,12 @@ class Treatment:
     """What an arm does with each problem; all arrays have the shape (n,).
 
     ``repeats`` counts a problem's places in a pass over the data, ``weights`` are its
-    loss weights, not yet scaled.
+    loss weights, not yet scaled; it takes part after the share ``opens`` of the steps.
     """
 
     repeats: NDArray[np.int64]
     weights: NDArray[np.float64]
+    opens: NDArray[np.float64]
 
 
 def treat(
@@ -33,17 +42,19 @@ def treat(
     """
     arm = arms[name]
     n = len(difficulties)
-    once, alike = np.ones(n, dtype=np.int64), np.ones(n)
+    every = Treatment(np.ones(n, dtype=np.int64), np.ones(n), np.zeros(n))
     levels = [one.level for one in difficulties]
     match arm:
         case UniformArm():
-            return Treatment(once, alike)
+            return every
         case RepeatArm():
-            return Treatment(repetitions(levels, base=arm.base, factor=arm.factor), alike)
+            return replace(every, repeats=repetitions(levels, base=arm.base, factor=arm.factor))
         case WeightArm():
-            return Treatment(once, arm.base + arm.factor * np.array(levels))
+            return replace(every, weights=arm.base + arm.factor * np.array(levels))
         case BandArm():
-            return Treatment(_inside(arm, name, difficulties), alike)
+            return replace(every, repeats=_inside(arm, name, difficulties))
+        case CurriculumArm():
+            return replace(every, opens=_opens(arm, difficulties))
         case ControlArm():
             return _dealt(treat(arms, arm.of, difficulties, seed=seed), seed)
 
@@ -65,6 +76,15 @@ def _inside(arm: BandArm, name: str, difficulties: Sequence[Difficulty]) -> NDAr
     return inside.astype(np.int64)
 
 
+def _opens(arm: CurriculumArm, difficulties: Sequence[Difficulty]) -> NDArray[np.float64]:
+    """Return when each problem joins, by the posterior mean of its pass rate.
+
+    The plain pass rate has few values, and most problems may share one of them; the
+    posterior's mean also tells the hard sources from the easy ones.
+    """
+    return opening_shares([1 - one.posterior_mean for one in difficulties], pace=arm.pace)
+
+
 def _dealt(of: Treatment, seed: int) -> Treatment:
     dealt = np.random.default_rng(seed).permutation(len(of.repeats))
-    return Treatment(of.repeats[dealt], of.weights[dealt])
+    return Treatment(of.repeats[dealt], of.weights[dealt], of.opens[dealt])

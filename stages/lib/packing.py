@@ -89,6 +89,7 @@ def plan(
     steps = plan_steps(
         [len(one.response) for one in tokens],
         [one.repeats for one in examples],
+        [one.opens for one in examples],
         steps=settings.steps,
         tokens_per_step=settings.tokens_per_step,
         rng=np.random.default_rng(settings.seed),

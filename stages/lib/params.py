@@ -193,6 +193,13 @@ class BandArm(Strict):
         return high
 
 
+class CurriculumArm(Strict):
+    """Every example once a pass, from easy to hard: all take part after ``pace`` of the steps."""
+
+    strategy: Literal["curriculum"]
+    pace: Annotated[float, Field(gt=0, le=1)]
+
+
 class ControlArm(Strict):
     """What another arm does with each problem, dealt to random problems."""
 
@@ -201,7 +208,8 @@ class ControlArm(Strict):
 
 
 Arm = Annotated[
-    UniformArm | RepeatArm | WeightArm | BandArm | ControlArm, Field(discriminator="strategy")
+    UniformArm | RepeatArm | WeightArm | BandArm | CurriculumArm | ControlArm,
+    Field(discriminator="strategy"),
 ]
 
 

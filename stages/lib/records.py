@@ -112,7 +112,10 @@ class Difficulty:
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
 class Example:
-    """A training example: a prompt, its response, how often and how heavily it counts."""
+    """A training example: a prompt, its response, how often and how heavily it counts.
+
+    ``opens`` is the share of the run's steps after which it takes part.
+    """
 
     problem_id: str
     source: str
@@ -121,6 +124,7 @@ class Example:
     response: str
     repeats: Count
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    opens: Share = 0.0
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)

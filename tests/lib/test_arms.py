@@ -75,15 +75,25 @@ def test_repeats_and_weights_by_hand(
         {"strategy": "repeat"} | BASE,
         {"strategy": "weight"} | BASE,
         {"strategy": "band", "low": 0.25, "high": 0.5},
+        {"strategy": "curriculum", "pace": 0.5},
     ],
     ids=lambda arm: arm["strategy"],
 )
 def test_a_control_has_the_same_numbers_on_other_problems(arm: dict[str, Any]) -> None:
     own, control = (
-        list(zip(one.repeats.tolist(), one.weights.tolist(), strict=True)) for one in treated(arm)
+        list(zip(*(of.tolist() for of in (one.repeats, one.weights, one.opens)), strict=True))
+        for one in treated(arm)
     )
     assert Counter(own) == Counter(control)
     assert own != control
+
+
+def test_a_curriculum_opens_the_easiest_first() -> None:
+    own, _ = treated({"strategy": "curriculum", "pace": 0.5})
+    # A quarter has the best pass rate; the other three quarters join evenly.
+    opens_of = {4: 0, 3: 1 / 9, 2: 2 / 9, 1: 3 / 9, 0: 1 / 2}
+    assert own.opens.tolist() == pytest.approx([opens_of[right] for right in N_CORRECT])
+    assert set(own.repeats) == set(own.weights) == {1}
 
 
 def test_a_control_is_a_function_of_the_seed() -> None:
