@@ -2,7 +2,8 @@
 
 Reads the training problems and their difficulty; writes
 ``data/training/<arm>.parquet``: an example per problem and prompting, with its
-repetitions, its loss weight and when it joins.
+repetitions, its loss weight, when it joins, and whether the model's own
+probabilities weigh it.
 
     python -m stages.weigh ARM
 """
@@ -33,6 +34,9 @@ def main(arm: str) -> None:
             repeats=int(treatment.repeats[i]),
             weight=float(treatment.weights[i]),
             opens=float(treatment.opens[i]),
+            focal_gamma=treatment.focal_gamma,
+            focal_level=treatment.focal_level,
+            focal_dealt=treatment.focal_dealt,
         )
         for i, problem in enumerate(problems)
         for prompting in settings.prompting

@@ -113,6 +113,11 @@ BAD = [
         {"strategy": "curriculum", "pace": 0.0},
         "weigh.arms.uniform.pace: 0.0: ",
     ),
+    (
+        "weigh.arms.uniform",
+        {"strategy": "focal", "gamma": 2.0, "level": "word"},
+        "weigh.arms.uniform.level: 'word': ",
+    ),
     ("quantize.models.adaptive-gptq4.bits", 5, "quantize.models.adaptive-gptq4.bits: 5: "),
     ("quantize.models.adaptive-gptq4.parent", "x", "quantize.models.adaptive-gptq4.parent: 'x': "),
     ("evaluate.models.nobody", [0], "evaluate.models.nobody: expected one of "),

@@ -11,25 +11,30 @@ from stages.lib.params import (
     BandArm,
     ControlArm,
     CurriculumArm,
+    FocalArm,
     RepeatArm,
     UniformArm,
     WeightArm,
 )
-from stages.lib.records import Difficulty
+from stages.lib.records import Difficulty, FocalLevel
 from stages.lib.weighting import opening_shares, repetitions
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """What an arm does with each problem; all arrays have the shape (n,).
+    """What an arm does with each problem; arrays have the shape (n,).
 
     ``repeats`` counts a problem's places in a pass over the data, ``weights`` are its
     loss weights, not yet scaled; it takes part after the share ``opens`` of the steps.
+    The focal fields are those of its examples.
     """
 
     repeats: NDArray[np.int64]
     weights: NDArray[np.float64]
     opens: NDArray[np.float64]
+    focal_gamma: float = 0.0
+    focal_level: FocalLevel = "token"
+    focal_dealt: bool = False
 
 
 def treat(
@@ -37,8 +42,9 @@ def treat(
 ) -> Treatment:
     """Return what one of the arms does with the n problems of ``difficulties``, in their order.
 
-    A control has the numbers of another arm, dealt to random problems. Raises
-    ValueError for a band without a problem.
+    A control has the numbers of another arm, dealt to random problems; what a model's
+    probabilities say while it trains is dealt then, to random tokens or examples of a
+    micro-batch. Raises ValueError for a band without a problem.
     """
     arm = arms[name]
     n = len(difficulties)
@@ -55,6 +61,8 @@ def treat(
             return replace(every, repeats=_inside(arm, name, difficulties))
         case CurriculumArm():
             return replace(every, opens=_opens(arm, difficulties))
+        case FocalArm():
+            return replace(every, focal_gamma=arm.gamma, focal_level=arm.level)
         case ControlArm():
             return _dealt(treat(arms, arm.of, difficulties, seed=seed), seed)
 
@@ -87,4 +95,10 @@ def _opens(arm: CurriculumArm, difficulties: Sequence[Difficulty]) -> NDArray[np
 
 def _dealt(of: Treatment, seed: int) -> Treatment:
     dealt = np.random.default_rng(seed).permutation(len(of.repeats))
-    return Treatment(of.repeats[dealt], of.weights[dealt], of.opens[dealt])
+    return replace(
+        of,
+        repeats=of.repeats[dealt],
+        weights=of.weights[dealt],
+        opens=of.opens[dealt],
+        focal_dealt=of.focal_gamma > 0,
+    )

@@ -21,7 +21,7 @@ from pydantic import (
 
 from stages.lib.bases import parse_base
 from stages.lib.paths import PARAMS
-from stages.lib.records import NonEmpty, Prompting, describe_error
+from stages.lib.records import FocalLevel, NonEmpty, Prompting, describe_error
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Size = Annotated[int, Field(ge=1)]
@@ -200,6 +200,18 @@ class CurriculumArm(Strict):
     pace: Annotated[float, Field(gt=0, le=1)]
 
 
+class FocalArm(Strict):
+    """Every example once a pass, its loss weighted by (1 - p)^gamma.
+
+    p is the model's own probability, while it trains, of the token, or per token of
+    the example's response.
+    """
+
+    strategy: Literal["focal"]
+    gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    level: FocalLevel
+
+
 class ControlArm(Strict):
     """What another arm does with each problem, dealt to random problems."""
 
@@ -208,7 +220,7 @@ class ControlArm(Strict):
 
 
 Arm = Annotated[
-    UniformArm | RepeatArm | WeightArm | BandArm | CurriculumArm | ControlArm,
+    UniformArm | RepeatArm | WeightArm | BandArm | CurriculumArm | FocalArm | ControlArm,
     Field(discriminator="strategy"),
 ]
 

@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 from stages.lib.files import replacing
 
 AnswerKind = Literal["number", "expression", "choice"]
+FocalLevel = Literal["token", "example"]
 Prompting = Literal["cot", "pot"]
 Settled = Literal["", "asked", "default"]
 Status = Literal["correct", "wrong", "unparsed", "timeout", "crashed", "refused"]
@@ -114,7 +115,9 @@ class Difficulty:
 class Example:
     """A training example: a prompt, its response, how often and how heavily it counts.
 
-    ``opens`` is the share of the run's steps after which it takes part.
+    ``opens`` is the share of the run's steps after which it takes part. The focal
+    fields say how the model's own probabilities weigh it (``stages.lib.focal``);
+    with gamma 0 they do not.
     """
 
     problem_id: str
@@ -125,6 +128,9 @@ class Example:
     repeats: Count
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     opens: Share = 0.0
+    focal_gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    focal_level: FocalLevel = "token"
+    focal_dealt: bool = False
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)

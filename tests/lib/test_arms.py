@@ -96,6 +96,15 @@ def test_a_curriculum_opens_the_easiest_first() -> None:
     assert set(own.repeats) == set(own.weights) == {1}
 
 
+@pytest.mark.parametrize("level", ["token", "example"])
+def test_a_focal_arm_leaves_the_data_as_it_is_and_its_control_deals_factors(level: str) -> None:
+    own, control = treated({"strategy": "focal", "gamma": 2.0, "level": level})
+    for one, dealt in ((own, False), (control, True)):
+        assert set(one.repeats) == set(one.weights) == {1}
+        assert set(one.opens) == {0}
+        assert (one.focal_gamma, one.focal_level, one.focal_dealt) == (2.0, level, dealt)
+
+
 def test_a_control_is_a_function_of_the_seed() -> None:
     _, first = treated({"strategy": "repeat"} | BASE)
     _, second = treated({"strategy": "repeat"} | BASE)

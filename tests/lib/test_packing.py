@@ -106,6 +106,19 @@ def test_an_example_is_not_in_a_step_before_it_joins(tokenizer: PreTrainedTokeni
     assert set().union(*asked[3 * 2 :]) == set(range(9))
 
 
+def test_the_rows_of_a_focal_arm_alone_have_focal_columns(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    plain = [example(number) for number in range(9)]
+    rows = plan(plain, tokenizer, CHAT, settings())
+    focal = plan([replace(one, focal_gamma=2.0) for one in plain], tokenizer, CHAT, settings())
+    for row, weighed in zip(rows, focal, strict=True):
+        added = {"gammas", "units", "judges"}
+        assert row == {name: values for name, values in weighed.items() if name not in added}
+        assert {len(values) for values in weighed.values()} == {len(row["labels"])}
+        assert [gamma > 0 for gamma in weighed["gammas"]] == [at != IGNORED for at in row["labels"]]
+
+
 def test_weights_that_are_all_zero_are_an_error(tokenizer: PreTrainedTokenizerFast) -> None:
     examples = [example(number, weight=0.0) for number in range(9)]
     with pytest.raises(ValueError, match="every loss weight is 0"):
