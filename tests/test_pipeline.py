@@ -100,6 +100,8 @@ BAD = [
     ("weigh.arms.adaptive.factor", -1, "weigh.arms.adaptive.factor: -1: "),
     ("train.stpes", 3, "train.stpes: unknown"),
     ("trian", {}, "trian: unknown"),
+    ("sample.prompting", ["pot"], "sample.prompting: ['pot']: expected cot, which difficulty"),
+    ("sample.prompting", ["cot", "cot"], "sample.prompting: ['cot', 'cot']: expected cot, which"),
     ("sample.k", None, "sample.k: missing"),
     ("sample.k", "4", "sample.k: '4': "),
     ("sample.temperature", 0.0, "sample.temperature: 0.0: "),
@@ -112,6 +114,11 @@ BAD = [
         "weigh.arms.uniform",
         {"strategy": "curriculum", "pace": 0.0},
         "weigh.arms.uniform.pace: 0.0: ",
+    ),
+    (
+        "weigh.arms.uniform",
+        {"strategy": "dart_uniform", "per_problem": 0},
+        "weigh.arms.uniform.per_problem: 0: ",
     ),
     (
         "weigh.arms.uniform",

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.lib.dart import wanted_samples
 from stages.lib.params import (
     Arm,
     BandArm,
     ControlArm,
     CurriculumArm,
+    DartArm,
     FocalArm,
     RepeatArm,
     UniformArm,
@@ -26,7 +28,9 @@ class Treatment:
 
     ``repeats`` counts a problem's places in a pass over the data, ``weights`` are its
     loss weights, not yet scaled; it takes part after the share ``opens`` of the steps.
-    The focal fields are those of its examples.
+    The focal fields are those of its examples. ``samples`` counts the base model's own
+    correct samples that it is to learn from, None for the worked solution; dealt, as
+    many are drawn from all problems'.
     """
 
     repeats: NDArray[np.int64]
@@ -35,6 +39,8 @@ class Treatment:
     focal_gamma: float = 0.0
     focal_level: FocalLevel = "token"
     focal_dealt: bool = False
+    samples: NDArray[np.int64] | None = None
+    samples_dealt: bool = False
 
 
 def treat(
@@ -42,9 +48,10 @@ def treat(
 ) -> Treatment:
     """Return what one of the arms does with the n problems of ``difficulties``, in their order.
 
-    A control has the numbers of another arm, dealt to random problems; what a model's
-    probabilities say while it trains is dealt then, to random tokens or examples of a
-    micro-batch. Raises ValueError for a band without a problem.
+    A control has the numbers of another arm, dealt to random problems. What is known
+    later only is dealt later: a model's probabilities while it trains to random tokens or
+    examples of a micro-batch, and what is taken of the correct samples to random ones.
+    Raises ValueError for a band without a problem.
     """
     arm = arms[name]
     n = len(difficulties)
@@ -63,6 +70,8 @@ def treat(
             return replace(every, opens=_opens(arm, difficulties))
         case FocalArm():
             return replace(every, focal_gamma=arm.gamma, focal_level=arm.level)
+        case DartArm():
+            return replace(every, samples=wanted_samples(arm, difficulties))
         case ControlArm():
             return _dealt(treat(arms, arm.of, difficulties, seed=seed), seed)
 
@@ -101,4 +110,5 @@ def _dealt(of: Treatment, seed: int) -> Treatment:
         weights=of.weights[dealt],
         opens=of.opens[dealt],
         focal_dealt=of.focal_gamma > 0,
+        samples_dealt=of.samples is not None,
     )

@@ -137,14 +137,22 @@ class Engine(Strict):
 
 
 class Sample(Strict):
-    """Samples of the base model on the training problems."""
+    """Samples of the base model on the training problems, ``k`` of each prompting."""
 
     seed: Seed
+    prompting: list[Prompting]
     k: Size
     shots: Annotated[int, Field(ge=0)]
     temperature: Annotated[float, Field(gt=0, le=2)]
     top_p: Annotated[float, Field(gt=0, le=1)]
     max_tokens: Size
+
+    @field_validator("prompting")
+    @classmethod
+    def _tells_difficulty(cls, prompting: list[Prompting]) -> list[Prompting]:
+        if "cot" not in prompting or len(set(prompting)) < len(prompting):
+            raise ValueError("expected cot, which difficulty is measured on, and nothing twice")
+        return prompting
 
 
 class Score(Strict):
@@ -212,6 +220,17 @@ class FocalArm(Strict):
     level: FocalLevel
 
 
+class DartArm(Strict):
+    """The base model's own correct samples, once a pass, instead of the worked solutions.
+
+    Up to ``per_problem`` of each problem (``dart_uniform``), or in proportion to its
+    fail rate, the hardest up to ``per_problem`` (``dart_prop2diff``).
+    """
+
+    strategy: Literal["dart_uniform", "dart_prop2diff"]
+    per_problem: Size
+
+
 class ControlArm(Strict):
     """What another arm does with each problem, dealt to random problems."""
 
@@ -220,7 +239,7 @@ class ControlArm(Strict):
 
 
 Arm = Annotated[
-    UniformArm | RepeatArm | WeightArm | BandArm | CurriculumArm | FocalArm | ControlArm,
+    UniformArm | RepeatArm | WeightArm | BandArm | CurriculumArm | FocalArm | DartArm | ControlArm,
     Field(discriminator="strategy"),
 ]
 

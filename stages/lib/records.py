@@ -92,8 +92,19 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
+class SampleVerdict:
+    """The verdict on one sample of the base model."""
+
+    problem_id: str
+    prompting: Prompting
+    index: Count
+    status: Status
+    extracted: str
+
+
+@dataclass(frozen=True, slots=True, config=CHECKED)
 class Difficulty:
-    """How hard a problem is for the base model, from ``n`` samples.
+    """How hard a problem is for the base model, from ``n`` reasoned samples.
 
     ``posterior_mean`` and the interval ``low``..``high`` are of the pass rate,
     under a Beta prior fitted to the problem's source. ``level`` grows with
