@@ -23,7 +23,8 @@ def main(name: str) -> None:
     parent = MODELS / made.parent
     quantization.check_group_size(parent, settings.group_size)
     tokenizer = models.load_tokenizer(parent)
-    examples = read_parquet(TRAINING / f"{made.parent}.parquet", Example)
+    table = read_parquet(TRAINING / f"{made.parent}.parquet", Example)
+    examples = [example for example in table if example.repeats]
     rng = np.random.default_rng(settings.seed)
     chosen = rng.permutation(len(examples))[: settings.calibration.examples]
     tokens = [

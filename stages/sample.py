@@ -1,5 +1,7 @@
 """Let the base model answer every training problem ``sample.k`` times, few-shot.
 
+Each of ``sample.prompting`` by itself: reasoning, or programs.
+
 Reads the base model, the training problems and the demonstrations; writes raw
 generations to ``data/samples/``. What is there already is not made again.
 
@@ -24,14 +26,18 @@ def main() -> None:
     tokenizer = models.load_tokenizer(base)
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     pool = read_parquet(DEMONSTRATIONS, Problem)
-    firsts = []
-    for problem in problems:
-        shown = choose_demonstrations(problem, pool, sample.shots)
-        prompt = problem_prompt(tokenizer, prompts, problem, "cot", shown)
-        firsts.append(Request(problem.id, "cot", sample.shots, 0, prompt, sample.max_tokens))
+    requests = []
+    for prompting in sample.prompting:
+        firsts = []
+        for problem in problems:
+            shown = choose_demonstrations(problem, pool, sample.shots)
+            prompt = problem_prompt(tokenizer, prompts, problem, prompting, shown)
+            limit = sample.max_tokens
+            firsts.append(Request(problem.id, prompting, sample.shots, 0, prompt, limit))
+        requests += [replace(first, index=index) for index in range(sample.k) for first in firsts]
     fill(
         Store(SAMPLES),
-        [replace(first, index=index) for index in range(sample.k) for first in firsts],
+        requests,
         model=models.fingerprint(base),
         sampling=Sampling(sample.temperature, sample.top_p, sample.seed, tuple(prompts.stop)),
         settings=engine,

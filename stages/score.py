@@ -1,6 +1,8 @@
-"""Turn samples into difficulty: graded counts, posterior of the pass rate, level.
+"""Turn samples into verdicts, and verdicts into difficulty: posterior of the pass rate, level.
 
-Reads the training problems and ``data/samples/``; writes ``data/difficulty.parquet``
+Difficulty is that of reasoning: sampled programs get their verdicts, since arms may
+learn from them, and do not count for it. Reads the training problems and
+``data/samples/``; writes ``data/sample_verdicts.parquet``, ``data/difficulty.parquet``
 and ``reports/metrics/difficulty.json``.
 
     python -m stages.score
@@ -9,33 +11,38 @@ and ``reports/metrics/difficulty.json``.
 from collections import Counter, defaultdict
 
 from stages.lib import console, params
-from stages.lib.console import bar
 from stages.lib.difficulty import measure
 from stages.lib.files import write_json
-from stages.lib.grading import grade
-from stages.lib.paths import DIFFICULTY, METRICS, SAMPLES, TRAIN_PROBLEMS
-from stages.lib.records import Problem, Verdict, read_parquet, write_parquet
+from stages.lib.judging import answer_to, judge
+from stages.lib.paths import DIFFICULTY, METRICS, SAMPLE_VERDICTS, SAMPLES, TRAIN_PROBLEMS
+from stages.lib.records import Problem, SampleVerdict, read_parquet, write_parquet
 from stages.lib.sampled import maj_at_k, pass_at_k
 from stages.lib.store import Store
 
 
 def main() -> None:
     """Score the samples."""
-    settings = params.load().score
+    wanted = params.load()
+    settings = wanted.score
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     by_id = {problem.id: problem for problem in problems}
-    verdicts: dict[str, list[Verdict]] = {problem.id: [] for problem in problems}
-    statuses: Counter[str] = Counter()
     samples = list(Store(SAMPLES).rows())
-    with bar(total=len(samples), doing="score", unit="sample") as progress:
-        for row in samples:
-            problem = by_id[row.problem_id]
-            verdict = grade(
-                row.text, answer=problem.answer, kind=problem.kind, choices=problem.choices
-            )
-            verdicts[row.problem_id].append(verdict)
-            statuses[verdict.status] += 1
-            progress.update(1)
+    judged = judge([answer_to(by_id[row.problem_id], row) for row in samples], wanted.sandbox)
+    graded = [
+        SampleVerdict(
+            problem_id=row.problem_id,
+            prompting=row.prompting,
+            index=row.index,
+            status=one.verdict.status,
+            extracted=one.verdict.extracted,
+        )
+        for row, one in zip(samples, judged, strict=True)
+    ]
+    write_parquet(SAMPLE_VERDICTS, graded)
+    verdicts: dict[str, list[SampleVerdict]] = {problem.id: [] for problem in problems}
+    reasoned = [one for one in graded if one.prompting == "cot"]
+    for one in reasoned:
+        verdicts[one.problem_id].append(one)
     correct = [[v.status == "correct" for v in of] for of in verdicts.values()]
     said = [[v.extracted for v in of] for of in verdicts.values()]
     tried, solved = [len(of) for of in correct], [sum(of) for of in correct]
@@ -59,7 +66,7 @@ def main() -> None:
             "pass_rate": {
                 source: round(sum(rates) / len(rates), 3) for source, rates in by_source.items()
             },
-            "samples": dict(statuses),
+            "samples": dict(Counter(one.status for one in reasoned)),
             "pass_at_1": round(float(pass_at_k(solved, tried, k=1).mean()), 3),
             f"pass_at_{k}": round(float(pass_at_k(solved, tried, k=k).mean()), 3),
             f"maj_at_{k}": round(float(maj_at_k(said, correct, k=k).mean()), 3),

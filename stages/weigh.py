@@ -1,17 +1,46 @@
-"""Decide how often and how heavily each training example counts in one arm.
+"""Decide what one arm learns from, and how often and how heavily each example counts.
 
-Reads the training problems and their difficulty; writes
-``data/training/<arm>.parquet``: an example per problem and prompting, with its
-repetitions and its loss weight.
+Reads the training problems, their difficulty, and the base model's samples with their
+verdicts; writes ``data/training/<arm>.parquet`` and ``reports/metrics/arms/<arm>.json``.
+There is an example per problem and prompting, or per correct sample taken, with its
+repetitions, its loss weight, when it joins, and whether the model's own probabilities
+weigh it.
 
     python -m stages.weigh ARM
 """
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
 from stages.lib import console, params
-from stages.lib.arms import arm_weights
-from stages.lib.paths import DIFFICULTY, TRAIN_PROBLEMS, TRAINING
-from stages.lib.prompts import turn
-from stages.lib.records import Difficulty, Example, Problem, read_parquet, write_parquet
+from stages.lib.arms import Treatment, treat
+from stages.lib.dart import correct_samples, first_of_each
+from stages.lib.files import write_json
+from stages.lib.params import Weigh
+from stages.lib.paths import (
+    ARM_METRICS,
+    DIFFICULTY,
+    SAMPLE_VERDICTS,
+    SAMPLES,
+    TRAIN_PROBLEMS,
+    TRAINING,
+)
+from stages.lib.prompts import ask, respond
+from stages.lib.records import (
+    Difficulty,
+    Example,
+    Problem,
+    Prompting,
+    SampleVerdict,
+    read_parquet,
+    write_parquet,
+)
+from stages.lib.store import Store
+
+Lesson = tuple[int, Prompting, str]
+"""The place of a problem, a prompting, and the response to learn."""
 
 
 def main(arm: str) -> None:
@@ -20,24 +49,75 @@ def main(arm: str) -> None:
     if arm not in settings.arms:
         raise ValueError(f"weigh.arms: {arm!r}: expected one of {list(settings.arms)}")
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
-    level = {row.problem_id: row.level for row in read_parquet(DIFFICULTY, Difficulty)}
-    repeats, weights = arm_weights(
-        settings.arms, arm, [level[problem.id] for problem in problems], seed=settings.seed
-    )
-    examples = [
-        Example(
-            problem_id=problem.id,
-            source=problem.source,
-            prompting=prompting,
-            question=turn(problem, prompting).question,
-            response=turn(problem, prompting).response,
-            repeats=int(count),
-            weight=float(weight),
+    of = {row.problem_id: row for row in read_parquet(DIFFICULTY, Difficulty)}
+    difficulties = [of[problem.id] for problem in problems]
+    treatment = treat(settings.arms, arm, difficulties, seed=settings.seed)
+    if treatment.samples is None:
+        lessons, missing = _worked(problems, settings.prompting), 0
+    else:
+        lessons, missing = _sampled(
+            arm, problems, treatment.samples, treatment.samples_dealt, settings
         )
-        for problem, count, weight in zip(problems, repeats, weights, strict=True)
-        for prompting in settings.prompting
+    examples = [
+        _example(problems[i], prompting, text, treatment, i) for i, prompting, text in lessons
     ]
     write_parquet(TRAINING / f"{arm}.parquet", examples)
+    used = [one for one in examples if one.repeats]
+    counts = {"problems": len({one.problem_id for one in used}), "examples": len(used)}
+    write_json(ARM_METRICS / f"{arm}.json", counts | {"missing": missing})
+
+
+def _worked(problems: Sequence[Problem], promptings: Sequence[Prompting]) -> list[Lesson]:
+    return [
+        (i, prompting, respond(problem, prompting))
+        for i, problem in enumerate(problems)
+        for prompting in promptings
+    ]
+
+
+def _sampled(
+    arm: str,
+    problems: Sequence[Problem],
+    samples: NDArray[np.int64],
+    dealt: bool,
+    settings: Weigh,
+) -> tuple[list[Lesson], int]:
+    """Return the samples to learn from, problem by problem, and how many too few there are."""
+    verdicts = read_parquet(SAMPLE_VERDICTS, SampleVerdict)
+    correct = correct_samples(list(Store(SAMPLES).rows()), verdicts, settings.prompting)
+    if not correct:
+        raise ValueError(f"weigh.arms.{arm}: no sample is correct: expected one to learn from")
+    place = {problem.id: i for i, problem in enumerate(problems)}
+    wanted = dict(zip(place, samples.tolist(), strict=True))
+    taken = first_of_each(correct, wanted)
+    asked, missing = sum(wanted.values()), sum(wanted.values()) - int(taken.sum())
+    if missing:
+        console.say(
+            f"weigh-{arm}: {missing} of {asked} samples wanted are missing: too few correct"
+        )
+    if dealt:
+        taken = np.random.default_rng(settings.seed).permutation(taken)
+    chosen = [row for row, is_taken in zip(correct, taken, strict=True) if is_taken]
+    lessons: list[Lesson] = [(place[row.problem_id], row.prompting, row.text) for row in chosen]
+    return sorted(lessons, key=lambda lesson: lesson[0]), missing
+
+
+def _example(
+    problem: Problem, prompting: Prompting, response: str, treatment: Treatment, i: int
+) -> Example:
+    return Example(
+        problem_id=problem.id,
+        source=problem.source,
+        prompting=prompting,
+        question=ask(problem.question, prompting),
+        response=response,
+        repeats=int(treatment.repeats[i]),
+        weight=float(treatment.weights[i]),
+        opens=float(treatment.opens[i]),
+        focal_gamma=treatment.focal_gamma,
+        focal_level=treatment.focal_level,
+        focal_dealt=treatment.focal_dealt,
+    )
 
 
 if __name__ == "__main__":

@@ -95,16 +95,36 @@ def test_every_group_of_parameters_is_used_by_a_stage() -> None:
     assert set().union(*map(groups_used, STAGES)) == set(Params.model_fields)
 
 
+BAND = {"strategy": "band", "low": 0.25, "high": 0.75}
 BAD = [
     ("weigh.arms.adaptive.factor", -1, "weigh.arms.adaptive.factor: -1: "),
     ("train.stpes", 3, "train.stpes: unknown"),
     ("trian", {}, "trian: unknown"),
+    ("sample.prompting", ["pot"], "sample.prompting: ['pot']: expected cot, which difficulty"),
+    ("sample.prompting", ["cot", "cot"], "sample.prompting: ['cot', 'cot']: expected cot, which"),
     ("sample.k", None, "sample.k: missing"),
     ("sample.k", "4", "sample.k: '4': "),
     ("sample.temperature", 0.0, "sample.temperature: 0.0: "),
     ("prepare.train.per_rung", 3.5, "prepare.train.per_rung: 3.5: "),
     ("weigh.arms.control.of", "adaptve", "weigh.arms.control.of: 'adaptve': expected an arm"),
     ("weigh.arms.uniform.strategy", "unifrm", "weigh.arms.uniform.strategy: 'unifrm': expected "),
+    ("weigh.arms.uniform", BAND | {"high": 0.1}, "uniform.high: 0.1: expected at least low=0.25"),
+    ("weigh.arms.uniform", BAND | {"low": -0.1}, "weigh.arms.uniform.low: -0.1: "),
+    (
+        "weigh.arms.uniform",
+        {"strategy": "curriculum", "pace": 0.0},
+        "weigh.arms.uniform.pace: 0.0: ",
+    ),
+    (
+        "weigh.arms.uniform",
+        {"strategy": "dart_uniform", "per_problem": 0},
+        "weigh.arms.uniform.per_problem: 0: ",
+    ),
+    (
+        "weigh.arms.uniform",
+        {"strategy": "focal", "gamma": 2.0, "level": "word"},
+        "weigh.arms.uniform.level: 'word': ",
+    ),
     ("quantize.models.adaptive-gptq4.bits", 5, "quantize.models.adaptive-gptq4.bits: 5: "),
     ("quantize.models.adaptive-gptq4.parent", "x", "quantize.models.adaptive-gptq4.parent: 'x': "),
     ("evaluate.models.nobody", [0], "evaluate.models.nobody: expected one of "),

@@ -1,35 +1,114 @@
-"""The strategies of the arms: from difficulty to repetitions and loss weights."""
+"""The strategies of the arms: from difficulty to what an arm does with each problem."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.params import Arm, ControlArm, RepeatArm, UniformArm, WeightArm
-from stages.lib.weighting import repetitions
+from stages.lib.dart import wanted_samples
+from stages.lib.params import (
+    Arm,
+    BandArm,
+    ControlArm,
+    CurriculumArm,
+    DartArm,
+    FocalArm,
+    RepeatArm,
+    UniformArm,
+    WeightArm,
+)
+from stages.lib.records import Difficulty, FocalLevel
+from stages.lib.weighting import opening_shares, repetitions
 
-Counts = NDArray[np.int64]
-Weights = NDArray[np.float64]
+
+@dataclass(frozen=True)
+class Treatment:
+    """What an arm does with each problem; arrays have the shape (n,).
+
+    ``repeats`` counts a problem's places in a pass over the data, ``weights`` are its
+    loss weights, not yet scaled; it takes part after the share ``opens`` of the steps.
+    The focal fields are those of its examples. ``samples`` counts the base model's own
+    correct samples that it is to learn from, None for the worked solution; dealt, as
+    many are drawn from all problems'.
+    """
+
+    repeats: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    opens: NDArray[np.float64]
+    focal_gamma: float = 0.0
+    focal_level: FocalLevel = "token"
+    focal_dealt: bool = False
+    samples: NDArray[np.int64] | None = None
+    samples_dealt: bool = False
 
 
-def arm_weights(
-    arms: Mapping[str, Arm], name: str, levels: Sequence[float], *, seed: int
-) -> tuple[Counts, Weights]:
-    """Return repetitions and loss weights per problem, each (n,), of one arm.
+def treat(
+    arms: Mapping[str, Arm], name: str, difficulties: Sequence[Difficulty], *, seed: int
+) -> Treatment:
+    """Return what one of the arms does with the n problems of ``difficulties``, in their order.
 
-    ``levels`` (n,) are the problems' difficulties; weights are not yet scaled. A
-    control has the repetitions and weights of another arm, dealt to random problems.
+    A control has the numbers of another arm, dealt to random problems. What is known
+    later only is dealt later: a model's probabilities while it trains to random tokens or
+    examples of a micro-batch, and what is taken of the correct samples to random ones.
+    Raises ValueError for a band without a problem.
     """
     arm = arms[name]
-    n = len(levels)
+    n = len(difficulties)
+    every = Treatment(np.ones(n, dtype=np.int64), np.ones(n), np.zeros(n))
+    levels = [one.level for one in difficulties]
     match arm:
         case UniformArm():
-            return np.ones(n, dtype=np.int64), np.ones(n)
+            return every
         case RepeatArm():
-            return repetitions(levels, base=arm.base, factor=arm.factor), np.ones(n)
+            return replace(every, repeats=repetitions(levels, base=arm.base, factor=arm.factor))
         case WeightArm():
-            return np.ones(n, dtype=np.int64), arm.base + arm.factor * np.asarray(levels, float)
+            return replace(every, weights=arm.base + arm.factor * np.array(levels))
+        case BandArm():
+            return replace(every, repeats=_inside(arm, name, difficulties))
+        case CurriculumArm():
+            return replace(every, opens=_opens(arm, difficulties))
+        case FocalArm():
+            return replace(every, focal_gamma=arm.gamma, focal_level=arm.level)
+        case DartArm():
+            return replace(every, samples=wanted_samples(arm, difficulties))
         case ControlArm():
-            repeats, weights = arm_weights(arms, arm.of, levels, seed=seed)
-            dealt = np.random.default_rng(seed).permutation(n)
-            return repeats[dealt], weights[dealt]
+            return _dealt(treat(arms, arm.of, difficulties, seed=seed), seed)
+
+
+def _inside(arm: BandArm, name: str, difficulties: Sequence[Difficulty]) -> NDArray[np.int64]:
+    """Return 1 for a problem whose pass rate lies in the band, ends included, 0 for another.
+
+    The bounds are of the plain pass rate: of k samples it says how many were right,
+    problem by problem. The posterior's mean is drawn towards the mean of the
+    problem's source, so that a band of it would pick sources more than problems.
+    """
+    rates = np.array([one.pass_rate for one in difficulties])
+    inside = (arm.low <= rates) & (rates <= arm.high)
+    if not inside.any():
+        raise ValueError(
+            f"weigh.arms.{name}: no problem has a pass rate from {arm.low} to {arm.high}: "
+            "expected at least one"
+        )
+    return inside.astype(np.int64)
+
+
+def _opens(arm: CurriculumArm, difficulties: Sequence[Difficulty]) -> NDArray[np.float64]:
+    """Return when each problem joins, by the posterior mean of its pass rate.
+
+    The plain pass rate has few values, and most problems may share one of them; the
+    posterior's mean also tells the hard sources from the easy ones.
+    """
+    return opening_shares([1 - one.posterior_mean for one in difficulties], pace=arm.pace)
+
+
+def _dealt(of: Treatment, seed: int) -> Treatment:
+    dealt = np.random.default_rng(seed).permutation(len(of.repeats))
+    return replace(
+        of,
+        repeats=of.repeats[dealt],
+        weights=of.weights[dealt],
+        opens=of.opens[dealt],
+        focal_dealt=of.focal_gamma > 0,
+        samples_dealt=of.samples is not None,
+    )

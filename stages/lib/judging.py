@@ -93,6 +93,8 @@ def _settled(one: Answer, judged: Judged) -> Judged:
 
 
 def _run(programs: dict[str, None], sandbox: Sandbox) -> dict[str, ProgramResult]:
+    if not programs:
+        return {}
     with (
         warnings.catch_warnings(record=True) as missing_layers,
         console.bar(total=len(programs), doing="run programs", unit="program") as progress,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
+from stages.lib.focal import focal_factors
 from stages.lib.packing import IGNORED
 
 
@@ -14,6 +15,7 @@ def weighted_loss(
 
     ``row`` holds tensors of shape (1, length); ``total`` counts the supervised tokens
     of the whole optimizer step, so that micro-batches add up to the step's loss.
+    w is the row's weight, times the focal factor where the row has focal columns.
     Logits are made at supervised positions only.
     """
     labels = row["labels"][0, 1:]
@@ -26,4 +28,7 @@ def weighted_loss(
     ).logits[0]
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     losses = torch.nn.functional.cross_entropy(logits, labels[positions], reduction="none")
-    return (losses * row["weights"][0, 1:][positions]).sum() / total
+    weights = row["weights"][0, 1:][positions]
+    if "gammas" in row:
+        weights = weights * focal_factors(losses, row, positions)
+    return (losses * weights).sum() / total

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from stages.lib.focal import focal_columns
 from stages.lib.params import Prompts, Train
 from stages.lib.prompts import Turn, encode, prompt_text, response_text
 from stages.lib.records import Example
@@ -83,22 +84,31 @@ def plan(
     """Return the micro-batches of a whole run, ``settings.micro_batches`` per step, in order.
 
     Every step has exactly ``settings.tokens_per_step`` supervised tokens. Weights are
-    scaled to mean 1 over all supervised tokens of the run.
+    scaled to mean 1 over all supervised tokens of the run; the rows of a focal arm have
+    ``focal_columns`` beside.
     """
     tokens = [tokenize(one, tokenizer, prompts, settings.max_length) for one in examples]
+    rng = np.random.default_rng(settings.seed)
     steps = plan_steps(
         [len(one.response) for one in tokens],
         [one.repeats for one in examples],
+        [one.opens for one in examples],
         steps=settings.steps,
         tokens_per_step=settings.tokens_per_step,
-        rng=np.random.default_rng(settings.seed),
+        rng=rng,
     )
     total = settings.steps * settings.tokens_per_step
     mean = sum(tokens[i].weight * len(tokens[i].response) for step in steps for i in step) / total
     if mean == 0:
         raise ValueError("weigh.arms: every loss weight is 0: expected one above 0")
-    return [
-        micro_batch([tokens[step[i]] for i in chosen], mean)
+    batches = [
+        [step[i] for i in chosen]
         for step in steps
         for chosen in deal([len(tokens[i]) for i in step], settings.micro_batches)
     ]
+    rows = [micro_batch([tokens[i] for i in batch], mean) for batch in batches]
+    if any(one.focal_gamma for one in examples):
+        for row, batch in zip(rows, batches, strict=True):
+            lengths = [(len(tokens[i].prompt), len(tokens[i].response)) for i in batch]
+            row |= focal_columns([examples[i] for i in batch], lengths, rng)
+    return rows

@@ -9,15 +9,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from stages.lib.bases import parse_base
 from stages.lib.paths import PARAMS
-from stages.lib.records import NonEmpty, Prompting, describe_error
+from stages.lib.records import FocalLevel, NonEmpty, Prompting, describe_error
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Size = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Rate = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
@@ -128,14 +137,22 @@ class Engine(Strict):
 
 
 class Sample(Strict):
-    """Samples of the base model on the training problems."""
+    """Samples of the base model on the training problems, ``k`` of each prompting."""
 
     seed: Seed
+    prompting: list[Prompting]
     k: Size
     shots: Annotated[int, Field(ge=0)]
     temperature: Annotated[float, Field(gt=0, le=2)]
     top_p: Annotated[float, Field(gt=0, le=1)]
     max_tokens: Size
+
+    @field_validator("prompting")
+    @classmethod
+    def _tells_difficulty(cls, prompting: list[Prompting]) -> list[Prompting]:
+        if "cot" not in prompting or len(set(prompting)) < len(prompting):
+            raise ValueError("expected cot, which difficulty is measured on, and nothing twice")
+        return prompting
 
 
 class Score(Strict):
@@ -168,14 +185,63 @@ class WeightArm(Strict):
     factor: Annotated[float, Field(ge=0)]
 
 
+class BandArm(Strict):
+    """Problems with a pass rate from low to high, ends included, once a pass; no others."""
+
+    strategy: Literal["band"]
+    low: Rate
+    high: Rate
+
+    @field_validator("high")
+    @classmethod
+    def _is_not_below_low(cls, high: float, info: ValidationInfo) -> float:
+        low = info.data.get("low", 0.0)
+        if high < low:
+            raise ValueError(f"expected at least low={low}")
+        return high
+
+
+class CurriculumArm(Strict):
+    """Every example once a pass, from easy to hard: all take part after ``pace`` of the steps."""
+
+    strategy: Literal["curriculum"]
+    pace: Annotated[float, Field(gt=0, le=1)]
+
+
+class FocalArm(Strict):
+    """Every example once a pass, its loss weighted by (1 - p)^gamma.
+
+    p is the model's own probability, while it trains, of the token, or per token of
+    the example's response.
+    """
+
+    strategy: Literal["focal"]
+    gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    level: FocalLevel
+
+
+class DartArm(Strict):
+    """The base model's own correct samples, once a pass, instead of the worked solutions.
+
+    Up to ``per_problem`` of each problem (``dart_uniform``), or in proportion to its
+    fail rate, the hardest up to ``per_problem`` (``dart_prop2diff``).
+    """
+
+    strategy: Literal["dart_uniform", "dart_prop2diff"]
+    per_problem: Size
+
+
 class ControlArm(Strict):
-    """The repetitions and weights of another arm, dealt to random problems."""
+    """What another arm does with each problem, dealt to random problems."""
 
     strategy: Literal["control"]
     of: Name
 
 
-Arm = Annotated[UniformArm | RepeatArm | WeightArm | ControlArm, Field(discriminator="strategy")]
+Arm = Annotated[
+    UniformArm | RepeatArm | WeightArm | BandArm | CurriculumArm | FocalArm | DartArm | ControlArm,
+    Field(discriminator="strategy"),
+]
 
 
 class Weigh(Strict):

@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 from stages.lib.files import replacing
 
 AnswerKind = Literal["number", "expression", "choice"]
+FocalLevel = Literal["token", "example"]
 Prompting = Literal["cot", "pot"]
 Settled = Literal["", "asked", "default"]
 Status = Literal["correct", "wrong", "unparsed", "timeout", "crashed", "refused"]
@@ -91,8 +92,19 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
+class SampleVerdict:
+    """The verdict on one sample of the base model."""
+
+    problem_id: str
+    prompting: Prompting
+    index: Count
+    status: Status
+    extracted: str
+
+
+@dataclass(frozen=True, slots=True, config=CHECKED)
 class Difficulty:
-    """How hard a problem is for the base model, from ``n`` samples.
+    """How hard a problem is for the base model, from ``n`` reasoned samples.
 
     ``posterior_mean`` and the interval ``low``..``high`` are of the pass rate,
     under a Beta prior fitted to the problem's source. ``level`` grows with
@@ -112,7 +124,12 @@ class Difficulty:
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
 class Example:
-    """A training example: a prompt, its response, how often and how heavily it counts."""
+    """A training example: a prompt, its response, how often and how heavily it counts.
+
+    ``opens`` is the share of the run's steps after which it takes part. The focal
+    fields say how the model's own probabilities weigh it (``stages.lib.focal``);
+    with gamma 0 they do not.
+    """
 
     problem_id: str
     source: str
@@ -121,6 +138,10 @@ class Example:
     response: str
     repeats: Count
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    opens: Share = 0.0
+    focal_gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    focal_level: FocalLevel = "token"
+    focal_dealt: bool = False
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)

@@ -1,16 +1,16 @@
 """From difficulty to training: how often and in which step an example counts.
 
-Arms differ only in their repeats and loss weights. ``plan_steps`` gives every arm the
-same number of optimizer steps with exactly the same number of supervised
-tokens, so that they compare at equal compute.
+Arms differ in their repeats, their loss weights and when an example joins.
+``plan_steps`` gives every arm the same number of optimizer steps with exactly the
+same number of supervised tokens, so that they compare at equal compute.
 """
 
 import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from itertools import islice
-from math import floor
+from itertools import islice, pairwise
+from math import ceil, floor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 LARGEST_DENOMINATOR = 1_000_000
 REWIND = 16
 LOOK_AHEAD = 256
+STARTING_SHARE = 0.1
 
 
 def repetitions(levels: Sequence[float], *, base: float, factor: float) -> NDArray[np.int64]:
@@ -36,9 +37,28 @@ def repetitions(levels: Sequence[float], *, base: float, factor: float) -> NDArr
     return np.array([of_level[level] for level in levels], dtype=np.int64)
 
 
+def opening_shares(hardness: Sequence[float], *, pace: float) -> NDArray[np.float64]:
+    """Return after which share of a run each example joins, the easiest first, (n,).
+
+    After share t of the run the easiest c = min(1, s + (1 - s) t / pace) of all
+    examples take part, those of equal hardness together: the linear competence of
+    Platanios et al. (2019, arXiv:1903.09848), which paces the curricula of Bengio
+    et al. (2009). The starting share s is a tenth, or more if the very easiest
+    are more. Raises ValueError for no examples.
+    """
+    if len(hardness) == 0:
+        raise ValueError("hardness: empty: expected at least one example")
+    competence = np.searchsorted(np.sort(hardness), hardness, side="right") / len(hardness)
+    start = max(STARTING_SHARE, competence.min())
+    if start == 1:
+        return np.zeros(len(hardness))
+    return pace * np.maximum(0, competence - start) / (1 - start)
+
+
 def plan_steps(
     tokens: Sequence[int],
     repeats: Sequence[int],
+    opens: Sequence[float],
     *,
     steps: int,
     tokens_per_step: int,
@@ -47,25 +67,42 @@ def plan_steps(
     """Return the examples of each optimizer step, with exactly ``tokens_per_step`` tokens each.
 
     ``tokens`` counts each example's supervised tokens, ``repeats`` how often a
-    pass over the data holds it. Freshly shuffled passes follow each other; a
-    step takes whole examples from the head of this stream, and its last places
-    are chosen among the next few hundred so that the sum is exact. What was
-    skipped stays at the head for the next step, and every step takes the head,
-    so over the run examples appear in proportion to their repeats. An example
-    may appear twice in one step, as in any shuffle of repeated examples.
+    pass over the data holds it; it takes part from the first step t of
+    0..steps - 1 with t / steps at least its entry of ``opens``. Freshly shuffled
+    passes follow each other; a step takes whole examples from the head of this
+    stream, and its last places are chosen among the next few hundred so that the
+    sum is exact. What was skipped stays at the head for the next step, and every
+    step takes the head, so over the run examples appear in proportion to their
+    repeats. An example may appear twice in one step, as in any shuffle of
+    repeated examples. When examples join, a fresh pass over all that take part
+    begins, behind what was skipped.
 
     Raises ValueError for lists of different lengths or none, fewer than one
-    step, an example without a token, negative repeats, repeats that are all
-    zero, an example that is longer than a step, and lengths that do not add up
-    to ``tokens_per_step``, whatever the choice or within the look-ahead.
+    step, negative repeats and no example that takes part from the start; and, of
+    the examples that take part at any time, for one without a token, repeats that
+    are all zero, an example that is longer than a step, and lengths that do not
+    add up to ``tokens_per_step``, whatever the choice or within the look-ahead.
     """
     # Sums are kept as bits of one long integer; a numpy integer would overflow there.
     lengths = [int(count) for count in tokens]
-    used = _check_plan(lengths, repeats, steps, tokens_per_step)
-    _check_reachable(used, lengths, tokens_per_step)
-    stream = _passes(repeats, rng)
-    pending: deque[int] = deque()
-    return [_fill(pending, stream, lengths, tokens_per_step) for _ in range(steps)]
+    _check_plan(lengths, repeats, opens, steps)
+    joins = [
+        ceil(Fraction(share).limit_denominator(LARGEST_DENOMINATOR) * steps) for share in opens
+    ]
+    starts = sorted({join for join in joins if join < steps})
+    if starts[:1] != [0]:
+        raise ValueError(f"opens: least {min(opens)}: expected 0, an example to begin with")
+    plan: list[list[int]] = []
+    skipped: list[int] = []
+    for start, end in pairwise([*starts, steps]):
+        present = [n if join <= start else 0 for n, join in zip(repeats, joins, strict=True)]
+        _check_present(lengths, present, tokens_per_step)
+        pending, stream = deque(skipped), _passes(present, rng)
+        for _ in range(start, end):
+            step, n_skipped = _fill(pending, stream, lengths, tokens_per_step)
+            plan.append(step)
+            skipped = list(islice(pending, n_skipped))
+    return plan
 
 
 def deal(lengths: Sequence[int], bins: int) -> list[list[int]]:
@@ -98,7 +135,8 @@ def _passes(repeats: Sequence[int], rng: np.random.Generator) -> Iterator[int]:
 
 def _fill(
     pending: deque[int], stream: Iterator[int], tokens: Sequence[int], target: int
-) -> list[int]:
+) -> tuple[list[int], int]:
+    """Return a step's examples, and how many it skipped; these now lead ``pending``."""
     taken, missing = [], target
     while missing > 0:
         example = pending.popleft() if pending else next(stream)
@@ -107,7 +145,7 @@ def _fill(
             return _complete(taken, pending, stream, tokens, target)
         taken.append(example)
         missing -= tokens[example]
-    return taken
+    return taken, 0
 
 
 def _complete(
@@ -116,7 +154,7 @@ def _complete(
     stream: Iterator[int],
     tokens: Sequence[int],
     target: int,
-) -> list[int]:
+) -> tuple[list[int], int]:
     pending.extend(islice(stream, max(0, LOOK_AHEAD - len(pending))))
     ahead = [pending.popleft() for _ in range(LOOK_AHEAD)]
     # The head always stays, or an awkward example would wait for ever.
@@ -126,9 +164,10 @@ def _complete(
         chosen = _exact_subset([tokens[example] for example in window], missing)
         if chosen is not None:
             inside = set(chosen)
-            skipped = [example for place, example in enumerate(window) if place not in inside]
-            pending.extendleft(reversed(skipped))
-            return taken[:keep] + [window[place] for place in chosen]
+            left = [example for place, example in enumerate(window) if place not in inside]
+            pending.extendleft(reversed(left))
+            n_skipped = chosen[-1] + 1 - len(chosen)
+            return taken[:keep] + [window[place] for place in chosen], n_skipped
     raise ValueError(
         f"tokens_per_step: {target}: no choice among {len(taken) + LOOK_AHEAD} examples in a row "
         "adds up to it: expected a larger step or examples of more varied lengths"
@@ -158,17 +197,19 @@ def _exact_subset(lengths: Sequence[int], target: int) -> list[int] | None:
 
 
 def _check_plan(
-    tokens: Sequence[int], repeats: Sequence[int], steps: int, tokens_per_step: int
-) -> list[int]:
-    if len(tokens) != len(repeats) or len(tokens) == 0:
-        raise ValueError(
-            f"tokens, repeats: lengths {len(tokens)}, {len(repeats)}: expected equal, at least 1"
-        )
+    tokens: Sequence[int], repeats: Sequence[int], opens: Sequence[float], steps: int
+) -> None:
+    lengths = [len(tokens), len(repeats), len(opens)]
+    if len(set(lengths)) > 1 or lengths[0] == 0:
+        raise ValueError(f"tokens, repeats, opens: lengths {lengths}: expected equal, at least 1")
     if steps < 1:
         raise ValueError(f"steps: {steps}: expected at least 1")
     for example, count in enumerate(repeats):
         if count < 0:
             raise ValueError(f"repeats: example {example}: {count}: expected 0 or more")
+
+
+def _check_present(tokens: Sequence[int], repeats: Sequence[int], tokens_per_step: int) -> None:
     used = [example for example, count in enumerate(repeats) if count]
     if not used:
         raise ValueError("repeats: all 0: expected at least one example to repeat")
@@ -179,7 +220,7 @@ def _check_plan(
                 f"tokens: example {example}: {tokens[example]} supervised tokens: "
                 f"expected at most tokens_per_step={tokens_per_step}"
             )
-    return used
+    _check_reachable(used, tokens, tokens_per_step)
 
 
 def _check_reachable(used: Iterable[int], tokens: Sequence[int], target: int) -> None:

@@ -1,5 +1,6 @@
 """Examples as tokens, micro-batches, and the plan of a run."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,6 +95,28 @@ def test_weights_have_mean_one_over_the_supervised_tokens(
     examples = [example(number, weight=1.0 + number) for number in range(9)]
     rows = plan(examples, tokenizer, CHAT, settings())
     assert sum(sum(row["weights"]) for row in rows) == pytest.approx(6 * 40)
+
+
+def test_an_example_is_not_in_a_step_before_it_joins(tokenizer: PreTrainedTokenizerFast) -> None:
+    examples = [replace(example(number), opens=0.5 * (number >= 5)) for number in range(9)]
+    rows = plan(examples, tokenizer, CHAT, settings())
+    texts = [tokenizer.decode(row["input_ids"]) for row in rows]
+    asked = [{number for number in range(9) if f"{number}?" in text} for text in texts]
+    assert set().union(*asked[: 3 * 2]) == set(range(5))
+    assert set().union(*asked[3 * 2 :]) == set(range(9))
+
+
+def test_the_rows_of_a_focal_arm_alone_have_focal_columns(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    plain = [example(number) for number in range(9)]
+    rows = plan(plain, tokenizer, CHAT, settings())
+    focal = plan([replace(one, focal_gamma=2.0) for one in plain], tokenizer, CHAT, settings())
+    for row, weighed in zip(rows, focal, strict=True):
+        added = {"gammas", "units", "judges"}
+        assert row == {name: values for name, values in weighed.items() if name not in added}
+        assert {len(values) for values in weighed.values()} == {len(row["labels"])}
+        assert [gamma > 0 for gamma in weighed["gammas"]] == [at != IGNORED for at in row["labels"]]
 
 
 def test_weights_that_are_all_zero_are_an_error(tokenizer: PreTrainedTokenizerFast) -> None:

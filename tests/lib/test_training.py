@@ -1,6 +1,7 @@
 """The optimizer and the trainer, on a tiny model."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,21 @@ def test_the_loss_falls_and_every_step_is_logged(
 ) -> None:
     log, _ = trained(tokenizer, tmp_path)
     assert [entry["step"] for entry in log] == [1, 2, 3, 4, 5, 6]
+    assert log[-1]["loss"] < log[0]["loss"] - 0.5
+
+
+@pytest.mark.parametrize("dealt", [False, True], ids=["focal", "control"])
+def test_a_focal_arm_learns(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, dealt: bool
+) -> None:
+    chosen = settings(learning_rate=1e-2)
+    focal = [
+        replace(example(number), focal_gamma=2.0, focal_level="example", focal_dealt=dealt)
+        for number in range(9)
+    ]
+    rows = plan(focal, tokenizer, CHAT, chosen)
+    with tqdm(disable=True) as progress:
+        log = fit(tiny_model(tokenizer).bfloat16(), tokenizer, rows, chosen, tmp_path, progress)
     assert log[-1]["loss"] < log[0]["loss"] - 0.5
 
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, milp
 
-from stages.lib.weighting import deal, plan_steps, repetitions
+from stages.lib.weighting import deal, opening_shares, plan_steps, repetitions
 
 
 def seeded(seed: int = 0) -> np.random.Generator:
@@ -84,6 +84,7 @@ def test_one_set_of_levels_from_1_to_5_gives_the_published_step_counts() -> None
 RNG = seeded(7)
 VARIED = RNG.integers(15, 71, 300).tolist()
 REPEATS = RNG.integers(0, 6, 300).tolist()
+AT_ONCE = [0.0] * 300
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,10 @@ REPEATS = RNG.integers(0, 6, 300).tolist()
 def test_every_step_holds_exactly_its_tokens_in_proportion_to_the_repeats(
     tokens: list[int], repeats: list[int], steps: int, tokens_per_step: int
 ) -> None:
-    plan = plan_steps(tokens, repeats, steps=steps, tokens_per_step=tokens_per_step, rng=seeded())
+    opens = [0.0] * len(tokens)
+    plan = plan_steps(
+        tokens, repeats, opens, steps=steps, tokens_per_step=tokens_per_step, rng=seeded()
+    )
     assert [sum(tokens[example] for example in step) for step in plan] == [tokens_per_step] * steps
     counts = np.bincount(np.concatenate(plan), minlength=len(tokens))
     passes = counts.sum() / sum(repeats)
@@ -111,7 +115,7 @@ def test_every_step_holds_exactly_its_tokens_in_proportion_to_the_repeats(
 
 def test_every_example_is_seen_before_the_pass_after_next() -> None:
     repeats = [1] * 300
-    plan = plan_steps(VARIED, repeats, steps=60, tokens_per_step=500, rng=seeded())
+    plan = plan_steps(VARIED, repeats, AT_ONCE, steps=60, tokens_per_step=500, rng=seeded())
     order = np.concatenate(plan)
     for example in range(300):
         places = np.flatnonzero(order == example)
@@ -119,21 +123,88 @@ def test_every_example_is_seen_before_the_pass_after_next() -> None:
         assert np.diff(places).max(initial=0) < 600 + 60
 
 
-def test_length_does_not_decide_how_often_an_example_is_seen() -> None:
+@pytest.mark.parametrize("joining", [0, 20], ids=["all at once", "one more in every step"])
+def test_length_does_not_decide_how_often_an_example_is_seen(joining: int) -> None:
     counts = np.zeros(300)
+    opens = [0.0] * (300 - joining) + [number / 20 for number in range(joining)]
     for seed in range(100):
-        plan = plan_steps(VARIED, [1] * 300, steps=4, tokens_per_step=1000, rng=seeded(seed))
+        plan = plan_steps(VARIED, [1] * 300, opens, steps=20, tokens_per_step=500, rng=seeded(seed))
         counts += np.bincount(np.concatenate(plan), minlength=300)
-    short = np.array(VARIED) < np.median(VARIED)
+    counts = counts[: 300 - joining]
+    short = np.array(VARIED[: 300 - joining]) < np.median(VARIED)
     assert counts[short].mean() == pytest.approx(counts[~short].mean(), rel=0.05)
 
 
 def test_a_plan_depends_on_its_seed_alone() -> None:
     def plan(seed: int, tokens: Any) -> list[list[int]]:
-        return plan_steps(tokens, REPEATS, steps=9, tokens_per_step=999, rng=seeded(seed))
+        return plan_steps(tokens, REPEATS, AT_ONCE, steps=9, tokens_per_step=999, rng=seeded(seed))
 
     assert plan(1, VARIED) == plan(1, VARIED) == plan(1, np.array(VARIED))
     assert plan(1, VARIED) != plan(2, VARIED)
+
+
+HARDNESS = RNG.integers(1, 31, 300).tolist()
+
+
+def paced(opens: Any, *, steps: int = 40) -> list[list[int]]:
+    return plan_steps(VARIED, REPEATS, opens, steps=steps, tokens_per_step=2048, rng=seeded())
+
+
+@pytest.mark.parametrize("pace", [0.2, 0.5, 1.0])
+@pytest.mark.parametrize("dealt", [False, True], ids=["curriculum", "control"])
+def test_examples_join_at_their_pace_and_every_step_is_full(pace: float, dealt: bool) -> None:
+    opens = opening_shares(HARDNESS, pace=pace)
+    if dealt:
+        opens = seeded().permutation(opens)
+    plan = paced(opens)
+    assert [sum(VARIED[example] for example in step) for step in plan] == [2048] * 40
+    for at, step in enumerate(plan):
+        assert max(opens[step]) <= at / 40
+    # From here on there is one plan over everything.
+    counts = np.bincount(np.concatenate([[], *plan[int(pace * 40) :]]).astype(int), minlength=300)
+    passes = counts.sum() / sum(REPEATS)
+    assert np.abs(counts - passes * np.array(REPEATS)).max() <= max(REPEATS) + 1
+
+
+@pytest.mark.parametrize("pace", [0.3, 1.0])
+def test_the_share_that_takes_part_grows_evenly(pace: float) -> None:
+    opens = opening_shares(list(range(100)), pace=pace)
+    for t in np.linspace(0, 1, 31):
+        competence = min(1.0, 0.1 + 0.9 * t / pace)
+        assert abs((opens <= t + 1e-12).mean() - competence) < 0.01 + 1e-9
+    assert max(opens) == pytest.approx(pace)
+
+
+@pytest.mark.parametrize(
+    ("hardness", "pace", "opens"),
+    [
+        ([3, 1, 2, 1], 1.0, [1, 0, 0.5, 0]),
+        ([5, 5, 5], 0.5, [0, 0, 0]),
+        ([0.5, 0.25], 0.2, [0.2, 0]),
+        (list(range(20)), 0.9, [0, 0, *(0.05 * n for n in range(1, 19))]),
+    ],
+)
+def test_opening_shares_by_hand(hardness: list[float], pace: float, opens: list[float]) -> None:
+    assert opening_shares(hardness, pace=pace).tolist() == pytest.approx(opens)
+
+
+def test_an_example_joins_in_the_very_step_that_its_share_names() -> None:
+    """The nearest floating-point number to 0.1 is a little more than a step of ten."""
+    plan = plan_steps([1, 1], [1, 1], [0.0, 0.1], steps=10, tokens_per_step=20, rng=seeded())
+    assert [1 in step for step in plan] == [False] + [True] * 9
+
+
+def test_in_a_run_too_short_for_its_pace_examples_join_together() -> None:
+    plan = paced(opening_shares(HARDNESS, pace=0.9), steps=2)
+    assert [sum(VARIED[example] for example in step) for step in plan] == [2048] * 2
+
+
+def test_what_joins_later_may_be_what_completes_a_step() -> None:
+    """Only what takes part is asked to add up: nothing else can complete the first steps."""
+    late = {"tokens": [3, 3, 2], "repeats": [1, 1, 1], "steps": 4, "tokens_per_step": 8}
+    plan_steps(**late, opens=[0.0, 0.0, 0.0], rng=seeded())
+    with pytest.raises(ValueError, match="no whole examples of 3 to 3 supervised tokens"):
+        plan_steps(**late, opens=[0.0, 0.0, 0.5], rng=seeded())
 
 
 @pytest.mark.parametrize(
@@ -168,6 +239,7 @@ def test_deal_keeps_everything_within_four_thirds_of_the_best() -> None:
 PLAN: dict[str, Any] = {
     "tokens": [3, 5],
     "repeats": [1, 1],
+    "opens": [0.0, 0.0],
     "steps": 2,
     "tokens_per_step": 16,
 }
@@ -176,8 +248,9 @@ PLAN: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tokens": [3]}, "tokens, repeats: lengths 1, 2: expected equal"),
-        ({"tokens": [], "repeats": []}, "expected equal, at least 1"),
+        ({"tokens": [3]}, r"tokens, repeats, opens: lengths \[1, 2, 2\]: expected equal"),
+        ({"opens": [0.1, 0.2]}, "opens: least 0.1: expected 0, an example to begin with"),
+        ({"tokens": [], "repeats": [], "opens": []}, "expected equal, at least 1"),
         ({"steps": 0}, "steps: 0: expected at least 1"),
         ({"repeats": [1, -1]}, "repeats: example 1: -1: expected 0 or more"),
         ({"repeats": [0, 0]}, "repeats: all 0: expected at least one"),
@@ -213,6 +286,7 @@ def test_a_plan_that_cannot_be_is_refused(change: dict[str, Any], message: str) 
             lambda: repetitions([1, 3], base=2, factor=-1),
             "base=2, factor=-1: level 3 gives -1: expected 0 or more",
         ),
+        (lambda: opening_shares([], pace=1.0), "hardness: empty"),
         (lambda: deal([1], 2), "lengths: 1 examples: expected at least bins=2"),
         (lambda: deal([1], 0), "bins: 0: expected at least 1"),
         (lambda: deal([1, 0], 2), "lengths: example 1: 0: expected at least 1"),

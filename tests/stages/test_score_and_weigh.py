@@ -1,27 +1,51 @@
 """From samples to difficulty to the examples of each arm."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from stages import prepare, score, weigh
 from stages.lib.files import read_json
-from stages.lib.paths import DIFFICULTY, METRICS, SAMPLES, TRAIN_PROBLEMS, TRAINING
-from stages.lib.records import Difficulty, Example, Generation, Problem, read_parquet
+from stages.lib.paths import (
+    ARM_METRICS,
+    DIFFICULTY,
+    METRICS,
+    SAMPLE_VERDICTS,
+    SAMPLES,
+    TRAIN_PROBLEMS,
+    TRAINING,
+)
+from stages.lib.records import (
+    Difficulty,
+    Example,
+    Generation,
+    Problem,
+    Prompting,
+    SampleVerdict,
+    read_parquet,
+)
 from stages.lib.store import Store
 from tests.stages.conftest import Change
 
 
-def sample_everything(right_of: dict[str, int], k: int) -> None:
+def text_of(problem: Problem, prompting: Prompting, index: int, right: bool) -> str:
+    said = problem.answer if right else "99999"
+    if prompting == "pot":
+        return f"```python\nprint({said!r})\n```"
+    return f"{index} tries. The answer is {said}."
+
+
+def sample_everything(right_of: dict[str, int], k: int, prompting: Prompting = "cot") -> None:
     """Store k samples per problem, the first few of which are right, by source."""
     rows = [
         Generation(
             problem_id=problem.id,
             model="m",
-            prompting="cot",
+            prompting=prompting,
             shots=1,
             index=index,
-            text=f"The answer is {problem.answer if index < right_of[problem.source] else 99999}.",
+            text=text_of(problem, prompting, index, index < right_of[problem.source]),
             finish_reason="stop",
             n_tokens=5,
             prompt_sha="p",
@@ -58,6 +82,25 @@ def test_the_metrics_are_few_and_named(scored: Change) -> None:
         "pass_at_1": 0.5,
         "pass_at_4": 0.667,
         "maj_at_4": 0.5,
+    }
+
+
+def test_sampled_programs_are_judged_and_do_not_count_for_difficulty(change: Change) -> None:
+    prepare.main()
+    right_of = {"sum-1-digit": 4, "fraction": 2, "product-2x2": 0}
+    sample_everything(right_of, k=4)
+    score.main()
+    difficulty, metrics = DIFFICULTY.read_bytes(), (METRICS / "difficulty.json").read_text()
+    sample_everything({"sum-1-digit": 0, "fraction": 1, "product-2x2": 2}, 2, "pot")
+    score.main()
+    assert DIFFICULTY.read_bytes() == difficulty
+    assert (METRICS / "difficulty.json").read_text() == metrics
+    rows = read_parquet(SAMPLE_VERDICTS, SampleVerdict)
+    assert Counter((one.prompting, one.status) for one in rows) == {
+        ("cot", "correct"): 36,
+        ("cot", "wrong"): 36,
+        ("pot", "correct"): 18,
+        ("pot", "wrong"): 18,
     }
 
 
@@ -124,3 +167,103 @@ def test_weights_grow_with_the_level(scored: Change) -> None:
 def test_an_arm_that_is_not_there_is_named(scored: Change) -> None:
     with pytest.raises(ValueError, match="weigh.arms: 'nobody': expected one of"):
         weigh.main("nobody")
+
+
+def weigh_arm(changed: Change, arm: dict[str, Any]) -> None:
+    """Weigh an arm and its control."""
+    changed(
+        {
+            "weigh.arms": {"arm": arm, "control": {"strategy": "control", "of": "arm"}},
+            "evaluate.models": {"base": [0]},
+            "quantize.models": {},
+            "analyze.compare": [["base", "base"]],
+        }
+    )
+    for name in ("arm", "control"):
+        weigh.main(name)
+
+
+def examples_of(arm: str) -> list[Example]:
+    return read_parquet(TRAINING / f"{arm}.parquet", Example)
+
+
+def test_a_band_and_its_control_keep_the_same_number(scored: Change) -> None:
+    weigh_arm(scored, {"strategy": "band", "low": 0.25, "high": 0.75})
+    for name in ("arm", "control"):
+        assert read_json(ARM_METRICS / f"{name}.json") == {
+            "problems": 6,
+            "examples": 12,
+            "missing": 0,
+        }
+    assert {one.source for one in examples_of("arm") if one.repeats} == {"fraction"}
+    assert {one.source for one in examples_of("control") if one.repeats} > {"fraction"}
+
+
+def test_a_curriculum_opens_source_by_source(scored: Change) -> None:
+    weigh_arm(scored, {"strategy": "curriculum", "pace": 0.5})
+    assert {(one.source, round(one.opens, 9)) for one in examples_of("arm")} == {
+        ("sum-1-digit", 0.0),
+        ("fraction", 0.25),
+        ("product-2x2", 0.5),
+    }
+    opens = Counter(round(one.opens, 9) for one in examples_of("control"))
+    assert opens == {0.0: 12, 0.25: 12, 0.5: 12}
+
+
+def test_a_focal_arm_tells_its_examples_so(scored: Change) -> None:
+    weigh_arm(scored, {"strategy": "focal", "gamma": 2.0, "level": "example"})
+    for name, dealt in (("arm", False), ("control", True)):
+        assert {
+            (one.focal_gamma, one.focal_level, one.focal_dealt) for one in examples_of(name)
+        } == {(2.0, "example", dealt)}
+
+
+def test_dart_learns_from_correct_samples_and_counts_what_is_missing(
+    scored: Change, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weigh_arm(scored, {"strategy": "dart_uniform", "per_problem": 3})
+    # Four of sum-1-digit are right, two of fraction, none of product-2x2.
+    examples = examples_of("arm")
+    assert Counter(one.source for one in examples) == {"sum-1-digit": 18, "fraction": 12}
+    answers = {problem.id: problem.answer for problem in read_parquet(TRAIN_PROBLEMS, Problem)}
+    for one in examples:
+        assert one.prompting == "cot"
+        assert one.response.endswith(f"The answer is {answers[one.problem_id]}.")
+        assert one.repeats == one.weight == 1
+    assert len({(one.problem_id, one.response) for one in examples}) == 30
+    assert read_json(ARM_METRICS / "arm.json") == {"problems": 12, "examples": 30, "missing": 24}
+    assert "weigh-arm: 24 of 54 samples wanted are missing" in capsys.readouterr().err
+
+
+def test_darts_control_draws_as_many_of_all_correct_samples(scored: Change) -> None:
+    weigh_arm(scored, {"strategy": "dart_prop2diff", "per_problem": 4})
+    # Wanted are 4 of product-2x2, 2 of fraction, 1 of sum-1-digit.
+    assert Counter(one.source for one in examples_of("arm")) == {"sum-1-digit": 6, "fraction": 12}
+    control = examples_of("control")
+    assert len(control) == 18
+    assert Counter(one.source for one in control)["sum-1-digit"] > 6
+    assert read_json(ARM_METRICS / "arm.json")["missing"] == 24
+
+
+def test_dart_learns_from_programs_where_there_are_any(scored: Change) -> None:
+    sample_everything({"sum-1-digit": 1, "fraction": 1, "product-2x2": 1}, 2, "pot")
+    score.main()
+    weigh_arm(scored, {"strategy": "dart_uniform", "per_problem": 2})
+    found = Counter((one.source, one.prompting) for one in examples_of("arm"))
+    assert found == {
+        ("sum-1-digit", "cot"): 6,
+        ("sum-1-digit", "pot"): 6,
+        ("fraction", "cot"): 6,
+        ("fraction", "pot"): 6,
+        ("product-2x2", "pot"): 6,
+    }
+    for one in examples_of("arm"):
+        assert one.question.endswith("Let's write a program.") == (one.prompting == "pot")
+
+
+def test_dart_without_a_correct_sample_is_named(change: Change) -> None:
+    prepare.main()
+    sample_everything({"sum-1-digit": 0, "fraction": 0, "product-2x2": 0}, k=2)
+    score.main()
+    with pytest.raises(ValueError, match="^weigh.arms.arm: no sample is correct: expected one"):
+        weigh_arm(change, {"strategy": "dart_uniform", "per_problem": 2})
