@@ -1,8 +1,9 @@
 """Fine-tune the base model on one arm's examples.
 
 Reads the base model and ``data/training/<arm>.parquet``; writes
-``data/models/<arm>/`` and ``reports/training/<arm>.csv`` (loss and learning rate by
-step). Checkpoints lie in ``data/checkpoints/`` until the run is complete: a run that
+``data/models/<arm>/`` (adapters are merged into it), ``reports/training/<arm>.csv``
+(loss and learning rate by step) and, beside it, ``<arm>.json`` (the parameters that were
+trained). Checkpoints lie in ``data/checkpoints/`` until the run is complete: a run that
 was killed goes on from the last one, if nothing that it depends on has changed.
 
     python -m stages.train ARM
@@ -10,10 +11,8 @@ was killed goes on from the last one, if nothing that it depends on has changed.
 
 import shutil
 
-import torch
-
-from stages.lib import console, models, packing, params, training
-from stages.lib.files import file_sha256, replacing
+from stages.lib import console, models, packing, params, training, tuning
+from stages.lib.files import file_sha256, replacing, write_json
 from stages.lib.paths import CHECKPOINTS, MODELS, TRAINING, TRAINING_LOGS
 from stages.lib.records import Example, content_id, read_parquet
 from stages.lib.tables import write_csv
@@ -22,7 +21,7 @@ from stages.lib.tables import write_csv
 def main(arm: str) -> None:
     """Train an arm."""
     wanted = params.load()
-    settings = wanted.train
+    settings = wanted.train.for_arm(arm)
     table = TRAINING / f"{arm}.parquet"
     base = MODELS / "base"
     tokenizer = models.load_tokenizer(base)
@@ -32,13 +31,19 @@ def main(arm: str) -> None:
         models.fingerprint(base), file_sha256(table), repr((settings, wanted.prompts))
     )
     checkpoints = CHECKPOINTS / arm / depends_on
-    model = models.load_model(base, torch.bfloat16)
+    model = tuning.load_trainable(base, settings.tuning, seed=settings.seed)
+    counts = tuning.parameter_counts(model)
+    console.say(
+        f"train {arm}: {settings.tuning.method}, {counts['trainable']:,} of {counts['total']:,} "
+        f"parameters ({counts['share']:.2%})"
+    )
     with console.bar(total=settings.steps, doing=f"train {arm}", unit="step") as progress:
         log = training.fit(model, tokenizer, micro_batches, settings, checkpoints, progress)
     with replacing(MODELS / arm) as aside:
-        model.save_pretrained(aside)
+        tuning.merged(model).save_pretrained(aside)
         tokenizer.save_pretrained(aside)
     write_csv(TRAINING_LOGS / f"{arm}.csv", log)
+    write_json(TRAINING_LOGS / f"{arm}.json", {"method": settings.tuning.method} | counts)
     shutil.rmtree(CHECKPOINTS / arm)
 
 

@@ -197,10 +197,38 @@ class Weigh(Strict):
         return self
 
 
+class FullTuning(Strict):
+    """Every parameter is trained."""
+
+    method: Literal["full"]
+
+
+class AdapterTuning(Strict):
+    """Low-rank adapters beside frozen weights, in bf16 (lora) or in NF4 (qlora).
+
+    ``targets`` are the last parts of the names of the linear layers that get one.
+    """
+
+    method: Literal["lora", "qlora"]
+    r: Size
+    alpha: Annotated[float, Field(gt=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    targets: Annotated[list[NonEmpty], Field(min_length=1)]
+    optimizer: Literal["adamw", "paged_adamw_8bit"]
+
+
+Tuning = Annotated[FullTuning | AdapterTuning, Field(discriminator="method")]
+
+
 class Train(Strict):
-    """Supervised fine-tuning; every arm gets ``steps * tokens_per_step`` supervised tokens."""
+    """Supervised fine-tuning; every arm gets ``steps * tokens_per_step`` supervised tokens.
+
+    ``by_arm`` replaces ``tuning`` in the arms that it names.
+    """
 
     seed: Seed
+    tuning: Tuning
+    by_arm: dict[Name, Tuning]
     steps: Size
     tokens_per_step: Size
     micro_batches: Size
@@ -211,6 +239,10 @@ class Train(Strict):
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: Annotated[float, Field(gt=0)]
     save_every: Size
+
+    def for_arm(self, arm: str) -> "Train":
+        """Return the settings of one arm, its own tuning in the place of ``tuning``."""
+        return self.model_copy(update={"tuning": self.by_arm.get(arm, self.tuning), "by_arm": {}})
 
 
 class Calibration(Strict):
@@ -317,6 +349,9 @@ class Params(Strict):
     @model_validator(mode="after")
     def _names_agree(self) -> "Params":
         arms = set(self.weigh.arms)
+        for name in self.train.by_arm:
+            if name not in arms:
+                raise ValueError(f"train.by_arm.{name}: expected one of {sorted(arms)}")
         for name, made in self.quantize.models.items():
             if made.parent not in arms:
                 key = f"quantize.models.{name}.parent"

@@ -8,71 +8,20 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from torch.optim import AdamW
-from torch.optim.adamw import adamw
+from peft import PeftModel
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedTokenizerBase, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from stages.lib.attention import attend_per_example
 from stages.lib.loss import weighted_loss
 from stages.lib.memory import keep_freed_memory
+from stages.lib.optimizers import optimizer_of
 from stages.lib.params import Train
+from stages.lib.tuning import Trainable, plain
 
 _COMPLETE = "complete"
-
-
-class MasterAdamW(AdamW):
-    """AdamW on 32-bit copies of the parameters.
-
-    A bf16 weight has 8 bits of mantissa: steps below 1/256 of it would be lost. The
-    copies live in the optimizer's state, so a resumed run continues exactly.
-    """
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:
-        """Update the 32-bit copies and round them into the parameters."""
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            states = [self._state_of(p) for p in params]
-            adamw(
-                [state["master"] for state in states],
-                [p.grad.float() for p in params],
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
-                [],
-                [state["step"] for state in states],
-                fused=True,
-                amsgrad=False,
-                beta1=group["betas"][0],
-                beta2=group["betas"][1],
-                lr=group["lr"],
-                weight_decay=group["weight_decay"],
-                eps=group["eps"],
-                maximize=False,
-            )
-            for param, state in zip(params, states, strict=True):
-                param.copy_(state["master"])
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state without rounding it to the parameters' type, as the base class does."""
-        super().load_state_dict(state_dict)
-        params = [p for group in self.param_groups for p in group["params"]]
-        for number, saved in state_dict["state"].items():
-            self.state[params[number]] = {
-                name: value.to(params[number].device) for name, value in saved.items()
-            }
-
-    def _state_of(self, param: torch.Tensor) -> dict[str, torch.Tensor]:
-        state = self.state[param]
-        if not state:
-            master = param.detach().to(torch.float32, copy=True)
-            state["master"] = master
-            state["exp_avg"] = torch.zeros_like(master)
-            state["exp_avg_sq"] = torch.zeros_like(master)
-            state["step"] = torch.zeros((), dtype=torch.float32, device=param.device)
-        return state
 
 
 class PlannedTrainer(SFTTrainer):
@@ -118,7 +67,7 @@ class _Progress(TrainerCallback):
 
 
 def fit(
-    model: PreTrainedModel,
+    model: Trainable,
     tokenizer: PreTrainedTokenizerBase,
     micro_batches: Sequence[dict[str, list[Any]]],
     settings: Train,
@@ -131,7 +80,8 @@ def fit(
     ``learning_rate``.
     """
     keep_freed_memory()
-    attend_per_example(model)
+    attend_per_example(plain(model))
+    optimizer, options = optimizer_of(settings.tuning)
     trainer = PlannedTrainer(
         model=model,
         processing_class=tokenizer,
@@ -139,14 +89,23 @@ def fit(
         data_collator=_one_row,
         args=_arguments(settings, checkpoints),
         callbacks=[_Progress(shown)],
-        optimizer_cls_and_kwargs=(MasterAdamW, {"lr": settings.learning_rate}),
+        optimizer_cls_and_kwargs=(optimizer, {"lr": settings.learning_rate} | options),
     )
+    _keep_adapters_in_32_bit(model)
     trainer.train(resume_from_checkpoint=_last_whole_checkpoint(checkpoints))
     return [
         {"step": entry["step"], "loss": entry["loss"], "learning_rate": entry["learning_rate"]}
         for entry in trainer.state.log_history
         if "loss" in entry
     ]
+
+
+def _keep_adapters_in_32_bit(model: Trainable) -> None:
+    # Beside quantized weights TRL's trainer has made them bf16, where small steps are lost.
+    if isinstance(model, PeftModel):
+        for param in model.parameters():
+            if param.requires_grad:
+                param.data = param.data.float()
 
 
 def _arguments(settings: Train, checkpoints: Path) -> SFTConfig:

@@ -6,7 +6,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from stages.lib.packing import IGNORED, Tokens, micro_batch, plan, tokenize
-from stages.lib.params import Prompts, Train
+from stages.lib.params import FullTuning, Prompts, Train
 from stages.lib.records import Example
 from tests.conftest import END
 
@@ -29,6 +29,8 @@ def example(number: int, *, repeats: int = 1, weight: float = 1.0) -> Example:
 def settings(**changes: Any) -> Train:
     values = {
         "seed": 1,
+        "tuning": FullTuning(method="full"),
+        "by_arm": {},
         "steps": 6,
         "tokens_per_step": 40,
         "micro_batches": 2,
