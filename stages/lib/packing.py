@@ -83,7 +83,8 @@ def plan(
     """Return the micro-batches of a whole run, ``settings.micro_batches`` per step, in order.
 
     Every step has exactly ``settings.tokens_per_step`` supervised tokens. Weights are
-    scaled to mean 1 over all supervised tokens of the run.
+    scaled to mean 1 over all supervised tokens of the run. ``problems`` of a micro-batch
+    are the ids of its examples' problems.
     """
     tokens = [tokenize(one, tokenizer, prompts, settings.max_length) for one in examples]
     steps = plan_steps(
@@ -99,6 +100,7 @@ def plan(
         raise ValueError("weigh.arms: every loss weight is 0: expected one above 0")
     return [
         micro_batch([tokens[step[i]] for i in chosen], mean)
+        | {"problems": [examples[step[i]].problem_id for i in chosen]}
         for step in steps
         for chosen in deal([len(tokens[i]) for i in step], settings.micro_batches)
     ]

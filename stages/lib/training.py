@@ -1,6 +1,5 @@
 """Supervised fine-tuning on TRL's trainer: planned micro-batches, exact weighted loss."""
 
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,18 +9,17 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedTokenizerBase
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from stages.lib.attention import attend_per_example
+from stages.lib.callbacks import COMPLETE, Progress, Termination
 from stages.lib.loss import weighted_loss
 from stages.lib.memory import keep_freed_memory
 from stages.lib.optimizers import optimizer_of
 from stages.lib.params import Train
 from stages.lib.tuning import Trainable, plain
-
-_COMPLETE = "complete"
 
 
 class PlannedTrainer(SFTTrainer):
@@ -41,31 +39,6 @@ class PlannedTrainer(SFTTrainer):
         return weighted_loss(model, inputs, num_items_in_batch) * self.accelerator.num_processes
 
 
-class _Progress(TrainerCallback):
-    """Moves the bar, stops on a loss that is not a number, and marks whole checkpoints."""
-
-    def __init__(self, shown: "tqdm[Any]") -> None:
-        self.shown = shown
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.shown.update(state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.shown.update(1)
-        if state.global_step == state.max_steps:
-            control.should_save = False  # the model itself is saved next
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        loss = (logs or {}).get("loss")
-        if loss is not None:
-            if not math.isfinite(loss):
-                raise ValueError(f"step {state.global_step}: loss {loss}: expected a finite number")
-            self.shown.set_postfix(loss=f"{loss:.3f}")
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
-
-
 def fit(
     model: Trainable,
     tokenizer: PreTrainedTokenizerBase,
@@ -77,22 +50,25 @@ def fit(
     """Train a model in place, from the last whole checkpoint if there is one.
 
     Returns a row per step: ``step``, ``loss`` (nats per supervised token) and
-    ``learning_rate``.
+    ``learning_rate``. Raises ValueError for a loss that is not a number, and
+    InterruptedError after a SIGTERM, when a checkpoint has been saved.
     """
     keep_freed_memory()
     attend_per_example(plain(model))
     optimizer, options = optimizer_of(settings.tuning)
+    termination = Termination()
     trainer = PlannedTrainer(
         model=model,
         processing_class=tokenizer,
         train_dataset=Dataset.from_list(list(micro_batches)),
         data_collator=_one_row,
         args=_arguments(settings, checkpoints),
-        callbacks=[_Progress(shown)],
+        callbacks=[Progress(shown, _problems_by_step(micro_batches, settings)), termination],
         optimizer_cls_and_kwargs=(optimizer, {"lr": settings.learning_rate} | options),
     )
     _keep_adapters_in_32_bit(model)
-    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(checkpoints))
+    with termination.awaited():
+        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(checkpoints))
     return [
         {"step": entry["step"], "loss": entry["loss"], "learning_rate": entry["learning_rate"]}
         for entry in trainer.state.log_history
@@ -136,13 +112,23 @@ def _arguments(settings: Train, checkpoints: Path) -> SFTConfig:
 
 
 def _one_row(rows: Sequence[Mapping[str, list[Any]]]) -> dict[str, torch.Tensor]:
-    return {name: torch.tensor([values]) for name, values in rows[0].items()}
+    return {name: torch.tensor([values]) for name, values in rows[0].items() if name != "problems"}
+
+
+def _problems_by_step(
+    micro_batches: Sequence[Mapping[str, list[Any]]], settings: Train
+) -> list[list[str]]:
+    count = settings.micro_batches
+    return [
+        [problem for row in micro_batches[at : at + count] for problem in row["problems"]]
+        for at in range(0, len(micro_batches), count)
+    ]
 
 
 def _last_whole_checkpoint(checkpoints: Path) -> str | None:
     """Return the newest checkpoint that was written to its end; remove the others."""
     whole = sorted(
-        (path.parent for path in checkpoints.glob(f"checkpoint-*/{_COMPLETE}")),
+        (path.parent for path in checkpoints.glob(f"checkpoint-*/{COMPLETE}")),
         key=lambda folder: int(folder.name.rpartition("-")[2]),
     )
     for folder in checkpoints.glob("checkpoint-*"):

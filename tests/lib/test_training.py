@@ -1,6 +1,9 @@
 """The trainer, on a tiny model."""
 
+import io
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +19,12 @@ from tests.lib.test_packing import CHAT, example, settings
 
 
 def trained(
-    tokenizer: PreTrainedTokenizerFast, folder: Path, **changes: Any
+    tokenizer: PreTrainedTokenizerFast, folder: Path, bar: type[tqdm] = tqdm, **changes: Any
 ) -> tuple[list[dict[str, float]], list[torch.Tensor]]:
     chosen = settings(learning_rate=1e-2, **changes)
     model = tiny_model(tokenizer).bfloat16()
     rows = plan([example(number) for number in range(9)], tokenizer, CHAT, chosen)
-    with tqdm(disable=True) as progress:
+    with bar(total=6, file=io.StringIO()) as progress:
         log = fit(model, tokenizer, rows, chosen, folder, progress)
     return log, [param.detach().clone() for param in model.parameters()]
 
@@ -56,13 +59,44 @@ def test_a_half_written_checkpoint_is_not_used(
     assert trained(tokenizer, tmp_path)[0] == log
 
 
-def test_a_loss_that_is_not_a_number_names_its_step(
+def test_a_loss_that_is_not_a_number_names_its_step_and_problems(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     chosen = settings()
     model = tiny_model(tokenizer).bfloat16()
-    with torch.no_grad():
-        next(model.parameters()).fill_(float("nan"))
     rows = plan([example(number) for number in range(9)], tokenizer, CHAT, chosen)
-    with tqdm(disable=True) as progress, pytest.raises(ValueError, match="step 1: loss nan"):
+    # An example of the third step gets a weight that is not a number.
+    rows[5]["weights"] = [weight * float("nan") for weight in rows[5]["weights"]]
+    with (
+        tqdm(disable=True) as progress,
+        pytest.raises(ValueError, match="step 3: loss nan") as error,
+    ):
         fit(model, tokenizer, rows, chosen, tmp_path, progress)
+    said = str(error.value)
+    assert "\n" not in said
+    named = set(said.partition("problems ")[2].split(", "))
+    assert named == {*rows[4]["problems"], *rows[5]["problems"]}
+
+
+class TerminatingBar(tqdm):
+    """Sends SIGTERM to this process in the third step."""
+
+    def update(self, n: float | None = 1) -> bool | None:
+        shown = super().update(n)
+        if self.n == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return shown
+
+
+def test_sigterm_saves_a_checkpoint_and_the_next_run_ends_as_if_there_had_been_none(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    log, params = trained(tokenizer, tmp_path / "whole", save_every=5)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(InterruptedError, match="SIGTERM after step 3; a checkpoint"):
+        trained(tokenizer, tmp_path / "stopped", bar=TerminatingBar, save_every=5)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert (tmp_path / "stopped" / "checkpoint-3" / "complete").exists()
+    resumed_log, resumed = trained(tokenizer, tmp_path / "stopped", save_every=5)
+    assert resumed_log == log
+    assert all(torch.equal(one, other) for one, other in zip(params, resumed, strict=True))
