@@ -106,6 +106,8 @@ BAD = [
     ),
     ("train.tuning.method", "lora", "train.tuning.r: missing"),
     ("train.tuning.r", 8, "train.tuning.r: unknown"),
+    ("train.keep", "best", "train.keep: 'best': expected train.evaluate_every, or 'last'"),
+    ("train.evaluate_every", 2, "train.evaluate_every: 2: expected train.validation above 0"),
     ("train.by_arm.nobody", {"method": "full"}, "train.by_arm.nobody: expected one of ['adapt"),
     ("sample.k", None, "sample.k: missing"),
     ("sample.k", "4", "sample.k: '4': "),

@@ -223,7 +223,8 @@ Tuning = Annotated[FullTuning | AdapterTuning, Field(discriminator="method")]
 class Train(Strict):
     """Supervised fine-tuning; every arm gets ``steps * tokens_per_step`` supervised tokens.
 
-    ``by_arm`` replaces ``tuning`` in the arms that it names.
+    ``by_arm`` replaces ``tuning`` in the arms that it names. ``validation`` problems are
+    set apart; loss on them is measured and may choose the checkpoint to keep.
     """
 
     seed: Seed
@@ -239,6 +240,19 @@ class Train(Strict):
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: Annotated[float, Field(gt=0)]
     save_every: Size
+    validation: Annotated[int, Field(ge=0)]
+    evaluate_every: Size | None
+    keep: Literal["last", "best"]
+
+    @model_validator(mode="after")
+    def _measures_what_it_chooses_by(self) -> "Train":
+        if self.evaluate_every is not None and self.validation == 0:
+            raise ValueError(
+                f"evaluate_every: {self.evaluate_every}: expected train.validation above 0, or null"
+            )
+        if self.keep == "best" and self.evaluate_every is None:
+            raise ValueError("keep: 'best': expected train.evaluate_every, or 'last'")
+        return self
 
     def for_arm(self, arm: str) -> "Train":
         """Return the settings of one arm, its own tuning in the place of ``tuning``."""

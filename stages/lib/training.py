@@ -18,8 +18,10 @@ from stages.lib.callbacks import COMPLETE, Progress, Termination
 from stages.lib.loss import weighted_loss
 from stages.lib.memory import keep_freed_memory
 from stages.lib.optimizers import optimizer_of
+from stages.lib.packing import Tokens
 from stages.lib.params import Train
 from stages.lib.tuning import Trainable, plain
+from stages.lib.validation import Validation, restore, rows_by_step
 
 
 class PlannedTrainer(SFTTrainer):
@@ -46,34 +48,39 @@ def fit(
     settings: Train,
     checkpoints: Path,
     shown: "tqdm[Any]",
-) -> list[dict[str, float]]:
+    held_out: Sequence[Tokens] = (),
+) -> list[dict[str, Any]]:
     """Train a model in place, from the last whole checkpoint if there is one.
 
-    Returns a row per step: ``step``, ``loss`` (nats per supervised token) and
-    ``learning_rate``. Raises ValueError for a loss that is not a number, and
-    InterruptedError after a SIGTERM, when a checkpoint has been saved.
+    ``held_out`` are the solutions that ``settings.evaluate_every`` and ``settings.keep``
+    are about. Returns the rows of ``validation.rows_by_step``. Raises ValueError for a
+    loss that is not a number, and InterruptedError after a SIGTERM, when a checkpoint has
+    been saved.
     """
     keep_freed_memory()
     attend_per_example(plain(model))
     optimizer, options = optimizer_of(settings.tuning)
     termination = Termination()
+    callbacks = [Progress(shown, _problems_by_step(micro_batches, settings)), termination]
+    best = checkpoints / "best.safetensors"
+    if settings.evaluate_every is not None:
+        kept = best if settings.keep == "best" else None
+        callbacks.append(Validation(held_out, every=settings.evaluate_every, best=kept))
     trainer = PlannedTrainer(
         model=model,
         processing_class=tokenizer,
         train_dataset=Dataset.from_list(list(micro_batches)),
         data_collator=_one_row,
         args=_arguments(settings, checkpoints),
-        callbacks=[Progress(shown, _problems_by_step(micro_batches, settings)), termination],
+        callbacks=callbacks,
         optimizer_cls_and_kwargs=(optimizer, {"lr": settings.learning_rate} | options),
     )
     _keep_adapters_in_32_bit(model)
     with termination.awaited():
         trainer.train(resume_from_checkpoint=_last_whole_checkpoint(checkpoints))
-    return [
-        {"step": entry["step"], "loss": entry["loss"], "learning_rate": entry["learning_rate"]}
-        for entry in trainer.state.log_history
-        if "loss" in entry
-    ]
+    if settings.keep == "best":
+        restore(model, best)
+    return rows_by_step(trainer.state.log_history)
 
 
 def _keep_adapters_in_32_bit(model: Trainable) -> None:

@@ -41,6 +41,9 @@ def settings(**changes: Any) -> Train:
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
         "save_every": 3,
+        "validation": 0,
+        "evaluate_every": None,
+        "keep": "last",
     }
     return Train(**(values | changes))
 

@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,24 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
-from stages.lib.packing import plan
+from stages.lib.packing import Tokens, plan
 from stages.lib.training import fit
 from tests.conftest import tiny_model
 from tests.lib.test_packing import CHAT, example, settings
 
 
 def trained(
-    tokenizer: PreTrainedTokenizerFast, folder: Path, bar: type[tqdm] = tqdm, **changes: Any
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    bar: type[tqdm] = tqdm,
+    held_out: Sequence[Tokens] = (),
+    **changes: Any,
 ) -> tuple[list[dict[str, float]], list[torch.Tensor]]:
     chosen = settings(learning_rate=1e-2, **changes)
     model = tiny_model(tokenizer).bfloat16()
     rows = plan([example(number) for number in range(9)], tokenizer, CHAT, chosen)
     with bar(total=6, file=io.StringIO()) as progress:
-        log = fit(model, tokenizer, rows, chosen, folder, progress)
+        log = fit(model, tokenizer, rows, chosen, folder, progress, held_out)
     return log, [param.detach().clone() for param in model.parameters()]
 
 
