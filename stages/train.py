@@ -27,9 +27,16 @@ def main(arm: str) -> None:
     table = TRAINING / f"{arm}.parquet"
     base = MODELS / "base"
     tokenizer = models.load_tokenizer(base)
-    examples, apart = validation.set_apart(
-        read_parquet(table, Example), settings.validation, seed=settings.seed
-    )
+    examples = read_parquet(table, Example)
+    if settings.too_long == "drop":
+        examples = packing.drop_too_long(
+            examples,
+            tokenizer,
+            wanted.prompts,
+            settings,
+            lambda line: console.say(f"{arm}: {line}"),
+        )
+    examples, apart = validation.set_apart(examples, settings.validation, seed=settings.seed)
     held_out = [
         replace(packing.tokenize(one, tokenizer, wanted.prompts, settings.max_length), weight=1.0)
         for one in apart
@@ -39,6 +46,9 @@ def main(arm: str) -> None:
         models.fingerprint(base), file_sha256(table), repr((settings, wanted.prompts))
     )
     checkpoints = CHECKPOINTS / arm / depends_on
+    for other in sorted((CHECKPOINTS / arm).glob("*")):
+        if other != checkpoints:
+            console.say(f"{arm}: not used, of other parameters or data: {other}")
     model = tuning.load_trainable(base, settings.tuning, seed=settings.seed)
     counts = tuning.parameter_counts(model)
     console.say(

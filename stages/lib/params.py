@@ -234,6 +234,7 @@ class Train(Strict):
     tokens_per_step: Size
     micro_batches: Size
     max_length: Size
+    too_long: Literal["error", "drop"]
     learning_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["cosine", "linear", "constant_with_warmup"]
     warmup_steps: Annotated[int, Field(ge=0)]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from stages.lib.packing import IGNORED, Tokens, micro_batch, plan, tokenize
+from stages.lib.packing import IGNORED, Tokens, drop_too_long, micro_batch, plan, tokenize
 from stages.lib.params import FullTuning, Prompts, Train
 from stages.lib.records import Example
 from tests.conftest import END
@@ -35,6 +35,7 @@ def settings(**changes: Any) -> Train:
         "tokens_per_step": 40,
         "micro_batches": 2,
         "max_length": 64,
+        "too_long": "error",
         "learning_rate": 1e-3,
         "schedule": "constant_with_warmup",
         "warmup_steps": 0,
@@ -61,6 +62,23 @@ def test_the_end_of_turn_is_learned_and_the_prompt_is_not(
 def test_an_example_that_is_too_long_is_named(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(ValueError, match=r"train.max_length: 5: example of problem p0 \(cot\)"):
         tokenize(example(0), tokenizer, CHAT, 5)
+
+
+def test_examples_that_are_too_long_are_dropped_and_said(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    examples = [example(number) for number in range(9)]
+    said: list[str] = []
+    lengths = [len(tokenize(one, tokenizer, CHAT, 64)) for one in examples]
+    limit = max(lengths) - 1
+    kept = drop_too_long(examples, tokenizer, CHAT, settings(max_length=limit), said.append)
+    assert kept == [one for one, n in zip(examples, lengths, strict=True) if n <= limit]
+    dropped = len(examples) - len(kept)
+    assert said == [f"train.max_length: {limit}: {dropped} of 9 examples dropped"]
+    assert drop_too_long(kept, tokenizer, CHAT, settings(max_length=limit), said.append) == kept
+    assert len(said) == 1
+    with pytest.raises(ValueError, match=r"train.max_length: 5: all 9 examples are longer"):
+        drop_too_long(examples, tokenizer, CHAT, settings(max_length=5), said.append)
 
 
 def test_a_micro_batch_is_its_examples_end_to_end() -> None:

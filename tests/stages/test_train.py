@@ -1,5 +1,6 @@
 """The training stage, on a tiny model."""
 
+import math
 import os
 import shutil
 import signal
@@ -8,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from transformers import PreTrainedTokenizerFast
 
@@ -56,6 +59,27 @@ def test_each_arm_is_tuned_in_its_own_way(
     assert list(read_csv(TRAINING_LOGS / "uniform.csv")[0]) == ["step", "loss", "learning_rate"]
     files = [sorted(path.name for path in (MODELS / arm).iterdir()) for arm in counts]
     assert files[0] == files[1]
+
+
+def test_a_checkpoint_of_other_parameters_is_said_not_to_be_used(
+    ready: Change, capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = CHECKPOINTS / "uniform" / "0123456789abcdef"
+    other.mkdir(parents=True)
+    ready({"train.steps": 1})
+    train.main("uniform")
+    assert f"uniform: not used, of other parameters or data: {other}" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.nan])
+def test_a_weight_below_0_or_not_a_number_is_named(ready: Change, weight: float) -> None:
+    path = TRAINING / "uniform.parquet"
+    table = pq.read_table(path).to_pylist()
+    table[3]["weight"] = weight
+    pq.write_table(pa.Table.from_pylist(table), path)
+    with pytest.raises(ValueError, match=rf"uniform\.parquet: row 3: weight: {weight}: ") as error:
+        train.main("uniform")
+    assert "\n" not in str(error.value)
 
 
 def run(*, terminate: bool) -> tuple[int, str]:
