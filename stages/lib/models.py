@@ -2,6 +2,7 @@
 
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -32,11 +33,14 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(_existing(folder))
 
 
-def load_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """Load the model of a folder, safetensors only. Errors name the folder."""
+def load_model(folder: Path, dtype: torch.dtype, **options: Any) -> PreTrainedModel:
+    """Load the model of a folder, safetensors only. Errors name the folder.
+
+    ``options`` go to transformers.
+    """
     try:
         return AutoModelForCausalLM.from_pretrained(
-            _existing(folder), dtype=dtype, use_safetensors=True
+            _existing(folder), dtype=dtype, use_safetensors=True, **options
         )
     except SafetensorError as error:
         raise ValueError(f"{folder}: damaged model file: {error}") from error

@@ -6,7 +6,7 @@ fixed number of micro-batches; a micro-batch is one row of concatenated examples
 apart by their position ids, so nothing is padded and no example sees another.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,16 +39,34 @@ def tokenize(
     example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Prompts, max_length: int
 ) -> Tokens:
     """Return an example as tokens. Raises ValueError if it is longer than ``max_length``."""
-    shown = Turn(example.question, example.response)
-    prompt = encode(tokenizer, prompts, prompt_text(tokenizer, prompts, shown.question))
-    response = tokenizer(response_text(tokenizer, prompts, shown), add_special_tokens=False)
-    tokens = Tokens(prompt, response["input_ids"], example.weight)
+    tokens = _tokens(example, tokenizer, prompts)
     if len(tokens) > max_length:
         raise ValueError(
             f"train.max_length: {max_length}: example of problem {example.problem_id} "
             f"({example.prompting}) has {len(tokens)} tokens"
         )
     return tokens
+
+
+def drop_too_long(
+    examples: Sequence[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Prompts,
+    settings: Train,
+    say: Callable[[str], object],
+) -> list[Example]:
+    """Return the examples of at most ``settings.max_length`` tokens, and say how many others.
+
+    Raises ValueError if there are none.
+    """
+    limit = settings.max_length
+    kept = [one for one in examples if len(_tokens(one, tokenizer, prompts)) <= limit]
+    if not kept:
+        raise ValueError(f"train.max_length: {limit}: all {len(examples)} examples are longer")
+    dropped = len(examples) - len(kept)
+    if dropped:
+        say(f"train.max_length: {limit}: {dropped} of {len(examples)} examples dropped")
+    return kept
 
 
 def micro_batch(examples: Sequence[Tokens], mean_weight: float) -> dict[str, list[Any]]:
@@ -84,8 +102,9 @@ def plan(
     """Return the micro-batches of a whole run, ``settings.micro_batches`` per step, in order.
 
     Every step has exactly ``settings.tokens_per_step`` supervised tokens. Weights are
-    scaled to mean 1 over all supervised tokens of the run; the rows of a focal arm have
-    ``focal_columns`` beside.
+    scaled to mean 1 over all supervised tokens of the run. ``problems`` of a micro-batch
+    are the ids of its examples' problems; the rows of a focal arm have ``focal_columns``
+    beside.
     """
     tokens = [tokenize(one, tokenizer, prompts, settings.max_length) for one in examples]
     rng = np.random.default_rng(settings.seed)
@@ -106,9 +125,20 @@ def plan(
         for step in steps
         for chosen in deal([len(tokens[i]) for i in step], settings.micro_batches)
     ]
-    rows = [micro_batch([tokens[i] for i in batch], mean) for batch in batches]
+    rows = [
+        micro_batch([tokens[i] for i in batch], mean)
+        | {"problems": [examples[i].problem_id for i in batch]}
+        for batch in batches
+    ]
     if any(one.focal_gamma for one in examples):
         for row, batch in zip(rows, batches, strict=True):
             lengths = [(len(tokens[i].prompt), len(tokens[i].response)) for i in batch]
             row |= focal_columns([examples[i] for i in batch], lengths, rng)
     return rows
+
+
+def _tokens(example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Prompts) -> Tokens:
+    shown = Turn(example.question, example.response)
+    prompt = encode(tokenizer, prompts, prompt_text(tokenizer, prompts, shown.question))
+    response = tokenizer(response_text(tokenizer, prompts, shown), add_special_tokens=False)
+    return Tokens(prompt, response["input_ids"], example.weight)

@@ -263,20 +263,67 @@ class Weigh(Strict):
         return self
 
 
+class FullTuning(Strict):
+    """Every parameter is trained."""
+
+    method: Literal["full"]
+
+
+class AdapterTuning(Strict):
+    """Low-rank adapters beside frozen weights, in bf16 (lora) or in NF4 (qlora).
+
+    ``targets`` are the last parts of the names of the linear layers that get one.
+    """
+
+    method: Literal["lora", "qlora"]
+    r: Size
+    alpha: Annotated[float, Field(gt=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    targets: Annotated[list[NonEmpty], Field(min_length=1)]
+    optimizer: Literal["adamw", "paged_adamw_8bit"]
+
+
+Tuning = Annotated[FullTuning | AdapterTuning, Field(discriminator="method")]
+
+
 class Train(Strict):
-    """Supervised fine-tuning; every arm gets ``steps * tokens_per_step`` supervised tokens."""
+    """Supervised fine-tuning; every arm gets ``steps * tokens_per_step`` supervised tokens.
+
+    ``by_arm`` replaces ``tuning`` in the arms that it names. ``validation`` problems are
+    set apart; loss on them is measured and may choose the checkpoint to keep.
+    """
 
     seed: Seed
+    tuning: Tuning
+    by_arm: dict[Name, Tuning]
     steps: Size
     tokens_per_step: Size
     micro_batches: Size
     max_length: Size
+    too_long: Literal["error", "drop"]
     learning_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["cosine", "linear", "constant_with_warmup"]
     warmup_steps: Annotated[int, Field(ge=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: Annotated[float, Field(gt=0)]
     save_every: Size
+    validation: Annotated[int, Field(ge=0)]
+    evaluate_every: Size | None
+    keep: Literal["last", "best"]
+
+    @model_validator(mode="after")
+    def _measures_what_it_chooses_by(self) -> "Train":
+        if self.evaluate_every is not None and self.validation == 0:
+            raise ValueError(
+                f"evaluate_every: {self.evaluate_every}: expected train.validation above 0, or null"
+            )
+        if self.keep == "best" and self.evaluate_every is None:
+            raise ValueError("keep: 'best': expected train.evaluate_every, or 'last'")
+        return self
+
+    def for_arm(self, arm: str) -> "Train":
+        """Return the settings of one arm, its own tuning in the place of ``tuning``."""
+        return self.model_copy(update={"tuning": self.by_arm.get(arm, self.tuning), "by_arm": {}})
 
 
 class Calibration(Strict):
@@ -383,6 +430,9 @@ class Params(Strict):
     @model_validator(mode="after")
     def _names_agree(self) -> "Params":
         arms = set(self.weigh.arms)
+        for name in self.train.by_arm:
+            if name not in arms:
+                raise ValueError(f"train.by_arm.{name}: expected one of {sorted(arms)}")
         for name, made in self.quantize.models.items():
             if made.parent not in arms:
                 key = f"quantize.models.{name}.parent"

@@ -25,7 +25,9 @@ def negative_log_likelihood(
     attend_per_example(model)
     total, tokens = 0.0, 0
     for row in _rows(solutions):
-        batch = {k: torch.tensor([v]) for k, v in micro_batch(row, 1.0).items()}
+        batch = {
+            k: torch.tensor([v], device=model.device) for k, v in micro_batch(row, 1.0).items()
+        }
         total += float(weighted_loss(model, batch, 1))
         tokens += sum(len(one.response) for one in row)
         done(len(row))

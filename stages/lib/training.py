@@ -1,6 +1,5 @@
 """Supervised fine-tuning on TRL's trainer: planned micro-batches, exact weighted loss."""
 
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,71 +7,21 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from torch.optim import AdamW
-from torch.optim.adamw import adamw
+from peft import PeftModel
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedTokenizerBase
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from stages.lib.attention import attend_per_example
+from stages.lib.callbacks import COMPLETE, Progress, Termination
 from stages.lib.loss import weighted_loss
 from stages.lib.memory import keep_freed_memory
+from stages.lib.optimizers import optimizer_of
+from stages.lib.packing import Tokens
 from stages.lib.params import Train
-
-_COMPLETE = "complete"
-
-
-class MasterAdamW(AdamW):
-    """AdamW on 32-bit copies of the parameters.
-
-    A bf16 weight has 8 bits of mantissa: steps below 1/256 of it would be lost. The
-    copies live in the optimizer's state, so a resumed run continues exactly.
-    """
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:
-        """Update the 32-bit copies and round them into the parameters."""
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            states = [self._state_of(p) for p in params]
-            adamw(
-                [state["master"] for state in states],
-                [p.grad.float() for p in params],
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
-                [],
-                [state["step"] for state in states],
-                fused=True,
-                amsgrad=False,
-                beta1=group["betas"][0],
-                beta2=group["betas"][1],
-                lr=group["lr"],
-                weight_decay=group["weight_decay"],
-                eps=group["eps"],
-                maximize=False,
-            )
-            for param, state in zip(params, states, strict=True):
-                param.copy_(state["master"])
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state without rounding it to the parameters' type, as the base class does."""
-        super().load_state_dict(state_dict)
-        params = [p for group in self.param_groups for p in group["params"]]
-        for number, saved in state_dict["state"].items():
-            self.state[params[number]] = {
-                name: value.to(params[number].device) for name, value in saved.items()
-            }
-
-    def _state_of(self, param: torch.Tensor) -> dict[str, torch.Tensor]:
-        state = self.state[param]
-        if not state:
-            master = param.detach().to(torch.float32, copy=True)
-            state["master"] = master
-            state["exp_avg"] = torch.zeros_like(master)
-            state["exp_avg_sq"] = torch.zeros_like(master)
-            state["step"] = torch.zeros((), dtype=torch.float32, device=param.device)
-        return state
+from stages.lib.tuning import Trainable, plain
+from stages.lib.validation import Validation, restore, rows_by_step
 
 
 class PlannedTrainer(SFTTrainer):
@@ -92,61 +41,54 @@ class PlannedTrainer(SFTTrainer):
         return weighted_loss(model, inputs, num_items_in_batch) * self.accelerator.num_processes
 
 
-class _Progress(TrainerCallback):
-    """Moves the bar, stops on a loss that is not a number, and marks whole checkpoints."""
-
-    def __init__(self, shown: "tqdm[Any]") -> None:
-        self.shown = shown
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.shown.update(state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.shown.update(1)
-        if state.global_step == state.max_steps:
-            control.should_save = False  # the model itself is saved next
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        loss = (logs or {}).get("loss")
-        if loss is not None:
-            if not math.isfinite(loss):
-                raise ValueError(f"step {state.global_step}: loss {loss}: expected a finite number")
-            self.shown.set_postfix(loss=f"{loss:.3f}")
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
-
-
 def fit(
-    model: PreTrainedModel,
+    model: Trainable,
     tokenizer: PreTrainedTokenizerBase,
     micro_batches: Sequence[dict[str, list[Any]]],
     settings: Train,
     checkpoints: Path,
     shown: "tqdm[Any]",
-) -> list[dict[str, float]]:
+    held_out: Sequence[Tokens] = (),
+) -> list[dict[str, Any]]:
     """Train a model in place, from the last whole checkpoint if there is one.
 
-    Returns a row per step: ``step``, ``loss`` (nats per supervised token) and
-    ``learning_rate``.
+    ``held_out`` are the solutions that ``settings.evaluate_every`` and ``settings.keep``
+    are about. Returns the rows of ``validation.rows_by_step``. Raises ValueError for a
+    loss that is not a number, and InterruptedError after a SIGTERM, when a checkpoint has
+    been saved.
     """
     keep_freed_memory()
-    attend_per_example(model)
+    attend_per_example(plain(model))
+    optimizer, options = optimizer_of(settings.tuning)
+    termination = Termination()
+    callbacks = [Progress(shown, _problems_by_step(micro_batches, settings)), termination]
+    best = checkpoints / "best.safetensors"
+    if settings.evaluate_every is not None:
+        kept = best if settings.keep == "best" else None
+        callbacks.append(Validation(held_out, every=settings.evaluate_every, best=kept))
     trainer = PlannedTrainer(
         model=model,
         processing_class=tokenizer,
         train_dataset=Dataset.from_list(list(micro_batches)),
         data_collator=_one_row,
         args=_arguments(settings, checkpoints),
-        callbacks=[_Progress(shown)],
-        optimizer_cls_and_kwargs=(MasterAdamW, {"lr": settings.learning_rate}),
+        callbacks=callbacks,
+        optimizer_cls_and_kwargs=(optimizer, {"lr": settings.learning_rate} | options),
     )
-    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(checkpoints))
-    return [
-        {"step": entry["step"], "loss": entry["loss"], "learning_rate": entry["learning_rate"]}
-        for entry in trainer.state.log_history
-        if "loss" in entry
-    ]
+    _keep_adapters_in_32_bit(model)
+    with termination.awaited():
+        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(checkpoints))
+    if settings.keep == "best":
+        restore(model, best)
+    return rows_by_step(trainer.state.log_history)
+
+
+def _keep_adapters_in_32_bit(model: Trainable) -> None:
+    # Beside quantized weights TRL's trainer has made them bf16, where small steps are lost.
+    if isinstance(model, PeftModel):
+        for param in model.parameters():
+            if param.requires_grad:
+                param.data = param.data.float()
 
 
 def _arguments(settings: Train, checkpoints: Path) -> SFTConfig:
@@ -177,13 +119,23 @@ def _arguments(settings: Train, checkpoints: Path) -> SFTConfig:
 
 
 def _one_row(rows: Sequence[Mapping[str, list[Any]]]) -> dict[str, torch.Tensor]:
-    return {name: torch.tensor([values]) for name, values in rows[0].items()}
+    return {name: torch.tensor([values]) for name, values in rows[0].items() if name != "problems"}
+
+
+def _problems_by_step(
+    micro_batches: Sequence[Mapping[str, list[Any]]], settings: Train
+) -> list[list[str]]:
+    count = settings.micro_batches
+    return [
+        [problem for row in micro_batches[at : at + count] for problem in row["problems"]]
+        for at in range(0, len(micro_batches), count)
+    ]
 
 
 def _last_whole_checkpoint(checkpoints: Path) -> str | None:
     """Return the newest checkpoint that was written to its end; remove the others."""
     whole = sorted(
-        (path.parent for path in checkpoints.glob(f"checkpoint-*/{_COMPLETE}")),
+        (path.parent for path in checkpoints.glob(f"checkpoint-*/{COMPLETE}")),
         key=lambda folder: int(folder.name.rpartition("-")[2]),
     )
     for folder in checkpoints.glob("checkpoint-*"):

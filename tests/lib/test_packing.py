@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from stages.lib.packing import IGNORED, Tokens, micro_batch, plan, tokenize
-from stages.lib.params import Prompts, Train
+from stages.lib.packing import IGNORED, Tokens, drop_too_long, micro_batch, plan, tokenize
+from stages.lib.params import FullTuning, Prompts, Train
 from stages.lib.records import Example
 from tests.conftest import END
 
@@ -30,16 +30,22 @@ def example(number: int, *, repeats: int = 1, weight: float = 1.0) -> Example:
 def settings(**changes: Any) -> Train:
     values = {
         "seed": 1,
+        "tuning": FullTuning(method="full"),
+        "by_arm": {},
         "steps": 6,
         "tokens_per_step": 40,
         "micro_batches": 2,
         "max_length": 64,
+        "too_long": "error",
         "learning_rate": 1e-3,
         "schedule": "constant_with_warmup",
         "warmup_steps": 0,
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
         "save_every": 3,
+        "validation": 0,
+        "evaluate_every": None,
+        "keep": "last",
     }
     return Train(**(values | changes))
 
@@ -57,6 +63,23 @@ def test_the_end_of_turn_is_learned_and_the_prompt_is_not(
 def test_an_example_that_is_too_long_is_named(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(ValueError, match=r"train.max_length: 5: example of problem p0 \(cot\)"):
         tokenize(example(0), tokenizer, CHAT, 5)
+
+
+def test_examples_that_are_too_long_are_dropped_and_said(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    examples = [example(number) for number in range(9)]
+    said: list[str] = []
+    lengths = [len(tokenize(one, tokenizer, CHAT, 64)) for one in examples]
+    limit = max(lengths) - 1
+    kept = drop_too_long(examples, tokenizer, CHAT, settings(max_length=limit), said.append)
+    assert kept == [one for one, n in zip(examples, lengths, strict=True) if n <= limit]
+    dropped = len(examples) - len(kept)
+    assert said == [f"train.max_length: {limit}: {dropped} of 9 examples dropped"]
+    assert drop_too_long(kept, tokenizer, CHAT, settings(max_length=limit), said.append) == kept
+    assert len(said) == 1
+    with pytest.raises(ValueError, match=r"train.max_length: 5: all 9 examples are longer"):
+        drop_too_long(examples, tokenizer, CHAT, settings(max_length=5), said.append)
 
 
 def test_a_micro_batch_is_its_examples_end_to_end() -> None:
@@ -115,7 +138,7 @@ def test_the_rows_of_a_focal_arm_alone_have_focal_columns(
     for row, weighed in zip(rows, focal, strict=True):
         added = {"gammas", "units", "judges"}
         assert row == {name: values for name, values in weighed.items() if name not in added}
-        assert {len(values) for values in weighed.values()} == {len(row["labels"])}
+        assert {len(weighed[name]) for name in added} == {len(row["labels"])}
         assert [gamma > 0 for gamma in weighed["gammas"]] == [at != IGNORED for at in row["labels"]]
 
 

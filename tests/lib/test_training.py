@@ -1,6 +1,10 @@
-"""The optimizer and the trainer, on a tiny model."""
+"""The trainer, on a tiny model."""
 
+import io
+import os
 import shutil
+import signal
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,52 +14,24 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
-from stages.lib.packing import plan
-from stages.lib.training import MasterAdamW, fit
+from stages.lib.packing import Tokens, plan
+from stages.lib.training import fit
 from tests.conftest import tiny_model
 from tests.lib.test_packing import CHAT, example, settings
 
 
-def steps_of(optimizer: torch.optim.Optimizer, param: torch.Tensor, count: int) -> None:
-    for number in range(count):
-        param.grad = torch.full_like(param, 0.1 * (number + 1))
-        optimizer.step()
-
-
-def test_on_32_bit_parameters_it_is_adamw() -> None:
-    ours = torch.nn.Parameter(torch.linspace(-1, 1, 7))
-    theirs = torch.nn.Parameter(torch.linspace(-1, 1, 7))
-    steps_of(MasterAdamW([ours], lr=0.01, weight_decay=0.1), ours, 5)
-    steps_of(torch.optim.AdamW([theirs], lr=0.01, weight_decay=0.1), theirs, 5)
-    torch.testing.assert_close(ours, theirs)
-
-
-def test_steps_too_small_for_bf16_add_up() -> None:
-    param = torch.nn.Parameter(torch.ones(3, dtype=torch.bfloat16))
-    steps_of(MasterAdamW([param], lr=1e-3, weight_decay=0.0), param, 20)
-    # Adam moves by about lr a step; one such step is below bf16's resolution at 1.
-    torch.testing.assert_close(param.float(), torch.full((3,), 0.98), rtol=0, atol=4e-3)
-
-
-def test_a_saved_state_is_loaded_without_rounding() -> None:
-    param = torch.nn.Parameter(torch.ones(3, dtype=torch.bfloat16))
-    first = MasterAdamW([param], lr=1e-3)
-    steps_of(first, param, 3)
-    second = MasterAdamW([param], lr=1e-3)
-    second.load_state_dict(first.state_dict())
-    for name, value in first.state[param].items():
-        assert second.state[param][name].dtype == torch.float32
-        assert torch.equal(second.state[param][name], value)
-
-
 def trained(
-    tokenizer: PreTrainedTokenizerFast, folder: Path, **changes: Any
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    bar: type[tqdm] = tqdm,
+    held_out: Sequence[Tokens] = (),
+    **changes: Any,
 ) -> tuple[list[dict[str, float]], list[torch.Tensor]]:
     chosen = settings(learning_rate=1e-2, **changes)
     model = tiny_model(tokenizer).bfloat16()
     rows = plan([example(number) for number in range(9)], tokenizer, CHAT, chosen)
-    with tqdm(disable=True) as progress:
-        log = fit(model, tokenizer, rows, chosen, folder, progress)
+    with bar(total=6, file=io.StringIO()) as progress:
+        log = fit(model, tokenizer, rows, chosen, folder, progress, held_out)
     return log, [param.detach().clone() for param in model.parameters()]
 
 
@@ -104,13 +80,44 @@ def test_a_half_written_checkpoint_is_not_used(
     assert trained(tokenizer, tmp_path)[0] == log
 
 
-def test_a_loss_that_is_not_a_number_names_its_step(
+def test_a_loss_that_is_not_a_number_names_its_step_and_problems(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     chosen = settings()
     model = tiny_model(tokenizer).bfloat16()
-    with torch.no_grad():
-        next(model.parameters()).fill_(float("nan"))
     rows = plan([example(number) for number in range(9)], tokenizer, CHAT, chosen)
-    with tqdm(disable=True) as progress, pytest.raises(ValueError, match="step 1: loss nan"):
+    # An example of the third step gets a weight that is not a number.
+    rows[5]["weights"] = [weight * float("nan") for weight in rows[5]["weights"]]
+    with (
+        tqdm(disable=True) as progress,
+        pytest.raises(ValueError, match="step 3: loss nan") as error,
+    ):
         fit(model, tokenizer, rows, chosen, tmp_path, progress)
+    said = str(error.value)
+    assert "\n" not in said
+    named = set(said.partition("problems ")[2].split(", "))
+    assert named == {*rows[4]["problems"], *rows[5]["problems"]}
+
+
+class TerminatingBar(tqdm):
+    """Sends SIGTERM to this process in the third step."""
+
+    def update(self, n: float | None = 1) -> bool | None:
+        shown = super().update(n)
+        if self.n == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return shown
+
+
+def test_sigterm_saves_a_checkpoint_and_the_next_run_ends_as_if_there_had_been_none(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    log, params = trained(tokenizer, tmp_path / "whole", save_every=5)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(InterruptedError, match="SIGTERM after step 3; a checkpoint"):
+        trained(tokenizer, tmp_path / "stopped", bar=TerminatingBar, save_every=5)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert (tmp_path / "stopped" / "checkpoint-3" / "complete").exists()
+    resumed_log, resumed = trained(tokenizer, tmp_path / "stopped", save_every=5)
+    assert resumed_log == log
+    assert all(torch.equal(one, other) for one, other in zip(params, resumed, strict=True))

@@ -1,0 +1,77 @@
+"""The optimizers: AdamW on 32-bit numbers, or with 8-bit states for adapters."""
+
+from typing import Any
+
+import torch
+from torch.optim import AdamW, Optimizer
+from torch.optim.adamw import adamw
+
+from stages.lib.params import FullTuning, Tuning
+
+
+def optimizer_of(tuning: Tuning) -> tuple[type[Optimizer], dict[str, Any]]:
+    """Return the optimizer's class and what it is made with, beside the learning rate.
+
+    Adapters are 32-bit numbers, so AdamW needs no copies of them.
+    """
+    if isinstance(tuning, FullTuning):
+        return MasterAdamW, {}
+    if tuning.optimizer == "adamw":
+        return AdamW, {"fused": True}
+    # Left to where it is used: the import takes seconds. States lie in pages that a GPU
+    # can leave to the host's memory; on a CPU they are 8-bit states and no more.
+    from bitsandbytes.optim.adamw import PagedAdamW8bit
+
+    return PagedAdamW8bit, {}
+
+
+class MasterAdamW(AdamW):
+    """AdamW on 32-bit copies of the parameters.
+
+    A bf16 weight has 8 bits of mantissa: steps below 1/256 of it would be lost. The
+    copies live in the optimizer's state, so a resumed run continues exactly.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """Update the 32-bit copies and round them into the parameters."""
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            states = [self._state_of(p) for p in params]
+            adamw(
+                [state["master"] for state in states],
+                [p.grad.float() for p in params],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [],
+                [state["step"] for state in states],
+                fused=True,
+                amsgrad=False,
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                lr=group["lr"],
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                maximize=False,
+            )
+            for param, state in zip(params, states, strict=True):
+                param.copy_(state["master"])
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state without rounding it to the parameters' type, as the base class does."""
+        super().load_state_dict(state_dict)
+        params = [p for group in self.param_groups for p in group["params"]]
+        for number, saved in state_dict["state"].items():
+            self.state[params[number]] = {
+                name: value.to(params[number].device) for name, value in saved.items()
+            }
+
+    def _state_of(self, param: torch.Tensor) -> dict[str, torch.Tensor]:
+        state = self.state[param]
+        if not state:
+            master = param.detach().to(torch.float32, copy=True)
+            state["master"] = master
+            state["exp_avg"] = torch.zeros_like(master)
+            state["exp_avg_sq"] = torch.zeros_like(master)
+            state["step"] = torch.zeros((), dtype=torch.float32, device=param.device)
+        return state

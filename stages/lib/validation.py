@@ -1,0 +1,112 @@
+"""Training problems set apart, and how well a model predicts them while it is trained.
+
+A checkpoint is chosen by them and never by a benchmark, whose numbers would flatter.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import TrainerCallback
+
+from stages.lib.files import replacing
+from stages.lib.packing import Tokens
+from stages.lib.perplexity import negative_log_likelihood
+from stages.lib.records import Example, content_id
+from stages.lib.tuning import Trainable, plain
+
+HELD_OUT_LOSS = "held_out_loss"
+
+
+def set_apart(
+    examples: Sequence[Example], count: int, *, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Return the examples to train on, and those of ``count`` problems set apart.
+
+    The choice depends on the ids of the problems alone, so it is the same in every arm.
+    Raises ValueError if nothing would be left.
+    """
+    problems = {one.problem_id for one in examples}
+    if count >= len(problems):
+        raise ValueError(
+            f"train.validation: {count}: expected fewer than the {len(problems)} training problems"
+        )
+    chosen = set(sorted(problems, key=lambda problem: content_id(str(seed), problem))[:count])
+    return (
+        [one for one in examples if one.problem_id not in chosen],
+        [one for one in examples if one.problem_id in chosen],
+    )
+
+
+class Validation(TrainerCallback):
+    """Measures the held-out loss every few steps and after the last.
+
+    The trained parameters with the lowest are kept in the file ``best``, if there is to
+    be one. The measurements stand in the trainer's history, which checkpoints hold.
+    """
+
+    def __init__(self, solutions: Sequence[Tokens], *, every: int, best: Path | None) -> None:
+        """Remember what to measure, when, and where the best parameters go."""
+        self.solutions = solutions
+        self.every = every
+        self.best = best
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Measure, if it is time."""
+        if state.global_step % self.every and state.global_step != state.max_steps:
+            return
+        before = [entry[HELD_OUT_LOSS] for entry in state.log_history if HELD_OUT_LOSS in entry]
+        loss = self._loss(model)
+        state.log_history.append({"step": state.global_step, HELD_OUT_LOSS: loss})
+        if self.best is not None and loss < min(before, default=math.inf):
+            with replacing(self.best) as aside:
+                save_file({name: param.data for name, param in _trained(model).items()}, aside)
+
+    def _loss(self, model: Trainable) -> float:
+        model.eval()
+        total, tokens = negative_log_likelihood(plain(model), self.solutions, lambda _: None)
+        model.train()
+        return total / tokens
+
+
+@torch.no_grad()
+def restore(model: Trainable, best: Path) -> None:
+    """Give a model the trained parameters that were kept in the file ``best``."""
+    params = _trained(model)
+    for name, value in load_file(best).items():
+        params[name].copy_(value)
+
+
+def rows_by_step(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row per step: ``step``, ``loss`` (nats per supervised token), ``learning_rate``.
+
+    If a held-out loss was measured, it and its perplexity have a column, empty where it
+    was not.
+    """
+    columns = ("step", "loss", "learning_rate")
+    rows = [{name: entry[name] for name in columns} for entry in history if "loss" in entry]
+    measured = {
+        entry["step"]: {
+            HELD_OUT_LOSS: entry[HELD_OUT_LOSS],
+            "held_out_perplexity": math.exp(entry[HELD_OUT_LOSS]),
+        }
+        for entry in history
+        if HELD_OUT_LOSS in entry
+    }
+    if not measured:
+        return rows
+    empty = {HELD_OUT_LOSS: None, "held_out_perplexity": None}
+    return [row | measured.get(row["step"], empty) for row in rows]
+
+
+def best_step(rows: Sequence[dict[str, Any]]) -> int:
+    """Return the first step with the lowest held-out loss."""
+    measured = [row for row in rows if row[HELD_OUT_LOSS] is not None]
+    return min(measured, key=lambda row: row[HELD_OUT_LOSS])["step"]
+
+
+def _trained(model: Trainable) -> dict[str, torch.nn.Parameter]:
+    return {name: param for name, param in model.named_parameters() if param.requires_grad}
