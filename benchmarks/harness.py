@@ -1,0 +1,196 @@
+"""Seconds from start to accuracy: our evaluation against lm-evaluation-harness.
+
+A second opinion on the accuracy, too: the harness (its transformers backend, in an
+environment of its own) answers the ladder with the same model in bf16 from the same
+prompts, compared token by token, and grades with its own filter and metric
+(``benchmarks/ladder.yaml``). Each side is a process, timed from its start to its end.
+The harness gets batches of 64: of 8, 32, 64, 128 and 280, those of 64 and more take about
+as long on two cores, and smaller ones longer. Both times need an idle machine.
+
+``accuracy`` is ours, the harness's by its own grader, and that of the harness's texts by
+our grader. ``repeat`` is our accuracy when at most half as many answers are written at a
+time (bf16 sums are then rounded in another order), and the share of problems on which
+that changes the verdict. ``verdicts_differ`` is the share on which our grader judges
+the harness's text otherwise than ours. ``agree`` says whether the harness's accuracy,
+by either grader, is as close to ours as that of a repeated run may be.
+
+    make harness
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from benchmarks.report import line, measured
+from stages.lib import console, models, params
+from stages.lib.answers import read_benchmarks
+from stages.lib.files import write_json
+from stages.lib.grading import grade
+from stages.lib.paths import LOGS, MODELS
+from stages.lib.prompts import ask, problem_prompt, prompt_text
+from stages.lib.records import Problem
+
+MODEL = MODELS / "uniform"  # a tuned model ends its answers
+BENCHMARK = "ladder"
+TASK = Path("benchmarks/ladder.yaml")
+BATCH = 64
+
+HARNESS = Path(".venv-harness")
+FOLDER = LOGS / "harness"
+DOCUMENTS = FOLDER / "documents.json"
+
+
+def problems() -> list[Problem]:
+    """Return the problems that both sides answer."""
+    return read_benchmarks([BENCHMARK])[BENCHMARK]
+
+
+def prompts(
+    tokenizer: PreTrainedTokenizerBase, settings: params.Prompts, asked: Sequence[Problem]
+) -> list[tuple[int, ...]]:
+    """Return the zero-shot prompts as the ``evaluate`` stage encodes them."""
+    return [problem_prompt(tokenizer, settings, problem, "cot", []) for problem in asked]
+
+
+def documents(
+    tokenizer: PreTrainedTokenizerBase, settings: params.Prompts, asked: Sequence[Problem]
+) -> list[dict[str, str]]:
+    """Return the same prompts as texts, with the reference answers."""
+    return [
+        {
+            "prompt": prompt_text(tokenizer, settings, ask(problem.question, "cot")),
+            "answer": problem.answer,
+        }
+        for problem in asked
+    ]
+
+
+def verdicts(texts: Sequence[str], asked: Sequence[Problem]) -> list[bool]:
+    """Return which texts our grader finds correct."""
+    return [
+        grade(text, answer=one.answer, kind=one.kind, choices=one.choices).status == "correct"
+        for text, one in zip(texts, asked, strict=True)
+    ]
+
+
+def ours(limits: params.Engine) -> list[bool]:
+    """Answer and grade as the stages do; return the verdicts."""
+    from stages.lib.generation import Engine, Request, Sampling
+
+    wanted, asked = params.load(), problems()
+    inputs = prompts(models.load_tokenizer(MODEL), wanted.prompts, asked)
+    requests = [
+        Request(problem.id, "cot", 0, 0, prompt, wanted.evaluate.max_tokens[BENCHMARK])
+        for problem, prompt in zip(asked, inputs, strict=True)
+    ]
+    greedy = Sampling(temperature=0.0, top_p=1.0, seed=0)
+    answers = Engine(MODEL, limits).answer(requests, greedy, lambda _: None)
+    return verdicts([text for text, _, _ in answers], asked)
+
+
+def peer() -> tuple[float, list[dict[str, Any]]]:
+    """Run the harness; return its seconds and its samples, in order of the problems."""
+    limit = params.load().evaluate.max_tokens[BENCHMARK]
+    command = [HARNESS / "bin/lm_eval", "run", "--tasks", TASK, "--model", "hf", "--device", "cpu"]
+    command += ["--model_args", model_args(), "--gen_kwargs", f"max_gen_toks={limit}"]
+    command += ["--batch_size", str(BATCH), "--output_path", FOLDER, "--log_samples"]
+    started = time.monotonic()
+    with (FOLDER / "lm_eval.log").open("w", encoding="utf-8") as log:
+        subprocess.run(command, env=surroundings(), stdout=log, stderr=log, check=True)
+    seconds = time.monotonic() - started
+    (found,) = FOLDER.rglob("samples_*.jsonl")
+    samples = [json.loads(said) for said in found.read_text(encoding="utf-8").splitlines()]
+    return seconds, sorted(samples, key=lambda sample: sample["doc_id"])
+
+
+def model_args() -> str:
+    """Return the harness's settings of the model, as JSON."""
+    # As in our ``encode``: a chat template writes its own special tokens.
+    special = params.load().prompts.format == "alpaca"
+    return json.dumps({"pretrained": str(MODEL), "dtype": "bfloat16", "add_bos_token": special})
+
+
+def surroundings() -> dict[str, str]:
+    """Return the harness's environment: every core, nothing fetched, its own cache."""
+    own = {"OMP_NUM_THREADS": str(os.cpu_count()), "HF_HUB_OFFLINE": "1"}
+    return os.environ | own | {"HF_HOME": str(FOLDER / "cache")}
+
+
+def check_installed() -> None:
+    """End the program with one line if the harness is not installed."""
+    if not (HARNESS / "ready").exists():
+        console.say(f"harness: {HARNESS} is not there or not complete: run `make harness`")
+        sys.exit(1)
+
+
+def write_documents() -> None:
+    """Write what the harness reads. Raises ValueError if it encodes a prompt otherwise than we."""
+    settings, asked, tokenizer = params.load().prompts, problems(), models.load_tokenizer(MODEL)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    write_json(DOCUMENTS, documents(tokenizer, settings, asked))
+    done = subprocess.run(
+        [HARNESS / "bin/python", "benchmarks/harness_tokens.py", model_args(), DOCUMENTS],
+        env=surroundings(),
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    theirs = [tuple(ids) for ids in json.loads(done.stdout.splitlines()[-1])]
+    if theirs != prompts(tokenizer, settings, asked):
+        raise ValueError(f"{DOCUMENTS}: the harness makes other tokens of the prompts than we do")
+
+
+def timed(side: str) -> tuple[float, list[bool]]:
+    """Return the seconds of a process of ours, and its verdicts."""
+    started = time.monotonic()
+    found = measured("benchmarks.harness", side)
+    return time.monotonic() - started, found["verdicts"]
+
+
+def differing(some: Sequence[bool], others: Sequence[bool]) -> float:
+    """Return the share of problems with two verdicts."""
+    return fmean(one != other for one, other in zip(some, others, strict=True))
+
+
+def main() -> None:
+    """Measure both sides."""
+    limits = params.load().engine
+    halved = limits.model_copy(update={"max_num_seqs": limits.max_num_seqs // 2})
+    if len(sys.argv) > 1:
+        print(json.dumps({"verdicts": ours({"ours": limits, "repeated": halved}[sys.argv[1]])}))
+        return
+    check_installed()
+    write_documents()
+    seconds, first = timed("ours")
+    _, again = timed("repeated")
+    peer_seconds, samples = peer()
+    by_us = verdicts([sample["resps"][0][0] for sample in samples], problems())
+    own = fmean(sample["exact_match"] for sample in samples)
+    accuracies, allowed = [fmean(first), own, fmean(by_us)], differing(first, again)
+    print(
+        line(
+            "harness",
+            ours=seconds,
+            peer=peer_seconds,
+            unit="s",
+            against="lm-evaluation-harness",
+            better="less",
+            accuracy=[round(share, 4) for share in accuracies],
+            repeat=[round(fmean(again), 4), round(allowed, 4)],
+            verdicts_differ=round(differing(first, by_us), 4),
+            agree=max(abs(other - accuracies[0]) for other in accuracies[1:]) <= allowed,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
