@@ -4,7 +4,8 @@ A second opinion on the accuracy, too: the harness (its transformers backend, in
 environment of its own) answers the ladder with the same model in bf16 from the same
 prompts, compared token by token, and grades with its own filter and metric
 (``benchmarks/ladder.yaml``). Each side is a process, timed from its start to its end.
-The harness's batches are of 64, the fastest of 8, 32, 64, 128 and 280 on two cores.
+The harness gets batches of 64: of 8, 32, 64, 128 and 280, those of 64 and more take about
+as long on two cores, and smaller ones longer. Both times need an idle machine.
 
 ``accuracy`` is ours, the harness's by its own grader, and that of the harness's texts by
 our grader. ``repeat`` is our accuracy when at most half as many answers are written at a
@@ -91,16 +92,19 @@ def ours(limits: params.Engine) -> list[bool]:
         Request(problem.id, "cot", 0, 0, prompt, wanted.evaluate.max_tokens[BENCHMARK])
         for problem, prompt in zip(asked, inputs, strict=True)
     ]
-    greedy = Sampling(temperature=0.0, top_p=1.0, seed=0)
+    stop = tuple(wanted.prompts.stop)
+    greedy = Sampling(temperature=0.0, top_p=1.0, seed=0, stop=stop)
     answers = Engine(MODEL, limits).answer(requests, greedy, lambda _: None)
     return verdicts([text for text, _, _ in answers], asked)
 
 
 def peer() -> tuple[float, list[dict[str, Any]]]:
     """Run the harness; return its seconds and its samples, in order of the problems."""
-    limit = params.load().evaluate.max_tokens[BENCHMARK]
+    wanted = params.load()
+    limit = wanted.evaluate.max_tokens[BENCHMARK]
+    generation = json.dumps({"max_gen_toks": limit, "until": wanted.prompts.stop})
     command = [HARNESS / "bin/lm_eval", "run", "--tasks", TASK, "--model", "hf", "--device", "cpu"]
-    command += ["--model_args", model_args(), "--gen_kwargs", f"max_gen_toks={limit}"]
+    command += ["--model_args", model_args(), "--gen_kwargs", generation]
     command += ["--batch_size", str(BATCH), "--output_path", FOLDER, "--log_samples"]
     started = time.monotonic()
     with (FOLDER / "lm_eval.log").open("w", encoding="utf-8") as log:
