@@ -35,6 +35,8 @@ from stages.lib import console, models, params
 from stages.lib.answers import read_benchmarks
 from stages.lib.files import write_json
 from stages.lib.grading import grade
+from stages.lib.params.data import Prompts
+from stages.lib.params.sampling import Engine
 from stages.lib.paths import LOGS, MODELS
 from stages.lib.prompts import ask, problem_prompt, prompt_text
 from stages.lib.records import Problem
@@ -55,14 +57,14 @@ def problems() -> list[Problem]:
 
 
 def prompts(
-    tokenizer: PreTrainedTokenizerBase, settings: params.Prompts, asked: Sequence[Problem]
+    tokenizer: PreTrainedTokenizerBase, settings: Prompts, asked: Sequence[Problem]
 ) -> list[tuple[int, ...]]:
     """Return the zero-shot prompts as the ``evaluate`` stage encodes them."""
     return [problem_prompt(tokenizer, settings, problem, "cot", []) for problem in asked]
 
 
 def documents(
-    tokenizer: PreTrainedTokenizerBase, settings: params.Prompts, asked: Sequence[Problem]
+    tokenizer: PreTrainedTokenizerBase, settings: Prompts, asked: Sequence[Problem]
 ) -> list[dict[str, str]]:
     """Return the same prompts as texts, with the reference answers."""
     return [
@@ -82,7 +84,7 @@ def verdicts(texts: Sequence[str], asked: Sequence[Problem]) -> list[bool]:
     ]
 
 
-def ours(limits: params.Engine) -> list[bool]:
+def ours(limits: Engine) -> list[bool]:
     """Answer and grade as the stages do; return the verdicts."""
     from stages.lib.generation import Engine, Request, Sampling
 

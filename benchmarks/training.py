@@ -25,6 +25,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from benchmarks.report import line, measured
 from stages.lib import models, packing, params, training
 from stages.lib.console import bar
+from stages.lib.params.training import Train
 from stages.lib.paths import MODELS, TRAINING
 from stages.lib.perplexity import negative_log_likelihood
 from stages.lib.records import Example, read_parquet
@@ -33,7 +34,7 @@ from stages.lib.records import Example, read_parquet
 STEPS, TOKENS_PER_STEP, ROWS_PER_STEP, HELD_OUT = 8, 928, 4, 100
 
 
-def settings() -> params.Train:
+def settings() -> Train:
     """Return the ``train`` stage's settings for a short run without a schedule."""
     return params.load().train.model_copy(
         update={

@@ -16,6 +16,8 @@ from stages.lib import analysis, console, params
 from stages.lib.answers import Place, read_answers, read_benchmarks, read_replies
 from stages.lib.files import read_json, replacing, write_json
 from stages.lib.judging import answer_to, judge
+from stages.lib.params.sampling import Sandbox
+from stages.lib.params.training import Quantize
 from stages.lib.paths import METRICS, MODEL_REPORTS, TABLES, VERDICTS
 from stages.lib.records import PROMPTINGS, Generation, Graded, Problem, write_parquet
 
@@ -58,7 +60,7 @@ def grade_all(
     answers: list[tuple[str, Generation]],
     replies: dict[Place, str],
     problems: dict[str, list[Problem]],
-    sandbox: params.Sandbox,
+    sandbox: Sandbox,
 ) -> list[Graded]:
     """Return the verdict of every (system, generation) pair."""
     places = {p.id: (name, p) for name, members in problems.items() for p in members}
@@ -107,7 +109,7 @@ def headline(accuracy: pd.DataFrame, held_out: str) -> dict[str, dict[str, dict[
     return found
 
 
-def model_table(names: list[str], quantize: params.Quantize) -> pd.DataFrame:
+def model_table(names: list[str], quantize: Quantize) -> pd.DataFrame:
     """Return size and perplexity of every model."""
     rows = []
     for name in names:

@@ -20,6 +20,8 @@ from stages.lib.answers import answer_store, read_benchmarks, reply_store
 from stages.lib.files import write_json
 from stages.lib.generation import Engine, Request, Sampling, fill, measure_speed
 from stages.lib.judging import answer_to, judge, said
+from stages.lib.params.data import Prompts
+from stages.lib.params.results import Evaluate
 from stages.lib.paths import DEMONSTRATIONS, MODEL_REPORTS, MODELS
 from stages.lib.perplexity import negative_log_likelihood
 from stages.lib.prompts import (
@@ -83,11 +85,11 @@ def main(name: str) -> dict[str, float]:
 
 
 def first_requests(
-    settings: params.Evaluate,
+    settings: Evaluate,
     benchmarks: dict[str, list[Problem]],
     all_shots: Sequence[int],
     tokenizer: PreTrainedTokenizerBase,
-    prompts: params.Prompts,
+    prompts: Prompts,
 ) -> list[Request]:
     """Return what asks a model every problem, with each number of in-context examples."""
     pool = read_parquet(DEMONSTRATIONS, Problem)

@@ -20,6 +20,9 @@ from matplotlib.figure import Figure
 
 from stages.lib import charts, console, params, plotting
 from stages.lib.files import read_json, replacing
+from stages.lib.params.arms import Weigh
+from stages.lib.params.results import Evaluate, Figures, system_name
+from stages.lib.params.training import Quantize
 from stages.lib.paths import (
     DIFFICULTY,
     EVAL_PROBLEMS,
@@ -47,14 +50,14 @@ def main() -> None:
 
 
 def draw(
-    evaluated: params.Evaluate,
-    weigh: params.Weigh,
-    quantize: params.Quantize,
-    look: params.Figures,
+    evaluated: Evaluate,
+    weigh: Weigh,
+    quantize: Quantize,
+    look: Figures,
 ) -> dict[str, Figure]:
     """Return the figures by name."""
     # A model is shown as it is with the fewest in-context examples.
-    shown = {model: params.system_name(model, min(n)) for model, n in evaluated.models.items()}
+    shown = {model: system_name(model, min(n)) for model, n in evaluated.models.items()}
     arms = list(weigh.arms)
     colors = plotting.palette(look.palette, arms)
     colors |= {shown[arm]: colors[arm] for arm in arms if arm in shown}
@@ -81,7 +84,7 @@ def draw(
         "sources": charts.sources(
             by_source,
             by_level(held_out),
-            params.system_name(first, max(evaluated.models[first])),
+            system_name(first, max(evaluated.models[first])),
             [shown[arm] for arm in arms if arm in shown],
             colors,
             inches,
@@ -96,7 +99,7 @@ def draw(
     return figures
 
 
-def families_of(quantize: params.Quantize, evaluated: Sequence[str]) -> list[list[str]]:
+def families_of(quantize: Quantize, evaluated: Sequence[str]) -> list[list[str]]:
     """Return each evaluated original, followed by its evaluated quantized models."""
     made = {name: model.parent for name, model in quantize.models.items() if name in evaluated}
     return [

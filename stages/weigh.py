@@ -18,7 +18,7 @@ from stages.lib import console, params
 from stages.lib.arms import Treatment, treat
 from stages.lib.dart import correct_samples, first_of_each
 from stages.lib.files import write_json
-from stages.lib.params import Weigh
+from stages.lib.params.arms import Weigh
 from stages.lib.paths import (
     ARM_METRICS,
     DIFFICULTY,

@@ -5,14 +5,18 @@ from pathlib import Path
 
 
 def reached(module: Path) -> set[str]:
-    """Return the paths of ``module`` and of every module under ``stages`` that it imports."""
+    """Return the paths of ``module`` and of every module under ``stages`` that it imports.
+
+    A package of the library stands for its modules, as a folder.
+    """
     found: set[str] = set()
     open_ends = [module]
     while open_ends:
         path = open_ends.pop()
         if str(path) not in found:
             found.add(str(path))
-            open_ends += _imported(path)
+            modules = path.glob("*.py") if path.is_dir() else [path]
+            open_ends += [other for one in modules for other in _imported(one)]
     return found
 
 
@@ -23,5 +27,12 @@ def _imported(path: Path) -> list[Path]:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-    candidates = [Path(*name.split(".")).with_suffix(".py") for name in names]
-    return [path for path in candidates if path.parts[0] == "stages" and path.exists()]
+    candidates = [_place(name.split(".")) for name in names if name.startswith("stages.")]
+    return [path for path in candidates if path is not None]
+
+
+def _place(name: list[str]) -> Path | None:
+    if len(name) > 2 and Path(*name[:3]).is_dir():
+        return Path(*name[:3])
+    path = Path(*name).with_suffix(".py")
+    return path if path.exists() else None

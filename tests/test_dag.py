@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.lib.params import system_name
+from stages.lib.params.results import system_name
 from stages.lib.paths import ANSWERS, CHECKPOINTS, SAMPLES, VERDICTS
 from stages.lib.records import Graded, read_parquet
 from stages.lib.store import Store

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from stages.lib.params import system_name
+from stages.lib.params.results import system_name
 from stages.lib.paths import ANSWERS, EVAL_PROBLEMS
 from stages.lib.records import Generation, Problem, Prompting, read_parquet
 from stages.lib.store import Store

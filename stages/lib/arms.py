@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.dart import wanted_samples
-from stages.lib.params import (
+from stages.lib.params.arms import (
     Arm,
     BandArm,
     ControlArm,

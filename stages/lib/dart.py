@@ -15,7 +15,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.params import DartArm
+from stages.lib.params.arms import DartArm
 from stages.lib.records import Difficulty, Generation, Prompting, SampleVerdict
 
 

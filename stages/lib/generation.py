@@ -18,7 +18,7 @@ import torch
 
 from stages.lib.console import bar
 from stages.lib.memory import keep_freed_memory
-from stages.lib.params import Engine as Settings
+from stages.lib.params.sampling import Engine as Settings
 from stages.lib.records import Generation, Prompting
 from stages.lib.store import Key, Store
 

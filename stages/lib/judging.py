@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from stages.lib import console
 from stages.lib.grading import grade, grade_program, program_in
 from stages.lib.options import LINE
-from stages.lib.params import Sandbox
+from stages.lib.params.sampling import Sandbox
 from stages.lib.programs import ProgramResult, run_programs
 from stages.lib.records import AnswerKind, Generation, Problem, Prompting, Settled, Verdict
 

@@ -6,7 +6,7 @@ import torch
 from torch.optim import AdamW, Optimizer
 from torch.optim.adamw import adamw
 
-from stages.lib.params import FullTuning, Tuning
+from stages.lib.params.training import FullTuning, Tuning
 
 
 def optimizer_of(tuning: Tuning) -> tuple[type[Optimizer], dict[str, Any]]:

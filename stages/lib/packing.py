@@ -14,7 +14,8 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from stages.lib.focal import focal_columns
-from stages.lib.params import Prompts, Train
+from stages.lib.params.data import Prompts
+from stages.lib.params.training import Train
 from stages.lib.prompts import Turn, encode, prompt_text, response_text
 from stages.lib.records import Example
 from stages.lib.weighting import deal, plan_steps

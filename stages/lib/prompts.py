@@ -12,7 +12,7 @@ from typing import cast
 from transformers import PreTrainedTokenizerBase
 
 from stages.lib.choices import show_choices
-from stages.lib.params import Prompts
+from stages.lib.params.data import Prompts
 from stages.lib.records import Problem, Prompting
 
 POT_CUE = " Let's write a program."

@@ -10,7 +10,7 @@ from transformers import AutoConfig, PreTrainedModel
 
 from stages.lib.files import replacing
 from stages.lib.models import load_model
-from stages.lib.params import Quantize
+from stages.lib.params.training import Quantize
 from stages.lib.tables import read_csv, write_csv
 
 # Read when GPTQModel is imported; without it the pool asks for workers it has not got.

@@ -19,7 +19,7 @@ from stages.lib import analysis
 from stages.lib.grading import grade_program
 from stages.lib.judging import Answer, judge
 from stages.lib.numerals import read_numeral, same_number
-from stages.lib.params import Sandbox
+from stages.lib.params.sampling import Sandbox
 from stages.lib.programs import ProgramResult
 from stages.lib.published import BENCHMARKS, IN_DOMAIN, Case, Model
 from stages.lib.records import Graded, Problem, Status

@@ -19,7 +19,7 @@ from stages.lib.loss import weighted_loss
 from stages.lib.memory import keep_freed_memory
 from stages.lib.optimizers import optimizer_of
 from stages.lib.packing import Tokens
-from stages.lib.params import Train
+from stages.lib.params.training import Train
 from stages.lib.tuning import Trainable, plain
 from stages.lib.validation import Validation, restore, rows_by_step
 

@@ -17,7 +17,7 @@ from peft.import_utils import is_gptqmodel_available
 from transformers import BitsAndBytesConfig, PreTrainedModel, set_seed
 
 from stages.lib.models import load_model
-from stages.lib.params import AdapterTuning, FullTuning, Tuning
+from stages.lib.params.training import AdapterTuning, FullTuning, Tuning
 
 Trainable = PreTrainedModel | PeftModel
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stages.lib.arms import Treatment, treat
-from stages.lib.params import Weigh
+from stages.lib.params.arms import Weigh
 from stages.lib.records import Difficulty
 
 K = 4

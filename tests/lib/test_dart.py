@@ -3,7 +3,7 @@
 import pytest
 
 from stages.lib.dart import correct_samples, first_of_each, wanted_samples
-from stages.lib.params import DartArm
+from stages.lib.params.arms import DartArm
 from stages.lib.records import Difficulty, Generation, Prompting, SampleVerdict, Status
 
 

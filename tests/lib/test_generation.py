@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stages.lib.generation import Engine, Request, Sampling, fill
-from stages.lib.params import Engine as Settings
+from stages.lib.params.sampling import Engine as Settings
 from stages.lib.store import Store
 
 LIMITS = Settings(kv_cache_gib=1, max_model_len=32, max_num_seqs=4, block_size=16, batch_size=2)

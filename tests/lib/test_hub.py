@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.lib.hub import SOURCES, fetch
-from stages.lib.params import SuiteSource
+from stages.lib.params.data import SuiteSource
 from stages.lib.suite import LAYOUTS, read_suite
 from stages.prepare import _benchmark
 from tests.lib.test_suite import AQUA, MMLU, SVAMP

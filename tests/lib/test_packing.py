@@ -7,7 +7,8 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from stages.lib.packing import IGNORED, Tokens, drop_too_long, micro_batch, plan, tokenize
-from stages.lib.params import FullTuning, Prompts, Train
+from stages.lib.params.data import Prompts
+from stages.lib.params.training import FullTuning, Train
 from stages.lib.records import Example
 from tests.conftest import END
 

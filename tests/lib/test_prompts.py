@@ -3,7 +3,7 @@
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from stages.lib.params import Prompts
+from stages.lib.params.data import Prompts
 from stages.lib.prompts import (
     Turn,
     ask,

@@ -8,7 +8,7 @@ import pytest
 
 from stages.lib.models import weight_bytes
 from stages.lib.packing import Tokens
-from stages.lib.params import Calibration, Quantize
+from stages.lib.params.training import Calibration, Quantize
 from stages.lib.perplexity import negative_log_likelihood
 from stages.lib.quantization import check_group_size, layer_count, load_for_scoring, quantize
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stages.lib.grading import check_answer
-from stages.lib.params import SuiteSource
+from stages.lib.params.data import SuiteSource
 from stages.lib.suite import LAYOUTS, read_suite
 
 AQUA = {

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from stages.lib.files import file_sha256
 from stages.lib.packing import plan
-from stages.lib.params import AdapterTuning, FullTuning
+from stages.lib.params.training import AdapterTuning, FullTuning
 from stages.lib.training import fit
 from stages.lib.tuning import load_trainable, merged, parameter_counts, plain, with_adapters
 from tests.conftest import tiny_model

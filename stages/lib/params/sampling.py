@@ -1,0 +1,54 @@
+"""Parameters of generation, of the base model's samples, and of the difficulty they tell."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from stages.lib.params.strict import Count, Positive, Seed, Share, Size, Strict
+from stages.lib.records import Prompting
+
+
+class Engine(Strict):
+    """Limits of the generation engine, shared by sampling and evaluation."""
+
+    kv_cache_gib: Size
+    max_model_len: Size
+    max_num_seqs: Size
+    block_size: Annotated[int, Field(ge=16, multiple_of=16)]
+    batch_size: Size
+
+
+class Sandbox(Strict):
+    """Limits on each program that a model wrote."""
+
+    timeout_s: Positive
+    memory_mb: Annotated[int, Field(ge=64)]
+    workers: Size
+    allow_unprotected: bool
+
+
+class Sample(Strict):
+    """Samples of the base model on the training problems, ``k`` of each prompting."""
+
+    seed: Seed
+    prompting: list[Prompting]
+    k: Size
+    shots: Count
+    temperature: Annotated[float, Field(gt=0, le=2)]
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    max_tokens: Size
+
+    @field_validator("prompting")
+    @classmethod
+    def _tells_difficulty(cls, prompting: list[Prompting]) -> list[Prompting]:
+        if "cot" not in prompting or len(set(prompting)) < len(prompting):
+            raise ValueError("expected cot, which difficulty is measured on, and nothing twice")
+        return prompting
+
+
+class Score(Strict):
+    """From samples to difficulty."""
+
+    definition: Literal["helper", "report", "rate"]
+    levels: Annotated[int, Field(ge=1, le=100)]
+    interval: Share

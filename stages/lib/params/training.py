@@ -1,0 +1,97 @@
+"""Parameters of training and of quantization."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from stages.lib.params.strict import Count, Name, Positive, Seed, Size, Strict
+from stages.lib.records import NonEmpty
+
+
+class FullTuning(Strict):
+    """Every parameter is trained."""
+
+    method: Literal["full"]
+
+
+class AdapterTuning(Strict):
+    """Low-rank adapters beside frozen weights, in bf16 (lora) or in NF4 (qlora).
+
+    ``targets`` are the last parts of the names of the linear layers that get one.
+    """
+
+    method: Literal["lora", "qlora"]
+    r: Size
+    alpha: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    targets: Annotated[list[NonEmpty], Field(min_length=1)]
+    optimizer: Literal["adamw", "paged_adamw_8bit"]
+
+
+Tuning = Annotated[FullTuning | AdapterTuning, Field(discriminator="method")]
+
+
+class Train(Strict):
+    """Supervised fine-tuning; every arm gets ``steps * tokens_per_step`` supervised tokens.
+
+    ``by_arm`` replaces ``tuning`` in the arms that it names. ``validation`` problems are
+    set apart; loss on them is measured and may choose the checkpoint to keep.
+    """
+
+    seed: Seed
+    tuning: Tuning
+    by_arm: dict[Name, Tuning]
+    steps: Size
+    tokens_per_step: Size
+    micro_batches: Size
+    max_length: Size
+    too_long: Literal["error", "drop"]
+    learning_rate: Positive
+    schedule: Literal["cosine", "linear", "constant_with_warmup"]
+    warmup_steps: Count
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Positive
+    save_every: Size
+    validation: Count
+    evaluate_every: Size | None
+    keep: Literal["last", "best"]
+
+    @model_validator(mode="after")
+    def _measures_what_it_chooses_by(self) -> "Train":
+        if self.evaluate_every is not None and self.validation == 0:
+            raise ValueError(
+                f"evaluate_every: {self.evaluate_every}: expected train.validation above 0, or null"
+            )
+        if self.keep == "best" and self.evaluate_every is None:
+            raise ValueError("keep: 'best': expected train.evaluate_every, or 'last'")
+        return self
+
+    def for_arm(self, arm: str) -> "Train":
+        """Return the settings of one arm, its own tuning in the place of ``tuning``."""
+        return self.model_copy(update={"tuning": self.by_arm.get(arm, self.tuning), "by_arm": {}})
+
+
+class Calibration(Strict):
+    """Which training examples the quantizer sees."""
+
+    examples: Size
+    max_length: Size
+
+
+class QuantizedModel(Strict):
+    """An arm and the width to quantize it to."""
+
+    parent: Name
+    bits: Literal[4, 8]
+
+
+class Quantize(Strict):
+    """GPTQ: the models to make and the settings they share."""
+
+    seed: Seed
+    models: dict[Name, QuantizedModel]
+    group_size: Literal[-1, 16, 32, 64, 128]
+    desc_act: bool
+    symmetric: bool
+    damping: Annotated[float, Field(gt=0, lt=1)]
+    calibration: Calibration
