@@ -56,7 +56,9 @@ def examples() -> tuple[list[Example], list[Example]]:
 def rows() -> list[dict[str, list[Any]]]:
     """Return the micro-batches that we train on."""
     tokenizer = models.load_tokenizer(MODELS / "base")
-    return packing.plan(examples()[0], tokenizer, params.load().prompts, settings())
+    chosen = settings()
+    fitted = packing.fitting(examples()[0], tokenizer, params.load().prompts, chosen)
+    return packing.plan(fitted, chosen)
 
 
 def tokens_of_examples() -> list[dict[str, list[int]]]:
@@ -89,7 +91,7 @@ def ours() -> dict[str, Any]:
     model = models.load_model(MODELS / "base", torch.bfloat16)
     with TemporaryDirectory() as folder, bar(total=STEPS, doing="ours", unit="step") as shown:
         started = time.monotonic()
-        log = training.fit(model, tokenizer, planned, chosen, Path(folder), shown)
+        log = training.fit(model, tokenizer, planned, chosen, Path(folder), shown).log
         seconds = time.monotonic() - started
     return {
         "rate": sum(len(row["input_ids"]) for row in planned) / seconds,

@@ -42,12 +42,13 @@ def main(name: str) -> dict[str, float]:
     if name not in settings.models:
         raise ValueError(f"evaluate.models: {name!r}: expected one of {list(settings.models)}")
     folder = MODELS / name
+    fingerprint = models.fingerprint(folder)
     tokenizer = models.load_tokenizer(folder)
     benchmarks = read_benchmarks(settings.max_tokens)
     load = cache(lambda: Engine(folder, limits))
     complete = partial(
         fill,
-        model=models.fingerprint(folder),
+        model=fingerprint,
         sampling=Sampling(temperature=0.0, top_p=1.0, seed=0, stop=tuple(prompts.stop)),
         settings=limits,
         load=load,
@@ -78,7 +79,7 @@ def main(name: str) -> dict[str, float]:
             "perplexity": round(exp(loss / tokens), 4),
             "held_out_tokens": tokens,
             "weight_bytes": models.weight_bytes(folder),
-            "fingerprint": models.fingerprint(folder),
+            "fingerprint": fingerprint,
         },
     )
     return speeds

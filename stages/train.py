@@ -3,7 +3,8 @@
 Reads the base model and ``data/training/<arm>.parquet``; writes
 ``data/models/<arm>/`` (adapters are merged into it), ``reports/training/<arm>.csv``
 (loss and learning rate by step, held-out loss where it was measured) and, beside it,
-``<arm>.json`` (how many parameters were trained, and whose step's are kept). Checkpoints
+``<arm>.json`` (how many parameters were trained, whose step's are kept, and how many
+examples were too long). Checkpoints
 lie in ``data/checkpoints/`` until the run is complete: a run that was killed goes on from
 the last one, if nothing that it depends on has changed.
 
@@ -13,7 +14,7 @@ the last one, if nothing that it depends on has changed.
 import shutil
 from dataclasses import replace
 
-from stages.lib import console, models, packing, params, training, tuning, validation
+from stages.lib import console, launch, models, packing, params, training, tuning, validation
 from stages.lib.files import file_sha256, replacing, write_json
 from stages.lib.paths import CHECKPOINTS, MODELS, TRAINING, TRAINING_LOGS
 from stages.lib.records import Example, content_id, read_parquet
@@ -21,27 +22,28 @@ from stages.lib.tables import write_csv
 
 
 def main(arm: str) -> None:
-    """Train an arm."""
+    """Train an arm, in several processes if ``train.launch`` says so."""
     wanted = params.load()
     settings = wanted.train.for_arm(arm)
+    if settings.launch is not None and not console.is_worker():
+        launch.run(settings.launch, "train", arm)
+        return
     table = TRAINING / f"{arm}.parquet"
     base = MODELS / "base"
     tokenizer = models.load_tokenizer(base)
     examples = read_parquet(table, Example)
-    if settings.too_long == "drop":
-        examples = packing.drop_too_long(
-            examples,
-            tokenizer,
-            wanted.prompts,
-            settings,
-            lambda line: console.say(f"{arm}: {line}"),
+    to_learn, apart = (
+        packing.fitting(some, tokenizer, wanted.prompts, settings)
+        for some in validation.set_apart(examples, settings.validation, seed=settings.seed)
+    )
+    too_long = to_learn.too_long + apart.too_long
+    if too_long:
+        console.say(
+            f"{arm}: train.max_length: {settings.max_length}: {too_long} of {len(examples)} "
+            f"examples were longer: {settings.too_long}"
         )
-    examples, apart = validation.set_apart(examples, settings.validation, seed=settings.seed)
-    held_out = [
-        replace(packing.tokenize(one, tokenizer, wanted.prompts, settings.max_length), weight=1.0)
-        for one in apart
-    ]
-    micro_batches = packing.plan(examples, tokenizer, wanted.prompts, settings)
+    held_out = [replace(one, weight=1.0) for one in apart.tokens]
+    micro_batches = packing.plan(to_learn, settings)
     depends_on = content_id(
         models.fingerprint(base), file_sha256(table), repr((settings, wanted.prompts))
     )
@@ -56,17 +58,22 @@ def main(arm: str) -> None:
         f"parameters ({counts['share']:.2%})"
     )
     with console.bar(total=settings.steps, doing=f"train {arm}", unit="step") as progress:
-        log = training.fit(
+        fitted = training.fit(
             model, tokenizer, micro_batches, settings, checkpoints, progress, held_out
         )
+    if console.rank() > 0:
+        return
+    if fitted.weights is not None:
+        model = tuning.load_trainable(base, settings.tuning, seed=settings.seed)
+        model.load_state_dict(fitted.weights)
     with replacing(MODELS / arm) as aside:
         tuning.merged(model).save_pretrained(aside)
         tokenizer.save_pretrained(aside)
-    write_csv(TRAINING_LOGS / f"{arm}.csv", log)
-    kept = validation.best_step(log) if settings.keep == "best" else settings.steps
+    write_csv(TRAINING_LOGS / f"{arm}.csv", fitted.log)
+    kept = validation.best_step(fitted.log) if settings.keep == "best" else settings.steps
     write_json(
         TRAINING_LOGS / f"{arm}.json",
-        {"method": settings.tuning.method, "kept_step": kept} | counts,
+        {"method": settings.tuning.method, "kept_step": kept, "too_long": too_long} | counts,
     )
     shutil.rmtree(CHECKPOINTS / arm)
 

@@ -5,8 +5,11 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
 from tqdm import tqdm
 from transformers import TrainerCallback
 
@@ -58,11 +61,15 @@ class Progress(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Mark the checkpoint as whole."""
+        PartialState().wait_for_everyone()
         (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
 
 
 class Termination(TrainerCallback):
-    """Lets SIGTERM end the training after the step that it came in, with a checkpoint."""
+    """Lets SIGTERM end the training after the step that it came in, with a checkpoint.
+
+    Of several processes it is enough that one has got it.
+    """
 
     def __init__(self) -> None:
         """Begin without a signal."""
@@ -71,7 +78,7 @@ class Termination(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Save and stop, if that was asked for; after the last step there is no need."""
-        if self.asked and state.global_step < state.max_steps:
+        if self._asked_of_any() and state.global_step < state.max_steps:
             self.stopped_at = state.global_step
             control.should_save = control.should_training_stop = True
 
@@ -88,6 +95,10 @@ class Termination(TrainerCallback):
                 f"stopped by SIGTERM after step {self.stopped_at}; a checkpoint is saved, and the "
                 "next run goes on from it"
             )
+
+    def _asked_of_any(self) -> bool:
+        asked = torch.tensor(int(self.asked), device=PartialState().device)
+        return bool(cast(torch.Tensor, reduce(asked, "sum")))
 
     def _note(self, *_: Any) -> None:
         self.asked = True

@@ -29,6 +29,9 @@ for _name in ("torchao", "torch.utils._pytree"):
 # The terminal, while descriptors 1 and 2 lead to a log.
 _terminal: TextIO | None = None
 
+# Names the terminal of the process that launched this one.
+_TERMINAL = "UPHILL_TERMINAL"
+
 Measurements = Mapping[str, Any] | None
 
 
@@ -48,7 +51,7 @@ def run(
     user's to mend: it ends in one line on the terminal and exit status 1. Any other
     exception does so too, and its traceback goes to the log. Seconds, peak memory
     (MiB) and what ``work`` returns are written to ``reports/timings/`` if the stage
-    is ``timed``.
+    is ``timed``. Of several processes the first alone speaks and writes; each has its log.
     """
     parser = argparse.ArgumentParser(prog=f"python -m stages.{name}")
     if item:
@@ -57,7 +60,8 @@ def run(
         parser.add_argument(f"--{option}", required=True)
     arguments = list(vars(parser.parse_args()).values())
     label = "-".join([name, *(Path(each).name for each in arguments)])
-    with _chatter_to(LOGS / f"{label}.log") as log:
+    own = f"-rank{rank()}" if is_worker() else ""
+    with _chatter_to(LOGS / f"{label}{own}.log") as log:
         try:
             measured = work(*arguments)
         except (ValueError, OSError) as error:
@@ -71,15 +75,31 @@ def run(
                 traceback.print_exc(file=stream)
             say(f"{label}: {type(error).__name__}: {' '.join(str(error).split())}; see {log}")
             sys.exit(1)
-    if not timed:
+    if not timed or rank() > 0:
         return
     spent = {"seconds": seconds_since_start(), "peak_mib": peak_mib()}
     write_json(TIMINGS / f"{label}.json", spent | dict(measured or {}))
 
 
+def is_worker() -> bool:
+    """Return whether a launcher such as accelerate's has started this process."""
+    return "RANK" in os.environ
+
+
+def rank() -> int:
+    """Return this process's number among those that were launched together: 0 is the first."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def environment() -> dict[str, str]:
+    """Return the environment for processes that are to write on this one's terminal."""
+    terminal = _terminal or sys.stderr
+    return os.environ | {_TERMINAL: f"/proc/{os.getpid()}/fd/{terminal.fileno()}"}
+
+
 def say(line: str) -> None:
-    """Print one line on the terminal."""
-    tqdm.write(line, file=_terminal or sys.stderr)
+    """Print one line on the terminal, or in the log if this is not the first process."""
+    tqdm.write(line, file=_terminal if _terminal and rank() == 0 else sys.stderr)
 
 
 def bar(*, total: int, doing: str, unit: str) -> "tqdm[Any]":
@@ -93,6 +113,7 @@ def bar(*, total: int, doing: str, unit: str) -> "tqdm[Any]":
         file=terminal,
         mininterval=0.5 if interactive else 20,
         dynamic_ncols=interactive,
+        disable=rank() > 0,
     )
 
 
@@ -113,7 +134,7 @@ def _chatter_to(log: Path) -> Iterator[Path]:
     """Send file descriptors 1 and 2 to a log; keep the terminal for ``say`` and ``bar``."""
     global _terminal
     log.parent.mkdir(parents=True, exist_ok=True)
-    terminal = os.dup(2)
+    terminal = _opened_terminal()
     with log.open("wb") as stream, os.fdopen(terminal, "w", buffering=1) as _terminal:
         sys.stdout.flush()
         saved = os.dup(1)
@@ -128,3 +149,8 @@ def _chatter_to(log: Path) -> Iterator[Path]:
             os.dup2(terminal, 2)
             os.close(saved)
             _terminal = None
+
+
+def _opened_terminal() -> int:
+    launcher = os.environ.get(_TERMINAL)
+    return os.open(launcher, os.O_WRONLY | os.O_APPEND) if launcher else os.dup(2)

@@ -6,16 +6,18 @@ import torch
 from torch.optim import AdamW, Optimizer
 from torch.optim.adamw import adamw
 
-from stages.lib.params.training import FullTuning, Tuning
+from stages.lib.params.training import FullTuning, Train
 
 
-def optimizer_of(tuning: Tuning) -> tuple[type[Optimizer], dict[str, Any]]:
+def optimizer_of(settings: Train) -> tuple[type[Optimizer], dict[str, Any]]:
     """Return the optimizer's class and what it is made with, beside the learning rate.
 
-    Adapters are 32-bit numbers, so AdamW needs no copies of them.
+    Adapters are 32-bit numbers, so AdamW needs no copies of them; DeepSpeed keeps its own.
     """
+    tuning = settings.tuning
     if isinstance(tuning, FullTuning):
-        return MasterAdamW, {}
+        deepspeed = settings.launch is not None and settings.launch.is_deepspeed()
+        return (AdamW, {"fused": True}) if deepspeed else (MasterAdamW, {})
     if tuning.optimizer == "adamw":
         return AdamW, {"fused": True}
     # Left to where it is used: the import takes seconds. States lie in pages that a GPU
@@ -60,11 +62,12 @@ class MasterAdamW(AdamW):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state without rounding it to the parameters' type, as the base class does."""
         super().load_state_dict(state_dict)
+        saved = [key for group in state_dict["param_groups"] for key in group["params"]]
         params = [p for group in self.param_groups for p in group["params"]]
-        for number, saved in state_dict["state"].items():
-            self.state[params[number]] = {
-                name: value.to(params[number].device) for name, value in saved.items()
-            }
+        for key, param in zip(saved, params, strict=True):
+            if key in state_dict["state"]:
+                state = state_dict["state"][key]
+                self.state[param] = {name: value.to(param.device) for name, value in state.items()}
 
     def _state_of(self, param: torch.Tensor) -> dict[str, torch.Tensor]:
         state = self.state[param]

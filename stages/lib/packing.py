@@ -6,8 +6,8 @@ fixed number of micro-batches; a micro-batch is one row of concatenated examples
 apart by their position ids, so nothing is padded and no example sees another.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,38 +36,48 @@ class Tokens:
         return len(self.prompt) + len(self.response)
 
 
+@dataclass(frozen=True)
+class Fitting:
+    """Examples of an allowed length, their tokens, and how many were longer."""
+
+    examples: list[Example]
+    tokens: list[Tokens]
+    too_long: int
+
+
 def tokenize(
     example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Prompts, max_length: int
 ) -> Tokens:
     """Return an example as tokens. Raises ValueError if it is longer than ``max_length``."""
     tokens = _tokens(example, tokenizer, prompts)
     if len(tokens) > max_length:
-        raise ValueError(
-            f"train.max_length: {max_length}: example of problem {example.problem_id} "
-            f"({example.prompting}) has {len(tokens)} tokens"
-        )
+        raise ValueError(f"train.max_length: {max_length}: {_length(example, tokens)}")
     return tokens
 
 
-def drop_too_long(
+def fitting(
     examples: Sequence[Example],
     tokenizer: PreTrainedTokenizerBase,
     prompts: Prompts,
     settings: Train,
-    say: Callable[[str], object],
-) -> list[Example]:
-    """Return the examples of at most ``settings.max_length`` tokens, and say how many others.
+) -> Fitting:
+    """Return examples of at most ``settings.max_length`` tokens; ``settings.too_long`` says how.
 
-    Raises ValueError if there are none.
+    One that is longer is an error, is dropped, or loses the end of its response, and its
+    end of turn with it. Raises ValueError for that error, for a prompt that leaves
+    nothing of its response, and if every example were dropped.
     """
     limit = settings.max_length
-    kept = [one for one in examples if len(_tokens(one, tokenizer, prompts)) <= limit]
-    if not kept:
+    pairs = [(one, _tokens(one, tokenizer, prompts)) for one in examples]
+    too_long = [(one, tokens) for one, tokens in pairs if len(tokens) > limit]
+    if too_long and settings.too_long == "error":
+        raise ValueError(f"train.max_length: {limit}: {_length(*too_long[0])}")
+    if settings.too_long == "truncate":
+        pairs = [(one, _truncated(one, tokens, limit)) for one, tokens in pairs]
+    kept = [(one, tokens) for one, tokens in pairs if len(tokens) <= limit]
+    if examples and not kept:
         raise ValueError(f"train.max_length: {limit}: all {len(examples)} examples are longer")
-    dropped = len(examples) - len(kept)
-    if dropped:
-        say(f"train.max_length: {limit}: {dropped} of {len(examples)} examples dropped")
-    return kept
+    return Fitting([one for one, _ in kept], [tokens for _, tokens in kept], len(too_long))
 
 
 def micro_batch(examples: Sequence[Tokens], mean_weight: float) -> dict[str, list[Any]]:
@@ -94,12 +104,7 @@ def micro_batch(examples: Sequence[Tokens], mean_weight: float) -> dict[str, lis
     return row
 
 
-def plan(
-    examples: Sequence[Example],
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Prompts,
-    settings: Train,
-) -> list[dict[str, list[Any]]]:
+def plan(fitted: Fitting, settings: Train) -> list[dict[str, list[Any]]]:
     """Return the micro-batches of a whole run, ``settings.micro_batches`` per step, in order.
 
     Every step has exactly ``settings.tokens_per_step`` supervised tokens. Weights are
@@ -107,7 +112,7 @@ def plan(
     are the ids of its examples' problems; the rows of a focal arm have ``focal_columns``
     beside.
     """
-    tokens = [tokenize(one, tokenizer, prompts, settings.max_length) for one in examples]
+    examples, tokens = fitted.examples, fitted.tokens
     rng = np.random.default_rng(settings.seed)
     steps = plan_steps(
         [len(one.response) for one in tokens],
@@ -143,3 +148,16 @@ def _tokens(example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Promp
     prompt = encode(tokenizer, prompts, prompt_text(tokenizer, prompts, shown.question))
     response = tokenizer(response_text(tokenizer, prompts, shown), add_special_tokens=False)
     return Tokens(prompt, response["input_ids"], example.weight)
+
+
+def _truncated(example: Example, tokens: Tokens, limit: int) -> Tokens:
+    if len(tokens.prompt) >= limit:
+        raise ValueError(
+            f"train.max_length: {limit}: the prompt of problem {example.problem_id} "
+            f"({example.prompting}) has {len(tokens.prompt)} tokens"
+        )
+    return replace(tokens, response=tokens.response[: limit - len(tokens.prompt)])
+
+
+def _length(example: Example, tokens: Tokens) -> str:
+    return f"example of problem {example.problem_id} ({example.prompting}) has {len(tokens)} tokens"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+ACCELERATE = Path("conf") / "accelerate"
 
 DATA = Path("data")
 PARAMS_OK = DATA / "params.ok"

@@ -2,10 +2,13 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedType
 from datasets import Dataset
 from peft import PeftModel
 from tqdm import tqdm
@@ -22,6 +25,17 @@ from stages.lib.packing import Tokens
 from stages.lib.params.training import Train
 from stages.lib.tuning import Trainable, plain
 from stages.lib.validation import Validation, restore, rows_by_step
+
+Weights = dict[str, torch.Tensor]
+
+# What accelerate calls the ways in which processes share the work.
+_KINDS = {
+    None: {DistributedType.NO},
+    "ddp": {DistributedType.MULTI_GPU, DistributedType.MULTI_CPU},
+    "fsdp2": {DistributedType.FSDP},
+    "zero1": {DistributedType.DEEPSPEED},
+    "zero3": {DistributedType.DEEPSPEED},
+}
 
 
 class PlannedTrainer(SFTTrainer):
@@ -41,6 +55,18 @@ class PlannedTrainer(SFTTrainer):
         return weighted_loss(model, inputs, num_items_in_batch) * self.accelerator.num_processes
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """What came of training: the rows of ``validation.rows_by_step``, and the weights.
+
+    ``weights`` are None where the model holds them itself. Otherwise each process held a
+    part, and the first has got the whole, the others nothing.
+    """
+
+    log: list[dict[str, Any]]
+    weights: Weights | None
+
+
 def fit(
     model: Trainable,
     tokenizer: PreTrainedTokenizerBase,
@@ -49,17 +75,16 @@ def fit(
     checkpoints: Path,
     shown: "tqdm[Any]",
     held_out: Sequence[Tokens] = (),
-) -> list[dict[str, Any]]:
-    """Train a model in place, from the last whole checkpoint if there is one.
+) -> Fitted:
+    """Train a model, from the last whole checkpoint if there is one.
 
     ``held_out`` are the solutions that ``settings.evaluate_every`` and ``settings.keep``
-    are about. Returns the rows of ``validation.rows_by_step``. Raises ValueError for a
-    loss that is not a number, and InterruptedError after a SIGTERM, when a checkpoint has
-    been saved.
+    are about. Raises ValueError for a loss that is not a number, and InterruptedError
+    after a SIGTERM, when a checkpoint has been saved.
     """
     keep_freed_memory()
     attend_per_example(plain(model))
-    optimizer, options = optimizer_of(settings.tuning)
+    optimizer, options = optimizer_of(settings)
     termination = Termination()
     callbacks = [Progress(shown, _problems_by_step(micro_batches, settings)), termination]
     best = checkpoints / "best.safetensors"
@@ -76,11 +101,14 @@ def fit(
         optimizer_cls_and_kwargs=(optimizer, {"lr": settings.learning_rate} | options),
     )
     _keep_adapters_in_32_bit(model)
+    _check_launch(trainer.accelerator, settings)
     with termination.awaited():
         trainer.train(resume_from_checkpoint=_last_whole_checkpoint(checkpoints))
     if settings.keep == "best":
         restore(model, best)
-    return rows_by_step(trainer.state.log_history)
+    split = settings.launch is not None and settings.launch.splits_the_model()
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if split else None
+    return Fitted(rows_by_step(trainer.state.log_history), cast(Weights | None, weights))
 
 
 def _keep_adapters_in_32_bit(model: Trainable) -> None:
@@ -91,12 +119,28 @@ def _keep_adapters_in_32_bit(model: Trainable) -> None:
                 param.data = param.data.float()
 
 
+def _check_launch(there: Accelerator, settings: Train) -> None:
+    """Check that the processes found each other: accelerate says nothing if they did not."""
+    strategy = None if settings.launch is None else settings.launch.strategy
+    if there.num_processes != settings.processes():
+        raise ValueError(
+            f"train.launch: {settings.processes()} processes by {strategy}: "
+            f"{there.num_processes} train together"
+        )
+    if there.distributed_type not in _KINDS[strategy]:
+        raise ValueError(
+            f"train.launch.strategy: '{strategy}': expected 'ddp' where there are no GPUs"
+        )
+
+
 def _arguments(settings: Train, checkpoints: Path) -> SFTConfig:
+    launch = settings.launch
     return SFTConfig(
         output_dir=str(checkpoints),
         max_steps=settings.steps,
         per_device_train_batch_size=1,
-        gradient_accumulation_steps=settings.micro_batches,
+        gradient_accumulation_steps=settings.micro_batches // settings.processes(),
+        use_cpu=not torch.cuda.is_available(),  # else processes on CPUs do not find each other
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule,
         warmup_steps=settings.warmup_steps,
@@ -107,7 +151,8 @@ def _arguments(settings: Train, checkpoints: Path) -> SFTConfig:
         logging_steps=1,
         logging_nan_inf_filter=False,
         seed=settings.seed,
-        bf16=False,
+        # Bf16 by autocast: the model is in bf16 anyway, but DeepSpeed has to be told.
+        bf16=launch is not None and launch.is_deepspeed(),
         gradient_checkpointing=False,
         max_length=None,
         remove_unused_columns=False,
@@ -138,7 +183,7 @@ def _last_whole_checkpoint(checkpoints: Path) -> str | None:
         (path.parent for path in checkpoints.glob(f"checkpoint-*/{COMPLETE}")),
         key=lambda folder: int(folder.name.rpartition("-")[2]),
     )
-    for folder in checkpoints.glob("checkpoint-*"):
-        if folder not in whole:
+    if PartialState().is_main_process:
+        for folder in set(checkpoints.glob("checkpoint-*")) - set(whole):
             shutil.rmtree(folder)
     return str(whole[-1]) if whole else None

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from stages.lib.packing import IGNORED, Tokens, drop_too_long, micro_batch, plan, tokenize
+from stages.lib.packing import IGNORED, Tokens, fitting, micro_batch, plan, tokenize
 from stages.lib.params.data import Prompts
 from stages.lib.params.training import FullTuning, Train
 from stages.lib.records import Example
@@ -47,8 +47,15 @@ def settings(**changes: Any) -> Train:
         "validation": 0,
         "evaluate_every": None,
         "keep": "last",
+        "launch": None,
     }
     return Train(**(values | changes))
+
+
+def planned(
+    examples: list[Example], tokenizer: PreTrainedTokenizerFast, chosen: Train
+) -> list[dict[str, Any]]:
+    return plan(fitting(examples, tokenizer, CHAT, chosen), chosen)
 
 
 @pytest.mark.parametrize("prompts", [CHAT, ALPACA])
@@ -70,17 +77,28 @@ def test_examples_that_are_too_long_are_dropped_and_said(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
     examples = [example(number) for number in range(9)]
-    said: list[str] = []
     lengths = [len(tokenize(one, tokenizer, CHAT, 64)) for one in examples]
     limit = max(lengths) - 1
-    kept = drop_too_long(examples, tokenizer, CHAT, settings(max_length=limit), said.append)
-    assert kept == [one for one, n in zip(examples, lengths, strict=True) if n <= limit]
-    dropped = len(examples) - len(kept)
-    assert said == [f"train.max_length: {limit}: {dropped} of 9 examples dropped"]
-    assert drop_too_long(kept, tokenizer, CHAT, settings(max_length=limit), said.append) == kept
-    assert len(said) == 1
+    found = fitting(examples, tokenizer, CHAT, settings(max_length=limit, too_long="drop"))
+    assert found.examples == [one for one, n in zip(examples, lengths, strict=True) if n <= limit]
+    assert [len(tokens) for tokens in found.tokens] == [n for n in lengths if n <= limit]
+    assert found.too_long == len(examples) - len(found.examples) > 0
     with pytest.raises(ValueError, match=r"train.max_length: 5: all 9 examples are longer"):
-        drop_too_long(examples, tokenizer, CHAT, settings(max_length=5), said.append)
+        fitting(examples, tokenizer, CHAT, settings(max_length=5, too_long="drop"))
+
+
+def test_examples_that_are_too_long_lose_their_end(tokenizer: PreTrainedTokenizerFast) -> None:
+    whole = tokenize(example(4), tokenizer, CHAT, 64)
+    limit = len(whole) - 2
+    chosen = settings(max_length=limit, too_long="truncate")
+    found = fitting([example(0), example(4)], tokenizer, CHAT, chosen)
+    assert found.too_long == 1
+    assert found.tokens[0] == tokenize(example(0), tokenizer, CHAT, 64)
+    assert found.tokens[1].prompt == whole.prompt
+    assert found.tokens[1].response == whole.response[:-2]
+    chosen = settings(max_length=len(whole.prompt), too_long="truncate")
+    with pytest.raises(ValueError, match=r"the prompt of problem p4 \(cot\) has \d+ tokens"):
+        fitting([example(4)], tokenizer, CHAT, chosen)
 
 
 def test_a_micro_batch_is_its_examples_end_to_end() -> None:
@@ -107,7 +125,7 @@ def test_every_step_of_every_arm_has_the_same_supervised_tokens(
     tokenizer: PreTrainedTokenizerFast, repeats: list[int]
 ) -> None:
     examples = [example(number, repeats=count) for number, count in enumerate(repeats)]
-    rows = plan(examples, tokenizer, CHAT, settings())
+    rows = planned(examples, tokenizer, settings())
     assert len(rows) == 6 * 2
     for step in range(6):
         assert sum(map(supervised, rows[2 * step : 2 * step + 2])) == 40
@@ -117,13 +135,13 @@ def test_weights_have_mean_one_over_the_supervised_tokens(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
     examples = [example(number, weight=1.0 + number) for number in range(9)]
-    rows = plan(examples, tokenizer, CHAT, settings())
+    rows = planned(examples, tokenizer, settings())
     assert sum(sum(row["weights"]) for row in rows) == pytest.approx(6 * 40)
 
 
 def test_an_example_is_not_in_a_step_before_it_joins(tokenizer: PreTrainedTokenizerFast) -> None:
     examples = [replace(example(number), opens=0.5 * (number >= 5)) for number in range(9)]
-    rows = plan(examples, tokenizer, CHAT, settings())
+    rows = planned(examples, tokenizer, settings())
     texts = [tokenizer.decode(row["input_ids"]) for row in rows]
     asked = [{number for number in range(9) if f"{number}?" in text} for text in texts]
     assert set().union(*asked[: 3 * 2]) == set(range(5))
@@ -134,8 +152,8 @@ def test_the_rows_of_a_focal_arm_alone_have_focal_columns(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
     plain = [example(number) for number in range(9)]
-    rows = plan(plain, tokenizer, CHAT, settings())
-    focal = plan([replace(one, focal_gamma=2.0) for one in plain], tokenizer, CHAT, settings())
+    rows = planned(plain, tokenizer, settings())
+    focal = planned([replace(one, focal_gamma=2.0) for one in plain], tokenizer, settings())
     for row, weighed in zip(rows, focal, strict=True):
         added = {"gammas", "units", "judges"}
         assert row == {name: values for name, values in weighed.items() if name not in added}
@@ -146,11 +164,11 @@ def test_the_rows_of_a_focal_arm_alone_have_focal_columns(
 def test_weights_that_are_all_zero_are_an_error(tokenizer: PreTrainedTokenizerFast) -> None:
     examples = [example(number, weight=0.0) for number in range(9)]
     with pytest.raises(ValueError, match="every loss weight is 0"):
-        plan(examples, tokenizer, CHAT, settings())
+        planned(examples, tokenizer, settings())
 
 
 def test_the_plan_is_a_function_of_the_seed(tokenizer: PreTrainedTokenizerFast) -> None:
     examples = [example(number) for number in range(9)]
-    first = plan(examples, tokenizer, CHAT, settings())
-    assert plan(examples, tokenizer, CHAT, settings()) == first
-    assert plan(examples, tokenizer, CHAT, settings(seed=2)) != first
+    first = planned(examples, tokenizer, settings())
+    assert planned(examples, tokenizer, settings()) == first
+    assert planned(examples, tokenizer, settings(seed=2)) != first

@@ -14,10 +14,10 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
-from stages.lib.packing import Tokens, plan
+from stages.lib.packing import Tokens
 from stages.lib.training import fit
 from tests.conftest import tiny_model
-from tests.lib.test_packing import CHAT, example, settings
+from tests.lib.test_packing import example, planned, settings
 
 
 def trained(
@@ -29,10 +29,10 @@ def trained(
 ) -> tuple[list[dict[str, float]], list[torch.Tensor]]:
     chosen = settings(learning_rate=1e-2, **changes)
     model = tiny_model(tokenizer).bfloat16()
-    rows = plan([example(number) for number in range(9)], tokenizer, CHAT, chosen)
+    rows = planned([example(number) for number in range(9)], tokenizer, chosen)
     with bar(total=6, file=io.StringIO()) as progress:
-        log = fit(model, tokenizer, rows, chosen, folder, progress, held_out)
-    return log, [param.detach().clone() for param in model.parameters()]
+        fitted = fit(model, tokenizer, rows, chosen, folder, progress, held_out)
+    return fitted.log, [param.detach().clone() for param in model.parameters()]
 
 
 def test_the_loss_falls_and_every_step_is_logged(
@@ -52,9 +52,10 @@ def test_a_focal_arm_learns(
         replace(example(number), focal_gamma=2.0, focal_level="example", focal_dealt=dealt)
         for number in range(9)
     ]
-    rows = plan(focal, tokenizer, CHAT, chosen)
+    rows = planned(focal, tokenizer, chosen)
     with tqdm(disable=True) as progress:
-        log = fit(tiny_model(tokenizer).bfloat16(), tokenizer, rows, chosen, tmp_path, progress)
+        model = tiny_model(tokenizer).bfloat16()
+        log = fit(model, tokenizer, rows, chosen, tmp_path, progress).log
     assert log[-1]["loss"] < log[0]["loss"] - 0.5
 
 
@@ -85,7 +86,7 @@ def test_a_loss_that_is_not_a_number_names_its_step_and_problems(
 ) -> None:
     chosen = settings()
     model = tiny_model(tokenizer).bfloat16()
-    rows = plan([example(number) for number in range(9)], tokenizer, CHAT, chosen)
+    rows = planned([example(number) for number in range(9)], tokenizer, chosen)
     # An example of the third step gets a weight that is not a number.
     rows[5]["weights"] = [weight * float("nan") for weight in rows[5]["weights"]]
     with (

@@ -10,12 +10,11 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from stages.lib.files import file_sha256
-from stages.lib.packing import plan
 from stages.lib.params.training import AdapterTuning, FullTuning
 from stages.lib.training import fit
 from stages.lib.tuning import load_trainable, merged, parameter_counts, plain, with_adapters
 from tests.conftest import tiny_model
-from tests.lib.test_packing import CHAT, example, settings
+from tests.lib.test_packing import example, planned, settings
 
 IDS = torch.arange(40).unsqueeze(0)
 
@@ -42,9 +41,9 @@ def trained(
     chosen = settings(tuning=tuning, learning_rate=1e-2, save_every=2)
     model = load_trainable(base, tuning, seed=1)
     assert isinstance(model, PeftModel)
-    rows = plan([example(number) for number in range(9)], tokenizer, CHAT, chosen)
+    rows = planned([example(number) for number in range(9)], tokenizer, chosen)
     with tqdm(disable=True) as progress:
-        return fit(model, tokenizer, rows, chosen, folder, progress), model
+        return fit(model, tokenizer, rows, chosen, folder, progress).log, model
 
 
 def logits(model: torch.nn.Module) -> torch.Tensor:

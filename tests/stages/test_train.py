@@ -12,12 +12,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from transformers import PreTrainedTokenizerFast
 
 from stages import train
 from stages.lib.files import read_json
-from stages.lib.models import fingerprint
-from stages.lib.paths import CHECKPOINTS, MODELS, TRAINING, TRAINING_LOGS
+from stages.lib.models import fingerprint, load_model
+from stages.lib.paths import ACCELERATE, CHECKPOINTS, MODELS, TRAINING, TRAINING_LOGS
 from stages.lib.records import write_parquet
 from stages.lib.tables import read_csv
 from tests.lib.test_packing import example
@@ -25,6 +26,7 @@ from tests.lib.test_tuning import LORA
 from tests.stages.conftest import Change
 
 PATIENCE_S = 120
+REPOSITORY = Path(train.__file__).parents[1]
 
 
 @pytest.fixture
@@ -82,16 +84,16 @@ def test_a_weight_below_0_or_not_a_number_is_named(ready: Change, weight: float)
     assert "\n" not in str(error.value)
 
 
-def run(*, terminate: bool) -> tuple[int, str]:
+def run(arm: str, *module: str, terminate: bool) -> tuple[int, str]:
     """Run the stage as its own process; end it with SIGTERM once it has a checkpoint."""
     running = subprocess.Popen(
-        [sys.executable, "-m", "stages.train", "adaptive"],
-        env=os.environ | {"PYTHONPATH": str(Path(train.__file__).parents[1])},
+        [sys.executable, *(module or ("-m", "stages.train")), arm],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
     )
     deadline = time.monotonic() + PATIENCE_S
-    while terminate and not any(CHECKPOINTS.glob("adaptive/*/checkpoint-*/complete")):
+    while terminate and not any(CHECKPOINTS.glob(f"{arm}/*/checkpoint-*/complete")):
         assert running.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -103,13 +105,60 @@ def run(*, terminate: bool) -> tuple[int, str]:
 
 def test_after_sigterm_a_run_ends_with_the_same_model(ready: Change) -> None:
     ready({"train.steps": 40, "train.save_every": 3})
-    status, said = run(terminate=True)
+    status, said = run("adaptive", terminate=True)
     assert status == 1
     last = [line for line in said.splitlines() if "SIGTERM" in line]
     assert last[0].startswith("train-adaptive: stopped by SIGTERM after step ")
     assert not (MODELS / "adaptive").exists()
-    assert run(terminate=False)[0] == 0
+    assert run("adaptive", terminate=False)[0] == 0
     resumed = fingerprint(MODELS / "adaptive")
     assert not any(CHECKPOINTS.glob("adaptive/*"))
     train.main("adaptive")
     assert fingerprint(MODELS / "adaptive") == resumed
+
+
+def losses(arm: str) -> list[float]:
+    return [float(row["loss"]) for row in read_csv(TRAINING_LOGS / f"{arm}.csv")]
+
+
+@pytest.fixture
+def together(ready: Change) -> Change:
+    """Return how to change parameters where two processes can train, and one has trained."""
+    shutil.copytree(REPOSITORY / ACCELERATE, ACCELERATE)
+    ready({"train.steps": 12, "train.save_every": 3, "train.micro_batches": 2, "train.by_arm": {}})
+    train.main("adaptive")
+    return ready
+
+
+def test_two_processes_train_as_one(together: Change) -> None:
+    together({"train.launch": {"strategy": "ddp", "processes": 2}})
+    status, said = run("uniform", terminate=False)
+    assert status == 0, said
+    assert said.count("train uniform: full, ") == 1
+    assert losses("uniform") == pytest.approx(losses("adaptive"), rel=1e-5)
+    assert not any(CHECKPOINTS.glob("uniform/*"))
+
+
+FSDP = ("-m", "accelerate.commands.launch", "--config_file", str(ACCELERATE / "fsdp2.yaml"))
+
+
+def test_processes_that_split_the_model_go_on_after_sigterm_as_one_would(together: Change) -> None:
+    together({"train.launch": {"strategy": "fsdp2", "processes": 2}})
+    command = (*FSDP, "--num_processes", "2", "-m", "tests.sharded")
+    status, said = run("uniform", *command, terminate=True)
+    assert status == 1
+    assert said.count("train-uniform: stopped by SIGTERM after step ") == 1
+    status, said = run("uniform", *command, terminate=False)
+    assert status == 0, said
+    assert losses("uniform") == pytest.approx(losses("adaptive"), rel=1e-5)
+    whole, split = (load_model(MODELS / arm, torch.float32) for arm in ("adaptive", "uniform"))
+    for (name, one), other in zip(whole.named_parameters(), split.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0.02, atol=1e-3, msg=name)
+
+
+def test_a_model_is_not_split_where_there_is_no_gpu(together: Change) -> None:
+    together({"train.launch": {"strategy": "fsdp2", "processes": 2}})
+    status, said = run("uniform", terminate=False)
+    assert status == 1
+    assert "train.launch.strategy: 'fsdp2': expected 'ddp' where there are no GPUs" in said
+    assert "Traceback" not in said

@@ -31,11 +31,27 @@ class AdapterTuning(Strict):
 Tuning = Annotated[FullTuning | AdapterTuning, Field(discriminator="method")]
 
 
+class Launch(Strict):
+    """Several processes: how they share the work, and how many they are on all machines."""
+
+    strategy: Literal["ddp", "fsdp2", "zero1", "zero3"]
+    processes: Annotated[int, Field(ge=2)]
+
+    def splits_the_model(self) -> bool:
+        """Return whether no process holds all of the parameters while training."""
+        return self.strategy in ("fsdp2", "zero3")
+
+    def is_deepspeed(self) -> bool:
+        """Return whether DeepSpeed does the work."""
+        return self.strategy in ("zero1", "zero3")
+
+
 class Train(Strict):
     """Supervised fine-tuning; every arm gets ``steps * tokens_per_step`` supervised tokens.
 
     ``by_arm`` replaces ``tuning`` in the arms that it names. ``validation`` problems are
-    set apart; loss on them is measured and may choose the checkpoint to keep.
+    set apart; loss on them is measured and may choose the checkpoint to keep. ``launch``
+    deals each step's micro-batches to several processes.
     """
 
     seed: Seed
@@ -45,7 +61,7 @@ class Train(Strict):
     tokens_per_step: Size
     micro_batches: Size
     max_length: Size
-    too_long: Literal["error", "drop"]
+    too_long: Literal["error", "drop", "truncate"]
     learning_rate: Positive
     schedule: Literal["cosine", "linear", "constant_with_warmup"]
     warmup_steps: Count
@@ -55,6 +71,7 @@ class Train(Strict):
     validation: Count
     evaluate_every: Size | None
     keep: Literal["last", "best"]
+    launch: Launch | None
 
     @model_validator(mode="after")
     def _measures_what_it_chooses_by(self) -> "Train":
@@ -65,6 +82,33 @@ class Train(Strict):
         if self.keep == "best" and self.evaluate_every is None:
             raise ValueError("keep: 'best': expected train.evaluate_every, or 'last'")
         return self
+
+    @model_validator(mode="after")
+    def _can_be_launched(self) -> "Train":
+        launch = self.launch
+        if launch is None:
+            return self
+        if self.micro_batches % launch.processes:
+            raise ValueError(
+                f"micro_batches: {self.micro_batches}: "
+                f"expected a multiple of launch.processes={launch.processes}"
+            )
+        if self.keep == "best" and launch.splits_the_model():
+            raise ValueError(
+                f"keep: 'best': expected 'last' with {launch.strategy}, "
+                "whose processes hold no whole model"
+            )
+        tunings = (self.tuning, *self.by_arm.values())
+        if launch.strategy != "ddp" and any(one.method == "qlora" for one in tunings):
+            raise ValueError(
+                f"launch.strategy: '{launch.strategy}': expected 'ddp' with qlora, "
+                "whose 4-bit weights stay whole"
+            )
+        return self
+
+    def processes(self) -> int:
+        """Return how many processes share the work of each step."""
+        return 1 if self.launch is None else self.launch.processes
 
     def for_arm(self, arm: str) -> "Train":
         """Return the settings of one arm, its own tuning in the place of ``tuning``."""

@@ -1,0 +1,45 @@
+"""A stage in several processes: accelerate starts them, each runs the stage's own module."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+
+from stages.lib import console
+from stages.lib.params.training import Launch
+from stages.lib.paths import ACCELERATE
+
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+
+
+def run(launch: Launch, stage: str, item: str) -> None:
+    """Run ``python -m stages.STAGE ITEM`` in ``launch.processes`` processes, to their end.
+
+    A SIGTERM is handed on. Raises ChildProcessError if one of them fails; the first of
+    them says why.
+    """
+    command = [
+        *(sys.executable, "-m", "accelerate.commands.launch"),
+        *("--config_file", str(ACCELERATE / f"{launch.strategy}.yaml")),
+        *("--num_processes", str(launch.processes)),
+        *("--num_cpu_threads_per_process", str(_threads(launch.processes))),
+        *("-m", f"stages.{stage}", item),
+    ]
+    started = subprocess.Popen(command, env=console.environment(), preexec_fn=_end_with_parent)
+    before = signal.signal(signal.SIGTERM, lambda *_: started.terminate())
+    try:
+        status = started.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if status:
+        raise ChildProcessError(f"{launch.processes} processes by {launch.strategy}: see logs/")
+
+
+def _threads(processes: int) -> int:
+    return max(1, len(os.sched_getaffinity(0)) // processes)
+
+
+def _end_with_parent() -> None:
+    # A launcher that outlived its stage would go on training beside the next run.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
