@@ -91,6 +91,10 @@ def clone(into: Path, base: Path) -> Path:
             shutil.copy(REPOSITORY / name, into / name)
     (into / "dvc.lock").unlink(missing_ok=True)
     subprocess.run(["git", "init", "--quiet"], cwd=into, check=True)
+    # DVCLive asks for the commit that it is used at.
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    committing = ["git", *identity, "commit", "--quiet", "--allow-empty", "--message", "begin"]
+    subprocess.run(committing, cwd=into, check=True)
     make_small(into)
     set_params(into, {"model.base": f"folder:{base}"})
     return into

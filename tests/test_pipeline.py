@@ -8,7 +8,7 @@ import pytest
 import yaml
 from dvc.utils.hydra import compose_and_dump
 
-from stages.lib.params import Params, load, parse
+from stages.lib.params import Params, load, parse, training
 from tests.imports import reached
 
 # A command for published results, which replications/sdat/dvc.yaml runs.
@@ -111,6 +111,8 @@ BAD = [
     ("train.tuning.r", 8, "train.tuning.r: unknown"),
     ("train.keep", "best", "train.keep: 'best': expected train.evaluate_every, or 'last'"),
     ("train.evaluate_every", 2, "train.evaluate_every: 2: expected train.validation above 0"),
+    ("train.tracking", ["tensorbord"], "train.tracking.0: 'tensorbord': Input should be "),
+    ("train.tracking", ["wandb", "wandb"], "train.tracking: ['wandb', 'wandb']: expected nothing"),
     ("train.by_arm.nobody", {"method": "full"}, "train.by_arm.nobody: expected one of ['adapt"),
     ("sample.k", None, "sample.k: missing"),
     ("sample.k", "4", "sample.k: '4': "),
@@ -163,6 +165,25 @@ def test_a_bad_parameter_is_named(key: str, value: Any, message: str) -> None:
         parse(raw, where="params.yaml")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_tracker_that_is_not_installed_is_named_with_its_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raw = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    raw["train"]["tracking"] = ["wandb"]
+    monkeypatch.setattr(training, "find_spec", lambda name: None)
+    with pytest.raises(ValueError) as error:
+        parse(raw, where="params.yaml")
+    assert "train.tracking: ['wandb']: wandb is not installed: expected wandb==" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_versions_of_trackers_are_those_of_the_locks() -> None:
+    for lock in ("requirements.in", "requirements.txt", "requirements-gpu.txt"):
+        pins = [line.split()[0] for line in Path(lock).read_text().splitlines() if "==" in line]
+        for name, version in training.TRACKER_VERSIONS.items():
+            assert f"{name}=={version}" in pins
 
 
 def test_a_parameter_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ DIFFICULTY = DATA / "difficulty.parquet"
 TRAINING = DATA / "training"
 ANSWERS = DATA / "answers"
 CHECKPOINTS = DATA / "checkpoints"
+TRACKING = DATA / "tracking"
 VERDICTS = DATA / "verdicts.parquet"
 
 REPORTS = Path("reports")

@@ -47,6 +47,7 @@ def settings(**changes: Any) -> Train:
         "validation": 0,
         "evaluate_every": None,
         "keep": "last",
+        "tracking": [],
     }
     return Train(**(values | changes))
 
