@@ -11,8 +11,8 @@ from dvc.utils.hydra import compose_and_dump
 from stages.lib.params import Params, load, parse, training
 from tests.imports import reached
 
-# A command for published results, which replications/sdat/dvc.yaml runs.
-OTHERS = {"__init__", "replicate"}
+# Commands: for published results, which replications/sdat/dvc.yaml runs, and for the Hub.
+OTHERS = {"__init__", "replicate", "publish"}
 STAGES = sorted({path.stem for path in Path("stages").glob("*.py")} - OTHERS)
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
@@ -92,7 +92,7 @@ def test_the_default_recipe_composes_to_the_committed_parameters(tmp_path: Path)
 
 
 def test_every_group_of_parameters_is_used_by_a_stage() -> None:
-    assert set().union(*map(groups_used, STAGES)) == set(Params.model_fields)
+    assert set().union(*map(groups_used, [*STAGES, "publish"])) == set(Params.model_fields)
 
 
 BAND = {"strategy": "band", "low": 0.25, "high": 0.75}

@@ -27,5 +27,6 @@ FIGURES = REPORTS / "figures"
 TRAINING_LOGS = REPORTS / "training"
 MODEL_REPORTS = REPORTS / "models"
 TIMINGS = REPORTS / "timings"
+CARDS = REPORTS / "cards"
 
 LOGS = Path("logs")
