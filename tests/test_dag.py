@@ -210,7 +210,7 @@ def test_only_what_a_change_concerns_runs_again(whole: Path) -> None:
     assert stages_run(finish(start(whole))) == set()
 
     set_params(whole, {"figures.dpi": 60})
-    assert stages_run(finish(start(whole))) == {"check", "figures", "paper"}
+    assert stages_run(finish(start(whole))) == {"check", "card", "figures", "paper"}
 
     set_params(whole, {"weigh.arms.adaptive.factor": 0.5})
     said = stages_run(finish(start(whole, "repro", "train@adaptive", "train@uniform")))
