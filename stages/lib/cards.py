@@ -183,7 +183,7 @@ def _training_source(wanted: Params) -> str:
         rungs = wanted.prepare.rungs
         return (
             f"{source.per_rung} problems of each of the {len(rungs)} rungs of an arithmetic ladder "
-            f"({', '.join(rungs)}), with worked solutions"
+            f"({', '.join(rungs)})"
         )
     return f"the file `{Path(source.path).name}`"
 
