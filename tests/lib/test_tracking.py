@@ -13,7 +13,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import PreTrainedTokenizerFast
-from wandb.proto.wandb_internal_pb2 import Record
+from wandb.proto import wandb_internal_pb2
 
 from stages.lib.packing import Tokens
 from stages.lib.params.training import Tracker
@@ -124,7 +124,7 @@ def of_wandb() -> Iterator[dict[str, list[tuple[int, float]]]]:
     for path in sorted((TRACKING / "wandb").glob("offline-run-*/*.wandb")):
         found: dict[str, list[tuple[int, float]]] = {}
         for data in wandb_records(path.read_bytes()):
-            record = Record()
+            record: Any = vars(wandb_internal_pb2)["Record"]()
             record.ParseFromString(data)
             items = {
                 item.key or item.nested_key[0]: json.loads(item.value_json)
