@@ -128,12 +128,16 @@ def headline(table: str, column: str, benchmark: str) -> pd.DataFrame:
 
 
 def training_logs(arms: Sequence[str]) -> pd.DataFrame:
-    """Return the training logs of all arms, with a column ``arm``."""
-    columns = ["step", "loss", "learning_rate"]
-    return pd.concat(
-        [read_table(TRAINING_LOGS / f"{arm}.csv", columns).assign(arm=arm) for arm in arms],
-        ignore_index=True,
-    )
+    """Return loss and learning rate by step of all arms, with a column ``arm``."""
+    tables = []
+    for arm in arms:
+        folder = TRAINING_LOGS / arm / "plots" / "metrics"
+        loss, rate = (
+            read_table(folder / f"{name}.tsv", ["step", name], separator="\t")
+            for name in ("loss", "learning_rate")
+        )
+        tables.append(loss.merge(rate, on="step", validate="1:1").assign(arm=arm))
+    return pd.concat(tables, ignore_index=True)
 
 
 def sizes_and_speeds(families: Sequence[Sequence[str]]) -> pd.DataFrame:
@@ -166,10 +170,10 @@ def read_rows(path: Path, row_type: type[Row]) -> list[Row]:
     return rows
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV table that has rows and the named columns; errors name the file."""
+def read_table(path: Path, columns: Sequence[str], separator: str = ",") -> pd.DataFrame:
+    """Read a table of text that has rows and the named columns; errors name the file."""
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, sep=separator)
     except pd.errors.EmptyDataError as error:
         raise ValueError(f"{path}: empty: expected a table") from error
     missing = [name for name in columns if name not in table.columns]

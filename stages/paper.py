@@ -12,7 +12,6 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from stages.lib.paths import (
 )
 from stages.lib.records import Graded, Problem, read_parquet
 from stages.lib.stats import FEW, POWER
+from stages.lib.versions import versions
 
 SOURCE = REPORTS / "paper.typ"
 PAPER = REPORTS / "paper.pdf"
@@ -104,7 +104,7 @@ def main() -> None:
         "claims": claims_by_subject(compared, wanted),
         "sources": describe_sources(),
         "parameters": flatten(wanted.model_dump(mode="json")),
-        "versions": versions(),
+        "versions": versions(PACKAGES),
         "hardware": hardware(),
         "models": identify_models(list(wanted.evaluate.models)),
         "timings": [{"stage": p.stem} | read_json(p) for p in sorted(TIMINGS.glob("*.json"))],
@@ -217,13 +217,6 @@ def identify_models(names: list[str]) -> list[dict[str, Any]]:
         report = read_json(MODEL_REPORTS / f"{name}.json")
         found.append({"name": name, "md5": recorded[folder], "fingerprint": report["fingerprint"]})
     return found
-
-
-def versions() -> list[tuple[str, str]]:
-    """Return the distribution and version of Python and of each package in ``PACKAGES``."""
-    distributions = packages_distributions()
-    names = sorted({name for package in PACKAGES for name in distributions[package]})
-    return [("python", platform.python_version()), *((name, version(name)) for name in names)]
 
 
 def hardware() -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Fine-tune the base model on one arm's examples.
 
 Reads the base model and ``data/training/<arm>.parquet``; writes
-``data/models/<arm>/`` (adapters are merged into it), ``reports/training/<arm>.csv``
-(loss and learning rate by step, held-out loss where it was measured) and, beside it,
-``<arm>.json`` (how many parameters were trained, whose step's are kept, and how many
-examples were too long). Checkpoints
+``data/models/<arm>/`` (adapters are merged into it), while it trains DVCLive's tables in
+``reports/training/<arm>/`` (loss, learning rate and norm of the gradient by step, held-out
+loss where it was measured) and, beside them, ``<arm>.json`` (how many parameters were
+trained, whose step's are kept, and how many examples were too long). Checkpoints
 lie in ``data/checkpoints/`` until the run is complete: a run that was killed goes on from
 the last one, if nothing that it depends on has changed.
 
@@ -12,13 +12,23 @@ the last one, if nothing that it depends on has changed.
 """
 
 import shutil
+from contextlib import closing
 from dataclasses import replace
 
-from stages.lib import console, launch, models, packing, params, training, tuning, validation
+from stages.lib import (
+    console,
+    launch,
+    models,
+    packing,
+    params,
+    tracking,
+    training,
+    tuning,
+    validation,
+)
 from stages.lib.files import file_sha256, replacing, write_json
 from stages.lib.paths import CHECKPOINTS, MODELS, TRAINING, TRAINING_LOGS
 from stages.lib.records import Example, content_id, read_parquet
-from stages.lib.tables import write_csv
 
 
 def main(arm: str) -> None:
@@ -44,8 +54,10 @@ def main(arm: str) -> None:
         )
     held_out = [replace(one, weight=1.0) for one in apart.tokens]
     micro_batches = packing.plan(to_learn, settings)
+    # Who watches a training makes it no other.
+    unwatched = settings.model_copy(update={"tracking": []})
     depends_on = content_id(
-        models.fingerprint(base), file_sha256(table), repr((settings, wanted.prompts))
+        models.fingerprint(base), file_sha256(table), repr((unwatched, wanted.prompts))
     )
     checkpoints = CHECKPOINTS / arm / depends_on
     for other in sorted((CHECKPOINTS / arm).glob("*")):
@@ -57,9 +69,13 @@ def main(arm: str) -> None:
         f"train {arm}: {settings.tuning.method}, {counts['trainable']:,} of {counts['total']:,} "
         f"parameters ({counts['share']:.2%})"
     )
-    with console.bar(total=settings.steps, doing=f"train {arm}", unit="step") as progress:
+    run = tracking.Run(arm, depends_on, settings.model_dump(mode="json"))
+    with (
+        console.bar(total=settings.steps, doing=f"train {arm}", unit="step") as progress,
+        closing(tracking.Tracking(TRAINING_LOGS / arm, settings.tracking, run)) as watching,
+    ):
         fitted = training.fit(
-            model, tokenizer, micro_batches, settings, checkpoints, progress, held_out
+            model, tokenizer, micro_batches, settings, checkpoints, progress, held_out, [watching]
         )
     if console.rank() > 0:
         return
@@ -69,7 +85,6 @@ def main(arm: str) -> None:
     with replacing(MODELS / arm) as aside:
         tuning.merged(model).save_pretrained(aside)
         tokenizer.save_pretrained(aside)
-    write_csv(TRAINING_LOGS / f"{arm}.csv", fitted.log)
     kept = validation.best_step(fitted.log) if settings.keep == "best" else settings.steps
     write_json(
         TRAINING_LOGS / f"{arm}.json",

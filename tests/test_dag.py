@@ -91,6 +91,10 @@ def clone(into: Path, base: Path) -> Path:
             shutil.copy(REPOSITORY / name, into / name)
     (into / "dvc.lock").unlink(missing_ok=True)
     subprocess.run(["git", "init", "--quiet"], cwd=into, check=True)
+    # DVCLive asks for the commit that it is used at.
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    committing = ["git", *identity, "commit", "--quiet", "--allow-empty", "--message", "begin"]
+    subprocess.run(committing, cwd=into, check=True)
     make_small(into)
     set_params(into, {"model.base": f"folder:{base}"})
     return into
@@ -206,7 +210,7 @@ def test_only_what_a_change_concerns_runs_again(whole: Path) -> None:
     assert stages_run(finish(start(whole))) == set()
 
     set_params(whole, {"figures.dpi": 60})
-    assert stages_run(finish(start(whole))) == {"check", "figures", "paper"}
+    assert stages_run(finish(start(whole))) == {"check", "card", "figures", "paper"}
 
     set_params(whole, {"weigh.arms.adaptive.factor": 0.5})
     said = stages_run(finish(start(whole, "repro", "train@adaptive", "train@uniform")))

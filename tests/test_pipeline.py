@@ -8,11 +8,11 @@ import pytest
 import yaml
 from dvc.utils.hydra import compose_and_dump
 
-from stages.lib.params import Params, load, parse
+from stages.lib.params import Params, load, parse, training
 from tests.imports import reached
 
-# A command for published results, which replications/sdat/dvc.yaml runs.
-OTHERS = {"__init__", "replicate"}
+# Commands: for published results, which replications/sdat/dvc.yaml runs, and for the Hub.
+OTHERS = {"__init__", "replicate", "publish"}
 STAGES = sorted({path.stem for path in Path("stages").glob("*.py")} - OTHERS)
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
@@ -92,7 +92,7 @@ def test_the_default_recipe_composes_to_the_committed_parameters(tmp_path: Path)
 
 
 def test_every_group_of_parameters_is_used_by_a_stage() -> None:
-    assert set().union(*map(groups_used, STAGES)) == set(Params.model_fields)
+    assert set().union(*map(groups_used, [*STAGES, "publish"])) == set(Params.model_fields)
 
 
 BAND = {"strategy": "band", "low": 0.25, "high": 0.75}
@@ -111,7 +111,13 @@ BAD = [
     ("train.tuning.r", 8, "train.tuning.r: unknown"),
     ("train.keep", "best", "train.keep: 'best': expected train.evaluate_every, or 'last'"),
     ("train.evaluate_every", 2, "train.evaluate_every: 2: expected train.validation above 0"),
-    ("train.launch", {"strategy": "ddp", "processes": 2}, "train.micro_batches: 1: expected a multi"),
+    (
+        "train.launch",
+        {"strategy": "ddp", "processes": 2},
+        "train.micro_batches: 1: expected a multiple of launch.processes=2",
+    ),
+    ("train.tracking", ["tensorbord"], "train.tracking.0: 'tensorbord': Input should be "),
+    ("train.tracking", ["wandb", "wandb"], "train.tracking: ['wandb', 'wandb']: expected nothing"),
     ("train.by_arm.nobody", {"method": "full"}, "train.by_arm.nobody: expected one of ['adapt"),
     ("sample.k", None, "sample.k: missing"),
     ("sample.k", "4", "sample.k: '4': "),
@@ -164,6 +170,25 @@ def test_a_bad_parameter_is_named(key: str, value: Any, message: str) -> None:
         parse(raw, where="params.yaml")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_tracker_that_is_not_installed_is_named_with_its_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raw = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    raw["train"]["tracking"] = ["wandb"]
+    monkeypatch.setattr(training, "find_spec", lambda name: None)
+    with pytest.raises(ValueError) as error:
+        parse(raw, where="params.yaml")
+    assert "train.tracking: ['wandb']: wandb is not installed: expected wandb==" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_versions_of_trackers_are_those_of_the_locks() -> None:
+    for lock in ("requirements.in", "requirements.txt", "requirements-gpu.txt"):
+        pins = [line.split()[0] for line in Path(lock).read_text().splitlines() if "==" in line]
+        for name, version in training.TRACKER_VERSIONS.items():
+            assert f"{name}=={version}" in pins
 
 
 def test_a_parameter_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:

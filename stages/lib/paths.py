@@ -17,6 +17,7 @@ DIFFICULTY = DATA / "difficulty.parquet"
 TRAINING = DATA / "training"
 ANSWERS = DATA / "answers"
 CHECKPOINTS = DATA / "checkpoints"
+TRACKING = DATA / "tracking"
 VERDICTS = DATA / "verdicts.parquet"
 
 REPORTS = Path("reports")
@@ -27,5 +28,6 @@ FIGURES = REPORTS / "figures"
 TRAINING_LOGS = REPORTS / "training"
 MODEL_REPORTS = REPORTS / "models"
 TIMINGS = REPORTS / "timings"
+CARDS = REPORTS / "cards"
 
 LOGS = Path("logs")

@@ -12,7 +12,7 @@ from accelerate.utils import DistributedType
 from datasets import Dataset
 from peft import PeftModel
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -75,12 +75,13 @@ def fit(
     checkpoints: Path,
     shown: "tqdm[Any]",
     held_out: Sequence[Tokens] = (),
+    watching: Sequence[TrainerCallback] = (),
 ) -> Fitted:
     """Train a model, from the last whole checkpoint if there is one.
 
     ``held_out`` are the solutions that ``settings.evaluate_every`` and ``settings.keep``
-    are about. Raises ValueError for a loss that is not a number, and InterruptedError
-    after a SIGTERM, when a checkpoint has been saved.
+    are about; ``watching`` are told of every step. Raises ValueError for a loss that is
+    not a number, and InterruptedError after a SIGTERM, when a checkpoint has been saved.
     """
     keep_freed_memory()
     attend_per_example(plain(model))
@@ -97,7 +98,7 @@ def fit(
         train_dataset=Dataset.from_list(list(micro_batches)),
         data_collator=_one_row,
         args=_arguments(settings, checkpoints),
-        callbacks=callbacks,
+        callbacks=[*callbacks, *watching],
         optimizer_cls_and_kwargs=(optimizer, {"lr": settings.learning_rate} | options),
     )
     _keep_adapters_in_32_bit(model)

@@ -81,12 +81,13 @@ def restore(model: Trainable, best: Path) -> None:
 
 
 def rows_by_step(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row per step: ``step``, ``loss`` (nats per supervised token), ``learning_rate``.
+    """Return a row per step: ``loss`` (nats per supervised token) and what belongs to it.
 
-    If a held-out loss was measured, it and its perplexity have a column, empty where it
+    The columns are ``step``, ``loss``, ``learning_rate`` and ``grad_norm`` (before it is
+    clipped). If a held-out loss was measured, it and its perplexity have a column, empty where it
     was not.
     """
-    columns = ("step", "loss", "learning_rate")
+    columns = ("step", "loss", "learning_rate", "grad_norm")
     rows = [{name: entry[name] for name in columns} for entry in history if "loss" in entry]
     measured = {
         entry["step"]: {

@@ -48,6 +48,7 @@ def settings(**changes: Any) -> Train:
         "evaluate_every": None,
         "keep": "last",
         "launch": None,
+        "tracking": [],
     }
     return Train(**(values | changes))
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, TrainerCallback
 
 from stages.lib.packing import Tokens
 from stages.lib.training import fit
@@ -25,13 +25,14 @@ def trained(
     folder: Path,
     bar: type[tqdm] = tqdm,
     held_out: Sequence[Tokens] = (),
+    watching: Sequence[TrainerCallback] = (),
     **changes: Any,
 ) -> tuple[list[dict[str, float]], list[torch.Tensor]]:
     chosen = settings(learning_rate=1e-2, **changes)
     model = tiny_model(tokenizer).bfloat16()
     rows = planned([example(number) for number in range(9)], tokenizer, chosen)
     with bar(total=6, file=io.StringIO()) as progress:
-        fitted = fit(model, tokenizer, rows, chosen, folder, progress, held_out)
+        fitted = fit(model, tokenizer, rows, chosen, folder, progress, held_out, watching)
     return fitted.log, [param.detach().clone() for param in model.parameters()]
 
 

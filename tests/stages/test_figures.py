@@ -112,7 +112,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, table in tables.items():
         table.to_csv(f"reports/tables/{name}.csv", index=False)
     for arm in ARMS:
-        log.to_csv(f"reports/training/{arm}.csv", index=False)
+        folder = Path("reports", "training", arm, "plots", "metrics")
+        folder.mkdir(parents=True)
+        for name in ("loss", "learning_rate"):
+            log[["step", name]].to_csv(folder / f"{name}.tsv", sep="\t", index=False)
     for model in models["model"]:
         speeds = {"tokens_per_second": 900.0, "tokens_per_second_single": 30.0}
         Path(f"reports/timings/evaluate-{model}.json").write_text(json.dumps(speeds))
@@ -147,7 +150,7 @@ INPUTS = [
     "reports/tables/accuracy_by_source.csv",
     "reports/tables/accuracy_by_topic.csv",
     "reports/tables/models.csv",
-    "reports/training/adaptive.csv",
+    "reports/training/adaptive/plots/metrics/loss.tsv",
     "reports/timings/evaluate-adaptive.json",
     "data/difficulty.parquet",
     "data/problems/train.parquet",

@@ -15,6 +15,7 @@ from stages.lib import analysis
 from stages.lib.params import Params, load
 from stages.lib.records import PROMPTINGS, Generation, Graded, Problem, Status, write_parquet
 from stages.lib.store import Store
+from stages.lib.versions import versions
 
 ROOT = Path(__file__).parents[2]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -331,7 +332,7 @@ def test_parameters_are_flattened(value: Any, rows: list[tuple[str, str]]) -> No
 
 
 def test_versions_are_those_that_run() -> None:
-    found = dict(paper.versions())
+    found = dict(versions(paper.PACKAGES))
     assert found["numpy"] == np.__version__
     assert set(found) > {"python", "torch", "math-verify"}
 

@@ -20,7 +20,6 @@ from stages.lib.files import read_json
 from stages.lib.models import fingerprint, load_model
 from stages.lib.paths import ACCELERATE, CHECKPOINTS, MODELS, TRAINING, TRAINING_LOGS
 from stages.lib.records import write_parquet
-from stages.lib.tables import read_csv
 from tests.lib.test_packing import example
 from tests.lib.test_tuning import LORA
 from tests.stages.conftest import Change
@@ -58,7 +57,8 @@ def test_each_arm_is_tuned_in_its_own_way(
     assert counts["adaptive"]["method"] == "lora"
     assert counts["adaptive"]["trainable"] == 2560
     assert "train adaptive: lora, 2,560 of 97,344 parameters (2.63%)" in capfd.readouterr().err
-    assert list(read_csv(TRAINING_LOGS / "uniform.csv")[0]) == ["step", "loss", "learning_rate"]
+    of_both = ["adaptive", "adaptive.json", "uniform", "uniform.json"]
+    assert sorted(path.name for path in TRAINING_LOGS.iterdir()) == of_both
     files = [sorted(path.name for path in (MODELS / arm).iterdir()) for arm in counts]
     assert files[0] == files[1]
 
@@ -118,7 +118,8 @@ def test_after_sigterm_a_run_ends_with_the_same_model(ready: Change) -> None:
 
 
 def losses(arm: str) -> list[float]:
-    return [float(row["loss"]) for row in read_csv(TRAINING_LOGS / f"{arm}.csv")]
+    table = TRAINING_LOGS / arm / "plots" / "metrics" / "loss.tsv"
+    return [float(line.split("\t")[1]) for line in table.read_text().splitlines()[1:]]
 
 
 @pytest.fixture
@@ -135,6 +136,7 @@ def test_two_processes_train_as_one(together: Change) -> None:
     status, said = run("uniform", terminate=False)
     assert status == 0, said
     assert said.count("train uniform: full, ") == 1
+    assert len(losses("uniform")) == 12
     assert losses("uniform") == pytest.approx(losses("adaptive"), rel=1e-5)
     assert not any(CHECKPOINTS.glob("uniform/*"))
 

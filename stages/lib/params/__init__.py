@@ -13,7 +13,7 @@ from pydantic import ValidationError, model_validator
 
 from stages.lib.params.arms import Weigh
 from stages.lib.params.data import Model, Prepare, Prompts
-from stages.lib.params.results import Analyze, Evaluate, Figures, Paper
+from stages.lib.params.results import Analyze, Evaluate, Figures, Hub, Paper
 from stages.lib.params.sampling import Engine, Sample, Sandbox, Score
 from stages.lib.params.strict import Strict
 from stages.lib.params.training import Quantize, Train
@@ -38,6 +38,7 @@ class Params(Strict):
     analyze: Analyze
     figures: Figures
     paper: Paper
+    hub: Hub
 
     @model_validator(mode="after")
     def _names_agree(self) -> "Params":

@@ -57,6 +57,19 @@ class Paper(Strict):
     browser_problems: Size
 
 
+class Push(Strict):
+    """Where models are published: ``repo-<model>`` on the Hugging Face Hub."""
+
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    private: bool
+
+
+class Hub(Strict):
+    """The Hugging Face Hub, which ``python -m stages.publish`` sends models to."""
+
+    push: Push | None
+
+
 def system_name(model: str, shots: int) -> str:
     """Return the name of a model with a number of in-context examples, as in ``base-4shot``."""
     return f"{model}-{shots}shot" if shots else model

@@ -1,8 +1,9 @@
 """Parameters of training and of quantization."""
 
+from importlib.util import find_spec
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stages.lib.params.strict import Count, Name, Positive, Seed, Size, Strict
 from stages.lib.records import NonEmpty
@@ -46,12 +47,23 @@ class Launch(Strict):
         return self.strategy in ("zero1", "zero3")
 
 
+Tracker = Literal["tensorboard", "trackio", "wandb"]
+
+# The releases that the locks have.
+TRACKER_VERSIONS: dict[Tracker, str] = {
+    "tensorboard": "2.21.0",
+    "trackio": "0.43.0",
+    "wandb": "0.31.0",
+}
+
+
 class Train(Strict):
     """Supervised fine-tuning; every arm gets ``steps * tokens_per_step`` supervised tokens.
 
     ``by_arm`` replaces ``tuning`` in the arms that it names. ``validation`` problems are
     set apart; loss on them is measured and may choose the checkpoint to keep. ``launch``
-    deals each step's micro-batches to several processes.
+    deals each step's micro-batches to several processes. ``tracking`` names who is told
+    of every step beside DVCLive.
     """
 
     seed: Seed
@@ -72,6 +84,20 @@ class Train(Strict):
     evaluate_every: Size | None
     keep: Literal["last", "best"]
     launch: Launch | None
+    tracking: list[Tracker]
+
+    @field_validator("tracking")
+    @classmethod
+    def _are_installed(cls, tracking: list[Tracker]) -> list[Tracker]:
+        if len(set(tracking)) < len(tracking):
+            raise ValueError("expected nothing twice")
+        for name in tracking:
+            if find_spec(name) is None:
+                raise ValueError(
+                    f"{name} is not installed: expected {name}=={TRACKER_VERSIONS[name]}, "
+                    "which requirements.txt has (`make setup`)"
+                )
+        return tracking
 
     @model_validator(mode="after")
     def _measures_what_it_chooses_by(self) -> "Train":

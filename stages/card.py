@@ -1,0 +1,56 @@
+"""Write a card for every trained or quantized model that was evaluated.
+
+Reads the tables of the analysis, what was measured of models and arms, and the parameters;
+the licence comes from the base model's own files. Writes ``reports/cards/<model>.md`` as
+the Hugging Face Hub wants it, front matter included. ``python -m stages.publish`` sends it.
+
+    python -m stages.card
+"""
+
+import pandas as pd
+
+from stages.lib import cards, console, params
+from stages.lib.bases import parse_base
+from stages.lib.files import read_json, replacing
+from stages.lib.licence import licence
+from stages.lib.paths import ARM_METRICS, CARDS, METRICS, MODEL_REPORTS, TABLES, TRAINING_LOGS
+from stages.lib.versions import versions
+
+PACKAGES = ("gptqmodel", "peft", "torch", "transformers", "trl", "vllm")
+
+
+def main() -> None:
+    """Write every card; the folder is replaced whole."""
+    wanted = params.load()
+    measured = read_measured(wanted)
+    found = licence(parse_base(wanted.model.base))
+    made_with = versions(PACKAGES)
+    with replacing(CARDS) as aside:
+        aside.mkdir()
+        for model in cards.described(wanted):
+            text = cards.render(model, wanted, measured, licence=found, versions=made_with)
+            (aside / f"{model}.md").write_text(text, encoding="utf-8")
+
+
+def read_measured(wanted: params.Params) -> cards.Measured:
+    """Read what other stages measured."""
+    accuracy, comparisons, statuses = (
+        [dict(row) for row in pd.read_csv(TABLES / f"{name}.csv").to_dict("records")]
+        for name in ("accuracy", "comparisons", "statuses")
+    )
+    arms = list(wanted.weigh.arms)
+    return cards.Measured(
+        accuracy=accuracy,
+        comparisons=comparisons,
+        statuses=statuses,
+        reports={
+            name: read_json(MODEL_REPORTS / f"{name}.json") for name in wanted.evaluate.models
+        },
+        training={arm: read_json(TRAINING_LOGS / f"{arm}.json") for arm in arms},
+        taught={arm: read_json(ARM_METRICS / f"{arm}.json") for arm in arms},
+        dropped=read_json(METRICS / "data.json")["dropped_for_overlap"],
+    )
+
+
+if __name__ == "__main__":
+    console.run("card", main, timed=False)

@@ -1,0 +1,240 @@
+"""Model cards: what a model is and how well it does, in the form of the Hugging Face Hub.
+
+Every number comes from the parameters or from what a stage measured. Accuracies are shares
+in the front matter and percent in the text.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from stages.lib.bases import parse_base
+from stages.lib.claims import DECODING_NAMES, Row, fixed, outcome, p_value, percent
+from stages.lib.licence import UNKNOWN
+from stages.lib.params import Params
+from stages.lib.params.arms import (
+    Arm,
+    BandArm,
+    ControlArm,
+    CurriculumArm,
+    DartArm,
+    FocalArm,
+    RepeatArm,
+    UniformArm,
+    WeightArm,
+)
+from stages.lib.params.data import LadderSource
+from stages.lib.params.results import system_name
+
+TEMPLATE = "card.md.j2"
+# Decodings that give an answer each; the others count problems by two of them.
+ANSWERS = ("cot", "pot", "fallback")
+READINGS = {"first": "ahead", "second": "behind", "noise": "within noise", "same": "the same"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What stages measured: tables of the analysis, and reports by model and by arm.
+
+    ``reports`` have weights, perplexity and fingerprint by model, ``training`` the counts
+    of ``reports/training/<arm>.json``, ``taught`` those of ``reports/metrics/arms/``.
+    """
+
+    accuracy: Sequence[Row]
+    comparisons: Sequence[Row]
+    statuses: Sequence[Row]
+    reports: Mapping[str, Mapping[str, Any]]
+    training: Mapping[str, Mapping[str, Any]]
+    taught: Mapping[str, Mapping[str, int]]
+    dropped: Mapping[str, int]
+
+
+def described(wanted: Params) -> list[str]:
+    """Return the models that get a card: those evaluated that were trained or quantized."""
+    return [name for name in wanted.evaluate.models if name != "base"]
+
+
+def render(
+    model: str,
+    wanted: Params,
+    measured: Measured,
+    *,
+    licence: str,
+    versions: Sequence[tuple[str, str]],
+) -> str:
+    """Return the card of a model, front matter included."""
+    quantized = wanted.quantize.models.get(model)
+    arm = quantized.parent if quantized else model
+    level = wanted.analyze.interval
+    systems = {system_name(model, shots): shots for shots in wanted.evaluate.models[model]}
+    accuracy = _by_benchmark(measured.accuracy, wanted)
+    accuracy = [row for row in accuracy if row["system"] in systems]
+    compared = _by_benchmark(measured.comparisons, wanted)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    train = wanted.train.for_arm(arm)
+    text = environment.get_template(TEMPLATE).render(
+        front_matter=_front_matter(model, wanted, accuracy, licence).to_yaml(),
+        model=model,
+        arm=arm,
+        quantized=quantized,
+        quantize=wanted.quantize,
+        wanted=wanted,
+        train=train,
+        adapters=None if train.tuning.method == "full" else train.tuning,
+        strategy=strategy(wanted.weigh.arms, arm),
+        licence=licence,
+        unknown=UNKNOWN,
+        report=measured.reports[model],
+        parameters=measured.training[arm],
+        taught=measured.taught[arm],
+        source=_training_source(wanted),
+        dropped=sum(measured.dropped.values()),
+        promptings=" and ".join(DECODING_NAMES[name] for name in wanted.weigh.prompting),
+        level=f"{level:.0%}",
+        accuracy=[_accuracy_cells(row, systems[row["system"]]) for row in accuracy],
+        comparisons=[_comparison_cells(row, level) for row in _seen_from(systems, compared)],
+        cut=_cut(measured.statuses, systems),
+        versions=versions,
+        fixed=fixed,
+    )
+    return ModelCard(text).content
+
+
+def strategy(arms: Mapping[str, Arm], name: str) -> str:
+    """Return in words what an arm does with the training problems."""
+    match arms[name]:
+        case UniformArm():
+            return "Every example once a pass."
+        case RepeatArm(base=base, factor=factor):
+            return f"Every example ⌊{base:g} + {factor:g} · level⌋ times a pass; harder is higher."
+        case WeightArm(base=base, factor=factor):
+            return (
+                f"Every example once a pass, its loss weighted by {base:g} + {factor:g} · level; "
+                "harder is higher."
+            )
+        case BandArm(low=low, high=high):
+            return f"Problems that the base model solves in {low:.0%} to {high:.0%} of its samples."
+        case CurriculumArm(pace=pace):
+            return f"From easy to hard; every example takes part after {pace:.0%} of the steps."
+        case FocalArm(gamma=gamma, level=level):
+            return (
+                f"Every example once a pass, its loss weighted by (1 − p)^{gamma:g}, p the model's "
+                f"own probability of the {level}."
+            )
+        case DartArm(strategy="dart_uniform", per_problem=count):
+            return f"Up to {count} of the base model's own correct samples of each problem."
+        case DartArm(per_problem=count):
+            return (
+                f"Up to {count} of the base model's own correct samples of each problem, in "
+                "proportion to its fail rate."
+            )
+        case ControlArm(of=of):
+            return f"A control: what the arm `{of}` does, dealt to random problems."
+
+
+def _front_matter(
+    model: str, wanted: Params, accuracy: Sequence[Row], licence: str
+) -> ModelCardData:
+    base = parse_base(wanted.model.base)
+    quantized = wanted.quantize.models.get(model)
+    tags = ["mathematics", "uphill", *(["gptq", f"{quantized.bits}-bit"] if quantized else [])]
+    return ModelCardData(
+        license=licence,
+        base_model=base.location if base.kind == "hub" else None,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=tags,
+        model_name=model,
+        eval_results=[
+            _result(row, wanted.analyze.interval) for row in accuracy if row["decoding"] in ANSWERS
+        ],
+    )
+
+
+def _result(row: Row, level: float) -> EvalResult:
+    return EvalResult(
+        task_type="text-generation",
+        dataset_type=row["benchmark"],
+        dataset_name=row["benchmark"],
+        metric_type="accuracy",
+        metric_name=f"accuracy of {row['system']}, {DECODING_NAMES[row['decoding']]}",
+        metric_value=row["accuracy"],
+        metric_args={
+            "problems": int(row["n"]),
+            "interval": [row["low"], row["high"]],
+            "level": level,
+        },
+    )
+
+
+def _training_source(wanted: Params) -> str:
+    source = wanted.prepare.train
+    if isinstance(source, LadderSource):
+        rungs = wanted.prepare.rungs
+        return (
+            f"{source.per_rung} problems of each of the {len(rungs)} rungs of an arithmetic ladder "
+            f"({', '.join(rungs)})"
+        )
+    return f"the file `{Path(source.path).name}`"
+
+
+def _by_benchmark(rows: Sequence[Row], wanted: Params) -> list[Row]:
+    order = list(wanted.prepare.benchmarks)
+    return sorted(rows, key=lambda row: order.index(row["benchmark"]))
+
+
+def _accuracy_cells(row: Row, shots: int) -> list[str]:
+    return [
+        row["benchmark"],
+        str(shots),
+        DECODING_NAMES[row["decoding"]],
+        str(row["n"]),
+        percent(row["accuracy"]),
+        f"{percent(row['low'])} to {percent(row['high'])}",
+    ]
+
+
+def _seen_from(systems: Collection[str], rows: Sequence[Row]) -> list[Row]:
+    """Return the comparisons in which one of the systems takes part, turned to have it first."""
+    seen: list[Row] = []
+    for row in rows:
+        if row["first"] in systems:
+            seen.append(row)
+        elif row["second"] in systems:
+            turned = {
+                "first": row["second"],
+                "second": row["first"],
+                "difference": -row["difference"],
+                "low": -row["high"],
+                "high": -row["low"],
+            }
+            seen.append({**row, **turned})
+    return seen
+
+
+def _comparison_cells(row: Row, level: float) -> list[str]:
+    found = outcome(row)
+    survives = found in ("noise", "same") or row["p_holm"] <= 1 - level
+    return [
+        row["benchmark"],
+        row["second"],
+        DECODING_NAMES[row["decoding"]],
+        percent(row["difference"]),
+        f"{percent(row['low'])} to {percent(row['high'])}",
+        p_value(row["p_holm"]),
+        READINGS[found] + ("" if survives else ", but not after the correction"),
+    ]
+
+
+def _cut(rows: Sequence[Row], systems: Collection[str]) -> int:
+    return sum(int(row["cut"]) for row in rows if row["system"] in systems)

@@ -1,0 +1,210 @@
+"""The cards of models, and what would be sent to the Hub."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from huggingface_hub import ModelCard
+from transformers import PreTrainedTokenizerFast
+
+from stages import card, publish
+from stages.lib.files import write_json
+from stages.lib.models import fingerprint
+from stages.lib.paths import ARM_METRICS, CARDS, METRICS, MODEL_REPORTS, MODELS, TABLES
+from stages.lib.paths import TRAINING_LOGS as LOGS
+from tests.conftest import tiny_model
+from tests.stages.conftest import Change
+
+COUNTS = {"method": "full", "kept_step": 4, "trainable": 1000, "total": 2000, "share": 0.5}
+TOLD = {"problems": 18, "examples": 36, "missing": 0}
+
+
+def shares(system: str, decoding: str, accuracy: float) -> dict[str, Any]:
+    low, high = round(accuracy - 0.1, 3), round(accuracy + 0.1, 3)
+    row = {"benchmark": "ladder", "system": system, "decoding": decoding, "n": 6}
+    return row | {"accuracy": accuracy, "standard_error": 0.05, "low": low, "high": high}
+
+
+def compared(first: str, second: str, difference: float, p: float) -> dict[str, Any]:
+    row = {"benchmark": "ladder", "first": first, "second": second, "decoding": "cot", "n": 6}
+    interval = {"low": round(difference - 0.1, 3), "high": round(difference + 0.1, 3)}
+    return row | interval | {"difference": difference, "discordant": 0.5, "p_holm": p}
+
+
+@pytest.fixture
+def measured(change: Change) -> Change:
+    """Write what other stages measure; return how to change the parameters."""
+    Path("base").mkdir()
+    Path("base", "README.md").write_text("---\nlicense: mit\n---\n")
+    change({"model.base": "folder:base"})
+    systems = ["base", "base-1shot", "uniform", "adaptive", "adaptive-gptq4"]
+    decodings = ["cot", "pot", "fallback", "both", "either"]
+    statuses = [
+        {"benchmark": "ladder", "system": system, "prompting": "cot", "cut": number}
+        for number, system in enumerate(systems)
+    ]
+    tables = {
+        "accuracy": [shares(one, name, 0.25) for one in systems for name in decodings],
+        "comparisons": [
+            compared("adaptive", "uniform", 0.15, 0.2),
+            compared("adaptive-gptq4", "adaptive", -0.05, 1.0),
+        ],
+        "statuses": statuses,
+    }
+    TABLES.mkdir(parents=True)
+    for name, rows in tables.items():
+        pd.DataFrame(rows).to_csv(TABLES / f"{name}.csv", index=False)
+    write_json(METRICS / "data.json", {"dropped_for_overlap": {"ladder": 0, "gsm8k": 2}})
+    for arm in ("uniform", "adaptive"):
+        write_json(LOGS / f"{arm}.json", COUNTS)
+        write_json(ARM_METRICS / f"{arm}.json", TOLD)
+    for model in ("base", "uniform", "adaptive", "adaptive-gptq4"):
+        report = {"fingerprint": "f" * 16, "held_out_tokens": 99, "perplexity": 1.5}
+        write_json(MODEL_REPORTS / f"{model}.json", report | {"weight_bytes": 2_500_000})
+    return change
+
+
+def test_every_trained_or_quantized_model_gets_a_card(measured: Change) -> None:
+    card.main()
+    names = ["adaptive-gptq4.md", "adaptive.md", "uniform.md"]
+    assert sorted(path.name for path in CARDS.iterdir()) == names
+
+
+def test_the_front_matter_is_what_the_hub_reads(measured: Change) -> None:
+    card.main()
+    data = ModelCard.load(CARDS / "adaptive-gptq4.md").data.to_dict()
+    assert (data["license"], data["library_name"]) == ("mit", "transformers")
+    assert data["pipeline_tag"] == "text-generation"
+    assert data["tags"][-2:] == ["gptq", "4-bit"]
+    assert "base_model" not in data
+    (results,) = data["model-index"][0]["results"]
+    assert results["dataset"] == {"name": "ladder", "type": "ladder"}
+    assert [one["name"].partition(", ")[2] for one in results["metrics"]] == [
+        "CoT",
+        "PoT",
+        "PoT‖CoT",
+    ]
+    assert results["metrics"][0]["value"] == 0.25
+    assert results["metrics"][0]["args"] == {"problems": 6, "interval": [0.15, 0.35], "level": 0.95}
+
+
+SAID = [
+    (
+        "adaptive",
+        "| arm | `adaptive`: Every example ⌊1 + 1 · level⌋ times a pass; harder is higher.",
+    ),
+    ("adaptive", "| tuning | full; 1,000 of 2,000 parameters (50.00%) |"),
+    ("adaptive", "| training | 4 steps of 600 supervised tokens, 2,400 in all; kept: step 4 |"),
+    ("adaptive", "| its licence | mit, as its own files name it |"),
+    ("adaptive", "18 problems in 36 examples (CoT and PoT): 6 problems of each of the 3 rungs "),
+    ("adaptive", "2 more were dropped for sharing words in a row with a benchmark."),
+    ("adaptive", "| ladder | 0 | CoT | 6 | 25.0 | 15.0 to 35.0 |"),
+    (
+        "adaptive",
+        "| ladder | uniform | CoT | 15.0 | 5.0 to 25.0 | 0.200 | ahead, but not after the corr",
+    ),
+    ("adaptive", "| ladder | adaptive-gptq4 | CoT | 5.0 | −5.0 to 15.0 | 1.000 | within noise |"),
+    ("uniform", "| ladder | adaptive | CoT | −15.0 | −25.0 to −5.0 | 0.200 | behind, but not "),
+    ("adaptive-gptq4", "| quantization | GPTQ of `adaptive`: 4 bits, group size 32, symmetric, "),
+    ("adaptive-gptq4", "| weights | 2.5 MB; fingerprint `ffffffffffffffff` |"),
+    ("adaptive-gptq4", "- 4 of its answers were cut at the limit of tokens"),
+]
+
+
+def test_the_text_says_what_was_measured(measured: Change) -> None:
+    card.main()
+    for model, line in SAID:
+        assert line in (CARDS / f"{model}.md").read_text()
+
+
+def test_adapters_a_hub_base_and_an_unknown_licence_are_said(
+    measured: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lora = {"method": "lora", "r": 8, "alpha": 16.0, "dropout": 0.0, "targets": ["q_proj"]}
+    measured(
+        {
+            "model.base": "hub:org/name@" + "a" * 40,
+            "train.by_arm": {"uniform": lora | {"optimizer": "adamw"}},
+        }
+    )
+    monkeypatch.setattr(card, "licence", lambda base: "unknown")
+    card.main()
+    text = (CARDS / "uniform.md").read_text()
+    assert ModelCard(text).data.to_dict()["base_model"] == "org/name"
+    assert "| its licence | unknown, which its files do not name |" in text
+    assert "| adapters | r = 8, alpha = 16, dropout 0, on q_proj; merged into the weights |" in text
+
+
+class Recorder:
+    """Stands for the Hub; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.repos: list[tuple[str, bool]] = []
+        self.files: dict[str, bytes] = {}
+
+    def create_repo(self, repo: str, *, private: bool, exist_ok: bool) -> None:
+        assert exist_ok
+        self.repos.append((repo, private))
+
+    def create_commit(self, repo: str, operations: list[Any], *, commit_message: str) -> None:
+        assert [(repo, True)] == self.repos
+        assert commit_message.startswith("adaptive, ")
+        for one in operations:
+            with one.as_file() as stream:
+                self.files[one.path_in_repo] = stream.read()
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    recorder = Recorder()
+    monkeypatch.setattr(publish, "HfApi", lambda: recorder)
+    monkeypatch.setattr(publish, "get_token", lambda: "hf_token")
+    return recorder
+
+
+@pytest.fixture
+def packaged(measured: Change, tokenizer: PreTrainedTokenizerFast) -> Change:
+    """Make a model and its card, and turn publishing on."""
+    tiny_model(tokenizer).save_pretrained(MODELS / "adaptive")
+    report = {"fingerprint": fingerprint(MODELS / "adaptive"), "held_out_tokens": 99}
+    report |= {"perplexity": 1.5, "weight_bytes": 2_500_000}
+    write_json(MODEL_REPORTS / "adaptive.json", report)
+    measured({"hub.push": {"repo": "org/uphill", "private": True}})
+    card.main()
+    return measured
+
+
+def test_a_model_goes_to_the_hub_with_its_card(packaged: Change, hub: Recorder) -> None:
+    publish.main("adaptive")
+    assert hub.repos == [("org/uphill-adaptive", True)]
+    folder = {path.name: path.read_bytes() for path in (MODELS / "adaptive").iterdir()}
+    assert hub.files == folder | {"README.md": (CARDS / "adaptive.md").read_bytes()}
+    assert "model.safetensors" in folder
+
+
+def test_nothing_is_sent_by_default(packaged: Change, hub: Recorder) -> None:
+    packaged({"hub.push": None})
+    with pytest.raises(ValueError, match=r"hub\.push: null: expected \{repo: ORG/NAME"):
+        publish.main("adaptive")
+    assert not hub.repos
+
+
+def test_nothing_is_sent_without_a_token(
+    packaged: Change, hub: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "get_token", lambda: None)
+    with pytest.raises(ValueError, match="no token: expected `hf auth login` first"):
+        publish.main("adaptive")
+    assert not hub.repos
+
+
+def test_a_model_without_a_card_or_with_that_of_another_is_not_sent(
+    packaged: Change, hub: Recorder, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with pytest.raises(ValueError, match="base: no card reports/cards/base.md"):
+        publish.main("base")
+    tiny_model(tokenizer, seed=1).save_pretrained(MODELS / "adaptive")
+    with pytest.raises(ValueError, match=r"adaptive\.md: not of the model in data/models/adaptive"):
+        publish.main("adaptive")
+    assert not hub.repos
