@@ -3,7 +3,8 @@
 Reads the base model and ``data/training/<arm>.parquet``; writes
 ``data/models/<arm>/`` (adapters are merged into it), ``reports/training/<arm>.csv``
 (loss and learning rate by step, held-out loss where it was measured) and, beside it,
-``<arm>.json`` (how many parameters were trained, and whose step's are kept). Checkpoints
+``<arm>.json`` (how many parameters were trained, whose step's are kept, and their held-out
+loss if it was measured). Checkpoints
 lie in ``data/checkpoints/`` until the run is complete: a run that was killed goes on from
 the last one, if nothing that it depends on has changed.
 
@@ -66,7 +67,9 @@ def main(arm: str) -> None:
     kept = validation.best_step(log) if settings.keep == "best" else settings.steps
     write_json(
         TRAINING_LOGS / f"{arm}.json",
-        {"method": settings.tuning.method, "kept_step": kept} | counts,
+        {"method": settings.tuning.method, "kept_step": kept}
+        | validation.loss_at(log, kept)
+        | counts,
     )
     shutil.rmtree(CHECKPOINTS / arm)
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+CONF = Path("conf")
 
 DATA = Path("data")
 PARAMS_OK = DATA / "params.ok"
@@ -17,6 +18,7 @@ TRAINING = DATA / "training"
 ANSWERS = DATA / "answers"
 CHECKPOINTS = DATA / "checkpoints"
 VERDICTS = DATA / "verdicts.parquet"
+SWEEPS = DATA / "sweeps"
 
 REPORTS = Path("reports")
 METRICS = REPORTS / "metrics"
@@ -26,5 +28,6 @@ FIGURES = REPORTS / "figures"
 TRAINING_LOGS = REPORTS / "training"
 MODEL_REPORTS = REPORTS / "models"
 TIMINGS = REPORTS / "timings"
+SWEEP_REPORTS = REPORTS / "sweeps"
 
 LOGS = Path("logs")
