@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from stages import sweep as stage
 from stages.lib.files import read_json
 
 REPOSITORY = Path(__file__).parents[2]
@@ -58,8 +59,8 @@ def run(command: list[str], cwd: Path) -> str:
 
 
 @pytest.fixture
-def toy(tmp_path: Path) -> Path:
-    """Return a repository with our parameters and a pipeline of one stage."""
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Enter a repository with our parameters and a pipeline of one stage."""
     repository = tmp_path / "toy"
     repository.mkdir()
     shutil.copytree(REPOSITORY / "conf", repository / "conf")
@@ -73,6 +74,8 @@ def toy(tmp_path: Path) -> Path:
         run(["git", "config", name, value], repository)
     run([sys.executable, "-m", "dvc", "init", "--quiet"], repository)
     commit(repository)
+    monkeypatch.chdir(repository)
+    monkeypatch.setenv("OUTSIDE", str(tmp_path))
     return repository
 
 
@@ -89,18 +92,23 @@ def start(repository: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "stages.sweep", "toy"],
         cwd=repository,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OUTSIDE": str(repository.parent)},
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
 
 
-def swept(repository: Path, status: int) -> str:
+def kill_when_it_learns(repository: Path, values: list[str]) -> None:
+    """Start the sweep as its own process; kill it, and all that it started, at a moment."""
     running = start(repository)
-    _, said = running.communicate(timeout=PATIENCE_S)
-    assert running.returncode == status, said
-    return said
+    deadline = time.monotonic() + PATIENCE_S
+    while not (repository.parent / "runs").is_file() or learned(repository) != values:
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.communicate()
 
 
 def learned(repository: Path) -> list[str]:
@@ -111,28 +119,26 @@ def table(repository: Path, name: str = "toy") -> pd.DataFrame:
     return pd.read_csv(repository / f"reports/sweeps/{name}.csv", keep_default_na=False)
 
 
-def test_a_sweep_that_is_killed_goes_on_and_what_failed_is_tried_again(toy: Path) -> None:
+def test_a_sweep_that_is_killed_goes_on_and_what_failed_is_tried_again(
+    toy: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (toy.parent / "wait").touch()
-    running = start(toy)
-    deadline = time.monotonic() + PATIENCE_S
-    while not (toy.parent / "runs").is_file() or learned(toy) != ["0.5", "1"]:
-        assert running.poll() is None, running.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.communicate()
+    kill_when_it_learns(toy, ["0.5", "1"])
     assert table(toy)["experiment"].tolist() == ["toy-00"]
 
     # The workspace is free meanwhile: what is changed there is not part of the sweep.
     (toy.parent / "wait").unlink()
     (toy / "learn.py").write_text("raise SystemExit('changed')")
-    said = swept(toy, status=3)
-    assert "toy-02 failed: learn: too hard" in said
+    with pytest.raises(SystemExit) as stop:
+        stage.main("toy")
+    assert stop.value.code == 3
+    assert "toy-02 failed: learn: too hard" in capfd.readouterr().err
     assert learned(toy) == ["0.5", "1", "1", "2"]
     assert table(toy)["error"].tolist() == ["", "", "learn: too hard"]
 
     (toy.parent / "mended").touch()
-    assert "toy: 3 trials done, 0 failed" in swept(toy, status=0)
+    stage.main("toy")
+    assert "toy: 3 trials done, 0 failed" in capfd.readouterr().err
     assert learned(toy) == ["0.5", "1", "1", "2", "2"]
     assert table(toy)[["w", "score"]].values.tolist() == [[0.5, 3.5], [1, 4], [2, 5]]
     assert table(toy, "toy-best")["trial"].tolist() == [0, 1, 2]
@@ -142,8 +148,8 @@ def test_a_sweep_that_is_killed_goes_on_and_what_failed_is_tried_again(toy: Path
         "??",
         "reports/",
     ]
-    names = run([sys.executable, "-m", "dvc", "exp", "list", "--name-only"], toy).split()
-    assert sorted(names) == ["toy-00", "toy-01", "toy-02"]
+    refs = run(["git", "for-each-ref", "--format=%(refname)", "refs/exps"], toy).split()
+    assert [ref.rpartition("/")[2] for ref in refs] == ["toy-00", "toy-01", "toy-02"]
     assert {path.name for path in (toy / "reports/sweeps").iterdir()} == {
         "toy.csv",
         "toy-best.csv",
@@ -153,10 +159,10 @@ def test_a_sweep_that_is_killed_goes_on_and_what_failed_is_tried_again(toy: Path
 
 
 WRONG = [
-    ({"targets": ["lern"]}, "sweep-toy: targets: 'lern': "),
+    ({"targets": ["lern"]}, "targets: 'lern': "),
     (
         {"score": {"metric": "made/los.json:loss", "direction": "minimize"}},
-        "sweep-toy: score: made/los.json: expected a file that ['learn'] make",
+        "score: made/los.json: expected a file that ['learn'] make",
     ),
 ]
 
@@ -164,25 +170,32 @@ WRONG = [
 def test_what_is_wrong_stops_a_sweep_before_any_trial(toy: Path) -> None:
     for changes, message in WRONG:
         set_sweep(toy, **changes)
-        run(["git", "commit", "--quiet", "--all", "--message", "t"], toy)
-        said = swept(toy, status=1)
-        assert message in said
-        assert "Traceback" not in said
+        commit(toy)
+        assert message in refused()
     (toy / "learn.py").write_text("")
-    assert "learn.py: expected to be committed" in swept(toy, status=1)
+    assert "learn.py: expected to be committed" in refused()
     assert not (toy.parent / "runs").exists()
     assert not (toy / "data/sweeps/toy/sweep.json").exists()
 
 
-def test_a_wrong_metric_costs_no_trial_and_other_parameters_want_a_new_sweep(toy: Path) -> None:
+def test_a_wrong_metric_costs_no_trial_and_other_parameters_want_a_new_sweep(
+    toy: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     wrong = {"metric": "made/loss.json:los", "direction": "minimize"}
     one = {W: {"label": "w", "choices": [0.5]}}
     set_sweep(toy, score=wrong, parameters=one)
     commit(toy)
-    assert "score.metric: 'los': 'los': expected one of ['loss']" in swept(toy, status=1)
+    assert "score.metric: 'los': 'los': expected one of ['loss']" in refused()
     set_sweep(toy, parameters=one)
-    assert "toy: 0 of 1 trials left" in swept(toy, status=0)
+    stage.main("toy")
+    assert "toy: 0 of 1 trials left" in capfd.readouterr().err
     assert learned(toy) == ["0.5"]
     assert len(read_json(toy / "data/sweeps/toy/sweep.json")["trials"]) == 1
     set_sweep(toy)
-    assert "data/sweeps/toy: has trials of other targets, overrides or" in swept(toy, status=1)
+    assert "data/sweeps/toy: has trials of other targets, overrides or" in refused()
+
+
+def refused() -> str:
+    with pytest.raises(ValueError) as error:
+        stage.main("toy")
+    return str(error.value)
