@@ -31,6 +31,7 @@ from stages.lib.params.strict import Name, Seed, Size, Strict
 from stages.lib.paths import CONF, TABLES
 from stages.lib.records import NonEmpty, content_id, describe_error
 
+Direction = Literal["minimize", "maximize"]
 Values = Mapping[str, Any]
 """The value of each swept parameter by its path: a point of a grid or a search."""
 
@@ -112,7 +113,7 @@ class AccuracyScore(Strict):
         return TABLES / "accuracy.csv"
 
     @property
-    def direction(self) -> str:
+    def direction(self) -> Direction:
         """What is better."""
         return "maximize"
 
@@ -121,7 +122,7 @@ class MetricScore(Strict):
     """A number of a JSON file that is in git: ``FILE:KEY``, as ``dvc metrics show`` names it."""
 
     metric: Annotated[str, Field(pattern=r"^[^:]+\.json:[^:]+$")]
-    direction: Literal["minimize", "maximize"]
+    direction: Direction
 
     @property
     def file(self) -> Path:

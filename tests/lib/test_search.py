@@ -54,7 +54,9 @@ def sweep_choices(search: Search, path: str) -> list[Any]:
 
 def test_what_scored_well_is_tried_more_often_and_the_other_direction_turns_it() -> None:
     first = next_point(wanted(), [])
-    tried = [(first | {LR: 0.0002 * 50 ** (place / 29)}, abs(place - 25.0)) for place in range(30)]
+    tried = [
+        (dict(first) | {LR: 0.0002 * 50 ** (place / 29)}, abs(place - 25.0)) for place in range(30)
+    ]
     low = next_point(wanted(), tried)[LR]
     score = wanted().score.model_copy(update={"direction": "maximize"})
     high = next_point(wanted().model_copy(update={"score": score}), tried)[LR]
