@@ -1,5 +1,6 @@
 # make repro   from raw problems to reports/paper.pdf and reports/index.html
 # make test    the whole suite
+# make sweep   a grid or a search over DVC experiments: SWEEP=grid or SWEEP=search
 # make harness a second opinion on an accuracy, from lm-evaluation-harness in its own .venv-harness
 # The first two set up .venv where needed. Nothing else has to be installed by hand.
 
@@ -16,7 +17,9 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 export VLLM_NO_USAGE_STATS := 1
 
-.PHONY: repro test lint setup lock params bench harness clean
+SWEEP ?= grid
+
+.PHONY: repro test lint setup lock params sweep bench harness clean
 
 repro: setup
 	dvc repro
@@ -67,6 +70,9 @@ $(UV):
 params: setup
 	python -c "from pathlib import Path; from dvc.utils.hydra import compose_and_dump; \
 	  compose_and_dump('params.yaml', str(Path('conf').resolve()), None, 'config', '', [])"
+
+sweep: setup
+	python -m stages.sweep $(SWEEP)
 
 bench: setup
 	python -m benchmarks

@@ -11,8 +11,8 @@ from dvc.utils.hydra import compose_and_dump
 from stages.lib.params import Params, load, parse, training
 from tests.imports import reached
 
-# Commands: for published results, which replications/sdat/dvc.yaml runs, and for the Hub.
-OTHERS = {"__init__", "replicate", "publish"}
+# Commands, not stages: for published results (of replications/sdat), for the Hub, for sweeps.
+OTHERS = {"__init__", "replicate", "publish", "sweep"}
 STAGES = sorted({path.stem for path in Path("stages").glob("*.py")} - OTHERS)
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 

@@ -4,7 +4,7 @@
 with ``accuracy``, ``low`` and ``high`` as shares. Axes show percent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib import rc_context
@@ -30,14 +30,16 @@ def score_by_weight(
     figure, panels = plotting.panels(len(domains), width_in, 2.6, sharey=False)
     colors = plotting.palette(palette, sorted({f"b = {m.b:g}" for m in models if m.b is not None}))
     for panel, domain in zip(panels, domains, strict=True):
-        rows = table[table["domain"] == domain].set_index("system")
+        rows = _percent(table[table["domain"] == domain].set_index("system"))
         for model in models:
             if model.b is None and model.name in rows.index:
-                _baseline(panel, rows.loc[model.name].to_dict())
+                baseline(panel, *rows.loc[model.name])
         for number, (label, color) in enumerate(colors.items()):
             drawn = [m for m in models if m.b is not None and f"b = {m.b:g}" == label]
-            drawn = sorted((m for m in drawn if m.name in rows.index), key=lambda m: m.w or 0)
-            _line(panel, drawn, rows, label, color, APART ** (number - (len(colors) - 1) / 2))
+            drawn = [m for m in drawn if m.name in rows.index]
+            shift = APART ** (number - (len(colors) - 1) / 2)
+            places = [shift * (m.w or 0) for m in drawn]
+            line(panel, rows.loc[[m.name for m in drawn]].assign(x=places), label, color)
         panel.set(title=domain, xlabel="w", xscale="log")
         panel.set_xticks(sorted({m.w for m in models if m.w}), minor=False)
         panel.xaxis.set_major_formatter("{x:g}")
@@ -79,29 +81,34 @@ def label(model: Model) -> str:
     return f"b = {model.b:g}, w = {model.w:g}"
 
 
-def _baseline(panel: Axes, row: Mapping[str, float]) -> None:
-    panel.axhspan(100 * row["low"], 100 * row["high"], color=plotting.GREY, alpha=0.15, lw=0)
-    panel.axhline(100 * row["accuracy"], color=plotting.GREY, linestyle="--", label="baseline")
+def baseline(panel: Axes, score: float, low: float, high: float) -> None:
+    """Draw a score that is the same everywhere, with its interval."""
+    panel.axhspan(low, high, color=plotting.GREY, alpha=0.15, lw=0)
+    panel.axhline(score, color=plotting.GREY, linestyle="--", label="baseline")
 
 
-def _line(
-    panel: Axes,
-    models: Sequence[Model],
-    rows: pd.DataFrame,
-    label: str,
-    color: plotting.Color,
-    shift: float,
-) -> None:
-    of = rows.loc[[model.name for model in models]]
-    below, above = of["accuracy"] - of["low"], of["high"] - of["accuracy"]
+def line(panel: Axes, table: pd.DataFrame, label: str, color: plotting.Color) -> None:
+    """Draw ``score`` with its interval (``low``, ``high``; or nan) against ``x``."""
+    table = table.sort_values("x")
+    below, above = table["score"] - table["low"], table["high"] - table["score"]
     panel.errorbar(
-        [shift * (model.w or 0) for model in models],
-        100 * of["accuracy"],
-        yerr=100 * pd.concat([below, above], axis=1).to_numpy().T,
+        table["x"],
+        table["score"],
+        yerr=pd.concat([below, above], axis=1).to_numpy().T,
         marker="o",
         markersize=plotting.MARKER_SIZE,
         linewidth=1.2,
         elinewidth=1.0,
         color=color,
         label=label,
+    )
+
+
+def _percent(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "score": 100 * table["accuracy"],
+            "low": 100 * table["low"],
+            "high": 100 * table["high"],
+        }
     )

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
-ACCELERATE = Path("conf") / "accelerate"
+CONF = Path("conf")
+ACCELERATE = CONF / "accelerate"
 
 DATA = Path("data")
 PARAMS_OK = DATA / "params.ok"
@@ -19,6 +20,7 @@ ANSWERS = DATA / "answers"
 CHECKPOINTS = DATA / "checkpoints"
 TRACKING = DATA / "tracking"
 VERDICTS = DATA / "verdicts.parquet"
+SWEEPS = DATA / "sweeps"
 
 REPORTS = Path("reports")
 METRICS = REPORTS / "metrics"
@@ -29,5 +31,6 @@ TRAINING_LOGS = REPORTS / "training"
 MODEL_REPORTS = REPORTS / "models"
 TIMINGS = REPORTS / "timings"
 CARDS = REPORTS / "cards"
+SWEEP_REPORTS = REPORTS / "sweeps"
 
 LOGS = Path("logs")

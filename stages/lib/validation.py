@@ -109,5 +109,11 @@ def best_step(rows: Sequence[dict[str, Any]]) -> int:
     return min(measured, key=lambda row: row[HELD_OUT_LOSS])["step"]
 
 
+def loss_at(rows: Sequence[dict[str, Any]], step: int) -> dict[str, float]:
+    """Return the held-out loss at a step under its name, or nothing if none was measured."""
+    loss = next(row for row in rows if row["step"] == step).get(HELD_OUT_LOSS)
+    return {} if loss is None else {HELD_OUT_LOSS: loss}
+
+
 def _trained(model: Trainable) -> dict[str, torch.nn.Parameter]:
     return {name: param for name, param in model.named_parameters() if param.requires_grad}

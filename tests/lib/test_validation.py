@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from stages.lib.packing import Tokens
-from stages.lib.validation import HELD_OUT_LOSS, best_step, set_apart
+from stages.lib.validation import HELD_OUT_LOSS, best_step, loss_at, set_apart
 from tests.lib.test_packing import example
 from tests.lib.test_training import trained
 
@@ -70,3 +70,10 @@ def test_the_best_parameters_are_kept_also_by_a_run_that_was_killed(
     resumed_log, resumed = trained(tokenizer, tmp_path / "killed", held_out=held_out, **BEST)
     assert resumed_log == log
     assert all(torch.equal(one, other) for one, other in zip(kept, resumed, strict=True))
+
+
+def test_the_loss_of_the_kept_step_is_found_or_nothing_where_none_was_measured() -> None:
+    rows: list[dict[str, Any]] = [{"step": 1, HELD_OUT_LOSS: None}, {"step": 2, HELD_OUT_LOSS: 0.5}]
+    assert loss_at(rows, 2) == {HELD_OUT_LOSS: 0.5}
+    assert loss_at(rows, 1) == {}
+    assert loss_at([{"step": 1}], 1) == {}
