@@ -34,7 +34,7 @@ from stages.lib.store import Store
 
 ANSWERS = DATA / "sequential"
 REFERENCE = 32
-SHUFFLES = 40
+SHUFFLES = 20
 SEED = 1
 LEVEL = 0.95
 
@@ -49,9 +49,10 @@ class Rival:
 
 
 RIVALS = (
-    Rival(16, 2, Sequential(width=0.05, interval=0.9, most=16)),
-    Rival(8, 2, Sequential(width=0.1, interval=0.9, most=16)),
-    Rival(4, 1, Sequential(width=0.15, interval=0.9, most=16)),
+    Rival(10, 2, Sequential(width=0.1, interval=0.9, most=16)),
+    Rival(4, 1, Sequential(width=0.16, interval=0.9, most=8)),
+    Rival(8, 1, Sequential(width=0.11, interval=0.9, most=16)),
+    Rival(16, 1, Sequential(width=0.04, interval=0.9, most=16)),
 )
 
 
