@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 from benchmarks.report import line, measured
 from stages.lib import models, params
@@ -20,8 +21,8 @@ from stages.lib.records import Problem, read_parquet
 PROMPTS = 256
 
 
-def prompts() -> list[tuple[int, ...]]:
-    """Return the few-shot prompts of the first training problems."""
+def prompts(problems: Sequence[Problem]) -> list[tuple[int, ...]]:
+    """Return the few-shot prompts of training problems."""
     wanted = params.load()
     tokenizer = models.load_tokenizer(MODELS / "base")
     pool = read_parquet(DEMONSTRATIONS, Problem)
@@ -33,8 +34,13 @@ def prompts() -> list[tuple[int, ...]]:
             "cot",
             choose_demonstrations(problem, pool, wanted.sample.shots),
         )
-        for problem in read_parquet(TRAIN_PROBLEMS, Problem)[:PROMPTS]
+        for problem in problems
     ]
+
+
+def timed_prompts() -> list[tuple[int, ...]]:
+    """Return the prompts of the workload."""
+    return prompts(read_parquet(TRAIN_PROBLEMS, Problem)[:PROMPTS])
 
 
 def ours() -> dict[str, float]:
@@ -48,7 +54,7 @@ def ours() -> dict[str, float]:
     sample = wanted.sample
     requests = [
         Request(str(i), "cot", sample.shots, 0, prompt, sample.max_tokens)
-        for i, prompt in enumerate(prompts())
+        for i, prompt in enumerate(timed_prompts())
     ]
     settings = Sampling(sample.temperature, sample.top_p, sample.seed)
     engine.answer(requests, settings, lambda _: None)
@@ -71,7 +77,7 @@ def peer() -> dict[str, float]:
     sample = wanted.sample
     engine = LLM(str(MODELS / "base"), max_model_len=wanted.engine.max_model_len)
     loaded = time.monotonic() - started
-    inputs = [TokensPrompt(prompt_token_ids=list(prompt)) for prompt in prompts()]
+    inputs = [TokensPrompt(prompt_token_ids=list(prompt)) for prompt in timed_prompts()]
     settings = SamplingParams(
         temperature=sample.temperature, top_p=sample.top_p, max_tokens=sample.max_tokens
     )

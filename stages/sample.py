@@ -1,6 +1,8 @@
 """Let the base model answer every training problem ``sample.k`` times, few-shot.
 
-Each of ``sample.prompting`` by itself: reasoning, or programs.
+Each of ``sample.prompting`` by itself: reasoning, or programs. With ``sample.sequential``,
+further rounds of k follow for the problems whose pass rate, by reasoning, is not known
+well enough; the samples are graded in between to tell. Programs stay at k.
 
 Reads the base model, the training problems and the demonstrations; writes raw
 generations to ``data/samples/``. What is there already is not made again.
@@ -14,7 +16,8 @@ from stages.lib import console, models, params
 from stages.lib.generation import Engine, Request, Sampling, fill
 from stages.lib.paths import DEMONSTRATIONS, MODELS, SAMPLES, TRAIN_PROBLEMS
 from stages.lib.prompts import choose_demonstrations, problem_prompt
-from stages.lib.records import Problem, read_parquet
+from stages.lib.records import Problem, Prompting, read_parquet
+from stages.lib.sequential import Rounds
 from stages.lib.store import Store
 
 
@@ -26,23 +29,30 @@ def main() -> None:
     tokenizer = models.load_tokenizer(base)
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     pool = read_parquet(DEMONSTRATIONS, Problem)
-    requests = []
-    for prompting in sample.prompting:
-        firsts = []
-        for problem in problems:
-            shown = choose_demonstrations(problem, pool, sample.shots)
-            prompt = problem_prompt(tokenizer, prompts, problem, prompting, shown)
-            limit = sample.max_tokens
-            firsts.append(Request(problem.id, prompting, sample.shots, 0, prompt, limit))
-        requests += [replace(first, index=index) for index in range(sample.k) for first in firsts]
+
+    def first(problem: Problem, prompting: Prompting) -> Request:
+        shown = choose_demonstrations(problem, pool, sample.shots)
+        prompt = problem_prompt(tokenizer, prompts, problem, prompting, shown)
+        return Request(problem.id, prompting, sample.shots, 0, prompt, sample.max_tokens)
+
+    firsts = {way: [first(problem, way) for problem in problems] for way in sample.prompting}
+    more = None
+    if sample.sequential:
+        more = Rounds(problems, firsts["cot"], k=sample.k, rule=sample.sequential)
     fill(
         Store(SAMPLES),
-        requests,
+        [
+            replace(one, index=index)
+            for way in sample.prompting
+            for index in range(sample.k)
+            for one in firsts[way]
+        ],
         model=models.fingerprint(base),
         sampling=Sampling(sample.temperature, sample.top_p, sample.seed, tuple(prompts.stop)),
         settings=engine,
         load=lambda: Engine(base, engine),
         doing="sample",
+        more=more,
     )
 
 

@@ -46,7 +46,6 @@ def main() -> None:
     correct = [[v.status == "correct" for v in of] for of in verdicts.values()]
     said = [[v.extracted for v in of] for of in verdicts.values()]
     tried, solved = [len(of) for of in correct], [sum(of) for of in correct]
-    k = min(tried)
     rows = measure(
         [problem.source for problem in problems],
         list(verdicts),
@@ -57,9 +56,13 @@ def main() -> None:
         interval=settings.interval,
     )
     write_parquet(DIFFICULTY, rows)
+    # With sequential sampling, what a problem's samples say decides how many it has, and
+    # their plain rate is biased. Everyone has the first k, whatever they say.
+    k = min(tried)
+    first, of_first = [sum(of[:k]) for of in correct], [k] * len(correct)
     by_source = defaultdict(list)
-    for row in rows:
-        by_source[row.source].append(row.pass_rate)
+    for problem, right in zip(problems, first, strict=True):
+        by_source[problem.source].append(right / k)
     write_json(
         METRICS / "difficulty.json",
         {
@@ -67,8 +70,8 @@ def main() -> None:
                 source: round(sum(rates) / len(rates), 3) for source, rates in by_source.items()
             },
             "samples": dict(Counter(one.status for one in reasoned)),
-            "pass_at_1": round(float(pass_at_k(solved, tried, k=1).mean()), 3),
-            f"pass_at_{k}": round(float(pass_at_k(solved, tried, k=k).mean()), 3),
+            "pass_at_1": round(float(pass_at_k(first, of_first, k=1).mean()), 3),
+            f"pass_at_{k}": round(float(pass_at_k(first, of_first, k=k).mean()), 3),
             f"maj_at_{k}": round(float(maj_at_k(said, correct, k=k).mean()), 3),
         },
     )

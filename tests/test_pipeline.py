@@ -95,6 +95,7 @@ def test_every_group_of_parameters_is_used_by_a_stage() -> None:
     assert set().union(*map(groups_used, [*STAGES, "publish"])) == set(Params.model_fields)
 
 
+SEQUENTIAL = {"width": 0.1, "interval": 0.9, "most": 16}
 BAND = {"strategy": "band", "low": 0.25, "high": 0.75}
 BAD = [
     ("weigh.arms.adaptive.factor", -1, "weigh.arms.adaptive.factor: -1: "),
@@ -121,6 +122,10 @@ BAD = [
     ("train.by_arm.nobody", {"method": "full"}, "train.by_arm.nobody: expected one of ['adapt"),
     ("sample.k", None, "sample.k: missing"),
     ("sample.k", "4", "sample.k: '4': "),
+    ("sample.sequential", SEQUENTIAL | {"most": 4}, "sample.sequential.most: 4: expected more th"),
+    ("sample.sequential", SEQUENTIAL | {"width": 1.0}, "sample.sequential.width: 1.0: "),
+    ("sample.sequential", SEQUENTIAL | {"round": 2}, "sample.sequential.round: unknown"),
+    ("sample.sequential", {"width": 0.1}, "sample.sequential.interval: missing"),
     ("sample.temperature", 0.0, "sample.temperature: 0.0: "),
     ("prepare.train.per_rung", 3.5, "prepare.train.per_rung: 3.5: "),
     ("weigh.arms.control.of", "adaptve", "weigh.arms.control.of: 'adaptve': expected an arm"),

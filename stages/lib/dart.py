@@ -1,9 +1,11 @@
 """Difficulty-aware rejection tuning: learning from the base model's own correct samples.
 
-After DART-Math (Tong et al. 2024, arXiv:2407.13690). There, problems are sampled until
-each has its number of correct responses. Here the trials are bounded: a problem has the
-samples that ``sample.k`` and ``sample.prompting`` made, and falls short where too few of
-them are correct.
+After DART-Math (Tong et al. 2024, arXiv:2407.13690, section 3; README of hkust-nlp/dart-math).
+There, every problem is sampled until it has k_u correct responses (Uniform), or a number
+proportional to its difficulty, the fail rate, of which the hardest problem has k_p
+(Prop2Diff) and an easy one at least one; what reaches a limit of trials falls short. Here
+the trials are those that ``sample`` made. Not stated there, and chosen here: numbers are
+rounded up, and equal texts count once.
 """
 
 from collections import Counter

@@ -53,9 +53,7 @@ def measure(
     if not 0 < interval < 1:
         raise ValueError(f"interval: {interval}: expected between 0 and 1, both excluded")
     right, total = _counts(n_correct, n)
-    shapes = _posteriors(np.asarray(sources), right, total)
-    means = shapes[0] / shapes.sum(axis=0)
-    low, high = beta.ppf([[(1 - interval) / 2], [(1 + interval) / 2]], shapes[0], shapes[1])
+    mean, low, high = pass_rates(sources, right.tolist(), total.tolist(), interval=interval)
     return [
         Difficulty(
             problem_id=problem_ids[i],
@@ -63,13 +61,30 @@ def measure(
             n=int(total[i]),
             n_correct=int(right[i]),
             pass_rate=int(right[i]) / int(total[i]),
-            posterior_mean=float(means[i]),
+            posterior_mean=float(mean[i]),
             low=float(low[i]),
             high=float(high[i]),
             level=level_of(int(right[i]), int(total[i]), levels=levels, definition=definition),
         )
         for i in range(total.size)
     ]
+
+
+def pass_rates(
+    sources: Sequence[str], n_correct: Sequence[int], n: Sequence[int], *, interval: float
+) -> NDArray[np.float64]:
+    """Return posterior mean, low and high of each problem's pass rate, (3, n).
+
+    The prior is that of the problem's source (``fit_prior``); low and high hold the
+    probability ``interval`` between them and equal rests outside. Problems may have
+    different numbers of samples, and a number may depend on the samples before
+    (``stages.lib.sequential``): the likelihood, and so prior and posterior, are the same.
+    Raises ValueError for counts outside 0..n and n below 1.
+    """
+    right, total = _counts(n_correct, n)
+    shapes = _posteriors(np.asarray(sources), right, total)
+    bounds = beta.ppf([[(1 - interval) / 2], [(1 + interval) / 2]], shapes[0], shapes[1])
+    return np.stack([shapes[0] / shapes.sum(axis=0), *bounds])
 
 
 def level_of(n_correct: int, n: int, *, levels: int, definition: Definition) -> float:

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from statistics import median
@@ -20,7 +21,7 @@ from stages.lib.console import bar
 from stages.lib.memory import keep_freed_memory
 from stages.lib.params.sampling import Engine as Settings
 from stages.lib.records import Generation, Prompting
-from stages.lib.store import Key, Store
+from stages.lib.store import Key, Store, key
 
 # Read when vLLM is imported: no core kept back, no second process to talk to.
 os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
@@ -123,30 +124,59 @@ def fill(
     settings: Settings,
     load: Callable[[], Engine],
     doing: str,
+    more: Callable[[Sequence[Generation]], Sequence[Request]] | None = None,
 ) -> None:
     """Make every generation that ``requests`` ask for and the store lacks.
 
-    ``model`` identifies the weights. Batches are cut from all requests, done or
-    not, so that their make-up does not depend on what is there already; ``load``
-    is called only if something is missing. Raises ValueError if a prompt with its
-    answer is longer than ``settings.max_model_len`` tokens.
+    ``model`` identifies the weights. ``load`` is called only if something is missing.
+    ``more`` is called with the rows that answer ``requests``, whether made now or found,
+    and may ask for a further round, and so on until it asks for nothing. Raises
+    ValueError if a prompt with its answer is longer than ``settings.max_model_len`` tokens.
     """
-    _check_lengths(requests, settings.max_model_len)
-    keys = [request.key(model, sampling) for request in requests]
+    engine = cache(load)
+    asked: list[Key] = []
+    while requests:
+        _check_lengths(requests, settings.max_model_len)
+        keys = [request.key(model, sampling) for request in requests]
+        _make_missing(store, requests, keys, sampling, settings.batch_size, engine, doing)
+        asked += keys
+        requests = more(_found(store, keys)) if more else []
+    store.compact(asked)
+
+
+def _make_missing(
+    store: Store,
+    requests: Sequence[Request],
+    keys: Sequence[Key],
+    sampling: Sampling,
+    batch_size: int,
+    engine: Callable[[], Engine],
+    doing: str,
+) -> None:
+    """Make the generations of a round that the store lacks.
+
+    Batches are cut from the whole round, done or not, so that their make-up does not
+    depend on what is there already.
+    """
     missing = set(keys) - store.keys()
-    if missing:
-        engine = load()
-        with bar(total=len(requests), doing=doing, unit="generation") as progress:
-            progress.update(len(requests) - len(missing))
-            for start in range(0, len(requests), settings.batch_size):
-                batch = range(start, min(start + settings.batch_size, len(requests)))
-                wanted = [i for i in batch if keys[i] in missing]
-                if wanted:
-                    seeded = replace(sampling, seed=_batch_seed(keys[start], sampling))
-                    answers = engine.answer([requests[i] for i in wanted], seeded, progress.update)
-                    rows = zip(wanted, answers, strict=True)
-                    store.append([_row(keys[i], *answer) for i, answer in rows])
-    store.compact(keys)
+    if not missing:
+        return
+    loaded = engine()
+    with bar(total=len(requests), doing=doing, unit="generation") as progress:
+        progress.update(len(requests) - len(missing))
+        for start in range(0, len(requests), batch_size):
+            batch = range(start, min(start + batch_size, len(requests)))
+            wanted = [i for i in batch if keys[i] in missing]
+            if wanted:
+                seeded = replace(sampling, seed=_batch_seed(keys[start], sampling))
+                answers = loaded.answer([requests[i] for i in wanted], seeded, progress.update)
+                rows = zip(wanted, answers, strict=True)
+                store.append([_row(keys[i], *answer) for i, answer in rows])
+
+
+def _found(store: Store, keys: Sequence[Key]) -> list[Generation]:
+    rows = {key(row): row for row in store.rows()}
+    return [rows[one] for one in keys]
 
 
 def measure_speed(engine: Engine, prompts: Sequence[tuple[int, ...]], tokens: int) -> float:

@@ -9,6 +9,7 @@ import torch
 
 from stages.lib.generation import Engine, Request, Sampling, fill
 from stages.lib.params.sampling import Engine as Settings
+from stages.lib.records import Generation
 from stages.lib.store import Store
 
 LIMITS = Settings(kv_cache_gib=1, max_model_len=32, max_num_seqs=4, block_size=16, batch_size=2)
@@ -45,6 +46,7 @@ def run(folder: Path, wanted: Sequence[Request], engine: FakeEngine, **changes: 
         settings=LIMITS,
         load=lambda: cast(Engine, engine),
         doing="test",
+        more=changes.get("more"),
     )
 
 
@@ -84,6 +86,37 @@ def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
     rest = FakeEngine()
     run(tmp_path / "killed", requests(3), rest)
     assert len(rest.asked) == 9 - 2 * LIMITS.batch_size
+    assert names(tmp_path / "whole") == names(tmp_path / "killed")
+
+
+def once_more(rows: Sequence[Generation]) -> list[Request]:
+    """Ask for the next sample of those whose batch had an odd seed, up to six in all."""
+    return [
+        Request(row.problem_id, "cot", 4, row.index + 1, (1, 2), 8)
+        for row in rows
+        if int(row.text.split()[1]) % 2 and row.index < 5
+    ]
+
+
+def test_rounds_follow_from_the_rows_of_the_one_before(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    run(tmp_path, requests(1), engine, more=once_more)
+    rows = list(Store(tmp_path).rows())
+    assert [(row.problem_id, row.index) for row in rows] == engine.asked
+    followed = {(row.problem_id, row.index) for row in rows if row.index}
+    assert followed == {(one.problem_id, one.index) for one in once_more(rows)}
+    assert 0 < len(followed) < 15
+
+
+@pytest.mark.parametrize("batches", range(1, 5))
+def test_a_run_killed_in_any_round_ends_with_the_same_bytes(tmp_path: Path, batches: int) -> None:
+    run(tmp_path / "whole", requests(1), FakeEngine(), more=once_more)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", requests(1), FakeEngine(batches), more=once_more)
+    run(tmp_path / "killed", requests(1), FakeEngine(), more=once_more)
+    assert names(tmp_path / "whole") == names(tmp_path / "killed")
+    again = FakeEngine(batches=0)
+    run(tmp_path / "killed", requests(1), again, more=once_more)
     assert names(tmp_path / "whole") == names(tmp_path / "killed")
 
 

@@ -283,6 +283,51 @@ def test_a_recipe_without_ladder_or_quantization_has_a_paper_too(repository: Par
     assert 'id="figure-width"' not in page
 
 
+ARMS: dict[str, dict[str, Any]] = {
+    "uniform": {"strategy": "uniform"},
+    "adaptive": {"strategy": "repeat", "base": 1, "factor": 0.5},
+    "weight": {"strategy": "weight", "base": 1, "factor": 0.5},
+    "band": {"strategy": "band", "low": 0.25, "high": 0.75},
+    "curriculum": {"strategy": "curriculum", "pace": 0.5},
+    "focal": {"strategy": "focal", "gamma": 2.0, "level": "token"},
+    "dart-uniform": {"strategy": "dart_uniform", "per_problem": 4},
+    "dart-prop2diff": {"strategy": "dart_prop2diff", "per_problem": 4},
+    "control": {"strategy": "control", "of": "band"},
+    "focal-control": {"strategy": "control", "of": "focal"},
+    "dart-control": {"strategy": "control", "of": "dart-uniform"},
+}
+OTHER_ARMS = [
+    ("adaptive", {"factor": 1}),
+    ("weight", {"base": 2}),
+    ("band", {"low": 0.5}),
+    ("curriculum", {"pace": 0.25}),
+    ("focal", {"level": "example"}),
+    ("dart-prop2diff", {"per_problem": 5}),
+    ("focal-control", {"of": "adaptive"}),
+]
+
+
+def test_the_method_says_what_each_arm_does(
+    repository: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Beside the method, a table has the parameters.
+    monkeypatch.setattr(paper, "flatten", lambda _: [])
+    monkeypatch.setattr(paper, "page", lambda *_: "")
+    groups = small_params()
+    rule = {"width": 0.05, "interval": 0.9, "most": 16}
+    sequential = {"sample": groups["sample"] | {"sequential": rule}}
+    changes: list[dict[str, Any]] = [{}, sequential] + [
+        {"weigh": groups["weigh"] | {"arms": ARMS | {arm: ARMS[arm] | change}}}
+        for arm, change in OTHER_ARMS
+    ]
+    papers = set()
+    for change in changes:
+        change_params(**({"weigh": groups["weigh"] | {"arms": ARMS}} | change))
+        paper.main()
+        papers.add(Path("reports/paper.pdf").read_bytes())
+    assert len(papers) == len(changes)
+
+
 def test_claims_are_grouped_by_what_they_compare(repository: Params) -> None:
     rows = pd.read_csv("reports/tables/comparisons.csv").to_dict("records")
     said = paper.claims_by_subject(rows, repository)

@@ -1,15 +1,20 @@
 """What the base model is asked, and in which order."""
 
+import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers import PreTrainedTokenizerFast
 
 from stages import prepare, sample
-from stages.lib.generation import Request
-from stages.lib.paths import TRAIN_PROBLEMS
-from stages.lib.records import Problem, read_parquet
+from stages.lib import params, sequential
+from stages.lib.generation import Engine, Request
+from stages.lib.paths import MODELS, SAMPLES, TRAIN_PROBLEMS
+from stages.lib.records import Problem, Verdict, read_parquet
+from stages.lib.store import Store
 from tests.stages.conftest import Change
 
 
@@ -52,3 +57,55 @@ def test_every_problem_once_a_round_and_programs_behind_all_reasoning(
     ]
     for one in programs:
         assert tokenizer.decode(list(one.prompt)).count("Let's write a program.") == 2
+
+
+class Dying:
+    """An engine that stops after some batches, as if killed."""
+
+    def __init__(self, engine: Engine, batches: int) -> None:
+        self.engine = engine
+        self.batches = batches
+
+    def answer(self, *arguments: Any) -> list[tuple[str, str, int]]:
+        if not self.batches:
+            raise KeyboardInterrupt
+        self.batches -= 1
+        return self.engine.answer(*arguments)
+
+
+def test_a_killed_sequential_run_ends_like_one_that_was_not(
+    change: Change, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = {"width": 0.2, "interval": 0.9, "most": 6}
+    change({"sample.sequential": rule, "sample.prompting": ["cot", "pot"]})
+    prepare.main()
+    MODELS.mkdir(parents=True)
+    (MODELS / "base").symlink_to(tiny_base)
+    # vLLM would bind this process, which other tests share, to a core.
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    engine = Engine(tiny_base, params.load().engine)
+    # A random model is never right; so that rounds differ, about every other text counts as
+    # right, but for short answers.
+    monkeypatch.setattr(
+        sequential, "grade", lambda text, answer, **_: verdict(len(answer) > 2 > len(text) % 3)
+    )
+
+    def run(batches: int) -> list[str]:
+        monkeypatch.setattr(sample, "Engine", lambda *_: Dying(engine, batches))
+        sample.main()
+        return sorted(shard.name for shard in SAMPLES.glob("*.parquet"))
+
+    undisturbed = run(1_000)
+    rows = list(Store(SAMPLES).rows())
+    numbers = Counter(row.problem_id for row in rows if row.prompting == "cot")
+    assert {2, 6} <= set(numbers.values()) <= {2, 4, 6}
+    assert set(Counter(row.problem_id for row in rows if row.prompting == "pot").values()) == {2}
+    shutil.rmtree(SAMPLES)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            run(4)
+    assert run(1_000) == undisturbed
+
+
+def verdict(right: bool) -> Verdict:
+    return Verdict(extracted="", status="correct" if right else "wrong")

@@ -1,6 +1,7 @@
 """From samples to difficulty to the examples of each arm."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,6 +84,34 @@ def test_the_metrics_are_few_and_named(scored: Change) -> None:
         "pass_at_4": 0.667,
         "maj_at_4": 0.5,
     }
+
+
+def test_problems_may_have_different_numbers_of_samples(scored: Change) -> None:
+    four = read_json(METRICS / "difficulty.json")
+    eight = [
+        replace(row, index=index, text="The answer is 99999.")
+        for row in Store(SAMPLES).rows()
+        if row.index == 0 and row.problem_id in problems_of("fraction")
+        for index in range(4, 8)
+    ]
+    Store(SAMPLES).append(eight)
+    score.main()
+    rows = read_parquet(DIFFICULTY, Difficulty)
+    assert {(row.source, row.n, row.n_correct, row.pass_rate, row.level) for row in rows} == {
+        ("sum-1-digit", 4, 4, 1.0, 1),
+        ("fraction", 8, 2, 0.25, 4),
+        ("product-2x2", 4, 0, 0.0, 5),
+    }
+    # What is told of all problems goes by as many samples of each.
+    counts = {"samples": {"correct": 36, "wrong": 60}}
+    assert read_json(METRICS / "difficulty.json") == four | counts
+    weigh_arm(scored, {"strategy": "dart_prop2diff", "per_problem": 4})
+    assert Counter(one.source for one in examples_of("arm")) == {"sum-1-digit": 6, "fraction": 12}
+
+
+def problems_of(source: str) -> set[str]:
+    problems = read_parquet(TRAIN_PROBLEMS, Problem)
+    return {problem.id for problem in problems if problem.source == source}
 
 
 def test_sampled_programs_are_judged_and_do_not_count_for_difficulty(change: Change) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from stages.lib.params.strict import Count, Positive, Seed, Share, Size, Strict
 from stages.lib.records import Prompting
@@ -27,12 +27,27 @@ class Sandbox(Strict):
     allow_unprotected: bool
 
 
+class Sequential(Strict):
+    """More rounds for problems whose posterior interval is wider than ``width``.
+
+    The interval holds the probability ``interval``; a problem gets at most ``most`` samples.
+    """
+
+    width: Share
+    interval: Share
+    most: Size
+
+
 class Sample(Strict):
-    """Samples of the base model on the training problems, ``k`` of each prompting."""
+    """Samples of the base model on the training problems, ``k`` of each prompting.
+
+    With ``sequential``, k are a round, and further rounds of reasoning may follow.
+    """
 
     seed: Seed
     prompting: list[Prompting]
     k: Size
+    sequential: Sequential | None
     shots: Count
     temperature: Annotated[float, Field(gt=0, le=2)]
     top_p: Annotated[float, Field(gt=0, le=1)]
@@ -44,6 +59,14 @@ class Sample(Strict):
         if "cot" not in prompting or len(set(prompting)) < len(prompting):
             raise ValueError("expected cot, which difficulty is measured on, and nothing twice")
         return prompting
+
+    @model_validator(mode="after")
+    def _has_more_than_a_round(self) -> "Sample":
+        if self.sequential is not None and self.sequential.most <= self.k:
+            raise ValueError(
+                f"sequential.most: {self.sequential.most}: expected more than k={self.k}"
+            )
+        return self
 
 
 class Score(Strict):

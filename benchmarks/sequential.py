@@ -1,0 +1,202 @@
+"""Tokens that ranking problems by difficulty takes: sequential sampling against a fixed k.
+
+The base model answers every training problem 48 times; the answers stay in
+``data/sequential/``, so that only the first run takes long (ten minutes on two idle cores).
+In each of many shuffles of every problem's answers, 32 are the reference, and either side
+draws from the other 16: the peer its first k, ours by the stopping rule. Both sides and
+the reference rank problems by plain pass rates. ``spearman`` are the mean correlations of
+ours and of the peer with the reference, ``difference`` is ours minus the peer's with the
+range that holds 95% of the shuffles, ``share`` is ours of the peer's tokens. ``posterior``
+has the same where posterior means rank the problems, and ``rivals`` has other k.
+
+    python -m benchmarks.sequential
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from benchmarks.report import line
+from benchmarks.sampling import prompts
+from stages.lib import models, params
+from stages.lib.difficulty import pass_rates
+from stages.lib.generation import Engine, Request, Sampling, fill
+from stages.lib.grading import grade
+from stages.lib.params.sampling import Sequential
+from stages.lib.paths import DATA, MODELS, TRAIN_PROBLEMS
+from stages.lib.records import Problem, read_parquet
+from stages.lib.sequential import next_round
+from stages.lib.store import Store
+
+ANSWERS = DATA / "sequential"
+REFERENCE = 32
+SHUFFLES = 20
+SEED = 1
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A fixed k, and the rule that is set against it: rounds of ``round``."""
+
+    k: int
+    round: int
+    rule: Sequential
+
+
+RIVALS = (
+    Rival(10, 2, Sequential(width=0.1, interval=0.9, most=16)),
+    Rival(4, 1, Sequential(width=0.16, interval=0.9, most=8)),
+    Rival(8, 1, Sequential(width=0.11, interval=0.9, most=16)),
+    Rival(16, 1, Sequential(width=0.04, interval=0.9, most=16)),
+)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Answers, problem by problem: whether each is right, and its tokens, (problems, draws)."""
+
+    sources: Sequence[str]
+    right: NDArray[np.bool_]
+    tokens: NDArray[np.int64]
+
+    def shuffled(self, rng: np.random.Generator) -> "Drawn":
+        """Return the same with each problem's answers in another order."""
+        order = rng.permuted(
+            np.broadcast_to(np.arange(self.right.shape[1]), self.right.shape), axis=1
+        )
+        return Drawn(
+            self.sources,
+            np.take_along_axis(self.right, order, axis=1),
+            np.take_along_axis(self.tokens, order, axis=1),
+        )
+
+
+def draw() -> Drawn:
+    """Answer the training problems, as far as that is not done, and grade the answers."""
+    wanted = params.load()
+    problems = read_parquet(TRAIN_PROBLEMS, Problem)
+    sample, engine, base = wanted.sample, wanted.engine, MODELS / "base"
+    firsts = [
+        Request(problem.id, "cot", sample.shots, 0, prompt, sample.max_tokens)
+        for problem, prompt in zip(problems, prompts(problems), strict=True)
+    ]
+    draws = REFERENCE + max(one.rule.most for one in RIVALS)
+    fill(
+        Store(ANSWERS),
+        [replace(first, index=index) for index in range(draws) for first in firsts],
+        model=models.fingerprint(base),
+        sampling=Sampling(
+            sample.temperature, sample.top_p, sample.seed, tuple(wanted.prompts.stop)
+        ),
+        settings=engine,
+        load=lambda: Engine(base, engine),
+        doing="draw",
+    )
+    place = {problem.id: i for i, problem in enumerate(problems)}
+    right = np.zeros((len(problems), draws), dtype=np.bool_)
+    tokens = np.zeros((len(problems), draws), dtype=np.int64)
+    for row in Store(ANSWERS).rows():
+        i = place[row.problem_id]
+        of = problems[i]
+        verdict = grade(row.text, answer=of.answer, kind=of.kind, choices=of.choices)
+        right[i, row.index] = verdict.status == "correct"
+        tokens[i, row.index] = row.n_tokens
+    return Drawn([problem.source for problem in problems], right, tokens)
+
+
+def by_rule(drawn: Drawn, rival: Rival) -> NDArray[np.int64]:
+    """Return how many answers of each problem, the first ones, the rule takes, (problems,)."""
+    n = np.full(len(drawn.sources), rival.round)
+    while True:
+        n_correct = first(drawn.right, n)
+        more = next_round(
+            drawn.sources, n_correct.tolist(), n.tolist(), k=rival.round, rule=rival.rule
+        )
+        if not more.any():
+            return n
+        n += more
+
+
+def first(values: NDArray[Any], n: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the sum of each problem's first n values, (problems,)."""
+    return np.where(np.arange(values.shape[1]) < n[:, None], values, 0).sum(axis=1)
+
+
+def compare(drawn: Drawn, rival: Rival) -> dict[str, Any]:
+    """Set a rule against its fixed k, in every shuffle."""
+    rng = np.random.default_rng(SEED)
+    plain, posterior, tokens = [], [], []
+    for _ in range(SHUFFLES):
+        whole = drawn.shuffled(rng)
+        reference = Drawn(drawn.sources, whole.right[:, :REFERENCE], whole.tokens[:, :REFERENCE])
+        rest = Drawn(drawn.sources, whole.right[:, REFERENCE:], whole.tokens[:, REFERENCE:])
+        all_of_it = np.full(len(drawn.sources), REFERENCE)
+        sides = [by_rule(rest, rival), np.full(len(drawn.sources), rival.k)]
+        tokens.append([int(first(rest.tokens, n).sum()) for n in sides])
+        for score, into in ((rates, plain), (means, posterior)):
+            wanted = score(reference, all_of_it)
+            into.append([spearman(score(rest, n), wanted) for n in sides])
+    ours, peer = np.mean(tokens, axis=0)
+    return {
+        "k": rival.k,
+        "rule": {"k": rival.round, **rival.rule.model_dump()},
+        "tokens": [round(ours), round(peer)],
+        "share": round(ours / peer, 3),
+        **summary(plain),
+        "posterior": summary(posterior),
+    }
+
+
+def rates(drawn: Drawn, n: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the plain pass rates of the first n answers, (problems,)."""
+    return first(drawn.right, n) / n
+
+
+def means(drawn: Drawn, n: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the posterior means of the pass rates after the first n answers, (problems,)."""
+    n_correct = first(drawn.right, n).tolist()
+    return pass_rates(drawn.sources, n_correct, n.tolist(), interval=LEVEL)[0]
+
+
+def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Return Spearman's rank correlation; ties share their mean rank."""
+    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
+
+
+def summary(correlations: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Return the mean correlations, and the mean difference with its range over the shuffles."""
+    of_both = np.array(correlations)
+    difference = of_both[:, 0] - of_both[:, 1]
+    low, high = np.quantile(difference, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return {
+        "spearman": [round(float(one), 3) for one in of_both.mean(axis=0)],
+        "difference": [round(float(one), 3) for one in (difference.mean(), low, high)],
+    }
+
+
+def main() -> None:
+    """Draw and compare."""
+    drawn = draw()
+    found = [compare(drawn, rival) for rival in RIVALS]
+    ours, peer = found[0].pop("tokens")
+    print(
+        line(
+            "ranking by difficulty",
+            ours=ours,
+            peer=peer,
+            unit="tokens",
+            against=f"k = {RIVALS[0].k} for all",
+            better="less",
+            **found[0],
+            rivals=found[1:],
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
