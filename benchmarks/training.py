@@ -4,7 +4,8 @@ Both sides train once on the same examples, as the same tokens, from the same we
 with the same learning rate, in steps of about the same size; the order is each one's
 own. The stock side is ``SFTTrainer`` with packing and its own defaults otherwise.
 ``losses`` are each side's by optimizer step and ``held_out`` those on examples that
-neither has seen (before, ours, peer), in nats per supervised token.
+neither has seen (before, ours, peer), in nats per supervised token. ``flops_share`` is
+our side's model FLOPs a second as a share of what a plain bf16 matrix product reaches.
 
     python -m benchmarks.training
 """
@@ -22,6 +23,7 @@ from transformers import PreTrainedModel
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from benchmarks.flops import bf16_ceiling, of_training
 from benchmarks.report import line, measured
 from stages.lib import models, packing, params, training
 from stages.lib.console import bar
@@ -93,8 +95,11 @@ def ours() -> dict[str, Any]:
         started = time.monotonic()
         log = training.fit(model, tokenizer, planned, chosen, Path(folder), shown).log
         seconds = time.monotonic() - started
+    tokens = sum(len(row["input_ids"]) for row in planned)
+    flops = of_training(model, tokens, STEPS * TOKENS_PER_STEP)
     return {
-        "rate": sum(len(row["input_ids"]) for row in planned) / seconds,
+        "rate": tokens / seconds,
+        "flops_share": flops / seconds / bf16_ceiling(),
         "losses": [round(entry["loss"], 3) for entry in log],
         "held_out": held_out_loss(model),
     }
@@ -155,6 +160,7 @@ def main() -> None:
             unit="tokens/s",
             against="TRL SFTTrainer with packing",
             better="more",
+            flops_share=round(found["ours"]["flops_share"], 3),
             losses=[found["ours"]["losses"], found["peer"]["losses"]],
             held_out=[round(side["held_out"], 3) for side in found.values()],
         )

@@ -56,6 +56,17 @@ SMALL = {
     "train.learning_rate": 1e-3,
     "train.warmup_steps": 0,
     "train.save_every": 2,
+    # Its merged model is quantized and evaluated as any other.
+    "train.by_arm": {
+        "adaptive": {
+            "method": "lora",
+            "r": 4,
+            "alpha": 8.0,
+            "dropout": 0.0,
+            "targets": ["q_proj", "up_proj"],
+            "optimizer": "adamw",
+        }
+    },
     "quantize.group_size": 32,
     "quantize.calibration.examples": 16,
     "quantize.calibration.max_length": 1024,

@@ -1,0 +1,111 @@
+"""Training tokens per second: our planned trainer against the SDAT authors' way.
+
+Theirs is transformers' ``Trainer`` with examples as text, which a collator tokenizes when
+they are needed and pads to 512 tokens; logits are made at every position. Both sides
+count the tokens of examples alone, no padding. The peer sees fewer of the same
+examples, since each takes it seconds.
+
+    python -m benchmarks.padded
+"""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import Trainer, TrainingArguments
+
+from benchmarks import training
+from benchmarks.report import line, measured
+from stages.lib import models, packing, params
+from stages.lib.paths import MODELS
+from stages.lib.prompts import Turn, prompt_text, response_text
+
+LENGTH, STEPS, EXAMPLES_PER_STEP = 512, 4, 8
+
+
+class Collator:
+    """Tokenizes examples and pads them, when a batch is made of them."""
+
+    def __init__(self) -> None:
+        """Load the tokenizer."""
+        self.tokenizer = models.load_tokenizer(MODELS / "base")
+        self.tokens = 0
+
+    def __call__(self, rows: Sequence[dict[str, str]]) -> dict[str, torch.Tensor]:
+        """Return a batch whose labels leave out the prompts and the padding."""
+        batch = self.tokenizer(
+            [row["prompt"] + row["response"] for row in rows],
+            padding="max_length",
+            max_length=LENGTH,
+            truncation=True,
+            return_tensors="pt",
+            add_special_tokens=False,
+        )
+        labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, packing.IGNORED)
+        for label, row in zip(labels, rows, strict=True):
+            prompt = self.tokenizer(row["prompt"], add_special_tokens=False)["input_ids"]
+            label[: len(prompt)] = packing.IGNORED
+        self.tokens += int(batch["attention_mask"].sum())
+        return {**batch, "labels": labels}
+
+
+def peer() -> dict[str, Any]:
+    """Measure transformers' trainer on padded examples."""
+    prompts, collator = params.load().prompts, Collator()
+    shown = [Turn(one.question, one.response) for one in training.examples()[0]]
+    rows = [
+        {
+            "prompt": prompt_text(collator.tokenizer, prompts, turn.question),
+            "response": response_text(collator.tokenizer, prompts, turn),
+        }
+        for turn in shown[: STEPS * EXAMPLES_PER_STEP]
+    ]
+    with TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=models.load_model(MODELS / "base", torch.bfloat16),
+            train_dataset=Dataset.from_list(rows),
+            data_collator=collator,
+            args=TrainingArguments(
+                output_dir=folder,
+                use_cpu=not torch.cuda.is_available(),
+                per_device_train_batch_size=EXAMPLES_PER_STEP,
+                max_steps=STEPS,
+                learning_rate=training.settings().learning_rate,
+                remove_unused_columns=False,
+                save_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+            ),
+        )
+        started = time.monotonic()
+        trainer.train()
+        seconds = time.monotonic() - started
+    return {"rate": collator.tokens / seconds}
+
+
+def main() -> None:
+    """Measure both sides."""
+    sides = {"ours": training.ours, "peer": peer}
+    if len(sys.argv) > 1:
+        print(json.dumps(sides[sys.argv[1]]()))
+        return
+    found = {side: measured("benchmarks.padded", side) for side in sides}
+    print(
+        line(
+            "training, padded peer",
+            ours=found["ours"]["rate"],
+            peer=found["peer"]["rate"],
+            unit="tokens/s",
+            against=f"transformers' Trainer, padded to {LENGTH}",
+            better="more",
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
