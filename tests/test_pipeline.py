@@ -175,7 +175,7 @@ BAD = [
     ),
     ("reinforce.models", {"uniform": grpo()["grpo"]}, "reinforce.models.uniform: expected a name "),
     ("reinforce.generations", 1, "reinforce.generations: 1: "),
-    ("reinforce.iterations", 5, "reinforce.steps: 24: expected a multiple of iterations: 5"),
+    ("reinforce.iterations", 3, "reinforce.steps: 20: expected a multiple of iterations: 3"),
     ("reinforce.save_every", 0, "reinforce.save_every: 0: "),
     ("reinforce.micro_batches", 7, "reinforce.micro_batches: 7: expected a divisor of the "),
     ("reinforce.rewards", {"answer": 0.0, "format": 0.0}, "rewards.answer and format: both 0: "),
