@@ -8,6 +8,7 @@ one row without padding (``stages.lib.attention``), and only what is needed is p
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from transformers import PreTrainedModel
@@ -111,7 +112,7 @@ def log_probabilities(
 @contextmanager
 def _scoring(model: PreTrainedModel) -> Iterator[None]:
     """Let a model read rows in the body, and generate again after it."""
-    before = model.config._attn_implementation
+    before = cast(str, model.config._attn_implementation)
     attend_per_example(model)
     try:
         yield

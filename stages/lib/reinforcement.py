@@ -110,7 +110,7 @@ def fit(
     asked = _problems_by_step(questions, settings.iterations)
     kind, options = optimizer_of(made.tuning)
     trained = [param for param in model.parameters() if param.requires_grad]
-    optimizer = kind(trained, lr=settings.learning_rate, weight_decay=0.0, **options)
+    options = {"lr": settings.learning_rate, "weight_decay": 0.0} | options
     trainer = RoundTrainer(
         model=cast(Any, model),
         reward_funcs=cast(Any, reward_functions(questions, end_tokens(plain(model), tokenizer))),
@@ -118,7 +118,7 @@ def fit(
         train_dataset=_dataset(questions),
         processing_class=tokenizer,
         callbacks=[Progress(shown, asked, "reward"), termination],
-        optimizers=(optimizer, None),
+        optimizers=(kind(trained, **options), None),
     )
     if isinstance(model, PeftModel):
         # A copy of the new adapters, which a resumed run would be loaded from instead of
