@@ -128,7 +128,11 @@ BAD = [
     ("train.tuning.r", 8, "train.tuning.r: unknown"),
     ("train.keep", "best", "train.keep: 'best': expected train.evaluate_every, or 'last'"),
     ("train.evaluate_every", 2, "train.evaluate_every: 2: expected train.validation above 0"),
-    ("train.launch", {"strategy": "ddp", "processes": 2}, "train.micro_batches: 1: expected a multi"),
+    (
+        "train.launch",
+        {"strategy": "ddp", "processes": 2},
+        "train.micro_batches: 1: expected a multi",
+    ),
     ("train.by_arm.nobody", {"method": "full"}, "train.by_arm.nobody: expected one of ['adapt"),
     ("sample.k", None, "sample.k: missing"),
     ("sample.k", "4", "sample.k: '4': "),

@@ -108,7 +108,7 @@ def fit(
     keep_freed_memory()
     termination = Termination(every=settings.iterations)
     asked = _problems_by_step(questions, settings.iterations)
-    kind, options = optimizer_of(made.tuning)
+    kind, options = optimizer_of(made.tuning, deepspeed=False)
     trained = [param for param in model.parameters() if param.requires_grad]
     options = {"lr": settings.learning_rate, "weight_decay": 0.0} | options
     trainer = RoundTrainer(
@@ -224,6 +224,7 @@ def _arguments(
         logging_nan_inf_filter=False,
         seed=made.seed,
         bf16=False,
+        use_cache=True,  # the trainer would turn it off, for answers as well
         gradient_checkpointing=False,
         disable_tqdm=True,
         report_to="none",
