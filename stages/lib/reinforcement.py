@@ -118,7 +118,7 @@ def fit(
         train_dataset=_dataset(questions),
         processing_class=tokenizer,
         callbacks=[Progress(shown, asked, "reward"), termination],
-        optimizers=(kind(trained, **options), None),
+        optimizers=(cast(Any, kind)(trained, **options), None),
     )
     if isinstance(model, PeftModel):
         # A copy of the new adapters, which a resumed run would be loaded from instead of
