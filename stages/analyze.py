@@ -16,6 +16,7 @@ from stages.lib import analysis, console, params
 from stages.lib.answers import Place, read_answers, read_benchmarks, read_replies
 from stages.lib.files import read_json, replacing, write_json
 from stages.lib.judging import answer_to, judge
+from stages.lib.params.reinforcement import Reinforce
 from stages.lib.params.sampling import Sandbox
 from stages.lib.params.training import Quantize
 from stages.lib.paths import METRICS, MODEL_REPORTS, TABLES, VERDICTS
@@ -47,7 +48,7 @@ def main() -> None:
         "comparisons": analysis.comparison_table(
             frame, settings.compare, draws=settings.draws, level=level, rng=rng
         ),
-        "models": model_table(list(wanted.evaluate.models), wanted.quantize),
+        "models": model_table(list(wanted.evaluate.models), wanted.quantize, wanted.reinforce),
     }
     for name, table in tables.items():
         with replacing(TABLES / f"{name}.csv") as aside:
@@ -109,17 +110,18 @@ def headline(accuracy: pd.DataFrame, held_out: str) -> dict[str, dict[str, dict[
     return found
 
 
-def model_table(names: list[str], quantize: Quantize) -> pd.DataFrame:
-    """Return size and perplexity of every model."""
+def model_table(names: list[str], quantize: Quantize, reinforce: Reinforce) -> pd.DataFrame:
+    """Return size and perplexity of every model, and what it was made of if not the base."""
     rows = []
     for name in names:
         report = read_json(MODEL_REPORTS / f"{name}.json")
-        made = quantize.models.get(name)
+        quantized = quantize.models.get(name)
+        made = quantized or reinforce.models.get(name)
         rows.append(
             {
                 "model": name,
                 "parent": made.parent if made else "",
-                "bits": made.bits if made else 16,
+                "bits": quantized.bits if quantized else 16,
                 "bytes": report["weight_bytes"],
                 "perplexity": report["perplexity"],
             }

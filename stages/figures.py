@@ -4,7 +4,7 @@ Reads the problems and their difficulty, the tables of ``reports/tables/``, the 
 logs and the measured speeds; writes each figure of ``reports/figures/`` as SVG, for the
 paper, and PNG. Accuracies by topic and by source are of the held-out benchmark
 (``evaluate.perplexity_on``) with CoT. Without a quantized model there are no figures
-``topics`` and ``width``.
+``topics`` and ``width``, without a reinforced one no ``reinforcement``.
 
     python -m stages.figures
 """
@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from stages.lib import charts, console, params, plotting
 from stages.lib.files import read_json, replacing
 from stages.lib.params.arms import Weigh
+from stages.lib.params.reinforcement import Reinforce
 from stages.lib.params.results import Evaluate, Figures, system_name
 from stages.lib.params.training import Quantize
 from stages.lib.paths import (
@@ -42,7 +43,7 @@ def main() -> None:
     """Draw every figure; the folder is replaced whole."""
     wanted = params.load()
     look = wanted.figures
-    figures = draw(wanted.evaluate, wanted.weigh, wanted.quantize, look)
+    figures = draw(wanted.evaluate, wanted.weigh, wanted.reinforce, wanted.quantize, look)
     with replacing(FIGURES) as aside:
         aside.mkdir()
         for name, figure in figures.items():
@@ -52,15 +53,17 @@ def main() -> None:
 def draw(
     evaluated: Evaluate,
     weigh: Weigh,
+    reinforce: Reinforce,
     quantize: Quantize,
     look: Figures,
 ) -> dict[str, Figure]:
     """Return the figures by name."""
     # A model is shown as it is with the fewest in-context examples.
     shown = {model: system_name(model, min(n)) for model, n in evaluated.models.items()}
-    arms = list(weigh.arms)
-    colors = plotting.palette(look.palette, arms)
-    colors |= {shown[arm]: colors[arm] for arm in arms if arm in shown}
+    arms, reinforced = list(weigh.arms), list(reinforce.models)
+    tuned = arms + reinforced
+    colors = plotting.palette(look.palette, tuned)
+    colors |= {shown[name]: colors[name] for name in tuned if name in shown}
     inches = look.width_in
 
     benchmark = evaluated.perplexity_on
@@ -85,11 +88,15 @@ def draw(
             by_source,
             by_level(held_out),
             system_name(first, max(evaluated.models[first])),
-            [shown[arm] for arm in arms if arm in shown],
+            [shown[name] for name in tuned if name in shown],
             colors,
             inches,
         ),
     }
+    if reinforced:
+        figures["reinforcement"] = charts.reinforcement(
+            reinforcement_logs(reinforced), {name: colors[name] for name in reinforced}, inches
+        )
     families = families_of(quantize, list(evaluated.models))
     if families:
         by_topic = headline("accuracy_by_topic", "topic", benchmark)
@@ -138,6 +145,15 @@ def training_logs(arms: Sequence[str]) -> pd.DataFrame:
         )
         tables.append(loss.merge(rate, on="step", validate="1:1").assign(arm=arm))
     return pd.concat(tables, ignore_index=True)
+
+
+def reinforcement_logs(names: Sequence[str]) -> pd.DataFrame:
+    """Return the logs of all reinforced models, with a column ``model``."""
+    columns = ["step", *charts.REINFORCEMENT]
+    return pd.concat(
+        [read_table(TRAINING_LOGS / f"{name}.csv", columns).assign(model=name) for name in names],
+        ignore_index=True,
+    )
 
 
 def sizes_and_speeds(families: Sequence[Sequence[str]]) -> pd.DataFrame:

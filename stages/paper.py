@@ -75,6 +75,9 @@ CAPTIONS = {
     "training": "Training loss and learning rate by optimizer step. All arms share the schedule "
     "and the number of supervised tokens. The arms train on different mixtures, so a lower loss "
     "is not a better model.",
+    "reinforcement": "GRPO by optimizer step: the reward, which weighs right answers and their "
+    "form, the divergence from the parent, the length of answers, and the share of groups whose "
+    "answers all earned the same, which teach nothing. Thin: each step; thick: the mean over five.",
     "accuracy": "Accuracy on each benchmark by system and decoding, with intervals. Mind the "
     "scales: they differ where a benchmark is near the floor.",
     "sources": "Accuracy by source of the held-out benchmark with CoT: each arm beside the "
@@ -85,13 +88,15 @@ CAPTIONS = {
     "time) and perplexity of held-out solutions by bits per weight.",
 }
 OF_QUANTIZATION = ("topics", "width")
+OF_REINFORCEMENT = ("reinforcement",)
 
 
 def main() -> None:
     """Make the paper and the page."""
     wanted = params.load()
-    names = [n for n in CAPTIONS if wanted.quantize.models or n not in OF_QUANTIZATION]
-    figures = {name: read_figure(name) for name in names}
+    left_out = () if wanted.quantize.models else OF_QUANTIZATION
+    left_out += () if wanted.reinforce.models else OF_REINFORCEMENT
+    figures = {name: read_figure(name) for name in CAPTIONS if name not in left_out}
     compared = read_rows("comparisons")
     facts = {
         "title": wanted.paper.title,
@@ -151,7 +156,12 @@ def page(wanted: params.Params, facts: dict[str, Any], figures: dict[str, str]) 
     return webpage.render(
         title=wanted.paper.title,
         benchmark=wanted.evaluate.perplexity_on,
-        findings=[*said["question"], *said["others"], *said["quantization"]],
+        findings=[
+            *said["question"],
+            *said["others"],
+            *said["reinforcement"],
+            *said["quantization"],
+        ],
         figures=shown,
         tables=tables,
         browser=browser,
@@ -161,11 +171,13 @@ def page(wanted: params.Params, facts: dict[str, Any], figures: dict[str, str]) 
 def claims_by_subject(rows: Sequence[claims.Row], wanted: params.Params) -> dict[str, Any]:
     """Return the paper's sentences about comparisons.
 
-    ``question`` compares arms on the held-out benchmark, ``quantization`` models with what
-    they were made of, ``others`` the rest; ``elsewhere`` sums up the other benchmarks.
+    ``question`` compares arms on the held-out benchmark, ``reinforcement`` and
+    ``quantization`` such models with others, ``others`` the rest; ``elsewhere`` sums up the
+    other benchmarks.
     """
     level, held_out = wanted.analyze.interval, wanted.evaluate.perplexity_on
-    said: dict[str, Any] = {"question": [], "quantization": [], "others": [], "elsewhere": []}
+    subjects = ("question", "reinforcement", "quantization", "others", "elsewhere")
+    said: dict[str, Any] = {subject: [] for subject in subjects}
     for benchmark in wanted.prepare.benchmarks:
         of_benchmark = [row for row in rows if row["benchmark"] == benchmark]
         if benchmark != held_out:
@@ -257,8 +269,12 @@ def read_rows(table: str) -> list[claims.Row]:
 
 
 def _subject(pair: list[str], wanted: params.Params) -> str:
-    if any(name in wanted.quantize.models for name in pair):
-        return "quantization"
+    for subject, made in (
+        ("quantization", wanted.quantize.models),
+        ("reinforcement", wanted.reinforce.models),
+    ):
+        if any(name in made for name in pair):
+            return subject
     return "question" if all(name in wanted.weigh.arms for name in pair) else "others"
 
 

@@ -27,6 +27,7 @@ from stages.lib import (
     tuning,
     validation,
 )
+from stages.lib.checkpoints import folder_for
 from stages.lib.files import file_sha256, replacing, write_json
 from stages.lib.paths import CHECKPOINTS, MODELS, TRAINING, TRAINING_LOGS
 from stages.lib.records import Example, content_id, read_parquet
@@ -60,10 +61,7 @@ def main(arm: str) -> None:
     depends_on = content_id(
         models.fingerprint(base), file_sha256(table), repr((unwatched, wanted.prompts))
     )
-    checkpoints = CHECKPOINTS / arm / depends_on
-    for other in sorted((CHECKPOINTS / arm).glob("*")):
-        if other != checkpoints:
-            console.say(f"{arm}: not used, of other parameters or data: {other}")
+    checkpoints = folder_for(arm, depends_on)
     model = tuning.load_trainable(base, settings.tuning, seed=settings.seed)
     counts = tuning.parameter_counts(model)
     console.say(

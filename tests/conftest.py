@@ -55,3 +55,15 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTok
     tiny_model(tokenizer).bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def terse(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """Return a folder with a tiny model for which every fourth token ends a turn."""
+    folder = tmp_path_factory.mktemp("models") / "terse"
+    model = tiny_model(tokenizer).bfloat16()
+    assert model.generation_config is not None
+    model.generation_config.eos_token_id = list(range(0, 320, 4))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -95,7 +95,24 @@ def test_every_group_of_parameters_is_used_by_a_stage() -> None:
     assert set().union(*map(groups_used, [*STAGES, "publish"])) == set(Params.model_fields)
 
 
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in Path("conf/recipe").glob("*.yaml")))
+def test_every_recipe_composes_to_valid_parameters(tmp_path: Path, recipe: str) -> None:
+    composed = tmp_path / "params.yaml"
+    conf = str(Path("conf").resolve())
+    compose_and_dump(str(composed), conf, None, "config", "", [f"recipe={recipe}"])
+    load(composed)
+
+
 SEQUENTIAL = {"width": 0.1, "interval": 0.9, "most": 16}
+FULL = {"method": "full"}
+LORA = {"method": "lora", "r": 4, "alpha": 8, "targets": ["q_proj"], "optimizer": "adamw"}
+
+
+def grpo(**changes: Any) -> dict[str, Any]:
+    made = {"parent": "uniform", "seed": 1, "tuning": FULL, "no_signal_weight": 0.2}
+    return {"grpo": made | changes}
+
+
 BAND = {"strategy": "band", "low": 0.25, "high": 0.75}
 BAD = [
     ("weigh.arms.adaptive.factor", -1, "weigh.arms.adaptive.factor: -1: "),
@@ -147,6 +164,33 @@ BAD = [
         {"strategy": "focal", "gamma": 2.0, "level": "word"},
         "weigh.arms.uniform.level: 'word': ",
     ),
+    (
+        "reinforce.models",
+        grpo(parent="grpo"),
+        "reinforce.models.grpo.parent: 'grpo': expected one of ['adaptive', 'base', 'control', ",
+    ),
+    (
+        "reinforce.models",
+        grpo(no_signal_weight=1.5),
+        "reinforce.models.grpo.no_signal_weight: 1.5: ",
+    ),
+    (
+        "reinforce.models",
+        grpo(tuning=LORA | {"dropout": 0.1}),
+        "reinforce.models.grpo.tuning.dropout: 0.1: expected 0.0, as the model that is trained",
+    ),
+    (
+        "reinforce.models",
+        {"base": grpo()["grpo"]},
+        "reinforce.models.base: expected a name that is",
+    ),
+    ("reinforce.models", {"uniform": grpo()["grpo"]}, "reinforce.models.uniform: expected a name "),
+    ("reinforce.generations", 1, "reinforce.generations: 1: "),
+    ("reinforce.iterations", 3, "reinforce.steps: 20: expected a multiple of iterations: 3"),
+    ("reinforce.save_every", 0, "reinforce.save_every: 0: "),
+    ("reinforce.micro_batches", 7, "reinforce.micro_batches: 7: expected a divisor of the "),
+    ("reinforce.rewards", {"answer": 0.0, "format": 0.0}, "rewards.answer and format: both 0: "),
+    ("reinforce.beta", 0.0, "reinforce.beta: 0.0: "),
     ("quantize.models.adaptive-gptq4.bits", 5, "quantize.models.adaptive-gptq4.bits: 5: "),
     ("quantize.models.adaptive-gptq4.parent", "x", "quantize.models.adaptive-gptq4.parent: 'x': "),
     ("evaluate.models.nobody", [0], "evaluate.models.nobody: expected one of "),

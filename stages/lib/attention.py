@@ -4,6 +4,9 @@ Attention over a whole row computes a score for every pair of its tokens and mas
 those of different examples. Here examples become a padded batch for the time of
 the attention alone, so their scores are all that is computed. On a GPU,
 FlashAttention does as much by itself.
+
+An example may branch: several responses follow each other behind one prompt, each with
+the positions that it would have alone. None of them attends to another.
 """
 
 from contextlib import nullcontext
@@ -26,11 +29,15 @@ def attend_per_example(model: PreTrainedModel) -> None:
     It can no longer generate: rows must come whole, with ``position_ids`` that begin
     at 0 in each example. Models whose scores are capped or windowed are left as they are.
     """
-    config = model.config
-    special = ("attn_logit_softcapping", "sliding_window")
-    used = [name for name in special if getattr(config, name, None) is not None]
-    if model.device.type == "cpu" and not used:
+    if can_attend_per_example(model):
         model.set_attn_implementation(NAME)
+
+
+def can_attend_per_example(model: PreTrainedModel) -> bool:
+    """Say whether a model is on a CPU and its scores are neither capped nor windowed."""
+    special = ("attn_logit_softcapping", "sliding_window")
+    used = [name for name in special if getattr(model.config, name, None) is not None]
+    return model.device.type == "cpu" and not used
 
 
 def attend(
@@ -51,30 +58,50 @@ def attend(
     fewer heads; the result is (1, length, heads, size). Padding stands behind an
     example's tokens, where a causal mask hides it from them.
     """
-    places, kept = _layout(position_ids[0])
+    places, real = _layout(position_ids[0])
+    visible = _visible(position_ids[0][places], real)
     longest = places.shape[1]
     with sdpa_kernel(SDPBackend.MATH) if longest <= _PLAIN_UP_TO else nullcontext():
         mixed = torch.nn.functional.scaled_dot_product_attention(
             *(states[0].transpose(0, 1)[places].transpose(1, 2) for states in (query, key, value)),
+            attn_mask=visible,
             dropout_p=dropout,
             scale=scaling,
-            is_causal=True,
+            is_causal=visible is None,
             enable_gqa=True,
         )
-    return mixed.transpose(1, 2).flatten(0, 1)[kept].unsqueeze(0), None
+    return mixed.transpose(1, 2).flatten(0, 1)[real.flatten()].unsqueeze(0), None
 
 
 def _layout(position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return each example's places in the row, (examples, longest), and which of them count.
 
-    The second is a flat index into the first; places behind an example's end are
-    those of its neighbour.
+    Places behind an example's end are those of its neighbour.
     """
     starts = (position_ids == 0).nonzero().squeeze(-1)
     ends = torch.cat([starts[1:], starts.new_tensor([len(position_ids)])])
     places = starts[:, None] + torch.arange(int((ends - starts).max()), device=starts.device)
-    kept = (places < ends[:, None]).flatten().nonzero().squeeze(-1)
-    return places.clamp(max=len(position_ids) - 1), kept
+    return places.clamp(max=len(position_ids) - 1), places < ends[:, None]
+
+
+def _visible(positions: torch.Tensor, real: torch.Tensor) -> torch.Tensor | None:
+    """Return what each token of each example may see, (examples, 1, longest, longest).
+
+    ``positions`` are those of the tokens in their places, ``real`` says which places count,
+    both (examples, longest). None if no example branches, for then a token sees all that
+    stands before it.
+    """
+    back = torch.zeros_like(real)
+    back[:, 1:] = (positions[:, 1:] <= positions[:, :-1]) & real[:, 1:]
+    if not back.any():
+        return None
+    branch = back.cumsum(1)
+    fork = positions.masked_fill(~back, int(positions.max()) + 1).min(dim=1).values
+    shared = (positions < fork[:, None]) & (branch == 0)
+    longest = positions.shape[1]
+    causal = torch.ones(longest, longest, dtype=torch.bool, device=positions.device).tril()
+    together = (branch[:, :, None] == branch[:, None, :]) | shared[:, None, :]
+    return (causal & together).unsqueeze(1)
 
 
 AttentionInterface.register(NAME, attend)

@@ -20,13 +20,15 @@ COMPLETE = "complete"
 class Progress(TrainerCallback):
     """Moves the bar, stops on a loss that is not a number, and marks whole checkpoints.
 
-    ``problems`` are the ids of the problems of each step.
+    ``problems`` are the ids of the problems of each step; ``value`` is what the bar shows
+    of the log, where a step has it.
     """
 
-    def __init__(self, shown: "tqdm[Any]", problems: Sequence[Sequence[str]]) -> None:
+    def __init__(self, shown: "tqdm[Any]", problems: Sequence[Sequence[str]], value: str) -> None:
         """Remember what to show, and whose problems to name."""
         self.shown = shown
         self.problems = problems
+        self.value = value
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Show where a resumed run begins."""
@@ -57,7 +59,8 @@ class Progress(TrainerCallback):
                     f"step {step}: {name} {logs[name]}: expected a finite number; "
                     f"the batch holds problems {batch}"
                 )
-        self.shown.set_postfix(loss=f"{logs['loss']:.3f}")
+        if self.value in logs:
+            self.shown.set_postfix({self.value: f"{logs[self.value]:.3f}"})
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Mark the checkpoint as whole."""
@@ -66,19 +69,23 @@ class Progress(TrainerCallback):
 
 
 class Termination(TrainerCallback):
-    """Lets SIGTERM end the training after the step that it came in, with a checkpoint.
+    """Lets SIGTERM end the training with a checkpoint, after the step that it came in.
 
     Of several processes it is enough that one has got it.
+
+    If steps belong together, after the next one that is a multiple of ``every``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, every: int = 1) -> None:
         """Begin without a signal."""
+        self.every = every
         self.asked = False
         self.stopped_at: int | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Save and stop, if that was asked for; after the last step there is no need."""
-        if self._asked_of_any() and state.global_step < state.max_steps:
+        between = state.global_step % self.every == 0 and state.global_step < state.max_steps
+        if self._asked_of_any() and between:
             self.stopped_at = state.global_step
             control.should_save = control.should_training_stop = True
 

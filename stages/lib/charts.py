@@ -20,6 +20,15 @@ from stages.lib import plotting
 # Percent, where an axis may end.
 ENDS = [1, 2, 5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100]
 
+# Columns of a log of reinforcement learning, and what their axes say.
+REINFORCEMENT = {
+    "reward": "Reward",
+    "kl": "Divergence from the\nparent (nats per token)",
+    "answer_tokens": "Tokens per answer",
+    "groups_without_signal": "Share of groups\nwithout signal",
+}
+SMOOTHED = 5
+
 
 @rc_context(plotting.STYLE)
 def difficulty(table: pd.DataFrame, sources: Sequence[str], width_in: float) -> Figure:
@@ -73,6 +82,33 @@ def training(table: pd.DataFrame, colors: plotting.Colors, width_in: float) -> F
         panel.grid(axis="y")
         sns.despine(ax=panel)
     figure.align_ylabels()
+    return figure
+
+
+@rc_context(plotting.STYLE)
+def reinforcement(table: pd.DataFrame, colors: plotting.Colors, width_in: float) -> Figure:
+    """Draw what ``REINFORCEMENT`` names against the step, and its mean over ``SMOOTHED`` steps.
+
+    ``table`` has ``model``, ``step`` and the columns of ``REINFORCEMENT``, empty where a
+    step had no answers of its own.
+    """
+    figure = Figure(figsize=(width_in, 3.8), layout="constrained")
+    panels = figure.subplots(2, 2, sharex=True).ravel()
+    look: dict[str, Any] = {"x": "step", "hue": "model", "palette": dict(colors), "legend": False}
+    for panel, (column, label) in zip(panels, REINFORCEMENT.items(), strict=True):
+        rows = table.dropna(subset=[column])
+        means = rows.groupby("model")[column].transform(
+            lambda values: values.rolling(SMOOTHED, center=True, min_periods=1).mean()
+        )
+        sns.lineplot(rows, y=column, ax=panel, alpha=0.3, linewidth=0.8, **look)
+        sns.lineplot(rows.assign(mean=means), y="mean", ax=panel, **look)
+        panel.set(xlabel="Optimizer step", ylabel=label, ylim=(0, None))
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        panel.grid(axis="y")
+        sns.despine(ax=panel)
+    figure.align_ylabels()
+    lines = [Line2D([], [], color=color, label=name) for name, color in colors.items()]
+    figure.legend(handles=lines, loc="outside upper center", ncols=3)
     return figure
 
 

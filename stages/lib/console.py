@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +24,10 @@ from stages.lib.files import write_json
 from stages.lib.paths import LOGS, TIMINGS
 
 # They complain, while they are imported, that kernels for other hardware are not there.
-for _name in ("torchao", "torch.utils._pytree"):
+for _name in ("torchao", "torch.utils._pytree", "bitsandbytes.backends.cpu.ops"):
     logging.getLogger(_name).setLevel(logging.ERROR)
+# TRL, whenever it looks for vLLM, that it knows the versions before.
+warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions")
 
 # The terminal, while descriptors 1 and 2 lead to a log.
 _terminal: TextIO | None = None

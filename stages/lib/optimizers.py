@@ -6,17 +6,15 @@ import torch
 from torch.optim import AdamW, Optimizer
 from torch.optim.adamw import adamw
 
-from stages.lib.params.training import FullTuning, Train
+from stages.lib.params.training import FullTuning, Tuning
 
 
-def optimizer_of(settings: Train) -> tuple[type[Optimizer], dict[str, Any]]:
+def optimizer_of(tuning: Tuning, *, deepspeed: bool) -> tuple[type[Optimizer], dict[str, Any]]:
     """Return the optimizer's class and what it is made with, beside the learning rate.
 
     Adapters are 32-bit numbers, so AdamW needs no copies of them; DeepSpeed keeps its own.
     """
-    tuning = settings.tuning
     if isinstance(tuning, FullTuning):
-        deepspeed = settings.launch is not None and settings.launch.is_deepspeed()
         return (AdamW, {"fused": True}) if deepspeed else (MasterAdamW, {})
     if tuning.optimizer == "adamw":
         return AdamW, {"fused": True}

@@ -1,29 +1,28 @@
 """Supervised fine-tuning on TRL's trainer: planned micro-batches, exact weighted loss."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from datasets import Dataset
-from peft import PeftModel
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from stages.lib.attention import attend_per_example
-from stages.lib.callbacks import COMPLETE, Progress, Termination
+from stages.lib.callbacks import Progress, Termination
+from stages.lib.checkpoints import last_whole
 from stages.lib.loss import weighted_loss
 from stages.lib.memory import keep_freed_memory
 from stages.lib.optimizers import optimizer_of
 from stages.lib.packing import Tokens
 from stages.lib.params.training import Train
-from stages.lib.tuning import Trainable, plain
+from stages.lib.tuning import Trainable, keep_adapters_in_32_bit, plain
 from stages.lib.validation import Validation, restore, rows_by_step
 
 Weights = dict[str, torch.Tensor]
@@ -85,9 +84,10 @@ def fit(
     """
     keep_freed_memory()
     attend_per_example(plain(model))
-    optimizer, options = optimizer_of(settings)
+    deepspeed = settings.launch is not None and settings.launch.is_deepspeed()
+    optimizer, options = optimizer_of(settings.tuning, deepspeed=deepspeed)
     termination = Termination()
-    callbacks = [Progress(shown, _problems_by_step(micro_batches, settings)), termination]
+    callbacks = [Progress(shown, _problems_by_step(micro_batches, settings), "loss"), termination]
     best = checkpoints / "best.safetensors"
     if settings.evaluate_every is not None:
         kept = best if settings.keep == "best" else None
@@ -101,23 +101,15 @@ def fit(
         callbacks=[*callbacks, *watching],
         optimizer_cls_and_kwargs=(optimizer, {"lr": settings.learning_rate} | options),
     )
-    _keep_adapters_in_32_bit(model)
+    keep_adapters_in_32_bit(model)
     _check_launch(trainer.accelerator, settings)
     with termination.awaited():
-        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(checkpoints))
+        trainer.train(resume_from_checkpoint=last_whole(checkpoints))
     if settings.keep == "best":
         restore(model, best)
     split = settings.launch is not None and settings.launch.splits_the_model()
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if split else None
     return Fitted(rows_by_step(trainer.state.log_history), cast(Weights | None, weights))
-
-
-def _keep_adapters_in_32_bit(model: Trainable) -> None:
-    # Beside quantized weights TRL's trainer has made them bf16, where small steps are lost.
-    if isinstance(model, PeftModel):
-        for param in model.parameters():
-            if param.requires_grad:
-                param.data = param.data.float()
 
 
 def _check_launch(there: Accelerator, settings: Train) -> None:
@@ -176,15 +168,3 @@ def _problems_by_step(
         [problem for row in micro_batches[at : at + count] for problem in row["problems"]]
         for at in range(0, len(micro_batches), count)
     ]
-
-
-def _last_whole_checkpoint(checkpoints: Path) -> str | None:
-    """Return the newest checkpoint that was written to its end; remove the others."""
-    whole = sorted(
-        (path.parent for path in checkpoints.glob(f"checkpoint-*/{COMPLETE}")),
-        key=lambda folder: int(folder.name.rpartition("-")[2]),
-    )
-    if PartialState().is_main_process:
-        for folder in set(checkpoints.glob("checkpoint-*")) - set(whole):
-            shutil.rmtree(folder)
-    return str(whole[-1]) if whole else None

@@ -70,6 +70,14 @@ def merged(model: Trainable) -> PreTrainedModel:
     return cast(PreTrainedModel, cast(Any, model).merge_and_unload())
 
 
+def keep_adapters_in_32_bit(model: Trainable) -> None:
+    """Undo that TRL's trainers make adapters bf16 beside NF4 weights: small steps are lost."""
+    if isinstance(model, PeftModel):
+        for param in model.parameters():
+            if param.requires_grad:
+                param.data = param.data.float()
+
+
 def plain(model: Trainable) -> PreTrainedModel:
     """Return the transformers model itself; its layers keep their adapters."""
     if isinstance(model, PreTrainedModel):

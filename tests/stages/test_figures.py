@@ -202,6 +202,23 @@ def test_a_speed_that_was_not_measured_is_named(workspace: Path) -> None:
         figures.main()
 
 
+def test_with_a_reinforced_model_there_is_a_figure_of_its_run(workspace: Path) -> None:
+    changed = small_params()
+    made = {"parent": "uniform", "seed": 1, "tuning": {"method": "full"}, "no_signal_weight": 0.2}
+    changed["reinforce"] = changed["reinforce"] | {"models": {"grpo": made}}
+    Path("params.yaml").write_text(yaml.safe_dump(changed))
+    log = pd.DataFrame({"step": [1, 2, 3], "reward": [0.2, None, 0.4], "kl": [0.0, 0.1, 0.2]})
+    log = log.assign(answer_tokens=[30, None, 20], groups_without_signal=[0.5, None, 0.25])
+    log.to_csv("reports/training/grpo.csv", index=False)
+    figures.main()
+    assert drawn() == {
+        f"{name}{kind}" for name in ALL | {"reinforcement"} for kind in (".svg", ".png")
+    }
+    log.drop(columns="kl").to_csv("reports/training/grpo.csv", index=False)
+    with pytest.raises(ValueError, match="reports/training/grpo.csv: column 'kl': missing"):
+        figures.main()
+
+
 def test_families_hold_what_was_made_of_an_original() -> None:
     made = {
         "a-8": QuantizedModel(parent="a", bits=8),

@@ -132,7 +132,9 @@ def write_tables(wanted: Params, graded: list[Graded], problems: dict[str, list[
         "comparisons": analysis.comparison_table(
             frame, wanted.analyze.compare, draws=100, level=level, rng=np.random.default_rng(1)
         ),
-        "models": analyze.model_table(list(wanted.evaluate.models), wanted.quantize),
+        "models": analyze.model_table(
+            list(wanted.evaluate.models), wanted.quantize, wanted.reinforce
+        ),
     }
     for name, table in tables.items():
         table.to_csv(f"reports/tables/{name}.csv", index=False)
@@ -326,6 +328,31 @@ def test_the_method_says_what_each_arm_does(
         paper.main()
         papers.add(Path("reports/paper.pdf").read_bytes())
     assert len(papers) == len(changes)
+
+
+def test_a_reinforced_model_and_what_was_made_of_it_are_in_the_paper(repository: Params) -> None:
+    groups = small_params()
+    made = {"parent": "uniform", "seed": 1, "tuning": {"method": "full"}, "no_signal_weight": 0.2}
+    change_params(
+        weigh=groups["weigh"] | {"arms": {"uniform": {"strategy": "uniform"}}},
+        reinforce=groups["reinforce"] | {"models": {"adaptive": made}},
+    )
+    with pytest.raises(ValueError, match=r"figures/reinforcement\.svg: missing"):
+        paper.main()
+    shutil.copy("reports/figures/training.svg", "reports/figures/reinforcement.svg")
+    paper.main()
+    page = Path("reports/index.html").read_text(encoding="utf-8")
+    assert 'id="figure-reinforcement"' in page
+    rows = pd.read_csv("reports/tables/comparisons.csv").to_dict("records")
+    said = paper.claims_by_subject(rows, load())
+    counts = {subject: len(claims) for subject, claims in said.items()}
+    assert counts == {
+        "question": 0,
+        "reinforcement": 2,
+        "quantization": 1,
+        "others": 0,
+        "elsewhere": 1,
+    }
 
 
 def test_claims_are_grouped_by_what_they_compare(repository: Params) -> None:

@@ -13,6 +13,7 @@ from pydantic import ValidationError, model_validator
 
 from stages.lib.params.arms import Weigh
 from stages.lib.params.data import Model, Prepare, Prompts
+from stages.lib.params.reinforcement import Reinforce
 from stages.lib.params.results import Analyze, Evaluate, Figures, Hub, Paper
 from stages.lib.params.sampling import Engine, Sample, Sandbox, Score
 from stages.lib.params.strict import Strict
@@ -32,6 +33,7 @@ class Params(Strict):
     score: Score
     weigh: Weigh
     train: Train
+    reinforce: Reinforce
     quantize: Quantize
     sandbox: Sandbox
     evaluate: Evaluate
@@ -46,11 +48,16 @@ class Params(Strict):
         for name in self.train.by_arm:
             if name not in arms:
                 raise ValueError(f"train.by_arm.{name}: expected one of {sorted(arms)}")
+        for name, made in self.reinforce.models.items():
+            if name in {"base"} | arms | set(self.quantize.models):
+                raise ValueError(f"reinforce.models.{name}: expected a name that is not taken")
+            if made.parent not in {"base"} | arms:
+                _complain_of_parent(f"reinforce.models.{name}", made.parent, {"base"} | arms)
+        tuned = arms | set(self.reinforce.models)
         for name, made in self.quantize.models.items():
-            if made.parent not in arms:
-                key = f"quantize.models.{name}.parent"
-                raise ValueError(f"{key}: {made.parent!r}: expected one of {sorted(arms)}")
-        known = {"base"} | arms | set(self.quantize.models)
+            if made.parent not in tuned:
+                _complain_of_parent(f"quantize.models.{name}", made.parent, tuned)
+        known = {"base"} | tuned | set(self.quantize.models)
         for name in self.evaluate.models:
             if name not in known:
                 raise ValueError(f"evaluate.models.{name}: expected one of {sorted(known)}")
@@ -70,6 +77,10 @@ class Params(Strict):
                 if system not in systems:
                     raise ValueError(f"analyze.compare: {system!r}: expected one of {systems}")
         return self
+
+
+def _complain_of_parent(key: str, parent: str, known: set[str]) -> None:
+    raise ValueError(f"{key}.parent: {parent!r}: expected one of {sorted(known)}")
 
 
 def load(path: Path = PARAMS) -> Params:

@@ -8,6 +8,8 @@ from pydantic import Field, field_validator, model_validator
 from stages.lib.params.strict import Count, Name, Positive, Seed, Size, Strict
 from stages.lib.records import NonEmpty
 
+Schedule = Literal["cosine", "linear", "constant_with_warmup"]
+
 
 class FullTuning(Strict):
     """Every parameter is trained."""
@@ -75,7 +77,7 @@ class Train(Strict):
     max_length: Size
     too_long: Literal["error", "drop", "truncate"]
     learning_rate: Positive
-    schedule: Literal["cosine", "linear", "constant_with_warmup"]
+    schedule: Schedule
     warmup_steps: Count
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: Positive
@@ -149,7 +151,7 @@ class Calibration(Strict):
 
 
 class QuantizedModel(Strict):
-    """An arm and the width to quantize it to."""
+    """An arm or a reinforced model, and the width to quantize it to."""
 
     parent: Name
     bits: Literal[4, 8]

@@ -1,0 +1,106 @@
+"""Reinforce the base model or an arm by GRPO: its answers are graded, and that is the lesson.
+
+Reads the parent's model, the training problems and their difficulty; writes, for the
+entry ``reinforce.models.<name>``, ``data/models/<name>/`` (adapters are merged into it),
+``reports/training/<name>.csv`` (rewards, divergence from the parent, length and share of
+groups without signal by step), beside it ``<name>.json`` (how many parameters were
+trained, and what was asked), and ``data/training/<name>.parquet`` (the problems that were
+asked with their worked solutions, which GPTQ is calibrated on). Checkpoints lie in
+``data/checkpoints/`` until the run is complete: a run that was killed goes on from the
+last one, if nothing that it depends on has changed.
+
+    python -m stages.reinforce NAME
+"""
+
+import shutil
+from collections import Counter
+
+import numpy as np
+
+from stages.lib import console, models, params, reinforcement, tuning
+from stages.lib.checkpoints import folder_for
+from stages.lib.files import file_sha256, replacing, write_json
+from stages.lib.paths import (
+    CHECKPOINTS,
+    DIFFICULTY,
+    MODELS,
+    TRAIN_PROBLEMS,
+    TRAINING,
+    TRAINING_LOGS,
+)
+from stages.lib.prompt_plan import plan_rounds
+from stages.lib.prompts import ask, question_prompt, respond
+from stages.lib.records import (
+    Difficulty,
+    Example,
+    Problem,
+    content_id,
+    read_parquet,
+    write_parquet,
+)
+from stages.lib.tables import write_csv
+
+
+def main(name: str) -> None:
+    """Reinforce a model."""
+    wanted = params.load()
+    settings, prompts = wanted.reinforce, wanted.prompts
+    if name not in settings.models:
+        raise ValueError(f"reinforce.models: {name!r}: expected one of {list(settings.models)}")
+    made = settings.models[name]
+    parent = MODELS / made.parent
+    tokenizer = models.load_tokenizer(parent)
+    problems = read_parquet(TRAIN_PROBLEMS, Problem)
+    rates = {row.problem_id: row.pass_rate for row in read_parquet(DIFFICULTY, Difficulty)}
+    rounds = plan_rounds(
+        [rates[problem.id] for problem in problems],
+        rounds=settings.steps // settings.iterations,
+        per_round=settings.prompts_per_step,
+        no_signal_weight=made.no_signal_weight,
+        rng=np.random.default_rng(made.seed),
+    )
+    questions = reinforcement.Questions(
+        problems,
+        [question_prompt(tokenizer, prompts, ask(one.question, "cot")) for one in problems],
+        rounds,
+        prompts.stop,
+    )
+    depends_on = content_id(
+        models.fingerprint(parent),
+        file_sha256(TRAIN_PROBLEMS),
+        file_sha256(DIFFICULTY),
+        repr((settings.model_copy(update={"models": {}}), made, prompts)),
+    )
+    checkpoints = folder_for(name, depends_on)
+    model = tuning.load_trainable(parent, made.tuning, seed=made.seed)
+    counts = tuning.parameter_counts(model)
+    with console.bar(total=settings.steps, doing=f"reinforce {name}", unit="step") as progress:
+        log = reinforcement.fit(model, tokenizer, questions, settings, made, checkpoints, progress)
+    with replacing(MODELS / name) as aside:
+        tuning.merged(model).save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+    write_csv(TRAINING_LOGS / f"{name}.csv", log)
+    times = Counter(rounds.ravel().tolist())
+    write_parquet(TRAINING / f"{name}.parquet", [_example(problems[i], times[i]) for i in times])
+    asked = {"problems": len(times), "answers": rounds.size * settings.generations}
+    write_json(
+        TRAINING_LOGS / f"{name}.json",
+        {"method": made.tuning.method, "parent": made.parent} | counts | asked,
+    )
+    shutil.rmtree(CHECKPOINTS / name)
+
+
+def _example(problem: Problem, times: int) -> Example:
+    return Example(
+        problem_id=problem.id,
+        source=problem.source,
+        prompting="cot",
+        question=ask(problem.question, "cot"),
+        response=respond(problem, "cot"),
+        repeats=times,
+        weight=1.0,
+    )
+
+
+if __name__ == "__main__":
+    console.run("reinforce", main, item="name")

@@ -1,0 +1,114 @@
+"""The stage of reinforcement learning, on a tiny model."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages import reinforce
+from stages.lib.files import read_json
+from stages.lib.models import load_model, load_tokenizer
+from stages.lib.paths import (
+    CHECKPOINTS,
+    DIFFICULTY,
+    MODELS,
+    TRAIN_PROBLEMS,
+    TRAINING,
+    TRAINING_LOGS,
+)
+from stages.lib.records import Difficulty, Example, Problem, read_parquet, write_parquet
+from stages.lib.tables import read_csv
+from tests.lib.test_tuning import adapters
+from tests.stages.conftest import Change
+from tests.stages.test_figures import problem
+
+# The base never solved the first two, and always the last.
+RATES = [0.0, 0.0, 0.25, 0.5, 0.75, 1.0]
+MADE = {"parent": "base", "seed": 1, "tuning": {"method": "full"}, "no_signal_weight": 0.0}
+
+
+@pytest.fixture
+def ready(change: Change, terse: Path) -> Change:
+    """Return how to change the parameters of a folder with a base model and problems."""
+    shutil.copytree(terse, MODELS / "base")
+    problems = [problem("sum", number, 1) for number in range(len(RATES))]
+    write_parquet(TRAIN_PROBLEMS, problems)
+    rows = [
+        Difficulty(
+            problem_id=one.id,
+            source=one.source,
+            n=4,
+            n_correct=round(4 * rate),
+            pass_rate=rate,
+            posterior_mean=0.5,
+            low=0.1,
+            high=0.9,
+            level=1.0,
+        )
+        for one, rate in zip(problems, RATES, strict=True)
+    ]
+    write_parquet(DIFFICULTY, rows[::-1])
+    change(
+        {
+            "prompts.system": "",
+            "reinforce.steps": 2,
+            "reinforce.prompts_per_step": 3,
+            "reinforce.generations": 2,
+            "reinforce.max_tokens": 4,
+            "reinforce.save_every": 1,
+            "reinforce.models": {
+                "grpo": MADE,
+                "lora": MADE | {"tuning": adapters(dropout=0.0).model_dump()},
+            },
+        }
+    )
+    return change
+
+
+@pytest.mark.parametrize("name", ["grpo", "lora"])
+def test_a_model_is_made_with_its_log_and_what_it_was_asked(ready: Change, name: str) -> None:
+    reinforce.main(name)
+    rows = read_csv(TRAINING_LOGS / f"{name}.csv")
+    assert [row["step"] for row in rows] == ["1", "2"]
+    assert list(rows[0]) == [
+        "step",
+        "reward",
+        "answer_reward",
+        "format_reward",
+        "kl",
+        "answer_tokens",
+        "cut",
+        "groups_without_signal",
+        "entropy",
+        "loss",
+        "learning_rate",
+    ]
+    # Both rounds ask the three problems that the base solved sometimes.
+    asked = read_parquet(TRAINING / f"{name}.parquet", Example)
+    problems = read_parquet(TRAIN_PROBLEMS, Problem)
+    expected = {problems[place].id: 2 for place in (2, 3, 4)}
+    assert {one.problem_id: one.repeats for one in asked} == expected
+    about = read_json(TRAINING_LOGS / f"{name}.json")
+    assert (about["problems"], about["answers"], about["parent"]) == (3, 12, "base")
+    assert (about["share"] == 1) == (name == "grpo")
+    before, after = (load_tokenizer(MODELS / model) for model in ("base", name))
+    assert after.get_vocab() == before.get_vocab()
+    old, new = (load_model(MODELS / model, torch.bfloat16) for model in ("base", name))
+    weights = new.state_dict()
+    assert any(not torch.equal(value, weights[key]) for key, value in old.state_dict().items())
+    assert new.config.use_cache == old.config.use_cache
+    assert not CHECKPOINTS.joinpath(name).exists()
+
+
+def test_an_empty_pool_stops_the_stage_in_one_line(ready: Change) -> None:
+    ready({"reinforce.prompts_per_step": 4})
+    with pytest.raises(ValueError, match=r"^reinforce.prompts_per_step: 4: expected at most 3, "):
+        reinforce.main("grpo")
+
+
+def test_a_name_that_is_not_there_is_refused(ready: Change) -> None:
+    with pytest.raises(
+        ValueError, match=r"^reinforce.models: 'x': expected one of \['grpo', 'lora'\]"
+    ):
+        reinforce.main("x")
