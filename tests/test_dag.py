@@ -28,7 +28,7 @@ pytestmark = pytest.mark.xdist_group("dag")
 
 REPOSITORY = Path(__file__).parents[1]
 DVC = [sys.executable, "-m", "dvc"]
-PATIENCE_S = 420
+PATIENCE_S = 900
 
 # What prints a duration or a speed differs between runs; nothing else may.
 TELLS_TIME = ("reports/timings/", "reports/figures", "reports/paper.pdf", "reports/index.html")

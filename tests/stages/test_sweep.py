@@ -17,7 +17,7 @@ from stages import sweep as stage
 from stages.lib.files import read_json
 
 REPOSITORY = Path(__file__).parents[2]
-PATIENCE_S = 120
+PATIENCE_S = 600
 W = "weigh.arms.adaptive.factor"
 
 # It learns of w, waits while a file is there, and fails for w = 2 until it is mended.

@@ -24,7 +24,7 @@ from tests.lib.test_packing import example
 from tests.lib.test_tuning import LORA
 from tests.stages.conftest import Change
 
-PATIENCE_S = 120
+PATIENCE_S = 600
 REPOSITORY = Path(train.__file__).parents[1]
 
 
