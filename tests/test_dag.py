@@ -56,17 +56,6 @@ SMALL = {
     "train.learning_rate": 1e-3,
     "train.warmup_steps": 0,
     "train.save_every": 2,
-    # Its merged model is quantized and evaluated as any other.
-    "train.by_arm": {
-        "adaptive": {
-            "method": "lora",
-            "r": 4,
-            "alpha": 8.0,
-            "dropout": 0.0,
-            "targets": ["q_proj", "up_proj"],
-            "optimizer": "adamw",
-        }
-    },
     "quantize.group_size": 32,
     "quantize.calibration.examples": 16,
     "quantize.calibration.max_length": 1024,
@@ -80,6 +69,16 @@ SMALL = {
     },
 }
 
+
+# The merged model of this arm is quantized and evaluated as any other.
+LORA = {
+    "method": "lora",
+    "r": 4,
+    "alpha": 8.0,
+    "dropout": 0.0,
+    "targets": ["q_proj", "up_proj"],
+    "optimizer": "adamw",
+}
 
 AQUA = [
     {
@@ -107,7 +106,7 @@ def clone(into: Path, base: Path) -> Path:
     committing = ["git", *identity, "commit", "--quiet", "--allow-empty", "--message", "begin"]
     subprocess.run(committing, cwd=into, check=True)
     make_small(into)
-    set_params(into, {"model.base": f"folder:{base}"})
+    set_params(into, {"model.base": f"folder:{base}", "train.by_arm": {"adaptive": LORA}})
     return into
 
 
