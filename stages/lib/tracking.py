@@ -24,8 +24,11 @@ from stages.lib.validation import rows_by_step
 
 PROJECT = "uphill"
 
-# trackio reads it when it is imported, and TRL's trainer may do that.
+# Set before there are threads: one that reads the environment meanwhile may crash.
+# trackio reads the first when it is imported, and TRL's trainer may do that. DVC's own runs
+# tell DVC Studio what they should; DVCLive would leave a run there open.
 os.environ.setdefault("TRACKIO_DIR", str(TRACKING / "trackio"))
+os.environ["DVC_STUDIO_OFFLINE"] = "true"
 
 Log = Callable[[int, Mapping[str, float]], object]
 
@@ -93,8 +96,6 @@ class Tracking(TrainerCallback):
 
 @contextmanager
 def _dvclive(folder: Path) -> Iterator[Log]:
-    # DVC's own runs tell DVC Studio what they should; Live would leave a run there open.
-    os.environ["DVC_STUDIO_OFFLINE"] = "true"
     live = Live(str(folder), save_dvc_exp=False, report=None, dvcyaml=None)
 
     def log(step: int, values: Mapping[str, float]) -> None:
