@@ -1,4 +1,4 @@
-"""Write a card for every trained or quantized model that was evaluated.
+"""Write a card for every trained, reinforced or quantized model that was evaluated.
 
 Reads the tables of the analysis, what was measured of models and arms, and the parameters;
 the licence comes from the base model's own files. Writes ``reports/cards/<model>.md`` as
@@ -46,7 +46,10 @@ def read_measured(wanted: params.Params) -> cards.Measured:
         reports={
             name: read_json(MODEL_REPORTS / f"{name}.json") for name in wanted.evaluate.models
         },
-        training={arm: read_json(TRAINING_LOGS / f"{arm}.json") for arm in arms},
+        training={
+            name: read_json(TRAINING_LOGS / f"{name}.json")
+            for name in [*arms, *wanted.reinforce.models]
+        },
         taught={arm: read_json(ARM_METRICS / f"{arm}.json") for arm in arms},
         dropped=read_json(METRICS / "data.json")["dropped_for_overlap"],
     )

@@ -41,7 +41,8 @@ class Measured:
     """What stages measured: tables of the analysis, and reports by model and by arm.
 
     ``reports`` have weights, perplexity and fingerprint by model, ``training`` the counts
-    of ``reports/training/<arm>.json``, ``taught`` those of ``reports/metrics/arms/``.
+    of ``reports/training/<name>.json`` by arm and reinforced model, ``taught`` those of
+    ``reports/metrics/arms/``.
     """
 
     accuracy: Sequence[Row]
@@ -68,7 +69,9 @@ def render(
 ) -> str:
     """Return the card of a model, front matter included."""
     quantized = wanted.quantize.models.get(model)
-    arm = quantized.parent if quantized else model
+    trained = quantized.parent if quantized else model
+    reinforced = wanted.reinforce.models.get(trained)
+    arm = reinforced.parent if reinforced else trained
     level = wanted.analyze.interval
     systems = {system_name(model, shots): shots for shots in wanted.evaluate.models[model]}
     accuracy = _by_benchmark(measured.accuracy, wanted)
@@ -81,22 +84,29 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Of a base that was reinforced there is no training before.
+    tuned = arm != "base"
     train = wanted.train.for_arm(arm)
     text = environment.get_template(TEMPLATE).render(
         front_matter=_front_matter(model, wanted, accuracy, licence).to_yaml(),
         model=model,
+        trained=trained,
         arm=arm,
+        tuned=tuned,
+        reinforced=reinforced,
+        reinforce=wanted.reinforce,
         quantized=quantized,
         quantize=wanted.quantize,
         wanted=wanted,
         train=train,
         adapters=None if train.tuning.method == "full" else train.tuning,
-        strategy=strategy(wanted.weigh.arms, arm),
+        strategy=strategy(wanted.weigh.arms, arm) if tuned else None,
         licence=licence,
         unknown=UNKNOWN,
         report=measured.reports[model],
-        parameters=measured.training[arm],
-        taught=measured.taught[arm],
+        parameters=measured.training.get(arm),
+        rounds=measured.training.get(trained),
+        taught=measured.taught.get(arm),
         source=_training_source(wanted),
         dropped=sum(measured.dropped.values()),
         promptings=" and ".join(DECODING_NAMES[name] for name in wanted.weigh.prompting),

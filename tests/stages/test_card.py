@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard
 from transformers import PreTrainedTokenizerFast
 
 from stages import card, publish
-from stages.lib.files import write_json
+from stages.lib.files import read_json, write_json
 from stages.lib.models import fingerprint
 from stages.lib.paths import ARM_METRICS, CARDS, METRICS, MODEL_REPORTS, MODELS, TABLES
 from stages.lib.paths import TRAINING_LOGS as LOGS
@@ -110,6 +110,31 @@ SAID = [
     ("adaptive-gptq4", "| weights | 2.5 MB; fingerprint `ffffffffffffffff` |"),
     ("adaptive-gptq4", "- 4 of its answers were cut at the limit of tokens"),
 ]
+
+
+@pytest.mark.parametrize("parent", ["uniform", "base"])
+def test_a_reinforced_model_gets_a_card(measured: Change, parent: str) -> None:
+    made = {"parent": parent, "seed": 3, "tuning": {"method": "full"}, "no_signal_weight": 0.0}
+    measured(
+        {
+            "reinforce.models": {"grpo": made},
+            "quantize.models": {"adaptive-gptq4": {"parent": "grpo", "bits": 4}},
+            "evaluate.models": {"base": [0], "uniform": [0], "grpo": [0], "adaptive-gptq4": [0]},
+            "analyze.compare": [["grpo", "uniform"]],
+        }
+    )
+    counts = {"method": "full", "trainable": 1, "total": 1, "share": 1.0}
+    write_json(LOGS / "grpo.json", counts | {"parent": parent, "problems": 7, "answers": 1200})
+    write_json(MODEL_REPORTS / "grpo.json", read_json(MODEL_REPORTS / "uniform.json"))
+    card.main()
+    for name in ("grpo", "adaptive-gptq4"):
+        text = (CARDS / f"{name}.md").read_text()
+        assert (
+            f"| reinforcement | GRPO of `{parent}`, full: 20 steps, 1,200 answers to 7 pro" in text
+        )
+        assert ("| arm | `uniform`: Every example once a pass. |" in text) == (parent == "uniform")
+        assert "None" not in text
+    assert "| quantization | GPTQ of `grpo`: 4 bits" in text
 
 
 def test_the_text_says_what_was_measured(measured: Change) -> None:
