@@ -134,6 +134,7 @@ def run(
     The repository that this runs in gets the experiment as well. What DVC prints goes to
     standard output.
     """
+    _release(repository / ".dvc" / "tmp" / "rwlock")
     status, said = _dvc(repository, ["repro", *targets])
     if not status:
         # Reports of new arms and models: what git neither has nor ignores.
@@ -180,6 +181,22 @@ def terminated_as_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _release(lock: Path) -> None:
+    """Remove what killed processes locked: DVC takes one that nobody has reaped for running."""
+    if lock.is_file():
+        held = read_json(lock)
+        readers = [one for several in held.get("read", {}).values() for one in several]
+        if not any(_runs(one["pid"]) for one in [*held.get("write", {}).values(), *readers]):
+            lock.unlink()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _dvc(repository: Path, command: Sequence[str]) -> tuple[int, list[str]]:
