@@ -8,7 +8,7 @@ killed and taken up again writes what an uninterrupted one would have written.
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -57,6 +57,11 @@ class Request:
         digest = sha256(said).hexdigest()[:16]
         return (self.problem_id, model, self.prompting, self.shots, self.index, digest)
 
+    def seed(self, sampling: Sampling) -> int:
+        """Return the seed of this request's own noise, which no other request changes."""
+        said = (self.problem_id, self.prompting, self.shots, self.index, sampling.seed)
+        return int.from_bytes(sha256(repr(said).encode()).digest()[:4], "big")
+
 
 class Engine:
     """A loaded model that answers batches of requests."""
@@ -91,7 +96,6 @@ class Engine:
         ``done`` is called with the number of requests that just finished.
         """
         self._vllm.reset_prefix_cache()
-        torch.manual_seed(sampling.seed)
         for number, request in enumerate(requests):
             self._vllm.add_request(
                 str(number),
@@ -102,6 +106,7 @@ class Engine:
                     stop=list(sampling.stop),
                     max_tokens=request.max_tokens,
                     ignore_eos=ignore_eos,
+                    seed=request.seed(sampling),
                 ),
             )
         answers: dict[int, tuple[str, str, int]] = {}
@@ -155,8 +160,8 @@ def _make_missing(
 ) -> None:
     """Make the generations of a round that the store lacks.
 
-    Batches are cut from the whole round, done or not, so that their make-up does not
-    depend on what is there already.
+    Batches are cut from the whole round, done or not, so that their make-up, and with it
+    the rounding of sums, does not depend on what is there already.
     """
     missing = set(keys) - store.keys()
     if not missing:
@@ -168,8 +173,7 @@ def _make_missing(
             batch = range(start, min(start + batch_size, len(requests)))
             wanted = [i for i in batch if keys[i] in missing]
             if wanted:
-                seeded = replace(sampling, seed=_batch_seed(keys[start], sampling))
-                answers = loaded.answer([requests[i] for i in wanted], seeded, progress.update)
+                answers = loaded.answer([requests[i] for i in wanted], sampling, progress.update)
                 rows = zip(wanted, answers, strict=True)
                 store.append([_row(keys[i], *answer) for i, answer in rows])
 
@@ -201,7 +205,8 @@ def _kernels() -> dict[str, Any]:
         return {}
     from stages.lib.cpu_kernels import PRIORITY
 
-    return {"ir_op_priority": PRIORITY}
+    # Of a prompt in chunks vLLM turns the random state back, which it cannot on a CPU.
+    return {"ir_op_priority": PRIORITY, "enable_chunked_prefill": False}
 
 
 def _row(key: Key, text: str, finish_reason: str, n_tokens: int) -> Generation:
@@ -217,11 +222,6 @@ def _row(key: Key, text: str, finish_reason: str, n_tokens: int) -> Generation:
         n_tokens=n_tokens,
         prompt_sha=prompt_sha,
     )
-
-
-def _batch_seed(first: Key, sampling: Sampling) -> int:
-    digest = sha256(repr((first, sampling.seed)).encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def _check_lengths(requests: Sequence[Request], limit: int) -> None:

@@ -17,7 +17,7 @@ SAMPLING = Sampling(temperature=0.7, top_p=1.0, seed=1)
 
 
 class FakeEngine:
-    """Answers with what it was asked and the seed of the batch; may die after some batches."""
+    """Answers with what it was asked and its seed; may die after some batches."""
 
     def __init__(self, batches: int = 1_000) -> None:
         self.asked: list[tuple[str, int]] = []
@@ -30,7 +30,7 @@ class FakeEngine:
             raise KeyboardInterrupt
         self.batches -= 1
         self.asked += [(one.problem_id, one.index) for one in requests]
-        return [(f"{one.problem_id} {sampling.seed}", "stop", 1) for one in requests]
+        return [(f"{one.problem_id} {one.seed(sampling)}", "stop", 1) for one in requests]
 
 
 def requests(k: int, prompt: tuple[int, ...] = (1, 2)) -> list[Request]:
@@ -90,7 +90,7 @@ def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
 
 
 def once_more(rows: Sequence[Generation]) -> list[Request]:
-    """Ask for the next sample of those whose batch had an odd seed, up to six in all."""
+    """Ask for the next sample of those with an odd seed, up to six in all."""
     return [
         Request(row.problem_id, "cot", 4, row.index + 1, (1, 2), 8)
         for row in rows
@@ -138,10 +138,10 @@ def test_other_settings_or_prompts_are_other_generations(
     assert len(list(Store(tmp_path).rows())) == 3
 
 
-def test_every_batch_has_its_own_seed(tmp_path: Path) -> None:
+def test_every_generation_has_its_own_seed(tmp_path: Path) -> None:
     run(tmp_path, requests(2), FakeEngine())
     seeds = {row.text.split()[1] for row in Store(tmp_path).rows()}
-    assert len(seeds) == 3
+    assert len(seeds) == 6
 
 
 def test_a_prompt_that_does_not_fit_is_named(tmp_path: Path) -> None:

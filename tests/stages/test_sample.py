@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from stages import prepare, sample
 from stages.lib import params, sequential
-from stages.lib.generation import Engine, Request
+from stages.lib.generation import Engine, Request, Sampling
 from stages.lib.paths import MODELS, SAMPLES, TRAIN_PROBLEMS
 from stages.lib.records import Problem, Verdict, read_parquet
 from stages.lib.store import Store
@@ -109,3 +109,19 @@ def test_a_killed_sequential_run_ends_like_one_that_was_not(
 
 def verdict(right: bool) -> Verdict:
     return Verdict(extracted="", status="correct" if right else "wrong")
+
+
+def test_an_answer_does_not_depend_on_what_is_asked_beside_it(
+    change: Change, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change({})
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    engine = Engine(tiny_base, params.load().engine)
+    sampling = Sampling(temperature=1.0, top_p=1.0, seed=3)
+    requests = [Request("p", "cot", 0, index, (5, 6, 7 + index % 3), 8) for index in range(12)]
+    together, reversed_ = (
+        engine.answer(one, sampling, lambda _: None) for one in (requests, requests[::-1])
+    )
+    assert together == reversed_[::-1]
+    assert together[4:6] == engine.answer(requests[4:6], sampling, lambda _: None)
+    assert len({text for text, _, _ in together}) == 12
