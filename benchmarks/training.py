@@ -29,7 +29,7 @@ from stages.lib import models, packing, params, training
 from stages.lib.console import bar
 from stages.lib.params.training import Train
 from stages.lib.paths import MODELS, TRAINING
-from stages.lib.perplexity import negative_log_likelihood
+from stages.lib.perplexity import negative_log_likelihoods
 from stages.lib.records import Example, read_parquet
 
 # A step is about four full rows of 512 tokens, half of them supervised.
@@ -82,8 +82,8 @@ def held_out_loss(model: PreTrainedModel) -> float:
     tokenizer = models.load_tokenizer(MODELS / "base")
     prompts, limit = params.load().prompts, settings().max_length
     tokens = [packing.tokenize(one, tokenizer, prompts, limit) for one in examples()[1]]
-    total, count = negative_log_likelihood(model.bfloat16().eval(), tokens, lambda _: None)
-    return total / count
+    found = negative_log_likelihoods(model.bfloat16().eval(), tokens, lambda _: None)
+    return sum(found) / sum(len(one.response) for one in tokens)
 
 
 def ours() -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Grade every answer and compute the statistics.
 
-Reads the benchmarks and the raw answers of every model; runs the programs that models
-wrote in the sandbox. Writes ``data/verdicts.parquet``, ``reports/tables/*.csv`` and
-``reports/metrics/accuracy.json``.
+Reads the benchmarks, the raw answers of every model, and what was measured of it; runs the
+programs that models wrote in the sandbox. Writes ``data/verdicts.parquet``,
+``reports/tables/*.csv`` and ``reports/metrics/accuracy.json``.
 
     python -m stages.analyze
 """
@@ -12,15 +12,21 @@ from statistics import fmean
 import numpy as np
 import pandas as pd
 
-from stages.lib import analysis, console, params
+from stages.lib import analysis, console, model_tables, params
 from stages.lib.answers import Place, read_answers, read_benchmarks, read_replies
 from stages.lib.files import read_json, replacing, write_json
 from stages.lib.judging import answer_to, judge
-from stages.lib.params.reinforcement import Reinforce
 from stages.lib.params.sampling import Sandbox
-from stages.lib.params.training import Quantize
-from stages.lib.paths import METRICS, MODEL_REPORTS, TABLES, VERDICTS
-from stages.lib.records import PROMPTINGS, Generation, Graded, Problem, write_parquet
+from stages.lib.paths import LIKELIHOODS, METRICS, MODEL_REPORTS, TABLES, VERDICTS
+from stages.lib.records import (
+    PROMPTINGS,
+    Generation,
+    Graded,
+    Likelihood,
+    Problem,
+    read_parquet,
+    write_parquet,
+)
 
 OUTPUT_SHOWN = 500
 OTHERS = "others"
@@ -48,8 +54,8 @@ def main() -> None:
         "comparisons": analysis.comparison_table(
             frame, settings.compare, draws=settings.draws, level=level, rng=rng
         ),
-        "models": model_table(list(wanted.evaluate.models), wanted.quantize, wanted.reinforce),
     }
+    tables |= tables_of_models(frame, accuracy, wanted, rng)
     for name, table in tables.items():
         with replacing(TABLES / f"{name}.csv") as aside:
             table.to_csv(aside, index=False, lineterminator="\n")
@@ -93,6 +99,32 @@ def grade_all(
     ]
 
 
+def tables_of_models(
+    frame: pd.DataFrame, accuracy: pd.DataFrame, wanted: params.Params, rng: np.random.Generator
+) -> dict[str, pd.DataFrame]:
+    """Return the table of all models and, if any is quantized, those of the quantized ones."""
+    names, settings = list(wanted.evaluate.models), wanted.analyze
+    reports = {name: read_json(MODEL_REPORTS / f"{name}.json") for name in names}
+    likelihoods = {
+        name: read_parquet(LIKELIHOODS / f"{name}.parquet", Likelihood) for name in names
+    }
+    table = model_tables.model_table(
+        reports, likelihoods, wanted.quantize, wanted.reinforce, level=settings.interval
+    )
+    tables = {"models": table}
+    families = wanted.quantize.families(names)
+    if families:
+        shown = {model: wanted.evaluate.shown(model) for family in families for model in family}
+        tables["quantization"] = model_tables.quantization_table(
+            table, likelihoods, accuracy, shown, level=settings.interval
+        )
+        pairs = [(shown[one], shown[family[0]]) for family in families for one in family[1:]]
+        tables["quantization_differences"] = model_tables.difference_table(
+            frame, pairs, draws=settings.draws, level=settings.interval, rng=rng
+        )
+    return tables
+
+
 def headline(accuracy: pd.DataFrame, held_out: str) -> dict[str, dict[str, dict[str, float]]]:
     """Return accuracy by benchmark, system and prompting, for ``dvc metrics``.
 
@@ -108,25 +140,6 @@ def headline(accuracy: pd.DataFrame, held_out: str) -> dict[str, dict[str, dict[
     for (benchmark, system, prompting), values in shares.items():
         found.setdefault(benchmark, {}).setdefault(system, {})[prompting] = round(fmean(values), 3)
     return found
-
-
-def model_table(names: list[str], quantize: Quantize, reinforce: Reinforce) -> pd.DataFrame:
-    """Return size and perplexity of every model, and what it was made of if not the base."""
-    rows = []
-    for name in names:
-        report = read_json(MODEL_REPORTS / f"{name}.json")
-        quantized = quantize.models.get(name)
-        made = quantized or reinforce.models.get(name)
-        rows.append(
-            {
-                "model": name,
-                "parent": made.parent if made else "",
-                "bits": quantized.bits if quantized else 16,
-                "bytes": report["weight_bytes"],
-                "perplexity": report["perplexity"],
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 def _by(frame: pd.DataFrame, column: str, level: float) -> pd.DataFrame:

@@ -1,29 +1,31 @@
 """Answer every benchmark problem greedily, and measure perplexity and speed.
 
 Where an answer is none of a problem's options, the model is asked once for the closest.
+Quantized weights that the engine has no kernel for are unpacked first; their speed is null.
 Reads a model of ``data/models/`` and the benchmarks. Writes raw generations to
-``data/answers/<model>/``, the perplexity of held-out worked solutions and the size of
-the weights to ``reports/models/<model>.json``, and tokens per second to
-``reports/timings/``.
+``data/answers/<model>/``, the likelihoods of held-out worked solutions to
+``data/likelihoods/<model>.parquet``, and perplexity, size and speed to
+``reports/models/<model>.json``.
 
     python -m stages.evaluate MODEL
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import cache, partial
 from math import exp
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stages.lib import console, models, packing, params
 from stages.lib.answers import answer_store, read_benchmarks, reply_store
 from stages.lib.files import write_json
-from stages.lib.generation import Engine, Request, Sampling, fill, measure_speed
+from stages.lib.generation import Engine, Request, Sampling, fill, measure_speeds
 from stages.lib.judging import answer_to, judge, said
 from stages.lib.params.data import Prompts
 from stages.lib.params.results import Evaluate
-from stages.lib.paths import DEMONSTRATIONS, MODEL_REPORTS, MODELS
-from stages.lib.perplexity import negative_log_likelihood
+from stages.lib.paths import DEMONSTRATIONS, LIKELIHOODS, MODEL_REPORTS, MODELS
+from stages.lib.perplexity import negative_log_likelihoods
 from stages.lib.prompts import (
     choose_demonstrations,
     closest_option,
@@ -31,12 +33,19 @@ from stages.lib.prompts import (
     question_prompt,
     turn,
 )
-from stages.lib.quantization import load_for_scoring
-from stages.lib.records import PROMPTINGS, Example, Problem, read_parquet
+from stages.lib.records import (
+    PROMPTINGS,
+    Example,
+    Likelihood,
+    Problem,
+    read_parquet,
+    write_parquet,
+)
+from stages.lib.unpacking import has_kernel, load_packed, memory_bytes, runnable, unpack
 
 
-def main(name: str) -> dict[str, float]:
-    """Evaluate a model; return its generation speeds."""
+def main(name: str) -> None:
+    """Evaluate a model."""
     wanted = params.load()
     settings, prompts, limits = wanted.evaluate, wanted.prompts, wanted.engine
     if name not in settings.models:
@@ -45,44 +54,62 @@ def main(name: str) -> dict[str, float]:
     fingerprint = models.fingerprint(folder)
     tokenizer = models.load_tokenizer(folder)
     benchmarks = read_benchmarks(settings.max_tokens)
-    load = cache(lambda: Engine(folder, limits))
-    complete = partial(
-        fill,
-        model=fingerprint,
-        sampling=Sampling(temperature=0.0, top_p=1.0, seed=0, stop=tuple(prompts.stop)),
-        settings=limits,
-        load=load,
-    )
     requests = first_requests(settings, benchmarks, settings.models[name], tokenizer, prompts)
-    complete(answer_store(name), requests, doing=f"evaluate {name}")
-    second = second_requests(name, benchmarks, tokenizer, wanted)
-    complete(reply_store(name), second, doing=f"ask {name} for options")
+    speeds = None
+    with ExitStack() as stack:
+        load = cache(lambda: Engine(stack.enter_context(runnable(folder)), limits))
+        complete = partial(
+            fill,
+            model=fingerprint,
+            sampling=Sampling(temperature=0.0, top_p=1.0, seed=0, stop=tuple(prompts.stop)),
+            settings=limits,
+            load=load,
+        )
+        complete(answer_store(name), requests, doing=f"evaluate {name}")
+        second = second_requests(name, benchmarks, tokenizer, wanted)
+        complete(reply_store(name), second, doing=f"ask {name} for options")
+        if has_kernel(folder):
+            probe = [request.prompt for request in requests[: settings.speed.prompts]]
+            speeds = measure_speeds(load(), probe, settings.speed.tokens)
 
-    probe = [request.prompt for request in requests[: settings.speed.prompts]]
-    speeds = {
-        "tokens_per_second": round(measure_speed(load(), probe, settings.speed.tokens), 1),
-        "tokens_per_second_single": round(
-            measure_speed(load(), probe[:1], settings.speed.tokens), 1
-        ),
-    }
-
-    held_out = [
-        packing.tokenize(_example(problem), tokenizer, prompts, limits.max_model_len)
-        for problem in benchmarks[settings.perplexity_on]
-        if problem.solution
-    ]
-    with console.bar(total=len(held_out), doing=f"score {name}", unit="solution") as progress:
-        loss, tokens = negative_log_likelihood(load_for_scoring(folder), held_out, progress.update)
+    model = load_packed(folder)
+    memory = memory_bytes(model)
+    solved = [problem for problem in benchmarks[settings.perplexity_on] if problem.solution]
+    likelihoods = score(unpack(model), name, solved, tokenizer, wanted)
+    write_parquet(LIKELIHOODS / f"{name}.parquet", likelihoods)
+    tokens = sum(one.n_tokens for one in likelihoods)
     write_json(
         MODEL_REPORTS / f"{name}.json",
         {
-            "perplexity": round(exp(loss / tokens), 4),
+            "perplexity": round(exp(sum(one.nats for one in likelihoods) / tokens), 4),
             "held_out_tokens": tokens,
             "weight_bytes": models.weight_bytes(folder),
+            "memory_bytes": memory,
+            "speed": speeds,
             "fingerprint": fingerprint,
         },
     )
-    return speeds
+
+
+def score(
+    model: PreTrainedModel,
+    name: str,
+    problems: Sequence[Problem],
+    tokenizer: PreTrainedTokenizerBase,
+    wanted: params.Params,
+) -> list[Likelihood]:
+    """Return how likely a model finds the problems' worked solutions."""
+    limit = wanted.engine.max_model_len
+    solutions = [
+        packing.tokenize(_example(problem), tokenizer, wanted.prompts, limit)
+        for problem in problems
+    ]
+    with console.bar(total=len(solutions), doing=f"score {name}", unit="solution") as progress:
+        nats = negative_log_likelihoods(model, solutions, progress.update)
+    return [
+        Likelihood(problem.id, problem.source, loss, len(one.response))
+        for problem, one, loss in zip(problems, solutions, nats, strict=True)
+    ]
 
 
 def first_requests(

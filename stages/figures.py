@@ -18,25 +18,23 @@ from statistics import fmean
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.lib import charts, console, params, plotting
-from stages.lib.files import read_json, replacing
+from stages.lib import charts, console, params, plotting, width_chart
+from stages.lib.files import replacing
 from stages.lib.params.arms import Weigh
+from stages.lib.params.quantization import Quantize
 from stages.lib.params.reinforcement import Reinforce
 from stages.lib.params.results import Evaluate, Figures, system_name
-from stages.lib.params.training import Quantize
 from stages.lib.paths import (
     DIFFICULTY,
     EVAL_PROBLEMS,
     FIGURES,
     TABLES,
-    TIMINGS,
     TRAIN_PROBLEMS,
     TRAINING_LOGS,
 )
 from stages.lib.records import Difficulty, Problem, Row, read_parquet
 
 SHARES = ["system", "decoding", "n", "accuracy", "low", "high"]
-SPEEDS = ["tokens_per_second", "tokens_per_second_single"]
 
 
 def main() -> None:
@@ -58,8 +56,7 @@ def draw(
     look: Figures,
 ) -> dict[str, Figure]:
     """Return the figures by name."""
-    # A model is shown as it is with the fewest in-context examples.
-    shown = {model: system_name(model, min(n)) for model, n in evaluated.models.items()}
+    shown = {model: evaluated.shown(model) for model in evaluated.models}
     arms, reinforced = list(weigh.arms), list(reinforce.models)
     tuned = arms + reinforced
     colors = plotting.palette(look.palette, tuned)
@@ -97,22 +94,21 @@ def draw(
         figures["reinforcement"] = charts.reinforcement(
             reinforcement_logs(reinforced), {name: colors[name] for name in reinforced}, inches
         )
-    families = families_of(quantize, list(evaluated.models))
-    if families:
+    if quantize.families(list(evaluated.models)):
+        table = read_table(TABLES / "quantization.csv", width_chart.COLUMNS)
         by_topic = headline("accuracy_by_topic", "topic", benchmark)
-        of_systems = [[shown[model] for model in family] for family in families]
+        of_systems = [[shown[model] for model in family] for family in by_gptq(table)]
         figures["topics"] = charts.topics(by_topic, of_systems, colors, inches)
-        figures["width"] = charts.width(sizes_and_speeds(families), colors, inches)
+        figures["width"] = width_chart.draw(table, colors, inches)
     return figures
 
 
-def families_of(quantize: Quantize, evaluated: Sequence[str]) -> list[list[str]]:
-    """Return each evaluated original, followed by its evaluated quantized models."""
-    made = {name: model.parent for name, model in quantize.models.items() if name in evaluated}
+def by_gptq(table: pd.DataFrame) -> list[list[str]]:
+    """Return each original of the table of quantized models, and its first GPTQ at each width."""
+    made = table.loc[table["method"] == "gptq"].drop_duplicates(["parent", "bits"])
     return [
-        [original, *(name for name, parent in made.items() if parent == original)]
-        for original in evaluated
-        if original in made.values()
+        [str(parent), *rows.sort_values("bits", ascending=False)["model"]]
+        for parent, rows in made.groupby("parent", sort=False)
     ]
 
 
@@ -154,28 +150,6 @@ def reinforcement_logs(names: Sequence[str]) -> pd.DataFrame:
         [read_table(TRAINING_LOGS / f"{name}.csv", columns).assign(model=name) for name in names],
         ignore_index=True,
     )
-
-
-def sizes_and_speeds(families: Sequence[Sequence[str]]) -> pd.DataFrame:
-    """Return a row per model of the families: bits, bytes, perplexity, speeds."""
-    models = read_table(TABLES / "models.csv", ["model", "bits", "bytes", "perplexity"])
-    members = pd.DataFrame(
-        [
-            {"family": family[0], "model": model} | read_speeds(TIMINGS / f"evaluate-{model}.json")
-            for family in families
-            for model in family
-        ]
-    )
-    return members.merge(models, on="model", validate="1:1")
-
-
-def read_speeds(path: Path) -> dict[str, float]:
-    """Return tokens per second at full batch and at batch 1."""
-    timings = read_json(path)
-    missing = [name for name in SPEEDS if name not in timings]
-    if missing:
-        raise ValueError(f"{path}: {missing[0]}: missing")
-    return {name: timings[name] for name in SPEEDS}
 
 
 def read_rows(path: Path, row_type: type[Row]) -> list[Row]:

@@ -84,8 +84,8 @@ CAPTIONS = {
     "base model with in-context examples.",
     "topics": "Accuracy by topic of the held-out benchmark with CoT, before and after "
     "quantization; the number of problems is in parentheses.",
-    "width": "Size of the weights, generation speed (solid: full batch; dashed: one prompt at a "
-    "time) and perplexity of held-out solutions by bits per weight.",
+    "width": "Size of the weights, generation speed and perplexity of held-out solutions, with its "
+    "interval, by bits per weight. Where there is no speed, the engine has no kernel.",
 }
 OF_QUANTIZATION = ("topics", "width")
 OF_REINFORCEMENT = ("reinforcement",)
@@ -94,7 +94,8 @@ OF_REINFORCEMENT = ("reinforcement",)
 def main() -> None:
     """Make the paper and the page."""
     wanted = params.load()
-    left_out = () if wanted.quantize.models else OF_QUANTIZATION
+    families = wanted.quantize.families(list(wanted.evaluate.models))
+    left_out = () if families else OF_QUANTIZATION
     left_out += () if wanted.reinforce.models else OF_REINFORCEMENT
     figures = {name: read_figure(name) for name in CAPTIONS if name not in left_out}
     compared = read_rows("comparisons")
@@ -140,13 +141,11 @@ def page(wanted: params.Params, facts: dict[str, Any], figures: dict[str, str]) 
         systems=facts["systems"],
         limit=wanted.paper.browser_problems,
     )
-    speeds = {name: read_json(TIMINGS / f"evaluate-{name}.json") for name in wanted.evaluate.models}
     tables = webpage.tables(
         accuracy=read_rows("accuracy"),
         comparisons=read_rows("comparisons"),
         statuses=read_rows("statuses"),
         models=read_rows("models"),
-        speeds=speeds,
         benchmarks=facts["benchmarks"],
         systems=facts["systems"],
         level=wanted.analyze.interval,

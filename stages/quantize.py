@@ -1,6 +1,7 @@
-"""Quantize one arm's model with GPTQ.
+"""Quantize the model of an arm, or a reinforced one.
 
-Reads the parent's model and its training examples (the calibration mix); writes
+Reads the parent's model and, for GPTQ, what it is calibrated on: the parent's training
+examples, with hard problems more often if asked, or text of another kind. Writes
 ``data/models/<name>/`` for the entry ``quantize.models.<name>``.
 
     python -m stages.quantize NAME
@@ -8,9 +9,10 @@ Reads the parent's model and its training examples (the calibration mix); writes
 
 import numpy as np
 
-from stages.lib import console, models, packing, params, quantization
-from stages.lib.paths import MODELS, TRAINING
-from stages.lib.records import Example, read_parquet
+from stages.lib import bnb, calibration, console, models, packaged, packing, params, quantization
+from stages.lib.params.quantization import Gptq, Rtn
+from stages.lib.paths import DIFFICULTY, MODELS, TRAINING
+from stages.lib.records import Difficulty, Example, read_parquet
 
 
 def main(name: str) -> None:
@@ -20,27 +22,38 @@ def main(name: str) -> None:
     if name not in settings.models:
         raise ValueError(f"quantize.models: {name!r}: expected one of {list(settings.models)}")
     made = settings.models[name]
-    parent = MODELS / made.parent
+    parent, out = MODELS / made.parent, MODELS / name
+    if not isinstance(made, Gptq | Rtn):
+        quantization.bitsandbytes(parent, out, bnb.nf4() if made.method == "nf4" else bnb.int8())
+        return
     quantization.check_group_size(parent, settings.group_size)
-    tokenizer = models.load_tokenizer(parent)
-    table = read_parquet(TRAINING / f"{made.parent}.parquet", Example)
-    examples = [example for example in table if example.repeats]
-    rng = np.random.default_rng(settings.seed)
-    chosen = rng.permutation(len(examples))[: settings.calibration.examples]
-    tokens = [
-        packing.tokenize(examples[i], tokenizer, wanted.prompts, settings.calibration.max_length)
-        for i in chosen
-    ]
+    texts = calibration_texts(made, wanted) if isinstance(made, Gptq) else None
     layers = quantization.layer_count(parent)
     with console.bar(total=layers, doing=f"quantize {name}", unit="layer") as progress:
-        quantization.quantize(
-            parent,
-            MODELS / name,
-            bits=made.bits,
-            settings=settings,
-            calibration=[one.prompt + one.response for one in tokens],
-            done=progress.update,
+        quantization.on_a_grid(
+            parent, out, bits=made.bits, settings=settings, calibration=texts, done=progress.update
         )
+
+
+def calibration_texts(made: Gptq, wanted: params.Params) -> list[list[int]]:
+    """Return what a model is calibrated on, as token ids."""
+    tokenizer = models.load_tokenizer(MODELS / made.parent)
+    settings = wanted.quantize.calibration
+    rng = np.random.default_rng(wanted.quantize.seed)
+    if made.calibrate_on == "text":
+        texts = packaged.passages()
+        chosen = rng.permutation(len(texts))[: settings.examples]
+        found = [tokenizer(texts[i], add_special_tokens=False)["input_ids"] for i in chosen]
+    else:
+        examples = read_parquet(TRAINING / f"{made.parent}.parquet", Example)
+        rates = None
+        if made.calibrate_on == "difficulty":
+            table = read_parquet(DIFFICULTY, Difficulty)
+            rates = {row.problem_id: row.posterior_mean for row in table}
+        drawn = calibration.draw(examples, settings.examples, rng, rates)
+        tokens = [packing.tokens_of(one, tokenizer, wanted.prompts) for one in drawn]
+        found = [one.prompt + one.response for one in tokens]
+    return [ids[: settings.max_length] for ids in found]
 
 
 if __name__ == "__main__":

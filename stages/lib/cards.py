@@ -28,6 +28,7 @@ from stages.lib.params.arms import (
     WeightArm,
 )
 from stages.lib.params.data import LadderSource
+from stages.lib.params.quantization import Gptq, Int8, Nf4, Rtn
 from stages.lib.params.results import system_name
 
 TEMPLATE = "card.md.j2"
@@ -57,6 +58,13 @@ class Measured:
 def described(wanted: Params) -> list[str]:
     """Return the models that get a card: those evaluated that were trained or quantized."""
     return [name for name in wanted.evaluate.models if name != "base"]
+
+
+CALIBRATIONS = {
+    "training": "of its training examples",
+    "difficulty": "of its training examples, drawn as their problems are failed",
+    "text": "paragraphs of Wikipedia",
+}
 
 
 def render(
@@ -96,7 +104,7 @@ def render(
         reinforced=reinforced,
         reinforce=wanted.reinforce,
         quantized=quantized,
-        quantize=wanted.quantize,
+        quantization=quantization(wanted, model) if quantized else None,
         wanted=wanted,
         train=train,
         adapters=None if train.tuning.method == "full" else train.tuning,
@@ -152,12 +160,31 @@ def strategy(arms: Mapping[str, Arm], name: str) -> str:
             return f"A control: what the arm `{of}` does, dealt to random problems."
 
 
+def quantization(wanted: Params, model: str) -> str:
+    """Return what was done to the weights of a quantized model, in a few words."""
+    shared = wanted.quantize
+    grid = f"group size {shared.group_size}, {'' if shared.symmetric else 'a'}symmetric"
+    match wanted.quantize.models[model]:
+        case Gptq(bits=bits, calibrate_on=texts):
+            return (
+                f"GPTQ, {bits} bits, {grid}, calibrated on {shared.calibration.examples} "
+                f"{CALIBRATIONS[texts]}"
+            )
+        case Rtn(bits=bits):
+            return f"round to nearest, {bits} bits, {grid}"
+        case Nf4():
+            return "bitsandbytes, 4-bit normal floats with double quantization"
+        case Int8():
+            return "bitsandbytes, LLM.int8()"
+
+
 def _front_matter(
     model: str, wanted: Params, accuracy: Sequence[Row], licence: str
 ) -> ModelCardData:
     base = parse_base(wanted.model.base)
     quantized = wanted.quantize.models.get(model)
-    tags = ["mathematics", "uphill", *(["gptq", f"{quantized.bits}-bit"] if quantized else [])]
+    packed = [quantized.method, f"{quantized.bits}-bit"] if quantized else []
+    tags = ["mathematics", "uphill", *packed]
     return ModelCardData(
         license=licence,
         base_model=base.location if base.kind == "hub" else None,

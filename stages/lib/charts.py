@@ -10,10 +10,9 @@ from typing import Any
 import pandas as pd
 import seaborn as sns
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 
 from stages.lib import plotting
 
@@ -167,41 +166,6 @@ def topics(
 
 
 @rc_context(plotting.STYLE)
-def width(table: pd.DataFrame, colors: plotting.Colors, width_in: float) -> Figure:
-    """Draw size, speed and perplexity against the bits of a weight.
-
-    ``table`` has a row per model: ``family`` (its original's name), ``bits``, ``bytes``,
-    ``perplexity``, ``tokens_per_second`` (at full batch) and ``tokens_per_second_single``
-    (at batch 1).
-    """
-    figure, (size, speed, perplexity) = plotting.panels(3, width_in, 2.3, sharey=False)
-    shown = {name: colors[name] for name in table["family"].unique()}
-    full: dict[str, Any] = {
-        "marker": "o",
-        "linestyle": "-",
-        "markersize": plotting.MARKER_SIZE,
-        "linewidth": 1.3,
-    }
-    single: dict[str, Any] = full | {"marker": "D", "linestyle": "--"}
-    _lines(size, table.assign(megabytes=table["bytes"] / 1e6), "megabytes", shown, full)
-    _lines(speed, table, "tokens_per_second", shown, full)
-    _lines(speed, table, "tokens_per_second_single", shown, single)
-    _lines(perplexity, table, "perplexity", shown, full)
-    size.set(ylabel="Weights (MB)", ylim=(0, None))
-    speed.set(ylabel="Speed (tokens/s)", yscale="log")
-    speed.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    speed.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    speed.yaxis.set_minor_locator(NullLocator())
-    speed.grid(axis="y")
-    batches = [Line2D([], [], color=plotting.INK, **look) for look in (full, single)]
-    speed.legend(batches, ["full batch", "batch 1"])
-    perplexity.set_ylabel("Perplexity")
-    families = [Line2D([], [], color=color, label=name, **full) for name, color in shown.items()]
-    figure.legend(handles=families, loc="outside upper center", ncols=len(families))
-    return figure
-
-
-@rc_context(plotting.STYLE)
 def sources(
     table: pd.DataFrame,
     order: Sequence[str],
@@ -223,24 +187,3 @@ def sources(
         panel.set_title(arm)
     figure.legend(handles=plotting.handles({reference: plotting.GREY}), loc="outside upper center")
     return figure
-
-
-def _lines(
-    panel: Axes, table: pd.DataFrame, value: str, colors: plotting.Colors, look: dict[str, Any]
-) -> None:
-    """Draw a line per family over the bits, from many to few."""
-    sns.pointplot(
-        table,
-        x="bits",
-        y=value,
-        order=sorted(set(table["bits"]), reverse=True),
-        hue="family",
-        hue_order=list(colors),
-        palette=dict(colors),
-        errorbar=None,
-        legend=False,
-        ax=panel,
-        **look,
-    )
-    panel.set_xlabel("Bits per weight")
-    panel.grid(axis="y")

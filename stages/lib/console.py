@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -35,12 +35,10 @@ _terminal: TextIO | None = None
 # Names the terminal of the process that launched this one.
 _TERMINAL = "UPHILL_TERMINAL"
 
-Measurements = Mapping[str, Any] | None
-
 
 def run(
     name: str,
-    work: Callable[..., Measurements],
+    work: Callable[..., None],
     *,
     item: str | None = None,
     options: Sequence[str] = (),
@@ -52,9 +50,9 @@ def run(
     command takes one argument and passes it on, and then each of its ``options``, all
     of them needed (``--out DIR``). A ValueError or OSError is the
     user's to mend: it ends in one line on the terminal and exit status 1. Any other
-    exception does so too, and its traceback goes to the log. Seconds, peak memory
-    (MiB) and what ``work`` returns are written to ``reports/timings/`` if the stage
-    is ``timed``. Of several processes the first alone speaks and writes; each has its log.
+    exception does so too, and its traceback goes to the log. Seconds and peak memory
+    (MiB) are written to ``reports/timings/`` if the stage is ``timed``. Of several processes
+    the first alone speaks and writes; each has its log.
     """
     parser = argparse.ArgumentParser(prog=f"python -m stages.{name}")
     if item:
@@ -66,7 +64,7 @@ def run(
     own = f"-rank{rank()}" if is_worker() else ""
     with _chatter_to(LOGS / f"{label}{own}.log") as log:
         try:
-            measured = work(*arguments)
+            work(*arguments)
         except (ValueError, OSError) as error:
             say(f"{label}: {' '.join(str(error).split())}")
             sys.exit(1)
@@ -81,7 +79,7 @@ def run(
     if not timed or rank() > 0:
         return
     spent = {"seconds": seconds_since_start(), "peak_mib": peak_mib()}
-    write_json(TIMINGS / f"{label}.json", spent | dict(measured or {}))
+    write_json(TIMINGS / f"{label}.json", spent)
 
 
 def is_worker() -> bool:

@@ -183,11 +183,26 @@ def _found(store: Store, keys: Sequence[Key]) -> list[Generation]:
     return [rows[one] for one in keys]
 
 
-def measure_speed(engine: Engine, prompts: Sequence[tuple[int, ...]], tokens: int) -> float:
-    """Return generated tokens per second for a batch of prompts, end of turn ignored.
+def measure_speeds(
+    engine: Engine, prompts: Sequence[tuple[int, ...]], tokens: int
+) -> dict[str, float]:
+    """Return how fast a fixed workload is answered, end of turn ignored.
 
-    The median of three runs, since another program may take the processor away.
+    Generated tokens per second of all prompts at once and of the first alone, and
+    milliseconds until the first alone has its first token. Medians of three runs, since
+    another program may take the processor away.
     """
+    batch = _seconds(engine, prompts, tokens)
+    single = _seconds(engine, prompts[:1], tokens)
+    first = _seconds(engine, prompts[:1], 1)
+    return {
+        "tokens_per_second": round(len(prompts) * tokens / batch, 1),
+        "tokens_per_second_single": round(tokens / single, 1),
+        "first_token_ms": round(1000 * first, 1),
+    }
+
+
+def _seconds(engine: Engine, prompts: Sequence[tuple[int, ...]], tokens: int) -> float:
     requests = [
         Request("speed", "cot", 0, number, prompt, tokens) for number, prompt in enumerate(prompts)
     ]
@@ -197,7 +212,7 @@ def measure_speed(engine: Engine, prompts: Sequence[tuple[int, ...]], tokens: in
         started = time.monotonic()
         engine.answer(requests, greedy, lambda _: None, ignore_eos=True)
         seconds.append(time.monotonic() - started)
-    return len(requests) * tokens / median(seconds)
+    return median(seconds)
 
 
 def _kernels() -> dict[str, Any]:

@@ -65,6 +65,17 @@ def math500() -> list[Problem]:
     return problems
 
 
+def passages() -> list[str]:
+    """Return the paragraphs of Wikipedia that BoolQ asks about (Clark et al. 2019), each once.
+
+    Plain text that has nothing to do with the problems. Raises ValueError naming the file
+    and the line of a malformed row.
+    """
+    path = _tasks() / "boolq/val_rc_5shot/requests.jsonl.gz"
+    texts = _read(path, lambda row: row["query"].partition("\nQuestion:")[0])
+    return list(dict.fromkeys(texts))
+
+
 def last_boxed(text: str) -> str:
     r"""Return what the last ``\boxed{...}`` holds, up to its own closing brace.
 

@@ -49,7 +49,7 @@ def tokenize(
     example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Prompts, max_length: int
 ) -> Tokens:
     """Return an example as tokens. Raises ValueError if it is longer than ``max_length``."""
-    tokens = _tokens(example, tokenizer, prompts)
+    tokens = tokens_of(example, tokenizer, prompts)
     if len(tokens) > max_length:
         raise ValueError(f"train.max_length: {max_length}: {_length(example, tokens)}")
     return tokens
@@ -68,7 +68,7 @@ def fitting(
     nothing of its response, and if every example were dropped.
     """
     limit = settings.max_length
-    pairs = [(one, _tokens(one, tokenizer, prompts)) for one in examples]
+    pairs = [(one, tokens_of(one, tokenizer, prompts)) for one in examples]
     too_long = [(one, tokens) for one, tokens in pairs if len(tokens) > limit]
     if too_long and settings.too_long == "error":
         raise ValueError(f"train.max_length: {limit}: {_length(*too_long[0])}")
@@ -143,7 +143,8 @@ def plan(fitted: Fitting, settings: Train) -> list[dict[str, list[Any]]]:
     return rows
 
 
-def _tokens(example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Prompts) -> Tokens:
+def tokens_of(example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Prompts) -> Tokens:
+    """Return an example as tokens, however many."""
     shown = Turn(example.question, example.response)
     prompt = encode(tokenizer, prompts, prompt_text(tokenizer, prompts, shown.question))
     response = tokenizer(response_text(tokenizer, prompts, shown), add_special_tokens=False)

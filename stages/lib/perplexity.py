@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedModel
 
 from stages.lib.attention import attend_per_example
-from stages.lib.loss import weighted_loss
+from stages.lib.loss import token_losses
 from stages.lib.memory import keep_freed_memory
 from stages.lib.packing import Tokens, micro_batch
 
@@ -14,24 +14,26 @@ _ROW_TOKENS = 1024
 
 
 @torch.no_grad()
-def negative_log_likelihood(
+def negative_log_likelihoods(
     model: PreTrainedModel, solutions: Sequence[Tokens], done: Callable[[int], object]
-) -> tuple[float, int]:
-    """Return the summed negative log-likelihood (nats) of all responses, and their tokens.
+) -> list[float]:
+    """Return the negative log-likelihood of each response, in nats.
 
-    Perplexity is exp(sum / tokens). ``done`` is called with the solutions just read.
+    Perplexity is exp(their sum / number of their tokens). ``done`` is called with how many
+    solutions were just read.
     """
     keep_freed_memory()
     attend_per_example(model)
-    total, tokens = 0.0, 0
+    found: list[float] = []
     for row in _rows(solutions):
         batch = {
             k: torch.tensor([v], device=model.device) for k, v in micro_batch(row, 1.0).items()
         }
-        total += float(weighted_loss(model, batch, 1))
-        tokens += sum(len(one.response) for one in row)
+        losses, _ = token_losses(model, batch)
+        of_each = losses.split([len(one.response) for one in row])
+        found += [float(one.sum()) for one in of_each]
         done(len(row))
-    return total, tokens
+    return found
 
 
 def _rows(solutions: Sequence[Tokens]) -> list[list[Tokens]]:

@@ -1,16 +1,16 @@
-"""GPTQ with GPTQModel."""
+"""Making quantized models: GPTQ, round to nearest, and the formats of bitsandbytes."""
 
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, BitsAndBytesConfig
 
 from stages.lib.files import replacing
-from stages.lib.models import load_model
-from stages.lib.params.training import Quantize
+from stages.lib.models import load_model, load_tokenizer
+from stages.lib.params.quantization import Bits, Quantize
 from stages.lib.tables import read_csv, write_csv
 
 # Read when GPTQModel is imported; without it the pool asks for workers it has not got.
@@ -48,67 +48,51 @@ def check_group_size(folder: Path, group_size: int) -> None:
         )
 
 
-def quantize(
+def on_a_grid(
     parent: Path,
     out: Path,
     *,
-    bits: int,
+    bits: Bits,
     settings: Quantize,
-    calibration: Sequence[Sequence[int]],
+    calibration: Sequence[Sequence[int]] | None,
     done: Callable[[int], object],
 ) -> None:
     """Quantize the model of ``parent`` to ``bits`` and save it as ``out``.
 
-    ``calibration`` holds token ids of whole examples; ``done`` is called after each layer.
+    By GPTQ with ``calibration``, token ids of whole texts; without, each weight is rounded
+    to the nearest point of the same grid. ``done`` is called after each layer.
     """
     from gptqmodel import GPTQModel, QuantizeConfig
+    from gptqmodel.quantization import RTNConfig
 
-    model = GPTQModel.load(
-        str(parent),
-        QuantizeConfig(
-            bits=bits,
-            group_size=settings.group_size,
-            desc_act=settings.desc_act,
-            sym=settings.symmetric,
-            damp_percent=settings.damping,  # pyright: ignore[reportCallIssue]
-            offload_to_disk=False,  # its folder's random name would be saved
-        ),
-        dtype=torch.bfloat16,
-    )
+    grid: dict[str, Any] = {
+        "bits": bits,
+        "group_size": settings.group_size,
+        "sym": settings.symmetric,
+        "offload_to_disk": False,  # its folder's random name would be saved
+    }
+    config: Any = RTNConfig(**grid)
+    texts: Any = None
+    if calibration is not None:
+        grid |= {"desc_act": settings.desc_act, "damp_percent": settings.damping}
+        config = QuantizeConfig(**grid)
+        texts = [{"input_ids": list(ids), "attention_mask": [1] * len(ids)} for ids in calibration]
+    model = GPTQModel.load(str(parent), config, dtype=torch.bfloat16)
     model.layer_callback = _LayerCount(done)  # pyright: ignore[reportArgumentType]
-    model.quantize(
-        [{"input_ids": list(ids), "attention_mask": [1] * len(ids)} for ids in calibration],
-        batch_size=CALIBRATION_BATCH,
-    )
+    model.quantize(texts, batch_size=CALIBRATION_BATCH)
+    if calibration is None:
+        done(layer_count(parent))  # nobody is called back when weights are only rounded
     with replacing(out) as aside:
         model.save(str(aside))
         _settle(aside / "quant_log.csv")
 
 
-def load_for_scoring(folder: Path) -> PreTrainedModel:
-    """Load a model folder for log-likelihoods with transformers.
-
-    A quantized model's weights are unpacked to bf16: on a CPU, kernels for packed
-    weights take four times as long, and exist for some widths only.
-    """
-    if getattr(AutoConfig.from_pretrained(folder), "quantization_config", None) is None:
-        return load_model(folder, torch.bfloat16).eval()
-    from gptqmodel import BACKEND, GPTQModel
-
-    loaded = GPTQModel.load(str(folder), dtype=torch.bfloat16, backend=BACKEND.TORCH)
-    model = cast(PreTrainedModel, loaded.model)
-    for name, layer in list(model.named_modules()):
-        if hasattr(layer, "dequantize_weight"):
-            model.set_submodule(name, _unpacked(cast(Any, layer)))
-    return model.eval()
-
-
-def _unpacked(layer: Any) -> torch.nn.Linear:
-    linear = torch.nn.Linear(layer.in_features, layer.out_features, bias=False)
-    linear.weight = torch.nn.Parameter(layer.dequantize_weight().T.contiguous().bfloat16())
-    if layer.bias is not None:
-        linear.bias = torch.nn.Parameter(layer.bias.bfloat16())
-    return linear
+def bitsandbytes(parent: Path, out: Path, form: BitsAndBytesConfig) -> None:
+    """Save the model of ``parent`` as bitsandbytes packs it in a form of ``stages.lib.bnb``."""
+    model = load_model(parent, torch.bfloat16, quantization_config=form)
+    with replacing(out) as aside:
+        model.save_pretrained(aside)
+        load_tokenizer(parent).save_pretrained(aside)
 
 
 def _settle(log: Path) -> None:

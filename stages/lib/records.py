@@ -83,6 +83,16 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
+class Likelihood:
+    """The negative log-likelihood of a problem's worked solution, in nats, and its tokens."""
+
+    problem_id: str
+    source: str
+    nats: Annotated[float, Field(ge=0)]
+    n_tokens: Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, slots=True, config=CHECKED)
 class Verdict:
     """What a grader made of a text. An error is never silently a wrong answer."""
 

@@ -14,8 +14,9 @@ from peft import (
     set_peft_model_state_dict,
 )
 from peft.import_utils import is_gptqmodel_available
-from transformers import BitsAndBytesConfig, PreTrainedModel, set_seed
+from transformers import PreTrainedModel, set_seed
 
+from stages.lib.bnb import nf4
 from stages.lib.models import load_model
 from stages.lib.params.training import AdapterTuning, FullTuning, Tuning
 
@@ -29,7 +30,7 @@ def load_trainable(folder: Path, tuning: Tuning, *, seed: int) -> Trainable:
     """
     if isinstance(tuning, FullTuning):
         return load_model(folder, torch.bfloat16)
-    options = _in_nf4() if tuning.method == "qlora" else {}
+    options = _nf4() if tuning.method == "qlora" else {}
     return with_adapters(load_model(folder, torch.bfloat16, **options), tuning, seed=seed)
 
 
@@ -102,15 +103,9 @@ def _say_that_gptq_is_not_there() -> None:
         is_gptqmodel_available()
 
 
-def _in_nf4() -> dict[str, Any]:
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )
+def _nf4() -> dict[str, Any]:
     device = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
-    return {"quantization_config": quantization, "device_map": {"": device}}
+    return {"quantization_config": nf4(), "device_map": {"": device}}
 
 
 def _linear_layers(model: PreTrainedModel) -> set[str]:

@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 
 from stages.lib.files import replacing
 from stages.lib.packing import Tokens
-from stages.lib.perplexity import negative_log_likelihood
+from stages.lib.perplexity import negative_log_likelihoods
 from stages.lib.records import Example, content_id
 from stages.lib.tuning import Trainable, plain
 
@@ -67,9 +67,9 @@ class Validation(TrainerCallback):
 
     def _loss(self, model: Trainable) -> float:
         model.eval()
-        total, tokens = negative_log_likelihood(plain(model), self.solutions, lambda _: None)
+        found = negative_log_likelihoods(plain(model), self.solutions, lambda _: None)
         model.train()
-        return total / tokens
+        return sum(found) / sum(len(one.response) for one in self.solutions)
 
 
 @torch.no_grad()

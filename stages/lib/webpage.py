@@ -9,6 +9,7 @@ import gzip
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,6 @@ def tables(
     comparisons: Sequence[Row],
     statuses: Sequence[Row],
     models: Sequence[Row],
-    speeds: Mapping[str, Mapping[str, float]],
     benchmarks: Sequence[str],
     systems: Sequence[str],
     level: float,
@@ -151,7 +151,7 @@ def tables(
         _accuracy_table(accuracy, benchmarks, systems, level),
         _comparison_table(comparisons, benchmarks, level),
         _status_table(statuses, benchmarks, systems),
-        _model_table(models, speeds),
+        _model_table(models),
     ]
 
 
@@ -243,26 +243,30 @@ def _status_table(rows: Sequence[Row], benchmarks: Sequence[str], systems: Seque
     )
 
 
-def _model_table(rows: Sequence[Row], speeds: Mapping[str, Mapping[str, float]]) -> Table:
-    body = []
-    for row in rows:
-        speed = speeds[row["model"]]
-        together, single = speed["tokens_per_second"], speed["tokens_per_second_single"]
-        body.append(
+def _model_table(rows: Sequence[Row]) -> Table:
+    speeds = {
+        "Tokens/s, batch": ("tokens_per_second", 0),
+        "Tokens/s, single": ("tokens_per_second_single", 1),
+        "First token (ms)": ("first_token_ms", 0),
+    }
+    return Table(
+        "Models: bits per weight, size, perplexity of held-out solutions, generation speed",
+        ["Model", "Bits", "Weights (MB)", "Perplexity", *speeds],
+        [
             [
                 _text(row["model"]),
                 _count(row["bits"]),
                 Cell(fixed(row["bytes"] / 1e6, 0), row["bytes"]),
                 Cell(fixed(row["perplexity"], 3), row["perplexity"]),
-                Cell(fixed(together, 0), together),
-                Cell(fixed(single, 1), single),
+                *(_speed(row[column], digits) for column, digits in speeds.values()),
             ]
-        )
-    return Table(
-        "Models: bits per weight, size, perplexity of held-out solutions, generation speed",
-        ["Model", "Bits", "Weights (MB)", "Perplexity", "Tokens/s, batch", "Tokens/s, single"],
-        body,
+            for row in rows
+        ],
     )
+
+
+def _speed(value: float, digits: int) -> Cell:
+    return Cell("no kernel", 0) if isnan(value) else Cell(fixed(value, digits), value)
 
 
 def _text(value: str) -> Cell:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from stages.lib import charts, plotting
+from stages.lib import charts, plotting, width_chart
 
 BLUE, ORANGE = (0.0, 0.0, 1.0), (1.0, 0.5, 0.0)
 SHARES = ["accuracy", "low", "high"]
@@ -103,14 +103,14 @@ def of_problems() -> pd.DataFrame:
 
 
 def of_models() -> pd.DataFrame:
-    columns = ["family", "model", "bits", "bytes", "perplexity"]
-    speeds = ["tokens_per_second", "tokens_per_second_single"]
     rows = [
-        ("tuned", "tuned-q4", 4, 100_000_000, 3.5, 400.0, 40.0),
-        ("tuned", "tuned", 16, 250_000_000, 3.0, 900.0, 30.0),
-        ("tuned", "tuned-q8", 8, 150_000_000, 3.1, 500.0, 35.0),
+        ("tuned-q4", "tuned", "gptq", 4, 1e8, 3.5, 3.2, 3.9, 400.0, 40.0),
+        ("tuned", None, None, 16, 2.5e8, 3.0, 2.8, 3.2, 900.0, 30.0),
+        ("tuned-q8", "tuned", "gptq", 8, 1.5e8, 3.1, 3.0, 3.3, None, None),
+        ("tuned-q8-text", "tuned", "gptq", 8, 1.5e8, 9.0, 8.0, 10.0, None, None),
+        ("tuned-nf4", "tuned", "nf4", 4, 1.1e8, 4.0, 3.5, 4.5, None, None),
     ]
-    return pd.DataFrame(rows, columns=[*columns, *speeds])
+    return pd.DataFrame(rows, columns=width_chart.COLUMNS)
 
 
 def log_of_training() -> pd.DataFrame:
@@ -135,7 +135,7 @@ def draw(name: str) -> Figure:
         case "topics":
             return charts.topics(by_topic(), [["tuned", "tuned-q4"]], {"tuned": BLUE}, 5.0)
         case "width":
-            return charts.width(of_models(), {"tuned": BLUE, "other": ORANGE}, 5.0)
+            return width_chart.draw(of_models(), {"tuned": BLUE, "other": ORANGE}, 5.0)
     colors = {"one": BLUE, "two": ORANGE}
     return charts.sources(by_source(), ["hard", "easy"], "base", ["two", "one"], colors, 5.0)
 
@@ -191,13 +191,29 @@ def test_topics_go_from_the_best_solved_down() -> None:
 
 
 def test_width_goes_from_many_bits_to_few() -> None:
-    size, speed, perplexity = draw("width").axes
+    figure = draw("width")
+    size, speed, perplexity = figure.axes
     assert [label.get_text() for label in size.get_xticklabels()] == ["16", "8", "4"]
-    assert heights(size.lines[0]) == [250.0, 150.0, 100.0]
-    assert [heights(line) for line in speed.lines] == [[900, 500, 400], [30, 35, 40]]
-    assert [line.get_linestyle() for line in speed.lines] == ["-", "--"]
-    assert heights(perplexity.lines[0]) == [3.0, 3.1, 3.5]
-    assert all(panel.yaxis.get_gridlines()[0].get_visible() for panel in (size, speed, perplexity))
+    gptq, nf4 = (container[0] for container in size.containers)
+    assert heights(gptq) == [250.0, 150.0, 100.0]
+    assert heights(nf4) == [110.0]
+    assert nf4.get_xdata().tolist() == [2.0]
+    assert perplexity.get_yscale() == "linear"
+    full, single = (container[0] for container in speed.containers[:2])
+    assert (heights(full), heights(single)) == ([900, 400], [30, 40])
+    assert single.get_markerfacecolor() == "white"
+    (bars,) = perplexity.containers[0][2]
+    ends = [tuple(segment[:, 1]) for segment in bars.get_segments()]
+    assert ends == [(2.8, 3.2), (3.0, 3.3), (3.2, 3.9)]
+    assert all(panel.yaxis.get_gridlines()[0].get_visible() for panel in figure.axes)
+    assert legend_of(figure.legends[0]) == ["GPTQ", "NF4", "full batch", "batch 1"]
+
+
+def test_perplexities_that_lie_far_apart_get_a_logarithmic_axis() -> None:
+    table = of_models()
+    table.loc[0, ["perplexity", "perplexity_high"]] = 40.0
+    _, _, perplexity = width_chart.draw(table, {"tuned": BLUE}, 5.0).axes
+    assert perplexity.get_yscale() == "log"
 
 
 def test_sources_stand_beside_the_reference() -> None:

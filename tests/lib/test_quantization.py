@@ -1,18 +1,28 @@
-"""GPTQ of a tiny model: small, reproducible, and still the same model."""
+"""Quantizing a tiny model: small, reproducible, and still the same model."""
 
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from stages.lib.models import weight_bytes
+from stages.lib import bnb
+from stages.lib.models import load_model, weight_bytes
 from stages.lib.packing import Tokens
-from stages.lib.params.training import Calibration, Quantize
-from stages.lib.perplexity import negative_log_likelihood
-from stages.lib.quantization import check_group_size, layer_count, load_for_scoring, quantize
+from stages.lib.params.quantization import Bits, Calibration, Quantize
+from stages.lib.perplexity import negative_log_likelihoods
+from stages.lib.quantization import bitsandbytes, check_group_size, layer_count, on_a_grid
+from stages.lib.unpacking import (
+    has_kernel,
+    load_packed,
+    memory_bytes,
+    runnable,
+    unpack,
+)
 
 CALIBRATION = [list(range(start, start + 40)) for start in range(0, 160, 10)]
+SOLUTIONS = [Tokens(ids[:10], ids[10:], 1.0) for ids in CALIBRATION]
 
 
 def settings(**changes: Any) -> Quantize:
@@ -28,18 +38,29 @@ def settings(**changes: Any) -> Quantize:
     return Quantize(**(values | changes))
 
 
-def test_two_runs_write_the_same_bytes(tiny_base: Path, tmp_path: Path) -> None:
+def make(parent: Path, out: Path, bits: Bits, calibrated: bool = True) -> list[int]:
     layers: list[int] = []
+    texts = CALIBRATION if calibrated else None
+    on_a_grid(parent, out, bits=bits, settings=settings(), calibration=texts, done=layers.append)
+    return layers
+
+
+def loss(folder: Path) -> float:
+    return sum(negative_log_likelihoods(unpack(load_packed(folder)), SOLUTIONS, lambda _: None))
+
+
+def error(folder: Path, parent: Path) -> float:
+    """Return the mean squared error of a layer's weights."""
+    name = "model.layers.0.mlp.up_proj"
+    ours = unpack(load_packed(folder)).get_submodule(name).weight
+    theirs = load_model(parent, torch.bfloat16).get_submodule(name).weight
+    return float((ours.float() - theirs.float()).square().mean())
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_two_runs_write_the_same_bytes(tiny_base: Path, tmp_path: Path, calibrated: bool) -> None:
     for name in ("a", "b"):
-        quantize(
-            tiny_base,
-            tmp_path / name,
-            bits=4,
-            settings=settings(),
-            calibration=CALIBRATION,
-            done=layers.append,
-        )
-    assert len(layers) == 2 * layer_count(tiny_base)
+        assert sum(make(tiny_base, tmp_path / name, 4, calibrated)) == layer_count(tiny_base)
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert "model.safetensors" in files
     for name in files:
@@ -47,23 +68,70 @@ def test_two_runs_write_the_same_bytes(tiny_base: Path, tmp_path: Path) -> None:
     assert weight_bytes(tmp_path / "a") < weight_bytes(tiny_base)
 
 
-def test_the_quantized_model_predicts_like_its_parent(tiny_base: Path, tmp_path: Path) -> None:
+def test_fewer_bits_are_smaller_and_further_from_the_parent(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    widths: tuple[Bits, ...] = (8, 4, 3, 2)
+    folders = [tmp_path / str(bits) for bits in widths]
+    for bits, folder in zip(widths, folders, strict=True):
+        make(tiny_base, folder, bits, calibrated=False)
+    assert math.isclose(loss(tiny_base), loss(folders[0]), rel_tol=0.01)
+    errors = [error(folder, tiny_base) for folder in folders]
+    assert errors == sorted(errors)
+    sizes = [memory_bytes(load_packed(folder)) for folder in (tiny_base, *folders)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) == len(sizes)
+    assert [has_kernel(folder) for folder in folders] == [False, True, False, False]
+
+
+def test_round_to_nearest_is_on_the_grid_of_its_group(tiny_base: Path, tmp_path: Path) -> None:
+    make(tiny_base, tmp_path / "q", 3, calibrated=False)
+    name = "model.layers.0.mlp.up_proj"
+    rounded = unpack(load_packed(tmp_path / "q")).get_submodule(name).weight.float()
+    before = load_model(tiny_base, torch.bfloat16).get_submodule(name).weight.float()
+    for ours, theirs in zip(rounded[0].split(32), before[0].split(32), strict=True):
+        points = ours.unique()
+        assert len(points) <= 2**3
+        step = points.diff().min()
+        # Where the grid ends, what lies outside goes to its last point.
+        inside = (theirs >= points.min() - step / 2) & (theirs <= points.max() + step / 2)
+        assert ((ours - theirs).abs()[inside] <= 0.51 * step).all()
+
+
+@pytest.mark.parametrize(("form", "smaller"), [(bnb.nf4(), 3), (bnb.int8(), 1.8)])
+def test_formats_of_bitsandbytes_load_again(
+    tiny_base: Path, tmp_path: Path, form: Any, smaller: float
+) -> None:
     out = tmp_path / "q"
-    quantize(
-        tiny_base,
-        out,
-        bits=8,
-        settings=settings(),
-        calibration=CALIBRATION,
-        done=lambda _: None,
+    bitsandbytes(tiny_base, out, form)
+    layer = "model.layers.0.mlp.up_proj.weight"
+    packed = load_packed(out).state_dict()[layer]
+    assert (
+        packed.nbytes * smaller < load_model(tiny_base, torch.bfloat16).state_dict()[layer].nbytes
     )
-    solutions = [Tokens(ids[:10], ids[10:], 1.0) for ids in CALIBRATION]
-    before, after = (
-        negative_log_likelihood(load_for_scoring(folder), solutions, lambda _: None)
-        for folder in (tiny_base, out)
-    )
-    assert before[1] == after[1]
-    assert math.isclose(before[0], after[0], rel_tol=0.01)
+    assert not has_kernel(out)
+    assert 0 < error(out, tiny_base) < error_of_a_coarser(tiny_base, tmp_path)
+    assert math.isclose(loss(tiny_base), loss(out), rel_tol=0.05)
+
+
+def error_of_a_coarser(parent: Path, folder: Path) -> float:
+    make(parent, folder / "coarse", 2, calibrated=False)
+    return error(folder / "coarse", parent)
+
+
+def test_the_engine_gets_an_unpacked_copy_where_it_has_no_kernel(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(tiny_base, tmp_path / "q", 3, calibrated=False)
+    with runnable(tmp_path / "q") as copy:
+        assert copy == Path("data/unpacked/q")
+        assert has_kernel(copy)
+        assert (copy / "tokenizer.json").is_file()
+        assert loss(copy) == loss(tmp_path / "q")
+    assert not copy.exists()
+    with runnable(tiny_base) as same:
+        assert same == tiny_base
 
 
 @pytest.mark.parametrize("group_size", [-1, 16, 32, 64])

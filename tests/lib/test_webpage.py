@@ -119,13 +119,17 @@ def some_tables() -> list[Table]:
         for system in SYSTEMS
         for prompting in ("cot", "pot")
     ]
-    models = [{"model": "base", "bits": 16, "bytes": 269_060_000, "perplexity": 4.70006}]
+    speeds = ("tokens_per_second", "tokens_per_second_single", "first_token_ms")
+    sizes = {"bits": 16, "bytes": 269_060_000, "perplexity": 4.70006}
+    models = [
+        {"model": "base"} | sizes | dict(zip(speeds, (811.5, 31.04, 40.0), strict=True)),
+        {"model": "base-q3"} | sizes | dict.fromkeys(speeds, float("nan")),
+    ]
     return tables(
         accuracy=accuracy,
         comparisons=comparisons,
         statuses=statuses,
         models=models,
-        speeds={"base": {"tokens_per_second": 811.5, "tokens_per_second_single": 31.04}},
         benchmarks=["ladder", "gsm8k"],
         systems=SYSTEMS,
         level=0.95,
@@ -244,5 +248,6 @@ def test_a_table_reads_comparisons_as_the_sentences_do() -> None:
 
 
 def test_models_have_size_perplexity_and_speed() -> None:
-    (row,) = some_tables()[3].rows
-    assert [cell.text for cell in row] == ["base", "16", "269", "4.700", "812", "31.0"]
+    rows = [[cell.text for cell in row] for row in some_tables()[3].rows]
+    assert rows[0] == ["base", "16", "269", "4.700", "812", "31.0", "40"]
+    assert rows[1] == ["base-q3", "16", "269", "4.700", "no kernel", "no kernel", "no kernel"]

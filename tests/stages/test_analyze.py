@@ -8,8 +8,26 @@ from stages.lib.analysis import DECODINGS, answer_frame, status_table
 from stages.lib.files import read_json, write_json
 from stages.lib.judging import Answer, judge, said
 from stages.lib.params.sampling import Sandbox
-from stages.lib.paths import ANSWERS, EVAL_PROBLEMS, METRICS, MODEL_REPORTS, TABLES, VERDICTS
-from stages.lib.records import Generation, Graded, Problem, Prompting, Settled, Status, read_parquet
+from stages.lib.paths import (
+    ANSWERS,
+    EVAL_PROBLEMS,
+    LIKELIHOODS,
+    METRICS,
+    MODEL_REPORTS,
+    TABLES,
+    VERDICTS,
+)
+from stages.lib.records import (
+    Generation,
+    Graded,
+    Likelihood,
+    Problem,
+    Prompting,
+    Settled,
+    Status,
+    read_parquet,
+    write_parquet,
+)
 from stages.lib.store import Store
 from tests.stages.conftest import Change
 
@@ -40,7 +58,10 @@ def answer_everything() -> None:
         ]
         Store(ANSWERS / model).append(rows)
         report = {"perplexity": 2.0, "weight_bytes": 10, "held_out_tokens": 1, "fingerprint": "f"}
+        report |= {"memory_bytes": 11, "speed": None}
         write_json(MODEL_REPORTS / f"{model}.json", report)
+        likelihoods = [Likelihood(str(n), "s", 5.0 + n, 10) for n in range(3)]
+        write_parquet(LIKELIHOODS / f"{model}.parquet", likelihoods)
 
 
 PROMPTINGS: tuple[Prompting, ...] = ("cot", "pot")

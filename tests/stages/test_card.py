@@ -106,7 +106,7 @@ SAID = [
     ),
     ("adaptive", "| ladder | adaptive-gptq4 | CoT | 5.0 | −5.0 to 15.0 | 1.000 | within noise |"),
     ("uniform", "| ladder | adaptive | CoT | −15.0 | −25.0 to −5.0 | 0.200 | behind, but not "),
-    ("adaptive-gptq4", "| quantization | GPTQ of `adaptive`: 4 bits, group size 32, symmetric, "),
+    ("adaptive-gptq4", "| quantization | of `adaptive`: GPTQ, 4 bits, group size 32, symmetric, "),
     ("adaptive-gptq4", "| weights | 2.5 MB; fingerprint `ffffffffffffffff` |"),
     ("adaptive-gptq4", "- 4 of its answers were cut at the limit of tokens"),
 ]
@@ -118,7 +118,7 @@ def test_a_reinforced_model_gets_a_card(measured: Change, parent: str) -> None:
     measured(
         {
             "reinforce.models": {"grpo": made},
-            "quantize.models": {"adaptive-gptq4": {"parent": "grpo", "bits": 4}},
+            "quantize.models": {"adaptive-gptq4": {"parent": "grpo", "method": "rtn", "bits": 4}},
             "evaluate.models": {"base": [0], "uniform": [0], "grpo": [0], "adaptive-gptq4": [0]},
             "analyze.compare": [["grpo", "uniform"]],
         }
@@ -134,7 +134,7 @@ def test_a_reinforced_model_gets_a_card(measured: Change, parent: str) -> None:
         )
         assert ("| arm | `uniform`: Every example once a pass. |" in text) == (parent == "uniform")
         assert "None" not in text
-    assert "| quantization | GPTQ of `grpo`: 4 bits" in text
+    assert "| quantization | of `grpo`: round to nearest, 4 bits" in text
 
 
 def test_the_text_says_what_was_measured(measured: Change) -> None:

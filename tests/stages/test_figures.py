@@ -1,6 +1,5 @@
 """The stage, from small tables to files."""
 
-import json
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ import yaml
 
 from stages import figures
 from stages.lib.params import load
-from stages.lib.params.training import QuantizedModel
+from stages.lib.params.quantization import Rtn
 from stages.lib.records import Difficulty, Problem, content_id, write_parquet
 
 PARAMS = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+GPTQ4 = {"parent": "adaptive", "method": "gptq", "bits": 4, "calibrate_on": "training"}
 SYSTEMS = ["base", "base-4shot", "uniform", "adaptive", "adaptive-gptq4"]
 ARMS = ["uniform", "adaptive"]
 LEVELS = {"sum": 1, "gcd": 2}
@@ -31,7 +31,7 @@ def small_params() -> dict[str, Any]:
                 "adaptive": {"strategy": "repeat", "base": 1, "factor": 1},
             }
         },
-        "quantize": {"models": {"adaptive-gptq4": {"parent": "adaptive", "bits": 4}}},
+        "quantize": PARAMS["quantize"] | {"models": {"adaptive-gptq4": GPTQ4}},
         "evaluate": {
             "models": {"base": [0, 4], "uniform": [0], "adaptive": [0], "adaptive-gptq4": [0]},
             "max_tokens": {"ladder": 64},
@@ -91,23 +91,28 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_parquet(Path("data/problems/train.parquet"), problems)
     write_parquet(Path("data/problems/eval/ladder.parquet"), problems)
     write_parquet(Path("data/difficulty.parquet"), [difficulty_of(one) for one in problems])
-    models = pd.DataFrame(
+    quantized = pd.DataFrame(
         {
-            "model": ["base", "uniform", "adaptive", "adaptive-gptq4"],
-            "parent": ["", "", "", "adaptive"],
-            "bits": [16, 16, 16, 4],
-            "bytes": [200, 200, 200, 100],
-            "perplexity": [9.0, 3.0, 3.0, 3.5],
+            "model": ["adaptive", "adaptive-gptq4", "adaptive-rtn3"],
+            "parent": ["", "adaptive", "adaptive"],
+            "method": ["", "gptq", "rtn"],
+            "bits": [16, 4, 3],
+            "bytes": [200, 100, 80],
+            "perplexity": [3.0, 3.5, 30.0],
+            "perplexity_low": [2.5, 3.0, 20.0],
+            "perplexity_high": [3.5, 4.0, 40.0],
+            "tokens_per_second": [900.0, 800.0, None],
+            "tokens_per_second_single": [30.0, 40.0, None],
         }
     )
     tables = {
         "accuracy": accuracy({}),
         "accuracy_by_source": accuracy({"source": list(LEVELS)}),
         "accuracy_by_topic": accuracy({"topic": [f"topic of {name}" for name in LEVELS]}),
-        "models": models,
+        "quantization": quantized,
     }
     log = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0], "learning_rate": [1e-5, 0.0]})
-    for folder in ("tables", "training", "timings"):
+    for folder in ("tables", "training"):
         Path("reports", folder).mkdir(parents=True)
     for name, table in tables.items():
         table.to_csv(f"reports/tables/{name}.csv", index=False)
@@ -116,9 +121,6 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder.mkdir(parents=True)
         for name in ("loss", "learning_rate"):
             log[["step", name]].to_csv(folder / f"{name}.tsv", sep="\t", index=False)
-    for model in models["model"]:
-        speeds = {"tokens_per_second": 900.0, "tokens_per_second_single": 30.0}
-        Path(f"reports/timings/evaluate-{model}.json").write_text(json.dumps(speeds))
     Path("params.yaml").write_text(yaml.safe_dump(small_params()))
     return tmp_path
 
@@ -149,9 +151,8 @@ INPUTS = [
     "reports/tables/accuracy.csv",
     "reports/tables/accuracy_by_source.csv",
     "reports/tables/accuracy_by_topic.csv",
-    "reports/tables/models.csv",
+    "reports/tables/quantization.csv",
     "reports/training/adaptive/plots/metrics/loss.tsv",
-    "reports/timings/evaluate-adaptive.json",
     "data/difficulty.parquet",
     "data/problems/train.parquet",
     "data/problems/eval/ladder.parquet",
@@ -195,13 +196,6 @@ def test_a_table_without_the_held_out_benchmark_is_named(workspace: Path, table:
         figures.main()
 
 
-def test_a_speed_that_was_not_measured_is_named(workspace: Path) -> None:
-    path = Path("reports/timings/evaluate-adaptive.json")
-    path.write_text('{"tokens_per_second": 900.0}')
-    with pytest.raises(ValueError, match=f"{path}: tokens_per_second_single: missing"):
-        figures.main()
-
-
 def test_with_a_reinforced_model_there_is_a_figure_of_its_run(workspace: Path) -> None:
     changed = small_params()
     made = {"parent": "uniform", "seed": 1, "tuning": {"method": "full"}, "no_signal_weight": 0.2}
@@ -221,14 +215,26 @@ def test_with_a_reinforced_model_there_is_a_figure_of_its_run(workspace: Path) -
 
 def test_families_hold_what_was_made_of_an_original() -> None:
     made = {
-        "a-8": QuantizedModel(parent="a", bits=8),
-        "b-4": QuantizedModel(parent="b", bits=4),
-        "a-4": QuantizedModel(parent="a", bits=4),
-        "c-4": QuantizedModel(parent="c", bits=4),
+        name: Rtn(method="rtn", parent=name[0], bits=bits)
+        for name, bits in {"a-8": 8, "b-4": 4, "a-4": 4, "c-4": 4}.items()
     }
     quantize = load().quantize.model_copy(update={"models": made})
     evaluated = ["base", "b", "a", "a-4", "a-8", "b-4", "c"]
-    assert figures.families_of(quantize, evaluated) == [["b", "b-4"], ["a", "a-8", "a-4"]]
+    assert quantize.families(evaluated) == [["b", "b-4"], ["a", "a-8", "a-4"]]
+
+
+def test_topics_are_shown_for_the_first_gptq_of_each_width() -> None:
+    columns = ["model", "parent", "method", "bits"]
+    rows = [
+        ("a", None, None, 16),
+        ("a-3", "a", "gptq", 3),
+        ("a-8", "a", "gptq", 8),
+        ("a-3-text", "a", "gptq", 3),
+        ("a-rtn3", "a", "rtn", 3),
+        ("b-4", "b", "gptq", 4),
+    ]
+    found = figures.by_gptq(pd.DataFrame(rows, columns=columns))
+    assert found == [["a", "a-8", "a-3"], ["b", "b-4"]]
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,25 @@ import yaml
 from stages import analyze, paper
 from stages.lib import analysis
 from stages.lib.params import Params, load
-from stages.lib.records import PROMPTINGS, Generation, Graded, Problem, Status, write_parquet
+from stages.lib.records import (
+    PROMPTINGS,
+    Generation,
+    Graded,
+    Likelihood,
+    Problem,
+    Status,
+    write_parquet,
+)
 from stages.lib.store import Store
 from stages.lib.versions import versions
 
 ROOT = Path(__file__).parents[2]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+GPTQ4 = {"parent": "adaptive", "method": "gptq", "bits": 4, "calibrate_on": "training"}
 SYSTEMS = ["base", "base-4shot", "uniform", "adaptive", "adaptive-gptq4"]
 FIGURES = ["difficulty", "training", "accuracy", "sources", "topics", "width"]
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><path d="M0 0h9v9z"/></svg>'
+SPEED = {"tokens_per_second": 800.0, "tokens_per_second_single": 30.5, "first_token_ms": 41.0}
 ATTACK = '<script>alert("x")</script>'
 
 
@@ -40,7 +50,7 @@ def small_params() -> dict[str, Any]:
                 "adaptive": {"strategy": "repeat", "base": 1, "factor": 0.5},
             }
         },
-        "quantize": {"models": {"adaptive-gptq4": {"parent": "adaptive", "bits": 4}}},
+        "quantize": PARAMS["quantize"] | {"models": {"adaptive-gptq4": GPTQ4}},
         "evaluate": {
             "models": {"base": [0, 4], "uniform": [0], "adaptive": [0], "adaptive-gptq4": [0]},
             "max_tokens": {"ladder": 64, "gsm8k": 64},
@@ -132,10 +142,8 @@ def write_tables(wanted: Params, graded: list[Graded], problems: dict[str, list[
         "comparisons": analysis.comparison_table(
             frame, wanted.analyze.compare, draws=100, level=level, rng=np.random.default_rng(1)
         ),
-        "models": analyze.model_table(
-            list(wanted.evaluate.models), wanted.quantize, wanted.reinforce
-        ),
     }
+    tables |= analyze.tables_of_models(frame, tables["accuracy"], wanted, np.random.default_rng(1))
     for name, table in tables.items():
         table.to_csv(f"reports/tables/{name}.csv", index=False)
 
@@ -160,16 +168,20 @@ def write_reports(wanted: Params) -> None:
         contents[f"models/{model}"] = {
             "perplexity": 4.5,
             "weight_bytes": 269_000_000,
+            "memory_bytes": 270_000_000,
+            "speed": None if model == "adaptive-gptq4" else SPEED,
             "fingerprint": f"print of {model}",
         }
         contents[f"timings/evaluate-{model}"] = {
             "seconds": 300.0,
             "peak_mib": 3777,
-            "tokens_per_second": 800.0,
-            "tokens_per_second_single": 30.5,
         }
     for name, content in contents.items():
         Path(f"reports/{name}.json").write_text(json.dumps(content))
+    for model in wanted.evaluate.models:
+        nats = 40.0 if model == "adaptive-gptq4" else 30.0
+        likelihoods = [Likelihood(str(n), "s", nats + n, 20) for n in range(4)]
+        write_parquet(Path(f"data/likelihoods/{model}.parquet"), likelihoods)
     outs = [{"path": f"data/models/{m}", "md5": f"md5 of {m}"} for m in wanted.evaluate.models]
     Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"model": {"outs": outs}}}))
 

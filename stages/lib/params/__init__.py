@@ -13,11 +13,12 @@ from pydantic import ValidationError, model_validator
 
 from stages.lib.params.arms import Weigh
 from stages.lib.params.data import Model, Prepare, Prompts
+from stages.lib.params.quantization import Quantize
 from stages.lib.params.reinforcement import Reinforce
 from stages.lib.params.results import Analyze, Evaluate, Figures, Hub, Paper
 from stages.lib.params.sampling import Engine, Sample, Sandbox, Score
 from stages.lib.params.strict import Strict
-from stages.lib.params.training import Quantize, Train
+from stages.lib.params.training import Train
 from stages.lib.paths import PARAMS
 from stages.lib.records import describe_error
 

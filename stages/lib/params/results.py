@@ -32,6 +32,10 @@ class Evaluate(Strict):
             for shots in all_shots
         ]
 
+    def shown(self, model: str) -> str:
+        """Return the system that a model is shown as: with the fewest in-context examples."""
+        return system_name(model, min(self.models[model]))
+
 
 class Analyze(Strict):
     """Grading and statistics."""

@@ -141,29 +141,3 @@ class Train(Strict):
     def for_arm(self, arm: str) -> "Train":
         """Return the settings of one arm, its own tuning in the place of ``tuning``."""
         return self.model_copy(update={"tuning": self.by_arm.get(arm, self.tuning), "by_arm": {}})
-
-
-class Calibration(Strict):
-    """Which training examples the quantizer sees."""
-
-    examples: Size
-    max_length: Size
-
-
-class QuantizedModel(Strict):
-    """An arm or a reinforced model, and the width to quantize it to."""
-
-    parent: Name
-    bits: Literal[4, 8]
-
-
-class Quantize(Strict):
-    """GPTQ: the models to make and the settings they share."""
-
-    seed: Seed
-    models: dict[Name, QuantizedModel]
-    group_size: Literal[-1, 16, 32, 64, 128]
-    desc_act: bool
-    symmetric: bool
-    damping: Annotated[float, Field(gt=0, lt=1)]
-    calibration: Calibration

@@ -1,0 +1,144 @@
+"""Tables of models: size, perplexity and speed, and what quantization took from an original."""
+
+from collections.abc import Mapping, Sequence
+from math import exp
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.lib import stats
+from stages.lib.analysis import groups
+from stages.lib.params.quantization import Gptq, Quantize
+from stages.lib.params.reinforcement import Reinforce
+from stages.lib.ratios import ratio_interval
+from stages.lib.records import PROMPTINGS, Likelihood
+
+ALL = "all"
+FULL_BITS = 16
+SPEEDS = ("tokens_per_second", "tokens_per_second_single", "first_token_ms")
+
+
+def model_table(
+    reports: Mapping[str, Mapping[str, Any]],
+    likelihoods: Mapping[str, Sequence[Likelihood]],
+    quantize: Quantize,
+    reinforce: Reinforce,
+    *,
+    level: float,
+) -> pd.DataFrame:
+    """Return size, perplexity with its interval, and speed of every model.
+
+    ``reports`` and ``likelihoods`` are what was measured, by model. ``parent`` is what a
+    model was made of; a speed that is missing had no kernel.
+    """
+    rows = []
+    for name, report in reports.items():
+        quantized = quantize.models.get(name)
+        made = quantized or reinforce.models.get(name)
+        speed = report["speed"] or dict.fromkeys(SPEEDS)
+        rows.append(
+            {
+                "model": name,
+                "parent": made.parent if made else "",
+                "method": quantized.method if quantized else "",
+                "calibration": quantized.calibrate_on if isinstance(quantized, Gptq) else "",
+                "bits": quantized.bits if quantized else FULL_BITS,
+                "bytes": report["weight_bytes"],
+                "memory_bytes": report["memory_bytes"],
+                **_exponential("perplexity", likelihoods[name], None, level),
+                **{name: speed[name] for name in SPEEDS},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def quantization_table(
+    models: pd.DataFrame,
+    likelihoods: Mapping[str, Sequence[Likelihood]],
+    accuracy: pd.DataFrame,
+    systems: Mapping[str, str],
+    *,
+    level: float,
+) -> pd.DataFrame:
+    """Return the rows of ``models`` for originals and what was quantized of them, with more.
+
+    That is the ratio of the perplexity to the original's, of the same solutions, and
+    accuracy with its interval by benchmark and prompting. ``systems`` names the system,
+    in ``accuracy``, that a model is shown as; its order is that of the table.
+    """
+    shares = accuracy.set_index(["benchmark", "system", "decoding"])
+    by_model = {row["model"]: row for row in models.to_dict("records")}
+    rows = []
+    for model, system in systems.items():
+        row = {"model": model, "system": system} | by_model[model]
+        original = likelihoods[row["parent"]] if row["method"] else None
+        ratio = _exponential("perplexity_ratio", likelihoods[model], original, level)
+        row |= ratio if original else dict.fromkeys(ratio)
+        for benchmark in accuracy["benchmark"].unique():
+            for decoding in PROMPTINGS:
+                found = shares.loc[(benchmark, system, decoding)]
+                for name, column in (("", "accuracy"), ("_low", "low"), ("_high", "high")):
+                    row[f"{benchmark}_{decoding}{name}"] = found[column]
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def difference_table(
+    frame: pd.DataFrame,
+    of: Sequence[tuple[str, str]],
+    *,
+    draws: int,
+    level: float,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Return the paired difference of each (system, original) by benchmark and topic.
+
+    ``frame`` is that of ``analysis.answer_frame``. Over a whole benchmark (topic ``all``)
+    problems are resampled inside their source, inside a topic among each other.
+    """
+    rows = []
+    for (benchmark,), members in groups(frame, ["benchmark"]):
+        parts = [(ALL, members), *((name, part) for (name,), part in groups(members, ["topic"]))]
+        for topic, part in parts:
+            for system, original in of:
+                ours = part[part["system"] == system].set_index("problem_id")
+                theirs = part[part["system"] == original].set_index("problem_id").loc[ours.index]
+                for decoding in PROMPTINGS:
+                    found = stats.compare(
+                        ours[decoding].to_numpy(),
+                        theirs[decoding].to_numpy(),
+                        strata=ours["source"].to_numpy() if topic == ALL else None,
+                        draws=draws,
+                        level=level,
+                        rng=rng,
+                    )
+                    rows.append(
+                        {
+                            "benchmark": benchmark,
+                            "topic": topic,
+                            "system": system,
+                            "original": original,
+                            "decoding": decoding,
+                            "n": len(ours),
+                            "difference": round(found.difference, 4),
+                            "low": round(found.low, 4),
+                            "high": round(found.high, 4),
+                        }
+                    )
+    return pd.DataFrame(rows)
+
+
+def _exponential(
+    name: str, of: Sequence[Likelihood], minus: Sequence[Likelihood] | None, level: float
+) -> dict[str, float]:
+    """Return exp of the mean loss per token, or of its difference to another model's."""
+    others = {one.problem_id: one.nats for one in minus or ()}
+    found = ratio_interval(
+        [one.nats - others.get(one.problem_id, 0.0) for one in of],
+        [one.n_tokens for one in of],
+        [one.source for one in of],
+        level=level,
+    )
+    names = (name, f"{name}_low", f"{name}_high")
+    return {key: round(exp(value), 4) for key, value in zip(names, found, strict=True)}

@@ -1,0 +1,78 @@
+"""Parameters of quantization: which models are made, and how."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stages.lib.params.strict import Name, Seed, Size, Strict
+
+Bits = Literal[2, 3, 4, 8]
+
+
+class Gptq(Strict):
+    """GPTQ (Frantar et al. 2023) of an arm or a reinforced model.
+
+    It is calibrated on the parent's training examples, on as many of them with hard
+    problems drawn more often, or on text that has nothing to do with them.
+    """
+
+    method: Literal["gptq"]
+    parent: Name
+    bits: Bits
+    calibrate_on: Literal["training", "difficulty", "text"]
+
+
+class Rtn(Strict):
+    """Round to nearest on the grid of GPTQ: the control, which needs no calibration."""
+
+    method: Literal["rtn"]
+    parent: Name
+    bits: Bits
+
+
+class Nf4(Strict):
+    """bitsandbytes' 4-bit normal floats with double quantization (Dettmers et al. 2023)."""
+
+    method: Literal["nf4"]
+    parent: Name
+    bits: Literal[4]
+
+
+class Int8(Strict):
+    """bitsandbytes' LLM.int8() (Dettmers et al. 2022), the weights of it."""
+
+    method: Literal["int8"]
+    parent: Name
+    bits: Literal[8]
+
+
+QuantizedModel = Annotated[Gptq | Rtn | Nf4 | Int8, Field(discriminator="method")]
+
+
+class Calibration(Strict):
+    """How much text GPTQ sees: examples or passages, and tokens of each at most."""
+
+    examples: Size
+    max_length: Size
+
+
+class Quantize(Strict):
+    """The models to make, and the settings that GPTQ and round to nearest share."""
+
+    seed: Seed
+    models: dict[Name, QuantizedModel]
+    group_size: Literal[-1, 16, 32, 64, 128]
+    desc_act: bool
+    symmetric: bool
+    damping: Annotated[float, Field(gt=0, lt=1)]
+    calibration: Calibration
+
+    def families(self, evaluated: Sequence[str]) -> list[list[str]]:
+        """Return each evaluated original, followed by its evaluated quantized models."""
+        made = {name: model.parent for name, model in self.models.items() if name in evaluated}
+        return [
+            [original, *(name for name, parent in made.items() if parent == original)]
+            for original in evaluated
+            if original in made.values()
+        ]
