@@ -10,7 +10,6 @@ included. The logs by step are kept in ``reports/benchmarks/``.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from statistics import fmean, stdev
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
 import yaml
 from dvc.utils.hydra import compose_and_dump
 from scipy.stats import t as student
@@ -34,7 +34,6 @@ from stages.lib.paths import (
     TRAIN_PROBLEMS,
     TRAINING_LOGS,
 )
-from stages.lib.tables import read_csv
 
 SEEDS = (1, 2, 3)
 KEPT = REPORTS / "benchmarks"
@@ -84,11 +83,13 @@ def run(seed: int) -> tuple[list[float], float]:
             env=os.environ | {"PYTHONPATH": str(here)},
             check=True,
         )
+        files = sorted((there / TRAINING_LOGS / name / "plots" / "metrics").glob("*.tsv"))
+        tables = [pd.read_csv(path, sep="\t", index_col="step") for path in files]
+        log = pd.concat(tables, axis="columns")
         with replacing(KEPT / f"reinforce-{seed}.csv") as aside:
-            shutil.copy(there / TRAINING_LOGS / f"{name}.csv", aside)
+            log.to_csv(aside, lineterminator="\n")
         seconds = read_json(there / TIMINGS / f"reinforce-{name}.json")["seconds"]
-    rows = read_csv(KEPT / f"reinforce-{seed}.csv")
-    return [float(row["reward"]) for row in rows if row["reward"]], seconds
+    return log["reward"].dropna().tolist(), seconds
 
 
 def main() -> None:

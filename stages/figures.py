@@ -11,6 +11,7 @@ paper, and PNG. Accuracies by topic and by source are of the held-out benchmark
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import reduce
 from math import inf
 from pathlib import Path
 from statistics import fmean
@@ -73,7 +74,7 @@ def draw(
             by_level(read_rows(TRAIN_PROBLEMS, Problem)),
             inches,
         ),
-        "training": charts.training(training_logs(arms), colors, inches),
+        "training": charts.training(logs(arms, ["loss", "learning_rate"], "arm"), colors, inches),
         "accuracy": charts.accuracy(
             read_table(TABLES / "accuracy.csv", ["benchmark", *SHARES]),
             list(evaluated.max_tokens),
@@ -92,7 +93,9 @@ def draw(
     }
     if reinforced:
         figures["reinforcement"] = charts.reinforcement(
-            reinforcement_logs(reinforced), {name: colors[name] for name in reinforced}, inches
+            logs(reinforced, list(charts.REINFORCEMENT), "model"),
+            {name: colors[name] for name in reinforced},
+            inches,
         )
     if quantize.families(list(evaluated.models)):
         table = read_table(TABLES / "quantization.csv", width_chart.COLUMNS)
@@ -130,26 +133,20 @@ def headline(table: str, column: str, benchmark: str) -> pd.DataFrame:
     return rows
 
 
-def training_logs(arms: Sequence[str]) -> pd.DataFrame:
-    """Return loss and learning rate by step of all arms, with a column ``arm``."""
+def logs(names: Sequence[str], measured: Sequence[str], column: str) -> pd.DataFrame:
+    """Return what was measured by step of trained models; ``column`` holds their names.
+
+    What was not measured in a step is missing there.
+    """
     tables = []
-    for arm in arms:
-        folder = TRAINING_LOGS / arm / "plots" / "metrics"
-        loss, rate = (
-            read_table(folder / f"{name}.tsv", ["step", name], separator="\t")
-            for name in ("loss", "learning_rate")
-        )
-        tables.append(loss.merge(rate, on="step", validate="1:1").assign(arm=arm))
+    for name in names:
+        folder = TRAINING_LOGS / name / "plots" / "metrics"
+        of_each = [
+            read_table(folder / f"{one}.tsv", ["step", one], separator="\t") for one in measured
+        ]
+        merged = reduce(lambda one, other: one.merge(other, on="step", how="outer"), of_each)
+        tables.append(merged.assign(**{column: name}))
     return pd.concat(tables, ignore_index=True)
-
-
-def reinforcement_logs(names: Sequence[str]) -> pd.DataFrame:
-    """Return the logs of all reinforced models, with a column ``model``."""
-    columns = ["step", *charts.REINFORCEMENT]
-    return pd.concat(
-        [read_table(TRAINING_LOGS / f"{name}.csv", columns).assign(model=name) for name in names],
-        ignore_index=True,
-    )
 
 
 def read_rows(path: Path, row_type: type[Row]) -> list[Row]:

@@ -2,22 +2,23 @@
 
 Reads the parent's model, the training problems and their difficulty; writes, for the
 entry ``reinforce.models.<name>``, ``data/models/<name>/`` (adapters are merged into it),
-``reports/training/<name>.csv`` (rewards, divergence from the parent, length and share of
-groups without signal by step), beside it ``<name>.json`` (how many parameters were
-trained, and what was asked), and ``data/training/<name>.parquet`` (the problems that were
-asked with their worked solutions, which GPTQ is calibrated on). Checkpoints lie in
-``data/checkpoints/`` until the run is complete: a run that was killed goes on from the
-last one, if nothing that it depends on has changed.
+``reports/training/<name>/`` (rewards, divergence from the parent, length and share of
+groups without signal by step, as DVCLive writes them), beside it ``<name>.json`` (how many
+parameters were trained, and what was asked), and ``data/training/<name>.parquet`` (the
+problems that were asked with their worked solutions, which GPTQ is calibrated on).
+Checkpoints lie in ``data/checkpoints/`` until the run is complete: a run that was killed
+goes on from the last one, if nothing that it depends on has changed.
 
     python -m stages.reinforce NAME
 """
 
 import shutil
 from collections import Counter
+from contextlib import closing
 
 import numpy as np
 
-from stages.lib import console, models, params, reinforcement, tuning
+from stages.lib import console, models, params, reinforcement, tracking, tuning
 from stages.lib.checkpoints import folder_for
 from stages.lib.files import file_sha256, replacing, write_json
 from stages.lib.paths import (
@@ -38,7 +39,6 @@ from stages.lib.records import (
     read_parquet,
     write_parquet,
 )
-from stages.lib.tables import write_csv
 
 
 def main(name: str) -> None:
@@ -69,17 +69,26 @@ def main(name: str) -> None:
         models.fingerprint(parent),
         file_sha256(TRAIN_PROBLEMS),
         file_sha256(DIFFICULTY),
-        repr((settings.model_copy(update={"models": {}}), made, prompts)),
+        # Who watches it makes it no other, nor do other models.
+        repr((settings.model_copy(update={"models": {}, "tracking": []}), made, prompts)),
     )
     checkpoints = folder_for(name, depends_on)
     model = tuning.load_trainable(parent, made.tuning, seed=made.seed)
     counts = tuning.parameter_counts(model)
-    with console.bar(total=settings.steps, doing=f"reinforce {name}", unit="step") as progress:
-        log = reinforcement.fit(model, tokenizer, questions, settings, made, checkpoints, progress)
+    run = tracking.Run(name, depends_on, settings.model_dump(mode="json"))
+    watching = tracking.Tracking(
+        TRAINING_LOGS / name, settings.tracking, run, reinforcement.rows_by_step
+    )
+    with (
+        console.bar(total=settings.steps, doing=f"reinforce {name}", unit="step") as progress,
+        closing(watching),
+    ):
+        reinforcement.fit(
+            model, tokenizer, questions, settings, made, checkpoints, progress, [watching]
+        )
     with replacing(MODELS / name) as aside:
         tuning.merged(model).save_pretrained(aside)
         tokenizer.save_pretrained(aside)
-    write_csv(TRAINING_LOGS / f"{name}.csv", log)
     times = Counter(rounds.ravel().tolist())
     write_parquet(TRAINING / f"{name}.parquet", [_example(problems[i], times[i]) for i in times])
     asked = {"problems": len(times), "answers": rounds.size * settings.generations}

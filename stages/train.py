@@ -71,7 +71,9 @@ def main(arm: str) -> None:
     run = tracking.Run(arm, depends_on, settings.model_dump(mode="json"))
     with (
         console.bar(total=settings.steps, doing=f"train {arm}", unit="step") as progress,
-        closing(tracking.Tracking(TRAINING_LOGS / arm, settings.tracking, run)) as watching,
+        closing(
+            tracking.Tracking(TRAINING_LOGS / arm, settings.tracking, run, validation.rows_by_step)
+        ) as watching,
     ):
         fitted = training.fit(
             model, tokenizer, micro_batches, settings, checkpoints, progress, held_out, [watching]

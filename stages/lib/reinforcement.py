@@ -18,7 +18,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from peft import PeftModel
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
@@ -97,6 +97,7 @@ def fit(
     made: ReinforcedModel,
     checkpoints: Path,
     shown: "tqdm[Any]",
+    watching: Sequence[TrainerCallback] = (),
 ) -> list[dict[str, Any]]:
     """Reinforce a model in place, from the last whole checkpoint if there is one.
 
@@ -117,7 +118,7 @@ def fit(
         args=_arguments(settings, made, questions, checkpoints),
         train_dataset=_dataset(questions),
         processing_class=tokenizer,
-        callbacks=[Progress(shown, asked, "reward"), termination],
+        callbacks=[Progress(shown, asked, "reward"), termination, *watching],
         optimizers=(cast(Any, kind)(trained, **options), None),
     )
     if isinstance(model, PeftModel):

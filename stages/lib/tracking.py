@@ -20,7 +20,6 @@ from transformers import TrainerCallback
 
 from stages.lib.params.training import Tracker
 from stages.lib.paths import TRACKING
-from stages.lib.validation import rows_by_step
 
 PROJECT = "uphill"
 
@@ -31,33 +30,41 @@ os.environ.setdefault("TRACKIO_DIR", str(TRACKING / "trackio"))
 os.environ["DVC_STUDIO_OFFLINE"] = "true"
 
 Log = Callable[[int, Mapping[str, float]], object]
+Rows = Callable[[Sequence[dict[str, Any]]], Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training as the trackers name it: of an arm, known by ``key``, with its settings.
+    """A training as the trackers name it: of a model, known by ``key``, with its settings.
 
     ``key`` tells trainings with other parameters or data apart.
     """
 
-    arm: str
+    model: str
     key: str
     settings: Mapping[str, Any]
 
     @property
     def name(self) -> str:
         """Return a name for people."""
-        return f"{self.arm}-{self.key[:8]}"
+        return f"{self.model}-{self.key[:8]}"
 
 
 class Tracking(TrainerCallback):
-    """Logs every step, as ``validation.rows_by_step`` has it, in the main process alone."""
+    """Logs every step, in the main process alone."""
 
-    def __init__(self, folder: Path, trackers: Sequence[Tracker], run: Run) -> None:
-        """Remember where DVCLive writes, and who else is told; nothing is opened yet."""
+    def __init__(
+        self, folder: Path, trackers: Sequence[Tracker], run: Run, rows_by_step: Rows
+    ) -> None:
+        """Remember where DVCLive writes, and who else is told; nothing is opened yet.
+
+        ``rows_by_step`` turns a trainer's history into rows with a ``step`` and what was
+        measured then, None where it was not.
+        """
         self.folder = folder
         self.trackers = trackers
         self.run = run
+        self.rows_by_step = rows_by_step
         self._opened = ExitStack()
         self._logs: list[Log] = []
 
@@ -87,7 +94,7 @@ class Tracking(TrainerCallback):
         self._opened.close()
 
     def _log(self, history: Sequence[dict[str, Any]]) -> None:
-        for row in rows_by_step(history):
+        for row in self.rows_by_step(history):
             measured = {name: value for name, value in row.items() if value is not None}
             step = measured.pop("step")
             for log in self._logs:
@@ -146,7 +153,7 @@ def _trackio(run: Run) -> Iterator[Log]:
     trackio.init(
         project=PROJECT,
         name=run.name,
-        group=run.arm,
+        group=run.model,
         config=dict(run.settings),
         embed=False,
         auto_log_cpu=False,
@@ -169,7 +176,7 @@ def _wandb(run: Run) -> Iterator[Log]:
     made = wandb.init(
         project=PROJECT,
         name=run.name,
-        group=run.arm,
+        group=run.model,
         config=dict(run.settings),
         dir=str(TRACKING),
         mode=None if known else "offline",

@@ -41,6 +41,7 @@ SETTINGS: dict[str, Any] = {
     "max_grad_norm": 1.0,
     "save_every": 2,
     "gpu_memory_share": 0.3,
+    "tracking": [],
 }
 FULL, LORA = FullTuning(method="full"), adapters(dropout=0.0)
 PROBLEMS = [problem(str(number)) for number in range(4)]

@@ -19,6 +19,7 @@ from stages.lib.packing import Tokens
 from stages.lib.params.training import Tracker
 from stages.lib.paths import TRACKING
 from stages.lib.tracking import PROJECT, Run, Tracking
+from stages.lib.validation import rows_by_step
 from tests.lib.test_training import trained
 
 RUN = Run("uniform", "0123456789abcdef", {"steps": 6})
@@ -41,7 +42,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def train(
     tokenizer: PreTrainedTokenizerFast, checkpoints: str, *trackers: Tracker
 ) -> tuple[Rows, list[torch.Tensor]]:
-    with closing(Tracking(Path("live"), trackers, RUN)) as watching:
+    with closing(Tracking(Path("live"), trackers, RUN, rows_by_step)) as watching:
         return trained(
             tokenizer, Path(checkpoints), held_out=HELD_OUT, watching=[watching], **MEASURING
         )
@@ -160,7 +161,7 @@ def test_every_tracker_is_told_the_same_without_an_account_and_changes_nothing(
 
 def test_only_the_main_process_logs() -> None:
     other = SimpleNamespace(is_world_process_zero=False, global_step=1, log_history=[])
-    with closing(Tracking(Path("live"), ["tensorboard"], RUN)) as watching:
+    with closing(Tracking(Path("live"), ["tensorboard"], RUN, rows_by_step)) as watching:
         watching.on_train_begin(None, other, None)
         other.log_history.append({"step": 1, "loss": 1.0, "learning_rate": 0.1, "grad_norm": 1.0})
         watching.on_log(None, other, None, logs=other.log_history[-1])

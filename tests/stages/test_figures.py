@@ -203,13 +203,16 @@ def test_with_a_reinforced_model_there_is_a_figure_of_its_run(workspace: Path) -
     Path("params.yaml").write_text(yaml.safe_dump(changed))
     log = pd.DataFrame({"step": [1, 2, 3], "reward": [0.2, None, 0.4], "kl": [0.0, 0.1, 0.2]})
     log = log.assign(answer_tokens=[30, None, 20], groups_without_signal=[0.5, None, 0.25])
-    log.to_csv("reports/training/grpo.csv", index=False)
+    folder = Path("reports/training/grpo/plots/metrics")
+    folder.mkdir(parents=True)
+    for name in log.columns[1:]:
+        log[["step", name]].dropna().to_csv(folder / f"{name}.tsv", sep="\t", index=False)
     figures.main()
     assert drawn() == {
         f"{name}{kind}" for name in ALL | {"reinforcement"} for kind in (".svg", ".png")
     }
-    log.drop(columns="kl").to_csv("reports/training/grpo.csv", index=False)
-    with pytest.raises(ValueError, match="reports/training/grpo.csv: column 'kl': missing"):
+    (folder / "kl.tsv").write_text("step\n1\n")
+    with pytest.raises(ValueError, match=f"{folder}/kl.tsv: column 'kl': missing"):
         figures.main()
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from stages.lib.params.strict import Count, Name, Positive, Rate, Seed, Share, Size, Strict
-from stages.lib.params.training import AdapterTuning, Schedule, Tuning
+from stages.lib.params.training import AdapterTuning, Schedule, Tracker, Tuning
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -70,6 +70,7 @@ class Reinforce(Strict):
     max_grad_norm: Positive
     save_every: Size
     gpu_memory_share: Share
+    tracking: list[Tracker]
 
     @model_validator(mode="after")
     def _is_made_of_whole_rounds(self) -> "Reinforce":
