@@ -2,7 +2,7 @@
 
 Serves the page on ``http://127.0.0.1:<demo.port>`` until it is interrupted. Reads the models
 in ``data/models/``, those that are there, and for example problems and verdicts the
-benchmarks in ``data/problems/eval/``. Writes nothing.
+benchmarks in ``data/problems/eval/``. Writes nothing but its log.
 
     python -m stages.demo
 """

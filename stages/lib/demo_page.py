@@ -82,14 +82,14 @@ def look() -> dict[str, Any]:
 
 def _lay_out(wanted: Params, known: Mapping[str, Known]) -> _Parts:
     gr.HTML(HEADING, elem_id="heading", js_on_load=None)
-    with gr.Row(elem_id="models"):
+    with gr.Row(elem_id="choices"):
         choices = _models(wanted)
         models = [
             _select(f"{place.title()} model", place, choices, value)
             for place, (_, _, value) in zip(PLACES, choices * len(PLACES), strict=False)
         ]
-    prompting = _select("The answer is", "prompting", PROMPTINGS, "cot")
-    example = _select("Example problems", "example", _problems(wanted, known), "")
+        prompting = _select("The answer is", "prompting", PROMPTINGS, "cot")
+        example = _select("Example problems", "example", _problems(wanted, known), "")
     question = gr.Textbox(
         label="Question", lines=1, max_lines=8, autofocus=True, elem_id="question"
     )

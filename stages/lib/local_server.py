@@ -2,14 +2,17 @@
 
 import os
 import socket
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn import Config, Server
 
 HOST = "127.0.0.1"
+HOSTS = [HOST, "localhost"]
 # Gradio's scripts are made in the page in part, and compile its templates.
 POLICY = (
     "default-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
@@ -18,8 +21,8 @@ POLICY = (
 SHUTDOWN_S = 1
 
 
-class _Policed:
-    """Adds the content security policy to every answer of an application."""
+class _Guarded:
+    """Refuses what pages of other hosts ask for; adds the policy to every other answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -30,7 +33,11 @@ class _Policed:
                 MutableHeaders(scope=message)["Content-Security-Policy"] = POLICY
             await send(message)
 
-        await self._app(scope, receive, send_policed)
+        origin = Headers(scope=scope).get("origin") if scope["type"] == "http" else None
+        if origin is not None and urlsplit(origin).hostname not in HOSTS:
+            await PlainTextResponse("not from another host", 403)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send_policed)
 
 
 def listen(port: int) -> tuple[socket.socket, str]:
@@ -46,13 +53,13 @@ def listen(port: int) -> tuple[socket.socket, str]:
 
 
 def application() -> FastAPI:
-    """Return an empty application whose answers only pages of this machine can ask for.
+    """Return an empty application that answers to pages of this machine alone.
 
-    Requests for other host names are refused: a page elsewhere may make its own name lead here.
+    Requests for other host names are refused too: a page may make its own name lead here.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
-    app.add_middleware(_Policed)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
+    app.add_middleware(_Guarded)
     return app
 
 

@@ -27,3 +27,18 @@ def test_other_host_names_are_refused_and_every_answer_has_the_policy(
     assert answered.status_code == status
     assert answered.headers["content-security-policy"] == POLICY
     assert "http" not in POLICY
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://127.0.0.1:7860", 404),
+        ("http://localhost:7860", 404),
+        ("https://example.org", 403),
+        ("http://127.0.0.1.example.org", 403),
+        ("null", 403),
+    ],
+)
+def test_pages_of_other_hosts_are_refused(origin: str, status: int) -> None:
+    headers = {"Host": "127.0.0.1", "Origin": origin}
+    assert TestClient(application()).post("/", headers=headers).status_code == status

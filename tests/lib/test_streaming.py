@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ def test_an_answer_is_that_of_greedy_generation(tiny_base: Path, taught: Path) -
         prompts = params.load(REPOSITORY / "params.yaml").prompts
         prompt = question_prompt(speaker.tokenizer, prompts, QUESTION)
         *_, last = write(speaker, prompt, limit=len(TAUGHT["cot"]) + 1, stops=())
-        made = speaker.model.generate(
+        made = cast(Any, speaker.model).generate(
             torch.tensor([prompt]), max_new_tokens=100, do_sample=False, pad_token_id=0
         )[0, len(prompt) :][: last.tokens]
         assert last.ended == ended
