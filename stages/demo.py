@@ -7,6 +7,8 @@ benchmarks in ``data/problems/eval/``. Writes nothing but its log.
     python -m stages.demo
 """
 
+from contextlib import suppress
+
 import gradio
 import torch
 
@@ -30,10 +32,9 @@ def main() -> None:
     page = demo_page.build(wanted, known)
     gradio.mount_gradio_app(app, page, path="/", run_history=False, **demo_page.look())
     console.say(f"demo: {address} has {', '.join(names)}; Ctrl-C ends it")
-    try:
+    with suppress(KeyboardInterrupt):
         local_server.serve(app, bound)
-    except KeyboardInterrupt:
-        console.say("demo: ended")
+    console.say("demo: ended")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.xdist_group("demo")
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: `apt install chromium`")
 
 KNOWN = Problem("p", "s", "What is <b>2</b> + 2?", "4", "number", [], "", "", None, "t", "t")
-LONG = 1500
+LONG = 50_000  # tokens: more than anyone waits for
 
 Open = Callable[..., Page]
 
@@ -42,6 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, taught: Path, tiny_base: Pa
     make_small(made)
     limits = {"port": 0, "queue": 1, "max_tokens": LONG, "max_characters": 200}
     set_params(made, {f"demo.{name}": value for name, value in limits.items()})
+    set_params(made, {"engine.max_model_len": 2 * LONG})
     for name, source in (("base", taught), ("adaptive", tiny_base), ("gone", tiny_base)):
         shutil.copytree(source, made / MODELS / name)
     write_parquet(made / EVAL_PROBLEMS / "ladder.parquet", [KNOWN])
@@ -195,7 +196,7 @@ def test_what_cannot_be_asked_is_said(open_page: Open, folder: Path) -> None:
 @in_browser
 def test_two_ask_at_once_and_a_third_is_told_to_wait(open_page: Open) -> None:
     first, second, third = (open_page() for _ in range(3))
-    ask(first, "Write for ever.")  # up to the limit, which the second model reaches slowly
+    ask(first, "Write for ever.")
     shown(first, "second", "state").to_have_text("Writing")
     second.get_by_label("Second model").select_option("base")
     ask(second, QUESTION)
