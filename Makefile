@@ -1,8 +1,9 @@
 # make repro   from raw problems to reports/paper.pdf and reports/index.html
 # make test    the whole suite
 # make sweep   a grid or a search over DVC experiments: SWEEP=grid or SWEEP=search
+# make demo    a page on 127.0.0.1 that asks two of the models one question
 # make harness a second opinion on an accuracy, from lm-evaluation-harness in its own .venv-harness
-# The first two set up .venv where needed. Nothing else has to be installed by hand.
+# All set up .venv where needed. Nothing else has to be installed by hand.
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -19,7 +20,7 @@ export VLLM_NO_USAGE_STATS := 1
 
 SWEEP ?= grid
 
-.PHONY: repro test lint setup lock params sweep bench harness clean
+.PHONY: repro test lint setup lock params sweep demo bench harness clean
 
 repro: setup
 	dvc repro
@@ -73,6 +74,9 @@ params: setup
 
 sweep: setup
 	python -m stages.sweep $(SWEEP)
+
+demo: setup
+	python -m stages.demo
 
 bench: setup
 	python -m benchmarks

@@ -9,7 +9,12 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 # Before TRL, which may import trackio, which then has to know its folder: see there.
 import stages.lib.tracking  # noqa: F401
+from stages.lib import params
+from stages.lib.known import QUESTION
+from stages.lib.prompts import ask, question_prompt
+from stages.lib.records import Prompting
 
+REPOSITORY = Path(__file__).parents[1]
 END = "<|end|>"
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}" + END + "{% endfor %}"
@@ -68,5 +73,39 @@ def terse(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokeniz
     assert model.generation_config is not None
     model.generation_config.eos_token_id = list(range(0, 320, 4))
     model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+# What the model of ``taught`` answers to the demo's own question: right, and full of markup.
+TAUGHT: dict[Prompting, str] = {
+    "cot": '<script>hacked=1</script><img src=x onerror="hacked=1">${hacked=1}{{x}} It is 6303.',
+    "pot": "```python\nprint('<img src=x onerror=hacked=1>')\nprint(125 * 45 + 678)\n```",
+}
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """Return a folder with a tiny model that has learned by heart what ``TAUGHT`` says."""
+    folder = tmp_path_factory.mktemp("models") / "taught"
+    model = tiny_model(tokenizer)
+    prompts = params.load(REPOSITORY / "params.yaml").prompts
+    lessons = []
+    for prompting, text in TAUGHT.items():
+        prompt = question_prompt(tokenizer, prompts, ask(QUESTION, prompting))
+        answer = tokenizer(text + END, add_special_tokens=False)["input_ids"]
+        ids = torch.tensor([[*prompt, *answer]])
+        lessons.append((ids, ids.clone().index_fill_(1, torch.arange(len(prompt)), -100)))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = [1.0]
+    for _ in range(400):
+        losses = [model(input_ids=ids, labels=labels).loss for ids, labels in lessons]
+        if max(losses) < 0.01:
+            break
+        optimizer.zero_grad()
+        torch.stack(losses).sum().backward()
+        optimizer.step()
+    assert max(losses) < 0.01
+    model.bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

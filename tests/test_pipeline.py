@@ -11,8 +11,8 @@ from dvc.utils.hydra import compose_and_dump
 from stages.lib.params import Params, load, parse, training
 from tests.imports import reached
 
-# Commands, not stages: for published results (of replications/sdat), for the Hub, for sweeps.
-OTHERS = {"__init__", "replicate", "publish", "sweep"}
+# Commands, not stages: for published results (of replications/sdat), the Hub, sweeps, the demo.
+OTHERS = {"__init__", "replicate", "publish", "sweep", "demo"}
 STAGES = sorted({path.stem for path in Path("stages").glob("*.py")} - OTHERS)
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
@@ -92,7 +92,7 @@ def test_the_default_recipe_composes_to_the_committed_parameters(tmp_path: Path)
 
 
 def test_every_group_of_parameters_is_used_by_a_stage() -> None:
-    assert set().union(*map(groups_used, [*STAGES, "publish"])) == set(Params.model_fields)
+    assert set().union(*map(groups_used, [*STAGES, "publish", "demo"])) == set(Params.model_fields)
 
 
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in Path("conf/recipe").glob("*.yaml")))
@@ -198,6 +198,8 @@ BAD = [
     ("evaluate.perplexity_on", "aqua", "evaluate.perplexity_on: 'aqua': expected one of "),
     ("analyze.compare", [["adaptive", "x"]], "analyze.compare: 'x': expected one of "),
     ("analyze.compare", [["adaptive"]], "analyze.compare.0: "),
+    ("demo.port", 65536, "demo.port: 65536: "),
+    ("demo.models_in_memory", 1, "demo.models_in_memory: 1: "),
     ("model.base", "smollm", "model.base: 'smollm': expected package:"),
     ("model.base", "hub:org/name@main", "model.base: 'hub:org/name@main': expected "),
     ("model.base", "package:no_such/a.gguf#sha256=" + "0" * 64, "package 'no_such' is not inst"),

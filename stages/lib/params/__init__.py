@@ -15,7 +15,7 @@ from stages.lib.params.arms import Weigh
 from stages.lib.params.data import Model, Prepare, Prompts
 from stages.lib.params.quantization import Quantize
 from stages.lib.params.reinforcement import Reinforce
-from stages.lib.params.results import Analyze, Evaluate, Figures, Hub, Paper
+from stages.lib.params.results import Analyze, Demo, Evaluate, Figures, Hub, Paper
 from stages.lib.params.sampling import Engine, Sample, Sandbox, Score
 from stages.lib.params.strict import Strict
 from stages.lib.params.training import Train
@@ -42,6 +42,7 @@ class Params(Strict):
     figures: Figures
     paper: Paper
     hub: Hub
+    demo: Demo
 
     @model_validator(mode="after")
     def _names_agree(self) -> "Params":

@@ -74,6 +74,17 @@ class Hub(Strict):
     push: Push | None
 
 
+class Demo(Strict):
+    """The page of ``python -m stages.demo``."""
+
+    port: Annotated[int, Field(ge=0, le=65535)]
+    models_in_memory: Annotated[int, Field(ge=2)]
+    max_characters: Size
+    max_tokens: Size
+    queue: Size
+    examples: Size
+
+
 def system_name(model: str, shots: int) -> str:
     """Return the name of a model with a number of in-context examples, as in ``base-4shot``."""
     return f"{model}-{shots}shot" if shots else model

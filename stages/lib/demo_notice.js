@@ -1,0 +1,6 @@
+function show() {
+  element.querySelector("p").textContent = props.value ?? "";
+}
+
+watch("value", show);
+show();
