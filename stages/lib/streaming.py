@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stages.lib.models import WEIGHTS_PATTERN, load_tokenizer
-from stages.lib.quantization import load_for_scoring
+from stages.lib.unpacking import load_packed, unpack
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ class Kept:
 def load(folder: Path) -> Speaker:
     """Load a model folder to answer with. Raises as ``Kept.get`` does."""
     tokenizer = load_tokenizer(folder)
-    model = load_for_scoring(folder)
+    model = unpack(load_packed(folder))
     settings = model.generation_config
     ends = cast(
         int | list[int] | None,
