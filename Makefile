@@ -1,6 +1,7 @@
 # make repro   from raw problems to reports/paper.pdf and reports/index.html
 # make test    the whole suite
 # make sweep   a grid or a search over DVC experiments: SWEEP=grid or SWEEP=search
+# make export  a model for CPUs without PyTorch: MODEL=adaptive PRECISION=int4, int8 or fp32
 # make harness a second opinion on an accuracy, from lm-evaluation-harness in its own .venv-harness
 # The first two set up .venv where needed. Nothing else has to be installed by hand.
 
@@ -18,8 +19,10 @@ export DVC_NO_ANALYTICS := 1
 export VLLM_NO_USAGE_STATS := 1
 
 SWEEP ?= grid
+MODEL ?= adaptive
+PRECISION ?= int8
 
-.PHONY: repro test lint setup lock params sweep bench harness clean
+.PHONY: repro test lint setup lock params sweep export bench harness clean
 
 repro: setup
 	dvc repro
@@ -73,6 +76,9 @@ params: setup
 
 sweep: setup
 	python -m stages.sweep $(SWEEP)
+
+export: setup
+	python -m stages.export $(MODEL) --precision $(PRECISION)
 
 bench: setup
 	python -m benchmarks

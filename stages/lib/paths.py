@@ -21,6 +21,7 @@ CHECKPOINTS = DATA / "checkpoints"
 TRACKING = DATA / "tracking"
 VERDICTS = DATA / "verdicts.parquet"
 SWEEPS = DATA / "sweeps"
+EXPORTS = DATA / "exports"
 
 REPORTS = Path("reports")
 METRICS = REPORTS / "metrics"
@@ -32,5 +33,6 @@ MODEL_REPORTS = REPORTS / "models"
 TIMINGS = REPORTS / "timings"
 CARDS = REPORTS / "cards"
 SWEEP_REPORTS = REPORTS / "sweeps"
+EXPORT_REPORTS = REPORTS / "exports"
 
 LOGS = Path("logs")
