@@ -21,7 +21,7 @@ from benchmarks.report import machine
 from stages.lib import params
 from stages.lib.agreement import rightness
 from stages.lib.answers import read_benchmarks
-from stages.lib.bases import parse_base
+from stages.lib.bases import Base, parse_base
 from stages.lib.models import convert_base, load_tokenizer, weight_bytes
 from stages.lib.params import Params
 from stages.lib.paths import DEMONSTRATIONS, REPORTS
@@ -34,12 +34,20 @@ BENCHMARK = "ladder"
 TABLE = REPORTS / "benchmarks" / "bases.csv"
 
 
+def named(base: str) -> Base:
+    """Return the base that a name means. Raises ValueError naming it and the forms there are."""
+    try:
+        return parse_base(base)
+    except ValueError as error:
+        raise ValueError(f"{base!r}: {error}") from error
+
+
 def measure(base: str) -> list[dict[str, Any]]:
     """Return a base's rows: without in-context examples, and with."""
     wanted = params.load()
     with TemporaryDirectory() as folder:
         model = Path(folder) / "model"
-        convert_base(parse_base(base), model)
+        convert_base(named(base), model)
         # After the conversion: importing vLLM takes longer than finding that a base is wrong.
         from stages.lib.generation import Engine
 
@@ -93,7 +101,7 @@ def main() -> None:
     if not bases:
         sys.exit("expected at least one base model, such as model.base of params.yaml")
     for base in bases:
-        parse_base(base)
+        named(base)
     rows: list[dict[str, Any]] = []
     for base in bases:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:

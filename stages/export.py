@@ -4,7 +4,7 @@ Reads a model of ``data/models/`` and the benchmarks. Writes ``data/exports/<mod
 for ONNX Runtime GenAI, and to ``reports/exports/<model>-<precision>.json`` its size and speed
 beside vLLM's, and how often its greedy answers to some benchmark problems, asked without
 in-context examples, are those that the model itself gives in vLLM. How often vLLM agrees
-with itself when it answers one problem at a time is the yardstick.
+with itself when it answers fewer problems at a time is the yardstick.
 
     python -m stages.export MODEL --precision fp32|int8|int4
 """
@@ -26,6 +26,7 @@ from stages.lib.prompts import problem_prompt
 from stages.lib.records import Problem
 
 PROBLEMS = 50
+FEWER = 10
 
 
 def main(name: str, precision: str) -> None:
@@ -37,7 +38,7 @@ def main(name: str, precision: str) -> None:
     exporting.export(model, out, precision)
     # ONNX first: vLLM binds this process to its cores.
     texts, speeds = with_onnx(out, requests, wanted)
-    together, alone, peers = with_vllm(model, requests, wanted)
+    together, apart, peers = with_vllm(model, requests, wanted)
     ours, theirs = (fmean(rightness(problems, one)) for one in (texts, together))
     write_json(
         EXPORT_REPORTS / f"{name}-{precision}.json",
@@ -51,7 +52,7 @@ def main(name: str, precision: str) -> None:
             "exported": {"bytes": exporting.exported_bytes(out), "accuracy": ours} | speeds,
             "vllm": {"bytes": models.weight_bytes(model), "accuracy": theirs} | peers,
             "agreement": agreement(problems, texts, together),
-            "vllm_with_itself": agreement(problems, alone, together),
+            "vllm_with_itself": agreement(problems, apart, together),
         },
     )
 
@@ -89,17 +90,18 @@ def with_onnx(
 def with_vllm(
     folder: Path, requests: Sequence[Request], wanted: Params
 ) -> tuple[list[str], list[str], dict[str, float]]:
-    """Return vLLM's answers to all problems together, to one at a time, and its speed."""
+    """Return vLLM's answers to all problems together, to ``FEWER`` at a time, and its speed."""
     engine = Engine(folder, wanted.engine)
     greedy = Sampling(temperature=0.0, top_p=1.0, seed=0, stop=tuple(wanted.prompts.stop))
+    fewer = [requests[start : start + FEWER] for start in range(0, len(requests), FEWER)]
     with console.bar(total=2 * len(requests), doing="answer, vLLM", unit="problem") as progress:
-        together, alone = (
+        together, apart = (
             [text for batch in all_ for text, _, _ in engine.answer(batch, greedy, progress.update)]
-            for all_ in ([requests], [[one] for one in requests])
+            for all_ in ([requests], fewer)
         )
     return (
         together,
-        alone,
+        apart,
         latency(of_engine(engine, requests[0].prompt), wanted.evaluate.speed.tokens),
     )
 

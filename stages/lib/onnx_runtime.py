@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import onnxruntime_genai
 from transformers import AutoTokenizer
 
 from stages.lib.exporting import complete
+
+# Compiled, without types.
+_genai: Any = onnxruntime_genai
 
 
 class Runtime:
@@ -15,7 +18,7 @@ class Runtime:
 
     def __init__(self, folder: Path) -> None:
         """Load an exported folder. Raises FileNotFoundError if there is none."""
-        self._model = onnxruntime_genai.Model(str(complete(folder)))
+        self._model = _genai.Model(str(complete(folder)))
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
 
     def generate(
@@ -23,14 +26,14 @@ class Runtime:
     ) -> list[int]:
         """Return the tokens that follow a prompt, without the one that ends the turn."""
         longest = len(prompt) + max_tokens
-        settings = onnxruntime_genai.GeneratorParams(self._model)
+        settings = _genai.GeneratorParams(self._model)
         settings.set_search_options(
             do_sample=False,
             repetition_penalty=1.0,
             min_length=longest if ignore_eos else 0,
             max_length=longest,
         )
-        generator = onnxruntime_genai.Generator(self._model, settings)
+        generator = _genai.Generator(self._model, settings)
         generator.append_tokens(list(prompt))
         while not generator.is_done():
             generator.generate_next_token()
