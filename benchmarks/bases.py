@@ -10,6 +10,7 @@ in ``data/`` (``dvc repro prepare``).
     python -m benchmarks.bases BASE [BASE ...]
 """
 
+import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -44,6 +45,8 @@ def named(base: str) -> Base:
 
 def measure(base: str) -> list[dict[str, Any]]:
     """Return a base's rows: without in-context examples, and with."""
+    # Read when vLLM is imported, whose reports would stand around the table.
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     wanted = params.load()
     with TemporaryDirectory() as folder:
         model = Path(folder) / "model"
