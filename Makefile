@@ -2,6 +2,7 @@
 # make test    the whole suite
 # make sweep   a grid or a search over DVC experiments: SWEEP=grid or SWEEP=search
 # make demo    a page on 127.0.0.1 that asks two of the models one question
+# make export  a model for CPUs without PyTorch: MODEL=adaptive PRECISION=int4, int8 or fp32
 # make harness a second opinion on an accuracy, from lm-evaluation-harness in its own .venv-harness
 # All set up .venv where needed. Nothing else has to be installed by hand.
 
@@ -19,8 +20,10 @@ export DVC_NO_ANALYTICS := 1
 export VLLM_NO_USAGE_STATS := 1
 
 SWEEP ?= grid
+MODEL ?= adaptive
+PRECISION ?= int8
 
-.PHONY: repro test lint setup lock params sweep demo bench harness clean
+.PHONY: repro test lint setup lock params sweep demo export bench harness clean
 
 repro: setup
 	dvc repro
@@ -77,6 +80,9 @@ sweep: setup
 
 demo: setup
 	python -m stages.demo
+
+export: setup
+	python -m stages.export $(MODEL) --precision $(PRECISION)
 
 bench: setup
 	python -m benchmarks

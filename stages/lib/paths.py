@@ -23,6 +23,7 @@ UNPACKED = DATA / "unpacked"
 TRACKING = DATA / "tracking"
 VERDICTS = DATA / "verdicts.parquet"
 SWEEPS = DATA / "sweeps"
+EXPORTS = DATA / "exports"
 
 REPORTS = Path("reports")
 METRICS = REPORTS / "metrics"
@@ -34,5 +35,6 @@ MODEL_REPORTS = REPORTS / "models"
 TIMINGS = REPORTS / "timings"
 CARDS = REPORTS / "cards"
 SWEEP_REPORTS = REPORTS / "sweeps"
+EXPORT_REPORTS = REPORTS / "exports"
 
 LOGS = Path("logs")
