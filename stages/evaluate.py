@@ -20,8 +20,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from stages.lib import console, models, packing, params
 from stages.lib.answers import answer_store, read_benchmarks, reply_store
 from stages.lib.files import write_json
-from stages.lib.generation import Engine, Request, Sampling, fill, measure_speeds
+from stages.lib.generation import Engine, Request, Sampling, fill
 from stages.lib.judging import answer_to, judge, said
+from stages.lib.latency import speeds
 from stages.lib.params.data import Prompts
 from stages.lib.params.results import Evaluate
 from stages.lib.paths import DEMONSTRATIONS, LIKELIHOODS, MODEL_REPORTS, MODELS
@@ -55,7 +56,7 @@ def main(name: str) -> None:
     tokenizer = models.load_tokenizer(folder)
     benchmarks = read_benchmarks(settings.max_tokens)
     requests = first_requests(settings, benchmarks, settings.models[name], tokenizer, prompts)
-    speeds = None
+    measured = None
     with ExitStack() as stack:
         load = cache(lambda: Engine(stack.enter_context(runnable(folder)), limits))
         complete = partial(
@@ -70,7 +71,7 @@ def main(name: str) -> None:
         complete(reply_store(name), second, doing=f"ask {name} for options")
         if has_kernel(folder):
             probe = [request.prompt for request in requests[: settings.speed.prompts]]
-            speeds = measure_speeds(load(), probe, settings.speed.tokens)
+            measured = speeds(load(), probe, settings.speed.tokens)
 
     model = load_packed(folder)
     memory = memory_bytes(model)
@@ -85,7 +86,7 @@ def main(name: str) -> None:
             "held_out_tokens": tokens,
             "weight_bytes": models.weight_bytes(folder),
             "memory_bytes": memory,
-            "speed": speeds,
+            "speed": measured,
             "fingerprint": fingerprint,
         },
     )

@@ -15,11 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
+from stages.lib.model_tables import SPEEDS
 from stages.lib.params.results import system_name
-from stages.lib.paths import ANSWERS, CHECKPOINTS, SAMPLES, VERDICTS
+from stages.lib.paths import ANSWERS, CHECKPOINTS, SAMPLES, TABLES, VERDICTS
 from stages.lib.records import Graded, read_parquet
 from stages.lib.store import Store
 
@@ -31,7 +33,16 @@ DVC = [sys.executable, "-m", "dvc"]
 PATIENCE_S = 900
 
 # What prints a duration or a speed differs between runs; nothing else may.
-TELLS_TIME = ("reports/timings/", "reports/figures", "reports/paper.pdf", "reports/index.html")
+TELLS_TIME = (
+    "reports/timings/",
+    "reports/models/",
+    "reports/tables",
+    "reports/figures",
+    "reports/paper.pdf",
+    "reports/index.html",
+)
+GPTQ4 = {"parent": "adaptive", "method": "gptq", "bits": 4, "calibrate_on": "training"}
+RTN3 = {"parent": "adaptive", "method": "rtn", "bits": 3}
 
 SMALL = {
     "prepare.rungs": ["sum-1-digit", "fraction", "product-2x2"],
@@ -56,10 +67,17 @@ SMALL = {
     "train.learning_rate": 1e-3,
     "train.warmup_steps": 0,
     "train.save_every": 2,
+    "quantize.models": {"adaptive-gptq4": GPTQ4, "adaptive-rtn3": RTN3},
     "quantize.group_size": 32,
     "quantize.calibration.examples": 16,
     "quantize.calibration.max_length": 1024,
-    "evaluate.models": {"base": [0, 1], "uniform": [0], "adaptive": [0], "adaptive-gptq4": [0]},
+    "evaluate.models": {
+        "base": [0, 1],
+        "uniform": [0],
+        "adaptive": [0],
+        "adaptive-gptq4": [0],
+        "adaptive-rtn3": [0],
+    },
     "evaluate.max_tokens": {"ladder": 16, "gsm8k": 16, "math500": 16, "aqua": 16},
     "evaluate.speed": {"prompts": 4, "tokens": 4},
     "analyze.compare": [["adaptive", "uniform"], ["adaptive-gptq4", "adaptive"]],
@@ -178,6 +196,16 @@ def hashes(repository: Path) -> dict[str, str]:
     }
 
 
+def tables(repository: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the tables of the analysis, without speeds."""
+    return {
+        path.name: pd.read_csv(path, keep_default_na=False)
+        .drop(columns=list(SPEEDS), errors="ignore")
+        .to_dict("records")
+        for path in (repository / TABLES).iterdir()
+    }
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
     """Return a repository in which the pipeline ran undisturbed."""
@@ -197,6 +225,7 @@ def test_a_run_that_is_killed_thrice_ends_like_one_that_is_not(
     kill_when(killed, lambda: any((killed / ANSWERS / "adaptive").glob("*.parquet")))
     finish(start(killed))
     assert hashes(killed) == hashes(whole)
+    assert tables(killed) == tables(whole)
     assert {"data/models/adaptive", "data/answers/base", "reports/tables"} <= set(hashes(whole))
 
 

@@ -6,13 +6,11 @@ killed and taken up again writes what an uninterrupted one would have written.
 """
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -181,38 +179,6 @@ def _make_missing(
 def _found(store: Store, keys: Sequence[Key]) -> list[Generation]:
     rows = {key(row): row for row in store.rows()}
     return [rows[one] for one in keys]
-
-
-def measure_speeds(
-    engine: Engine, prompts: Sequence[tuple[int, ...]], tokens: int
-) -> dict[str, float]:
-    """Return how fast a fixed workload is answered, end of turn ignored.
-
-    Generated tokens per second of all prompts at once and of the first alone, and
-    milliseconds until the first alone has its first token. Medians of three runs, since
-    another program may take the processor away.
-    """
-    batch = _seconds(engine, prompts, tokens)
-    single = _seconds(engine, prompts[:1], tokens)
-    first = _seconds(engine, prompts[:1], 1)
-    return {
-        "tokens_per_second": round(len(prompts) * tokens / batch, 1),
-        "tokens_per_second_single": round(tokens / single, 1),
-        "first_token_ms": round(1000 * first, 1),
-    }
-
-
-def _seconds(engine: Engine, prompts: Sequence[tuple[int, ...]], tokens: int) -> float:
-    requests = [
-        Request("speed", "cot", 0, number, prompt, tokens) for number, prompt in enumerate(prompts)
-    ]
-    greedy = Sampling(temperature=0.0, top_p=1.0, seed=0)
-    seconds = []
-    for _ in range(3):
-        started = time.monotonic()
-        engine.answer(requests, greedy, lambda _: None, ignore_eos=True)
-        seconds.append(time.monotonic() - started)
-    return median(seconds)
 
 
 def _kernels() -> dict[str, Any]:

@@ -1,0 +1,93 @@
+"""A quantized model's file, loaded again by vLLM and by transformers: the same answers?
+
+Both answer the same benchmark problems greedily from the same tokens, transformers with the
+packed weights as GPTQModel's PyTorch kernel or bitsandbytes has them. The yardstick is vLLM
+with itself, in smaller batches. Prints how many texts and verdicts agree, and fails if
+transformers' verdicts differ more often than they would in one of a hundred repeated runs.
+
+    python -m benchmarks.reloaded MODEL
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+
+import torch
+from scipy.stats import fisher_exact
+from transformers import PreTrainedModel
+
+from stages.export import asked, with_vllm
+from stages.lib import console, models, params
+from stages.lib.agreement import agreement
+from stages.lib.generation import Request
+from stages.lib.paths import MODELS
+from stages.lib.rewards import cut
+from stages.lib.unpacking import has_kernel, load_packed
+
+BATCH = 10
+RARE = 0.01
+
+
+@torch.no_grad()
+def answers(model: PreTrainedModel, requests: Sequence[Request], pad: int) -> list[list[int]]:
+    """Return the greedy answers to requests as token ids, prompts padded on the left."""
+    width = max(len(one.prompt) for one in requests)
+    ids = [[pad] * (width - len(one.prompt)) + list(one.prompt) for one in requests]
+    mask = [[0] * (width - len(one.prompt)) + [1] * len(one.prompt) for one in requests]
+    found = model.generate(
+        input_ids=torch.tensor(ids),
+        attention_mask=torch.tensor(mask),
+        max_new_tokens=max(one.max_tokens for one in requests),
+        do_sample=False,
+        pad_token_id=pad,
+    )
+    return found[:, width:].tolist()
+
+
+def with_transformers(name: str, requests: Sequence[Request], stops: Sequence[str]) -> list[str]:
+    """Return the answers of a packed model with transformers, as text."""
+    tokenizer = models.load_tokenizer(MODELS / name)
+    model = load_packed(MODELS / name)
+    pad = tokenizer.pad_token_id or tokenizer.eos_token_id
+    texts = []
+    with console.bar(total=len(requests), doing="answer, transformers", unit="problem") as shown:
+        for start in range(0, len(requests), BATCH):
+            batch = requests[start : start + BATCH]
+            for one, ids in zip(batch, answers(model, batch, pad), strict=True):
+                text = tokenizer.decode(ids[: one.max_tokens], skip_special_tokens=True)
+                texts.append(cut(text, stops))
+            shown.update(len(batch))
+    return texts
+
+
+def main(name: str) -> None:
+    """Compare a model's answers."""
+    wanted = params.load()
+    if not has_kernel(MODELS / name):
+        sys.exit(f"{name}: vLLM has no kernel for it here, and reads its weights unpacked")
+    problems, requests = asked(MODELS / name, wanted)
+    texts = with_transformers(name, requests, wanted.prompts.stop)
+    together, apart, _ = with_vllm(MODELS / name, requests, wanted)
+    found, itself = agreement(problems, texts, together), agreement(problems, apart, together)
+    counts = [
+        [round(len(problems) * share), round(len(problems) * (1 - share))]
+        for share in (found["same_verdict"], itself["same_verdict"])
+    ]
+    p = float(fisher_exact(counts, alternative="less").pvalue)
+    print(
+        json.dumps(
+            {
+                "model": name,
+                "problems": len(problems),
+                "transformers_with_vllm": found,
+                "vllm_with_itself": itself,
+                "p": round(p, 4),
+            }
+        )
+    )
+    if p < RARE:
+        sys.exit(f"{name}: transformers and vLLM give other verdicts: is the file damaged?")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
