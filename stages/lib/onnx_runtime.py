@@ -8,6 +8,7 @@ import onnxruntime_genai
 from transformers import AutoTokenizer
 
 from stages.lib.exporting import complete
+from stages.lib.rewards import cut
 
 # Compiled, without types.
 _genai: Any = onnxruntime_genai
@@ -43,4 +44,4 @@ class Runtime:
         """Return the text that follows a prompt, up to the first of the texts in ``stop``."""
         tokens = self.generate(prompt, max_tokens)
         text = cast(str, self._tokenizer.decode(tokens, skip_special_tokens=True))
-        return text[: min((at for at in map(text.find, stop) if at >= 0), default=len(text))]
+        return cut(text, stop)

@@ -5,7 +5,7 @@ holds one model per process.
 """
 
 import time
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stages.lib.models import WEIGHTS_PATTERN, load_tokenizer
+from stages.lib.rewards import cut
 from stages.lib.unpacking import load_packed, unpack
 
 T = TypeVar("T")
@@ -91,7 +92,7 @@ def load(folder: Path) -> Speaker:
 
 @torch.inference_mode()
 def write(
-    speaker: Speaker, prompt: Sequence[int], *, limit: int, stops: Collection[str]
+    speaker: Speaker, prompt: Sequence[int], *, limit: int, stops: Sequence[str]
 ) -> Iterator[Written]:
     """Yield the greedy answer to a prompt of token ids after each of at most ``limit`` tokens.
 
@@ -108,7 +109,7 @@ def write(
         now = time.perf_counter()
         first = now if len(made) == 1 else first
         text = cast(str, speaker.tokenizer.decode(made, skip_special_tokens=True))
-        whole = before_any(text, stops)
+        whole = cut(text, stops)
         if made[-1] in speaker.ends or whole != text:
             ended = "stop"
         elif len(made) == limit:
@@ -116,11 +117,6 @@ def write(
         rate = (len(made) - 1) / (now - first) if len(made) > 1 else None
         shown = whole if ended else whole.rstrip(INCOMPLETE)
         yield Written(shown, len(made), first - began, rate, ended)
-
-
-def before_any(text: str, stops: Collection[str]) -> str:
-    """Return the part of a text before the first of the stop texts in it."""
-    return min((text.partition(stop)[0] for stop in stops), key=len, default=text)
 
 
 def side_by_side(

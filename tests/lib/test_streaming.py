@@ -9,7 +9,7 @@ import torch
 from stages.lib import params, streaming
 from stages.lib.known import QUESTION
 from stages.lib.prompts import question_prompt
-from stages.lib.streaming import INCOMPLETE, Kept, Speaker, before_any, side_by_side, write
+from stages.lib.streaming import INCOMPLETE, Kept, Speaker, side_by_side, write
 from tests.conftest import REPOSITORY, TAUGHT
 
 PROMPT = tuple(range(40, 60))
@@ -56,20 +56,6 @@ def test_an_answer_ends_before_a_stop_text(taught: Path) -> None:
     assert stop
     assert last.text == whole.partition(stop)[0]
     assert last.ended == "stop"
-
-
-@pytest.mark.parametrize(
-    ("text", "stops", "before"),
-    [
-        ("a b c", [], "a b c"),
-        ("a b c", ["x"], "a b c"),
-        ("a b c", ["c", " b"], "a"),
-        ("a b a b", ["b"], "a "),
-        ("stop", ["stop"], ""),
-    ],
-)
-def test_the_first_stop_text_counts(text: str, stops: list[str], before: str) -> None:
-    assert before_any(text, stops) == before
 
 
 def test_only_so_many_models_are_kept_and_a_changed_one_is_loaded_again(
