@@ -57,7 +57,18 @@ def test_a_stage_depends_on_the_parameter_groups_that_it_loads(stage: str) -> No
     if "params.yaml" in declared(stage)["deps"]:
         assert "params" not in declared(stage)
     else:
-        assert set(declared(stage).get("params", [])) == groups_used(stage)
+        params = declared(stage).get("params", [])
+        assert {one.partition(".")[0] for one in params} == groups_used(stage)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_group_of_which_parts_are_declared_is_declared_in_full(stage: str) -> None:
+    parts = [one.split(".") for one in declared(stage).get("params", []) if "." in one]
+    for group in {first for first, *_ in parts}:
+        fields = Params.model_fields[group].annotation.model_fields  # type: ignore[union-attr]
+        assert sorted(second for first, second, *_ in parts if first == group) == sorted(fields)
+        # Of what is made, a stage for each depends on its own entry alone.
+        assert [group, "models", "${key}"] in parts
 
 
 @pytest.mark.parametrize("stage", STAGES)
