@@ -132,7 +132,7 @@ def accuracy(
         part = plotting.part(part, "decoding", list(colors))
         plotting.dots(panel, part, "accuracy", ("system", systems), ("decoding", colors))
         panel.set_title(f"{benchmark} ($n$ = {part['n'].max()})")
-        end = min(end for end in ENDS if end >= 100 * max(part["high"]))
+        end = _end(part)
         plotting.percent_axis(panel, f"Accuracy (%, 0–{end})", end)
     handles = plotting.handles({plotting.DECODINGS[name]: color for name, color in colors.items()})
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
@@ -152,13 +152,15 @@ def topics(
     first = plotting.part(table, "system", families[0][:1])
     first = first.sort_values(["accuracy", "topic"], ascending=[False, True])
     order = first["topic"].tolist()
-    figure, panels = plotting.panels(len(families), width_in, plotting.height(len(order), 0.24))
+    row_in = max(0.24, 0.085 * max(map(len, families)))
+    figure, panels = plotting.panels(len(families), width_in, plotting.height(len(order), row_in))
+    end = _end(plotting.part(table, "system", [name for family in families for name in family]))
     for panel, family in zip(panels, families, strict=True):
         shades = sns.dark_palette(colors[family[0]], len(family) + 1, reverse=True)[:-1]
         shown = dict(zip(family, shades, strict=True))
         part = plotting.part(table, "system", family)
         plotting.dots(panel, part, "accuracy", ("topic", order), ("system", shown))
-        plotting.percent_axis(panel, "Accuracy (%)")
+        plotting.percent_axis(panel, "Accuracy (%)", end)
         plotting.legend_above(panel, plotting.handles(shown), list(shown))
         numbered = zip(order, first["n"], strict=True)
         panel.set_yticks(range(len(order)), [f"{topic} ({n})" for topic, n in numbered])
@@ -187,3 +189,8 @@ def sources(
         panel.set_title(arm)
     figure.legend(handles=plotting.handles({reference: plotting.GREY}), loc="outside upper center")
     return figure
+
+
+def _end(table: pd.DataFrame) -> int:
+    """Return where an axis may end that shows the table's intervals."""
+    return min(end for end in ENDS if end >= 100 * max(table["high"]))
