@@ -34,6 +34,8 @@ LOOKS: dict[str, dict[str, Any]] = {
 LINES = ("gptq", "rtn")
 # Perplexities that differ by more than this factor are drawn on a logarithmic axis.
 FAR = 3.0
+# An axis that spans more than this factor names powers of ten only.
+DECADES = 500.0
 
 
 @rc_context(plotting.STYLE)
@@ -94,8 +96,12 @@ def _line(panel: Axes, rows: pd.DataFrame, column: str, look: dict[str, Any]) ->
 
 def _logarithmic(panel: Axes) -> None:
     panel.set_yscale("log")
-    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    low, high = panel.get_ylim()
+    if high > DECADES * low:
+        panel.yaxis.set_major_locator(LogLocator())
+    else:
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     panel.yaxis.set_minor_locator(NullLocator())
 
 
