@@ -1,9 +1,10 @@
 """A quantized model's file, loaded again by vLLM and by transformers: the same answers?
 
-Both answer the same benchmark problems greedily from the same tokens, transformers with the
-packed weights as GPTQModel's PyTorch kernel or bitsandbytes has them. The yardstick is vLLM
+Both answer the same benchmark problems greedily from the same tokens; the model of
+transformers has GPTQModel's layers for the packed weights, in PyTorch. The yardstick is vLLM
 with itself, in smaller batches. Prints how many texts and verdicts agree, and fails if
-transformers' verdicts differ more often than they would in one of a hundred repeated runs.
+transformers' verdicts differ from vLLM's more often than vLLM's own do, beyond chance
+(Fisher's exact test at 1%, which takes the two comparisons for independent).
 
     python -m benchmarks.reloaded MODEL
 """
@@ -48,7 +49,7 @@ def with_transformers(name: str, requests: Sequence[Request], stops: Sequence[st
     """Return the answers of a packed model with transformers, as text."""
     tokenizer = models.load_tokenizer(MODELS / name)
     model = load_packed(MODELS / name)
-    pad = tokenizer.pad_token_id or tokenizer.eos_token_id
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     texts = []
     with console.bar(total=len(requests), doing="answer, transformers", unit="problem") as shown:
         for start in range(0, len(requests), BATCH):
@@ -90,4 +91,6 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("expected one model, such as adaptive-gptq4")
     main(sys.argv[1])

@@ -99,9 +99,10 @@ def draw(
         )
     if quantize.families(list(evaluated.models)):
         table = read_table(TABLES / "quantization.csv", width_chart.COLUMNS)
-        by_topic = headline("accuracy_by_topic", "topic", benchmark)
         of_systems = [[shown[model] for model in family] for family in by_gptq(table)]
-        figures["topics"] = charts.topics(by_topic, of_systems, colors, inches)
+        if of_systems:
+            by_topic = headline("accuracy_by_topic", "topic", benchmark)
+            figures["topics"] = charts.topics(by_topic, of_systems, colors, inches)
         figures["width"] = width_chart.draw(table, colors, inches)
     return figures
 
@@ -160,7 +161,7 @@ def read_rows(path: Path, row_type: type[Row]) -> list[Row]:
 def read_table(path: Path, columns: Sequence[str], separator: str = ",") -> pd.DataFrame:
     """Read a table of text that has rows and the named columns; errors name the file."""
     try:
-        table = pd.read_csv(path, sep=separator)
+        table = pd.read_csv(path, sep=separator, na_values=["no kernel"])
     except pd.errors.EmptyDataError as error:
         raise ValueError(f"{path}: empty: expected a table") from error
     missing = [name for name in columns if name not in table.columns]

@@ -87,16 +87,12 @@ CAPTIONS = {
     "width": "Size of the weights, generation speed and perplexity of held-out solutions, with its "
     "interval, by bits per weight. Where there is no speed, the engine has no kernel.",
 }
-OF_QUANTIZATION = ("topics", "width")
-OF_REINFORCEMENT = ("reinforcement",)
 
 
 def main() -> None:
     """Make the paper and the page."""
     wanted = params.load()
-    families = wanted.quantize.families(list(wanted.evaluate.models))
-    left_out = () if families else OF_QUANTIZATION
-    left_out += () if wanted.reinforce.models else OF_REINFORCEMENT
+    left_out = not_drawn(wanted)
     figures = {name: read_figure(name) for name in CAPTIONS if name not in left_out}
     compared = read_rows("comparisons")
     facts = {
@@ -254,6 +250,15 @@ def flatten(value: Any, path: str = "") -> list[tuple[str, str]]:
     return [(path, json.dumps(value, ensure_ascii=False))]
 
 
+def not_drawn(wanted: params.Params) -> set[str]:
+    """Return the figures that there is nothing to draw for."""
+    families = wanted.quantize.families(list(wanted.evaluate.models))
+    made = {wanted.quantize.models[name].method for family in families for name in family[1:]}
+    missing = set() if made else {"width"}
+    missing |= set() if "gptq" in made else {"topics"}
+    return missing | (set() if wanted.reinforce.models else {"reinforcement"})
+
+
 def read_figure(name: str) -> str:
     """Return a figure as SVG."""
     path = FIGURES / f"{name}.svg"
@@ -264,7 +269,10 @@ def read_figure(name: str) -> str:
 
 def read_rows(table: str) -> list[claims.Row]:
     """Return the rows of a table of the analysis."""
-    return [dict(row) for row in pd.read_csv(TABLES / f"{table}.csv").to_dict("records")]
+    return [
+        dict(row)
+        for row in pd.read_csv(TABLES / f"{table}.csv", na_values=["no kernel"]).to_dict("records")
+    ]
 
 
 def _subject(pair: list[str], wanted: params.Params) -> str:

@@ -42,7 +42,6 @@ TELLS_TIME = (
     "reports/index.html",
 )
 GPTQ4 = {"parent": "adaptive", "method": "gptq", "bits": 4, "calibrate_on": "training"}
-RTN3 = {"parent": "adaptive", "method": "rtn", "bits": 3}
 
 SMALL = {
     "prepare.rungs": ["sum-1-digit", "fraction", "product-2x2"],
@@ -67,17 +66,11 @@ SMALL = {
     "train.learning_rate": 1e-3,
     "train.warmup_steps": 0,
     "train.save_every": 2,
-    "quantize.models": {"adaptive-gptq4": GPTQ4, "adaptive-rtn3": RTN3},
+    "quantize.models": {"adaptive-gptq4": GPTQ4},
     "quantize.group_size": 32,
     "quantize.calibration.examples": 16,
     "quantize.calibration.max_length": 1024,
-    "evaluate.models": {
-        "base": [0, 1],
-        "uniform": [0],
-        "adaptive": [0],
-        "adaptive-gptq4": [0],
-        "adaptive-rtn3": [0],
-    },
+    "evaluate.models": {"base": [0, 1], "uniform": [0], "adaptive": [0], "adaptive-gptq4": [0]},
     "evaluate.max_tokens": {"ladder": 16, "gsm8k": 16, "math500": 16, "aqua": 16},
     "evaluate.speed": {"prompts": 4, "tokens": 4},
     "analyze.compare": [["adaptive", "uniform"], ["adaptive-gptq4", "adaptive"]],

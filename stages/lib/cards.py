@@ -163,7 +163,8 @@ def strategy(arms: Mapping[str, Arm], name: str) -> str:
 def quantization(wanted: Params, model: str) -> str:
     """Return what was done to the weights of a quantized model, in a few words."""
     shared = wanted.quantize
-    grid = f"group size {shared.group_size}, {'' if shared.symmetric else 'a'}symmetric"
+    groups = "one group a row" if shared.group_size == -1 else f"group size {shared.group_size}"
+    grid = f"{groups}, {'' if shared.symmetric else 'a'}symmetric"
     match wanted.quantize.models[model]:
         case Gptq(bits=bits, calibrate_on=texts):
             return (

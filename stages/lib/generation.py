@@ -21,9 +21,11 @@ from stages.lib.params.sampling import Engine as Settings
 from stages.lib.records import Generation, Prompting
 from stages.lib.store import Key, Store, key
 
-# Read when vLLM is imported: no core kept back, no second process to talk to.
+# Read when vLLM is imported: no core kept back, no second process to talk to, and no 8-bit
+# activations with 4-bit weights, which would measure more than the weights.
 os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+os.environ.setdefault("VLLM_CPU_INT4_W4A8", "0")
 
 from vllm import EngineArgs, LLMEngine, RequestOutput, SamplingParams, TokensPrompt  # noqa: E402
 

@@ -16,6 +16,7 @@ from stages.lib.records import PROMPTINGS, Likelihood
 
 ALL = "all"
 FULL_BITS = 16
+NO_KERNEL = "no kernel"
 SPEEDS = ("tokens_per_second", "tokens_per_second_single", "first_token_ms")
 
 
@@ -30,13 +31,13 @@ def model_table(
     """Return size, perplexity with its interval, and speed of every model.
 
     ``reports`` and ``likelihoods`` are what was measured, by model. ``parent`` is what a
-    model was made of; a speed that is missing had no kernel.
+    model was made of; speeds say so where there was no kernel.
     """
     rows = []
     for name, report in reports.items():
         quantized = quantize.models.get(name)
         made = quantized or reinforce.models.get(name)
-        speed = report["speed"] or dict.fromkeys(SPEEDS)
+        speed = report["speed"] or dict.fromkeys(SPEEDS, NO_KERNEL)
         rows.append(
             {
                 "model": name,
@@ -133,9 +134,13 @@ def _exponential(
     name: str, of: Sequence[Likelihood], minus: Sequence[Likelihood] | None, level: float
 ) -> dict[str, float]:
     """Return exp of the mean loss per token, or of its difference to another model's."""
-    others = {one.problem_id: one.nats for one in minus or ()}
+    others = (
+        {one.problem_id: one.nats for one in minus}
+        if minus
+        else dict.fromkeys((one.problem_id for one in of), 0.0)
+    )
     found = ratio_interval(
-        [one.nats - others.get(one.problem_id, 0.0) for one in of],
+        [one.nats - others[one.problem_id] for one in of],
         [one.n_tokens for one in of],
         [one.source for one in of],
         level=level,

@@ -13,8 +13,9 @@ def ratio_interval(
     """Return sum(numerators) / sum(denominators) and its interval, of units inside strata.
 
     All (n,). Linearised (Cochran 1977, "Sampling Techniques", 6.4 and 6.11): the variance is
-    that of the residuals x - R t, units drawn inside their stratum. Raises ValueError for
-    other shapes, for denominators that are not positive, and for a stratum of one unit.
+    that of the residuals x - R t, units drawn inside their stratum. Strata of one unit are
+    taken together. Raises ValueError for other shapes, for denominators that are not
+    positive, and if a single unit is left by itself.
     """
     x, t = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
     labels = np.asarray(strata)
@@ -24,11 +25,12 @@ def ratio_interval(
         raise ValueError("denominators: expected positive numbers")
     ratio = x.sum() / t.sum()
     residuals = x - ratio * t
-    variance = 0.0
-    for label in np.unique(labels):
-        own = residuals[labels == label]
-        if len(own) < 2:
-            raise ValueError(f"strata: {str(label)!r}: 1 unit: expected at least 2")
-        variance += len(own) * own.var(ddof=1)
+    _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    parts = [residuals[codes == code] for code in np.flatnonzero(counts > 1)]
+    rest = residuals[counts[codes] == 1]
+    if len(rest) == 1:
+        raise ValueError("strata: 1 unit is the only one of its stratum: expected at least 2")
+    parts += [rest] if len(rest) else []
+    variance = sum(len(own) * own.var(ddof=1) for own in parts)
     half = float(norm.ppf((1 + level) / 2)) * sqrt(variance) / t.sum()
     return float(ratio), float(ratio - half), float(ratio + half)

@@ -20,7 +20,7 @@ from stages.lib.paths import UNPACKED
 
 
 def load_packed(folder: Path) -> PreTrainedModel:
-    """Load a model folder with transformers, quantized weights as they are saved."""
+    """Load a model folder, quantized weights as they are saved: GPTQ's by GPTQModel."""
     if _quantization(folder).get("quant_method") != "gptq":
         return load_model(folder, torch.bfloat16).eval()
     from gptqmodel import BACKEND, GPTQModel
@@ -57,13 +57,18 @@ def unpack(model: PreTrainedModel) -> PreTrainedModel:
 def has_kernel(folder: Path) -> bool:
     """Return whether the engine runs the weights of a folder as they are saved.
 
-    vLLM takes symmetric GPTQ (in whose format round to nearest is saved) at 4 bits, on a
-    GPU at 8 bits as well, and nothing of bitsandbytes.
+    vLLM takes GPTQ (in whose format round to nearest is saved) at 4 bits, on a GPU at 8
+    bits as well, if it is symmetric, its groups are not of 16, and its columns are in
+    order or in one group; and nothing of bitsandbytes.
     """
     found = _quantization(folder)
+    if not found:
+        return True
+    if found["quant_method"] != "gptq":
+        return False
     widths = (4, 8) if torch.cuda.is_available() else (4,)
-    gptq = found.get("quant_method") == "gptq" and found["sym"] and found["bits"] in widths
-    return not found or gptq
+    in_order = not found["desc_act"] or found["group_size"] == -1
+    return found["sym"] and found["bits"] in widths and found["group_size"] != 16 and in_order
 
 
 @contextmanager

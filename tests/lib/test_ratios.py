@@ -28,12 +28,18 @@ def test_it_covers_the_truth() -> None:
     assert 860 < covered < 935
 
 
+def test_strata_of_one_unit_are_taken_together() -> None:
+    alone = ratio_interval([1, 5, 3, 3], [1, 2, 1, 2], ["a", "a", "b", "c"], level=0.95)
+    together = ratio_interval([1, 5, 3, 3], [1, 2, 1, 2], ["a", "a", "b", "b"], level=0.95)
+    assert alone == together
+
+
 @pytest.mark.parametrize(
     ("numerators", "denominators", "strata", "message"),
     [
         ([1, 2], [1], ["a", "a"], "expected the same"),
         ([1, 2], [1, 0], ["a", "a"], "expected positive numbers"),
-        ([1, 2, 3], [1, 1, 1], ["a", "a", "b"], "'b': 1 unit"),
+        ([1, 2, 3], [1, 1, 1], ["a", "a", "b"], "1 unit is the only one"),
     ],
 )
 def test_what_has_no_interval_is_refused(
