@@ -219,7 +219,10 @@ def test_a_run_that_is_killed_thrice_ends_like_one_that_is_not(
     finish(start(killed))
     assert hashes(killed) == hashes(whole)
     assert tables(killed) == tables(whole)
-    assert {"data/models/adaptive", "data/answers/base", "reports/tables"} <= set(hashes(whole))
+    assert {"data/models/adaptive", "data/answers/base", "data/likelihoods/base.parquet"} <= set(
+        hashes(whole)
+    )
+    assert {"accuracy.csv", "comparisons.csv", "quantization.csv"} <= set(tables(whole))
 
 
 def test_what_names_no_option_is_asked_for_the_closest(whole: Path) -> None:

@@ -110,8 +110,8 @@ def _legend(figure: Figure, methods: list[str], colors: plotting.Colors) -> None
     plain: dict[str, Any] = {"marker": "o", "linestyle": "none"}
     looks = [
         *(LOOKS[method] for method in methods),
-        plain | {"label": "full batch"},
-        plain | {"label": "batch 1", "markerfacecolor": "white"},
+        plain | {"label": "in a batch"},
+        plain | {"label": "alone", "markerfacecolor": "white"},
     ]
     handles = [Line2D([], [], **(ink | look)) for look in looks]
     if len(colors) > 1:

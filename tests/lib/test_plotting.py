@@ -206,7 +206,7 @@ def test_width_goes_from_many_bits_to_few() -> None:
     ends = [tuple(segment[:, 1]) for segment in bars.get_segments()]
     assert ends == [(2.8, 3.2), (3.0, 3.3), (3.2, 3.9)]
     assert all(panel.yaxis.get_gridlines()[0].get_visible() for panel in figure.axes)
-    assert legend_of(figure.legends[0]) == ["GPTQ", "NF4", "full batch", "batch 1"]
+    assert legend_of(figure.legends[0]) == ["GPTQ", "NF4", "in a batch", "alone"]
 
 
 def test_perplexities_that_lie_far_apart_get_a_logarithmic_axis() -> None:
