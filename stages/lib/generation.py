@@ -188,6 +188,10 @@ def _kernels() -> dict[str, Any]:
         return {}
     from stages.lib.cpu_kernels import PRIORITY
 
+    # vLLM's kernel for 4-bit weights uses AMX without asking the kernel of the system, which
+    # ends the process where oneDNN, which asks, had no product of that size before.
+    torch.cpu._init_amx()
+
     # Of a prompt in chunks vLLM turns the random state back, which it cannot on a CPU.
     return {"ir_op_priority": PRIORITY, "enable_chunked_prefill": False}
 
