@@ -12,6 +12,7 @@ transformers' verdicts differ from vLLM's more often than vLLM's own do, beyond 
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from scipy.stats import fisher_exact
@@ -35,7 +36,7 @@ def answers(model: PreTrainedModel, requests: Sequence[Request], pad: int) -> li
     width = max(len(one.prompt) for one in requests)
     ids = [[pad] * (width - len(one.prompt)) + list(one.prompt) for one in requests]
     mask = [[0] * (width - len(one.prompt)) + [1] * len(one.prompt) for one in requests]
-    found = model.generate(
+    found = cast(Any, model).generate(
         input_ids=torch.tensor(ids),
         attention_mask=torch.tensor(mask),
         max_new_tokens=max(one.max_tokens for one in requests),
@@ -49,13 +50,14 @@ def with_transformers(name: str, requests: Sequence[Request], stops: Sequence[st
     """Return the answers of a packed model with transformers, as text."""
     tokenizer = models.load_tokenizer(MODELS / name)
     model = load_packed(MODELS / name)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    ends = tokenizer.eos_token_id
+    pad = cast(int, ends if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
     texts = []
     with console.bar(total=len(requests), doing="answer, transformers", unit="problem") as shown:
         for start in range(0, len(requests), BATCH):
             batch = requests[start : start + BATCH]
             for one, ids in zip(batch, answers(model, batch, pad), strict=True):
-                text = tokenizer.decode(ids[: one.max_tokens], skip_special_tokens=True)
+                text = cast(str, tokenizer.decode(ids[: one.max_tokens], skip_special_tokens=True))
                 texts.append(cut(text, stops))
             shown.update(len(batch))
     return texts
@@ -74,7 +76,7 @@ def main(name: str) -> None:
         [round(len(problems) * share), round(len(problems) * (1 - share))]
         for share in (found["same_verdict"], itself["same_verdict"])
     ]
-    p = float(fisher_exact(counts, alternative="less").pvalue)
+    p = float(cast(Any, fisher_exact(counts, alternative="less")).pvalue)
     print(
         json.dumps(
             {

@@ -14,6 +14,7 @@ from typing import Any
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 
 import gradio as gr  # noqa: E402
+from gradio.themes import Base  # noqa: E402
 
 from stages.lib.asking import Side, answer  # noqa: E402
 from stages.lib.known import Known, complaint, examples, found_models  # noqa: E402
@@ -71,9 +72,7 @@ def build(wanted: Params, known: Mapping[str, Known]) -> gr.Blocks:
 def look() -> dict[str, Any]:
     """Return how the page looks and behaves beyond its parts, for ``gr.mount_gradio_app``."""
     return {
-        "theme": gr.themes.Base(
-            font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-        ),
+        "theme": Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
         "css": _read("demo.css"),
         "js": _read("demo.js"),
         "footer_links": [],

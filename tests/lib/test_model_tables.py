@@ -49,7 +49,7 @@ def test_the_table_of_models_says_what_each_was_made_of(models: pd.DataFrame) ->
     assert models["calibration"].tolist() == ["", "text", ""]
     assert models["bits"].tolist() == [16, 3, 4]
     assert models["perplexity"].tolist() == pytest.approx([exp(2), exp(4), exp(2.1)], abs=1e-4)
-    assert (models["perplexity_low"] < models["perplexity"]).all()
+    assert all(models["perplexity_low"] < models["perplexity"])
     assert models["tokens_per_second"].tolist() == [9.0, "no kernel", "no kernel"]
 
 
@@ -99,4 +99,4 @@ def test_differences_are_paired_by_benchmark_and_topic() -> None:
     assert table.loc[("odd", "cot"), "difference"] == -1.0
     assert table.loc[("odd", "cot"), "high"] < 0
     assert table.loc[("even", "cot"), "difference"] == 0.0
-    assert (table.xs("pot", level="decoding")["difference"] == 0).all()
+    assert set(table.xs("pot", level="decoding")["difference"]) == {0}

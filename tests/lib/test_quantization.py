@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from stages.lib import bnb
 from stages.lib.models import load_model, weight_bytes
@@ -21,6 +22,7 @@ from stages.lib.unpacking import (
     unpack,
 )
 
+BF16 = torch.bfloat16
 CALIBRATION = [list(range(start, start + 40)) for start in range(0, 160, 10)]
 SOLUTIONS = [Tokens(ids[:10], ids[10:], 1.0) for ids in CALIBRATION]
 
@@ -52,9 +54,12 @@ def loss(folder: Path) -> float:
 def error(folder: Path, parent: Path) -> float:
     """Return the mean squared error of a layer's weights."""
     name = "model.layers.0.mlp.up_proj"
-    ours = unpack(load_packed(folder)).get_submodule(name).weight
-    theirs = load_model(parent, torch.bfloat16).get_submodule(name).weight
-    return float((ours.float() - theirs.float()).square().mean())
+    ours, theirs = weight(unpack(load_packed(folder)), name), weight(load_model(parent, BF16), name)
+    return float((ours - theirs).square().mean())
+
+
+def weight(model: PreTrainedModel, name: str) -> torch.Tensor:
+    return model.get_parameter(f"{name}.weight").detach().float()
 
 
 @pytest.mark.parametrize("calibrated", [True, False])
@@ -87,8 +92,8 @@ def test_fewer_bits_are_smaller_and_further_from_the_parent(
 def test_round_to_nearest_is_on_the_grid_of_its_group(tiny_base: Path, tmp_path: Path) -> None:
     make(tiny_base, tmp_path / "q", 3, calibrated=False)
     name = "model.layers.0.mlp.up_proj"
-    rounded = unpack(load_packed(tmp_path / "q")).get_submodule(name).weight.float()
-    before = load_model(tiny_base, torch.bfloat16).get_submodule(name).weight.float()
+    rounded = weight(unpack(load_packed(tmp_path / "q")), name)
+    before = weight(load_model(tiny_base, BF16), name)
     for ours, theirs in zip(rounded[0].split(32), before[0].split(32), strict=True):
         points = ours.unique()
         assert len(points) <= 2**3

@@ -218,8 +218,7 @@ def test_with_a_reinforced_model_there_is_a_figure_of_its_run(workspace: Path) -
 
 def test_families_hold_what_was_made_of_an_original() -> None:
     made = {
-        name: Rtn(method="rtn", parent=name[0], bits=bits)
-        for name, bits in {"a-8": 8, "b-4": 4, "a-4": 4, "c-4": 4}.items()
+        name: Rtn(method="rtn", parent=name[0], bits=4) for name in ("a-8", "b-4", "a-4", "c-4")
     }
     quantize = load().quantize.model_copy(update={"models": made})
     evaluated = ["base", "b", "a", "a-4", "a-8", "b-4", "c"]
