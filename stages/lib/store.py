@@ -165,7 +165,8 @@ def _read(shard: Path, columns: Sequence[str]) -> pa.Table:
             f"{shard}: columns {', '.join(file.schema_arrow.names)}: expected those of a "
             f"generation: {', '.join(_SCHEMA.names)}"
         )
-    return file.read(list(columns)).select(list(columns))
+    # Without threads: most shards are too small for them, and a process may have been forked.
+    return file.read(list(columns), use_threads=False).select(list(columns))
 
 
 def _generations(where: Path, table: pa.Table) -> Iterator[Generation]:
