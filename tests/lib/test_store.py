@@ -172,10 +172,10 @@ def test_a_crash_at_any_step_of_compacting_loses_nothing(
     whole, store = Store(tmp_path / "whole"), Store(tmp_path / "crashed")
     whole.append(rows)
     whole.compact(wanted)
-    store.append([rows[5], row("unwanted")])
-    store.append(rows[:5])
+    store.append([rows[7], row("unwanted")])
     # A second answer under the same key, which never counts.
-    store.append([replace(rows[5], text="another"), *rows[6:]])
+    store.append([replace(rows[7], text="another"), *rows[:4]])
+    store.append(rows[4:7])
     with monkeypatch.context() as patched:
         crash_at(step, patched)
         with nullcontext() if step > STEPS else pytest.raises(Crash):
