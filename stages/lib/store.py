@@ -136,8 +136,7 @@ class Store:
 
     def _write(self, number: int, table: pa.Table) -> Path:
         sink = pa.BufferOutputStream()
-        # In one piece: where pieces meet, pages of the file may end.
-        pq.write_table(table.combine_chunks(), sink, compression="zstd")
+        pq.write_table(table, sink, compression="zstd")
         written = sink.getvalue()
         self.folder.mkdir(parents=True, exist_ok=True)
         aside = self.folder / _ASIDE
@@ -217,4 +216,5 @@ def _take(shards: Sequence[Path], edges: NDArray[np.int64], places: NDArray[np.i
         for i, (start, stop) in enumerate(pairwise(np.searchsorted(ascending, edges)))
         if start < stop
     ]
-    return pa.concat_tables(parts).take(np.argsort(order))
+    # In one piece: where pieces meet, pages of the file may end.
+    return pa.concat_tables(parts).combine_chunks().take(np.argsort(order))
