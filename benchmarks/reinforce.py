@@ -8,7 +8,8 @@ and Student's over the seeds alone. Beside them stands the mean reward of the la
 of steps less that of the first. Needs the parent's model, the problems and their difficulty
 in ``data/``. ``seconds`` are of the whole stage, imports included.
 
-Each seed's log by step, rewards by problem and seconds are kept in ``reports/benchmarks/``.
+Each seed's log by step, rewards by problem, settings and seconds are kept in
+``reports/benchmarks/``, and the rises of all in ``reinforce.csv``.
 With seeds on the command line only those are run, and the others are taken from there.
 
     python -m benchmarks.reinforce [SEED ...]
@@ -120,17 +121,23 @@ def run(seed: int) -> None:
         seconds = read_json(there / TIMINGS / f"reinforce-{name}.json")["seconds"]
     with replacing(KEPT / f"reinforce-{seed}.csv") as aside:
         pd.concat(tables, axis="columns").to_csv(aside, lineterminator="\n")
-    most = wanted.reinforce.rewards.answer + wanted.reinforce.rewards.format
     write_csv(
         _rewards(seed), [_pair(first, last) for first, last in zip(before, after, strict=True)]
     )
-    write_json(_about(seed), {"seconds": seconds, "most": most})
+    settings = wanted.reinforce.model_dump(mode="json", exclude={"models"})
+    write_json(_about(seed), {"seconds": seconds, "settings": settings})
 
 
 def summary(seeds: Sequence[int]) -> dict[str, dict[str, Any]]:
-    """Return the rises of kept runs: on each set of problems, and over the steps."""
+    """Return the rises of kept runs: on each set of problems, and over the steps.
+
+    Raises ValueError if they had not the same settings.
+    """
+    first, *others = [read_json(_about(seed))["settings"] for seed in seeds]
+    if any(other != first for other in others):
+        raise ValueError(f"{KEPT}: seeds {list(seeds)} ran with other settings: run all of them")
+    most = sum(first["rewards"].values())
     tables = [pd.read_csv(_rewards(seed)) for seed in seeds]
-    most = read_json(_about(seeds[0]))["most"]
     steps = [pd.read_csv(KEPT / f"reinforce-{seed}.csv")["reward"].dropna() for seed in seeds]
     return {
         kind: of_problems([table.loc[table["set"] == kind] for table in tables], most)

@@ -66,6 +66,7 @@ def test_answers_earn_as_in_training() -> None:
 
 def test_kept_runs_are_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reinforce, "KEPT", tmp_path)
+    about = {"seconds": 1.0, "settings": {"rewards": {"answer": 1.0, "format": 0.2}, "steps": 4}}
     for seed, rise in zip((1, 2, 3), (0.1, 0.2, 0.3), strict=True):
         both = [
             table([0.0] * 4, [gain] * 4).assign(set=kind)
@@ -74,10 +75,13 @@ def test_kept_runs_are_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         pd.concat(both).to_csv(tmp_path / f"reinforce-rewards-{seed}.csv", index=False)
         log = pd.DataFrame({"step": [1, 2, 3, 4], "reward": [0.0, 9.0, None, rise]})
         log.to_csv(tmp_path / f"reinforce-{seed}.csv", index=False)
-        write_json(tmp_path / f"reinforce-{seed}.json", {"seconds": 1.0, "most": 1.2})
+        write_json(tmp_path / f"reinforce-{seed}.json", about)
     found = reinforce.summary((1, 2, 3))
     assert {kind: rises["rise"] for kind, rises in found.items()} == {
         "asked": 0.2,
         "unseen": 0.1,
         "steps": 0.2,
     }
+    write_json(tmp_path / "reinforce-2.json", about | {"settings": {"steps": 5}})
+    with pytest.raises(ValueError, match=r"seeds \[1, 2, 3\] ran with other settings"):
+        reinforce.summary((1, 2, 3))
