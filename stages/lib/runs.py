@@ -16,7 +16,7 @@ from stages.lib.stats import Comparison, mcnemar_p, sparse_interval
 def compare_runs(
     first: ArrayLike, second: ArrayLike, strata: ArrayLike, *, level: float
 ) -> Comparison:
-    """Compare two arms by R runs of each on the same n problems, both (R, n) of 0 to 1.
+    """Compare two arms by R runs of each on the same n problems, both (R, n) of 0 and 1.
 
     Runs of one row share their seed. Runs and problems are crossed: the variance of the
     mean difference is that over runs, plus that over problems inside their ``strata`` (n,),
