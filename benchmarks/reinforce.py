@@ -86,9 +86,9 @@ def of_problems(tables: Sequence[pd.DataFrame], most: float) -> dict[str, Any]:
     """Return the rise of the mean reward on fixed problems, with both intervals.
 
     A seed's table has ``before``, ``after`` and ``source`` by problem, in one order;
-    ``most`` is the highest reward, which ``compare_runs`` is to see as 1. ``low`` and ``high`` are over seeds and problems, the
-    latter inside their sources where each source has several. Raises ValueError for fewer
-    than three seeds.
+    ``most`` is the highest reward, which ``compare_runs`` is to see as 1. ``low`` and
+    ``high`` are over seeds and problems, the latter inside their sources where each source
+    has several. Raises ValueError for fewer than three seeds.
     """
     before, after = (np.array([table[side] for table in tables]) for side in ("before", "after"))
     sources = tables[0]["source"]
