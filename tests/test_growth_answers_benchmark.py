@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.growth_answers import make_answers, make_samples
+from benchmarks.growth_answers import MODELS, PROMPTINGS, make_answers, make_samples
 from stages import analyze, score
 from stages.lib import paths
 from stages.lib.files import read_json
@@ -57,7 +57,11 @@ def test_answers_are_analyzed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     analyze.main()
 
-    statuses = pd.read_csv(paths.TABLES / "statuses.csv")
-    assert statuses.groupby("prompting")["unparsed"].sum().to_dict() == {"cot": 0, "pot": 200}
-    assert statuses[["correct", "wrong", "unparsed"]].to_numpy().sum() == 400
-    assert set(statuses["system"]) == {"base", "uniform", "adaptive", "adaptive-gptq4"}
+    rows = pd.read_csv(paths.TABLES / "statuses.csv").to_dict("records")
+    unparsed = {
+        kind: sum(one["unparsed"] for one in rows if one["prompting"] == kind)
+        for kind in PROMPTINGS
+    }
+    assert unparsed == {"cot": 0, "pot": 200}
+    assert sum(one[status] for one in rows for status in ("correct", "wrong", "unparsed")) == 400
+    assert {one["system"] for one in rows} == set(MODELS)
