@@ -1,6 +1,7 @@
 """Statistics against hand-computed values, other implementations and simulated truth."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -377,6 +378,6 @@ def test_kinds_are_those_of_unique_columns() -> None:
         ([10, 9, 10], [1, 0, 1]),
     ],
 )
-def test_labels_are_numbered_in_their_order(labels: list[object], codes: list[int]) -> None:
+def test_labels_are_numbered_in_their_order(labels: list[Any], codes: list[int]) -> None:
     assert stats._codes("strata", labels, len(labels)).tolist() == codes
     assert stats._codes("strata", np.array(labels, dtype=object), len(labels)).tolist() == codes
