@@ -276,7 +276,7 @@ def write_parquet(path: Path, rows: Sequence[Any], *, may_be_empty: type | None 
     else:
         raise ValueError(f"{path}: no rows to write")
     with replacing(path) as aside:
-        pq.write_table(table, aside, compression="zstd")
+        pq.write_table(table, aside, compression="zstd", write_page_checksum=True)
 
 
 def as_table(rows: Sequence[Any]) -> pa.Table:
@@ -307,9 +307,11 @@ def _read(path: Path) -> pa.Table:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such table")
     try:
-        return pq.read_table(path)
-    except pa.ArrowInvalid as error:
+        table = pq.read_table(path, page_checksum_verification=True)
+        _ = table.column_names  # decoded only when they are asked for
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a whole Parquet file: {error}") from error
+    return table
 
 
 def _checked(

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -77,6 +78,23 @@ def test_a_bad_line_is_named(tmp_path: Path, change: dict[str, Any], message: st
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(ValueError, match=f"rows.jsonl: {message}"):
         read_jsonl(path, Problem)
+
+
+def test_a_changed_bit_changes_no_row_unseen(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    rows = [replace(PROBLEM, id=str(number), question="?" * number) for number in range(1, 200)]
+    write_parquet(path, rows)
+    written, noticed = path.read_bytes(), 0
+    for bit in np.random.default_rng(1).integers(0, len(written) * 8, 200).tolist():
+        changed = bytearray(written)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        try:
+            assert read_parquet(path, Problem) == rows
+        except ValueError as error:
+            assert str(error).startswith(str(path))
+            noticed += 1
+    assert noticed > 150
 
 
 @pytest.mark.parametrize(
