@@ -4,8 +4,8 @@ Runs ``prepare`` (with the n-gram checks against GSM8K and MATH-500), ``score``,
 ``analyze`` and ``figures`` on made rows, each as a process of its own in a folder of its own.
 Rows are training problems for ``prepare``, ``weigh`` and ``figures``, generations for
 ``score`` and ``analyze``. Seconds are by the wall, imports included. Memory is the largest of
-any one process of the stage, as the kernel counts it, or the largest sum seen over all of them at once,
-where that is more. Inputs are made by another process, since a process begins with the peak of its parent.
+one process of the stage, as the kernel counts it, or the largest sum seen over all of them at
+once, where that is more. Inputs are made by another process: one begins with its parent's peak.
 
 ``reports/benchmarks/growth.csv`` keeps every run, with the seconds of all cores, which say more
 on a busy machine, and the load before it (processes that ran or waited, mean of a minute);
@@ -190,6 +190,11 @@ def kept(runs: Sequence[Run]) -> list[Run]:
     return sorted(of.values(), key=lambda one: (list(STAGES).index(one.stage), one.rows))
 
 
+def save(runs: Sequence[Run]) -> None:
+    """Keep runs."""
+    write_csv(RUNS, [asdict(one) for one in runs])
+
+
 def exponents(runs: Sequence[Run]) -> list[dict[str, str]]:
     """Return each stage's fits of seconds and of memory, empty where there are too few sizes."""
     rows = []
@@ -234,7 +239,7 @@ def main() -> None:
         new = [measure(name, size) for size in sizes]
         runs = kept(new)
         fits = exponents(runs)
-        write_csv(RUNS, [asdict(one) for one in runs])
+        save(runs)
         write_csv(EXPONENTS, fits)
         write_block("growth", table(runs, fits))
         (own,) = (one for one in fits if one["stage"] == name)

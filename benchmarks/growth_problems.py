@@ -89,8 +89,8 @@ def make_problems(folder: Path, rows: int) -> None:
     values = _params(folder)
     _write_params(folder, values)
     rungs = values["prepare"]["rungs"]
-    _write(folder / TRAIN_PROBLEMS, Problem, _ladder(rungs, rows))
-    _write(folder / DIFFICULTY, Difficulty, _difficulties(rungs, rows))
+    _write(folder / TRAIN_PROBLEMS, _ladder(rungs, rows))
+    _write(folder / DIFFICULTY, _difficulties(rungs, rows))
 
 
 def make_tables(folder: Path, rows: int) -> None:
@@ -100,7 +100,6 @@ def make_tables(folder: Path, rows: int) -> None:
     held_out = values["evaluate"]["perplexity_on"]
     _write(
         folder / EVAL_PROBLEMS / f"{held_out}.parquet",
-        Problem,
         _ladder(values["prepare"]["rungs"], rows),
     )
     shutil.copytree(TABLES, folder / TABLES)
@@ -163,8 +162,8 @@ def _difficulties(rungs: Sequence[str], rows: int) -> Iterator[Difficulty]:
         )
 
 
-def _write(path: Path, row_type: type, rows: Iterator[Any]) -> None:
-    """Write rows, which are of ``row_type``, a part at a time."""
+def _write(path: Path, rows: Iterator[Any]) -> None:
+    """Write rows of one type, a part at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     first = pa.Table.from_pylist([asdict(one) for one in islice(rows, PART)])
     with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
