@@ -26,11 +26,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import psutil
-from scipy.optimize import minimize_scalar, nnls
 
-from benchmarks import growth_problems
+from benchmarks import growth_answers, growth_problems
+from benchmarks.growth_fit import fit
 from benchmarks.report import line, machine, write_block
 from stages.lib.paths import REPORTS
 from stages.lib.tables import read_csv, write_csv
@@ -40,9 +39,6 @@ AIM = 1.1
 EVERY_S = 0.2
 KEPT = REPORTS / "benchmarks"
 RUNS, EXPONENTS = KEPT / "growth.csv", KEPT / "growth_exponents.csv"
-# A cost that grows by less than this share of what it is says nothing of an exponent.
-LEAST_GROWTH = 0.1
-STEEPEST = 3.0
 
 
 @dataclass(frozen=True)
@@ -65,62 +61,13 @@ class Run:
     load: float
 
 
-@dataclass(frozen=True)
-class Fit:
-    """A cost of ``start`` and a share that grows as rows to the power ``exponent``."""
-
-    start: float
-    exponent: float
-
-
-def _make_samples(folder: Path, rows: int) -> None:
-    from benchmarks.growth_answers import make_samples  # noqa: PLC0415
-
-    make_samples(folder, rows)
-
-
-def _make_answers(folder: Path, rows: int) -> None:
-    from benchmarks.growth_answers import make_answers  # noqa: PLC0415
-
-    make_answers(folder, rows)
-
-
 STAGES = {
     "prepare": Stage(growth_problems.make_rows),
-    "score": Stage(_make_samples),
+    "score": Stage(growth_answers.make_samples),
     "weigh": Stage(growth_problems.make_problems, ("adaptive",)),
-    "analyze": Stage(_make_answers),
+    "analyze": Stage(growth_answers.make_answers),
     "figures": Stage(growth_problems.make_tables),
 }
-
-
-def fit(rows: Sequence[int], costs: Sequence[float]) -> Fit | None:
-    """Return a and c of the costs a + b * rows^c that are nearest, a and b at least 0.
-
-    Nearest by the sum of squares of relative errors, as costs span orders of magnitude: a and
-    b by non-negative least squares for each c of a grid from 0 to 3, and c then to a millionth
-    between the grid's neighbours. The exponent is 0 for costs that hardly grow. None for fewer
-    than three sizes, which fix no exponent.
-    """
-    if len(rows) < 3:
-        return None
-    sizes, taken = np.array(rows, dtype=float) / max(rows), np.array(costs, dtype=float)
-    if taken.max() - taken.min() < LEAST_GROWTH * taken.max():
-        return Fit(float(taken.mean()), 0.0)
-
-    def at(exponent: float) -> tuple[float, float]:
-        columns = np.stack([np.ones_like(sizes), sizes**exponent], axis=1) / taken[:, None]
-        (start, _), missed = nnls(columns, np.ones_like(taken))
-        return float(missed), float(start)
-
-    grid = np.linspace(0.01, STEEPEST, 300)
-    best = int(np.argmin([at(one)[0] for one in grid]))
-    bounds = (grid[max(0, best - 1)], grid[min(len(grid) - 1, best + 1)])
-    found = minimize_scalar(
-        lambda one: at(one)[0], bounds=bounds, method="bounded", options={"xatol": 1e-6}
-    )
-    exponent = float(found.x)
-    return Fit(at(exponent)[1], exponent)
 
 
 def measure(name: str, rows: int) -> Run:

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
-from dvc.utils.hydra import compose_and_dump
 
 from stages.lib import packaged, sources
+from stages.lib.composition import compose
 from stages.lib.paths import (
     CONF,
     DIFFICULTY,
@@ -63,7 +63,7 @@ def make_rows(folder: Path, rows: int) -> None:
     They are word problems of GSM8K's length, set against all of GSM8K and MATH-500; one in
     a hundred overlaps with GSM8K.
     """
-    values = _params(folder)
+    values = compose([], CONF)
     values["prepare"]["train"] = [
         {
             "source": "rows",
@@ -86,7 +86,7 @@ def make_rows(folder: Path, rows: int) -> None:
 
 def make_problems(folder: Path, rows: int) -> None:
     """Make inputs of ``weigh``: problems of the ladder, each with its difficulty."""
-    values = _params(folder)
+    values = compose([], CONF)
     _write_params(folder, values)
     rungs = values["prepare"]["rungs"]
     _write(folder / TRAIN_PROBLEMS, _ladder(rungs, rows))
@@ -96,19 +96,11 @@ def make_problems(folder: Path, rows: int) -> None:
 def make_tables(folder: Path, rows: int) -> None:
     """Make inputs of ``figures``: as many problems, and the tables and logs of ``reports/``."""
     make_problems(folder, rows)
-    values = yaml.safe_load((folder / PARAMS).read_text(encoding="utf-8"))
-    held_out = values["evaluate"]["perplexity_on"]
-    _write(
-        folder / EVAL_PROBLEMS / f"{held_out}.parquet",
-        _ladder(values["prepare"]["rungs"], rows),
-    )
+    values = compose([], CONF)
+    held_out = f"{values['evaluate']['perplexity_on']}.parquet"
+    _write(folder / EVAL_PROBLEMS / held_out, _ladder(values["prepare"]["rungs"], rows))
     shutil.copytree(TABLES, folder / TABLES)
     shutil.copytree(TRAINING_LOGS, folder / TRAINING_LOGS)
-
-
-def _params(folder: Path) -> dict[str, Any]:
-    compose_and_dump(str(folder / PARAMS), str(CONF.resolve()), None, "config", "", [])
-    return yaml.safe_load((folder / PARAMS).read_text(encoding="utf-8"))
 
 
 def _write_params(folder: Path, values: dict[str, Any]) -> None:

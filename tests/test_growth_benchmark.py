@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from benchmarks import growth
-from benchmarks.growth import Run, exponents, fit, kept, table, timed
+from benchmarks.growth import Run, exponents, kept, table, timed
+from benchmarks.growth_fit import fit
 from benchmarks.growth_problems import OVERLAPPING, ROWS, make_problems, make_rows, make_tables
 from stages.lib import packaged, params
 from stages.lib.contamination import overlaps
