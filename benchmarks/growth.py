@@ -10,7 +10,7 @@ once, where that is more. Inputs are made by another process: one begins with it
 ``reports/benchmarks/growth.csv`` keeps every run, with the seconds of all cores, which say more
 on a busy machine, and the load before it (processes that ran or waited, mean of a minute);
 runs of stages or sizes not asked for now stay.
-``growth_exponents.csv`` has each stage's fit, and the README the table of both.
+``growth_exponents.csv`` has each stage's fit, and ``docs/measured.md`` the table of both.
 
     python -m benchmarks.growth [STAGE ...] [--most ROWS]
 """
@@ -38,6 +38,7 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000)
 AIM = 1.1
 EVERY_S = 0.2
 KEPT = REPORTS / "benchmarks"
+PAGE = Path("docs/measured.md")
 RUNS, EXPONENTS = KEPT / "growth.csv", KEPT / "growth_exponents.csv"
 
 
@@ -196,7 +197,7 @@ def main() -> None:
         fits = exponents(runs)
         save(runs)
         write_csv(EXPONENTS, fits)
-        write_block("growth", table(runs, fits))
+        write_block(PAGE, "growth", table(runs, fits))
         (own,) = (one for one in fits if one["stage"] == name)
         if own["exponent_seconds"]:
             print(_line(name, new, own), flush=True)

@@ -19,7 +19,7 @@ from stages.lib.console import bar
 from stages.lib.memory import keep_freed_memory
 from stages.lib.params.sampling import Engine as Settings
 from stages.lib.records import Generation, Prompting
-from stages.lib.store import Key, Store, key
+from stages.lib.store import Key, Store
 
 # Read when vLLM is imported: no core kept back, no second process to talk to, and no 8-bit
 # activations with 4-bit weights, which would measure more than the weights.
@@ -145,7 +145,7 @@ def fill(
         keys = [request.key(model, sampling) for request in requests]
         _make_missing(store, requests, keys, sampling, settings.batch_size, engine, doing)
         asked += keys
-        requests = more(_found(store, keys)) if more else []
+        requests = more(list(store.found(keys))) if more else []
     store.compact(asked)
 
 
@@ -163,7 +163,7 @@ def _make_missing(
     Batches are cut from the whole round, done or not, so that their make-up, and with it
     the rounding of sums, does not depend on what is there already.
     """
-    missing = set(keys) - store.keys()
+    missing = store.missing(keys)
     if not missing:
         return
     loaded = engine()
@@ -176,11 +176,6 @@ def _make_missing(
                 answers = loaded.answer([requests[i] for i in wanted], sampling, progress.update)
                 rows = zip(wanted, answers, strict=True)
                 store.append([_row(keys[i], *answer) for i, answer in rows])
-
-
-def _found(store: Store, keys: Sequence[Key]) -> list[Generation]:
-    rows = {key(row): row for row in store.rows()}
-    return [rows[one] for one in keys]
 
 
 def _kernels() -> dict[str, Any]:
