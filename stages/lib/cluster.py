@@ -50,7 +50,7 @@ class Cluster:
         )
         self._folder, self._settings = folder.resolve(), settings
         try:
-            self._gpus, self._cpus = _needs(settings, ray.cluster_resources())
+            self._gpus, self._cpus = needs(settings, ray.cluster_resources())
         except ValueError:
             self.close()
             raise
@@ -63,7 +63,8 @@ class Cluster:
     ) -> Iterator[tuple[int, list[Answer]]]:
         """Yield each batch's number and answers as it is done.
 
-        Raises RuntimeError if no actor can load the model, or a batch ends one after the other.
+        Raises ValueError if an actor cannot load the model, and RuntimeError if it is something
+        else that Ray could not mend.
         """
         DataContext.get_current().enable_progress_bars = False
         rows = [
@@ -91,11 +92,36 @@ class Cluster:
                 done(len(answers))
                 yield int(row["batch"]), answers
         except RayError as error:
-            raise RuntimeError(str(error).strip().splitlines()[-1]) from error
+            # The actor's own words come last.
+            kind, _, said = str(error).strip().splitlines()[-1].partition(": ")
+            raise ValueError(said) if kind == "ValueError" else RuntimeError(str(error)) from error
 
     def close(self) -> None:
         """Let go of the cluster, and end it if it was started here."""
         ray.shutdown()
+
+
+def needs(settings: Settings, has: Mapping[str, float]) -> tuple[int | None, int | None]:
+    """Return how many GPUs each actor reserves, or cores in a cluster without one.
+
+    Raises ValueError if the cluster, which ``has`` so much of each, has fewer.
+    """
+    ranks, count = settings.tensor_parallel, settings.engines
+    if has.get("GPU", 0):
+        kind, each = "GPU", ranks
+    else:
+        kind, each = "CPU", settings.cpus
+        if each < ranks:
+            raise ValueError(
+                f"engine.cpus: {each}: expected at least engine.tensor_parallel={ranks} where "
+                "the cluster has no GPU"
+            )
+    if count * each > has.get(kind, 0):
+        raise ValueError(
+            f"engine.engines: {count}, with {each} {kind} each: expected at most the "
+            f"{has.get(kind, 0):g} of the Ray cluster"
+        )
+    return (each, None) if kind == "GPU" else (None, each)
 
 
 class Actor:
@@ -125,23 +151,3 @@ class Actor:
                 "n_tokens": [counts],
             }
         )
-
-
-def _needs(settings: Settings, has: Mapping[str, float]) -> tuple[int | None, int | None]:
-    """Return how many GPUs each actor reserves, or cores in a cluster without one."""
-    ranks, count = settings.tensor_parallel, settings.engines
-    if has.get("GPU", 0):
-        kind, each = "GPU", ranks
-    else:
-        kind, each = "CPU", settings.cpus
-        if each < ranks:
-            raise ValueError(
-                f"engine.cpus: {each}: expected at least engine.tensor_parallel={ranks} where "
-                "the cluster has no GPU"
-            )
-    if count * each > has.get(kind, 0):
-        raise ValueError(
-            f"engine.engines: {count}, with {each} {kind} each: expected at most the "
-            f"{has.get(kind, 0):g} of the Ray cluster"
-        )
-    return (each, None) if kind == "GPU" else (None, each)
