@@ -23,7 +23,7 @@ from ray.data import ActorPoolStrategy, DataContext, from_items  # noqa: E402
 from ray.exceptions import RayError  # noqa: E402
 from ray.util import get_node_ip_address  # noqa: E402
 
-# A batch that ends so many actors in a row ends the run.
+# So many times a batch may lose its actor before the run ends.
 _ATTEMPTS = 4
 
 
@@ -80,7 +80,7 @@ class Cluster:
             compute=ActorPoolStrategy(
                 size=min(self._settings.engines, len(batches)), max_tasks_in_flight_per_actor=1
             ),
-            max_restarts=-1,
+            # Deprecated, but Ray 2.60 has no other bound, and repeats for ever without one.
             max_task_retries=_ATTEMPTS - 1,
             num_gpus=self._gpus,
             num_cpus=self._cpus,

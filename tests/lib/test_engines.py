@@ -32,9 +32,18 @@ REQUESTS = [
 
 
 def settings(**changes: Any) -> Settings:
-    usual: dict[str, Any] = {"backend": "local", "engines": 1, "tensor_parallel": 1, "cpus": 1}
-    limits = {"kv_cache_gib": 1, "max_model_len": 512, "max_num_seqs": 8, "block_size": 32}
-    return Settings(**usual | limits | {"batch_size": 8} | changes)
+    usual: dict[str, Any] = {
+        "backend": "local",
+        "engines": 1,
+        "tensor_parallel": 1,
+        "cpus": 1,
+        "kv_cache_gib": 1,
+        "max_model_len": 512,
+        "max_num_seqs": 8,
+        "block_size": 32,
+        "batch_size": 8,
+    }
+    return Settings(**usual | changes)
 
 
 class Watched(Store):
