@@ -10,7 +10,16 @@ from pathlib import Path
 
 README = Path("README.md")
 BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
-NAMES = ("sampling", "training", "padded", "programs", "overlap", "pipeline", "default_run")
+NAMES = (
+    "sampling",
+    "training",
+    "padded",
+    "programs",
+    "overlap",
+    "store",
+    "pipeline",
+    "default_run",
+)
 
 
 def run(name: str) -> dict[str, object]:

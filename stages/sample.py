@@ -30,6 +30,7 @@ def main() -> None:
         Store(SAMPLES).compact([])
         return
     base = MODELS / "base"
+    fingerprint = models.fingerprint(base)
     tokenizer = models.load_tokenizer(base)
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     pool = read_parquet(DEMONSTRATIONS, Problem)
@@ -52,7 +53,7 @@ def main() -> None:
                 for index in range(sample.k)
                 for one in firsts[way]
             ],
-            model=models.fingerprint(base),
+            model=fingerprint,
             sampling=Sampling(sample.temperature, sample.top_p, sample.seed, tuple(prompts.stop)),
             settings=settings.engine,
             load=engines.pool,

@@ -21,7 +21,7 @@ from stages.lib.devices import cores, dealt
 from stages.lib.memory import keep_freed_memory
 from stages.lib.params.sampling import Engine as Settings
 from stages.lib.records import Generation, Prompting
-from stages.lib.store import Key, Store, key
+from stages.lib.store import Key, Store
 
 # Read when vLLM is imported: no core kept back, no second process to talk to, and no 8-bit
 # activations with 4-bit weights, which would measure more than the weights.
@@ -177,7 +177,7 @@ def fill(
         keys = [request.key(model, sampling) for request in requests]
         _make_missing(store, requests, keys, sampling, settings.batch_size, pool, doing)
         asked += keys
-        requests = more(_found(store, keys)) if more else []
+        requests = more(list(store.found(keys))) if more else []
     store.compact(asked)
 
 
@@ -195,7 +195,7 @@ def _make_missing(
     Batches are cut from the whole round, done or not, so that their make-up, and with it
     the rounding of sums, does not depend on what is there already.
     """
-    missing = set(keys) - store.keys()
+    missing = store.missing(keys)
     if not missing:
         return
     cut = [
@@ -211,11 +211,6 @@ def _make_missing(
         for number, answers in loaded.answers(batches, sampling, progress.update):
             rows = zip(wanted[number], answers, strict=True)
             store.append([_row(keys[i], *answer) for i, answer in rows])
-
-
-def _found(store: Store, keys: Sequence[Key]) -> list[Generation]:
-    rows = {key(row): row for row in store.rows()}
-    return [rows[one] for one in keys]
 
 
 def _ranks(count: int) -> dict[str, Any]:
