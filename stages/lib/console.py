@@ -8,6 +8,7 @@ import argparse
 import logging
 import os
 import resource
+import shutil
 import sys
 import time
 import traceback
@@ -30,6 +31,9 @@ warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions"
 
 # The terminal, while descriptors 1 and 2 lead to a log.
 _terminal: TextIO | None = None
+
+# Bytes that are left on a disk without room.
+_FULL = 1 << 20
 
 # Names the terminal of the process that launched this one.
 _TERMINAL = "UPHILL_TERMINAL"
@@ -89,7 +93,10 @@ def _attempt(label: str, log: Path, work: Callable[[], None], timed: bool) -> in
         # The log may be on the disk that is full.
         with suppress(OSError), log.open("a", encoding="utf-8") as stream:
             traceback.print_exc(file=stream)
-        say(f"{label}: {type(error).__name__}: {' '.join(str(error).split())}; see {log}")
+        # torch.save says "unexpected pos" when there is no room.
+        full = "the disk is full: " if shutil.disk_usage(Path()).free < _FULL else ""
+        said = f"{full}{type(error).__name__}: {' '.join(str(error).split())}"
+        say(f"{label}: {said}; see {log}")
         return 1
     return 0
 

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,6 +99,15 @@ def test_a_bug_is_one_line_even_if_its_log_cannot_be_written(
     assert run(fail_and_lose_the_log, monkeypatch, tmp_path) == 1
     said = capfd.readouterr().err
     assert said == ("try: RuntimeError: I/O error: No space left on device; see logs/try.log\n")
+
+
+def test_a_full_disk_is_named_where_the_error_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
+    assert run(lambda: 1 / 0, monkeypatch, tmp_path) == 1
+    said = capfd.readouterr().err
+    assert said.startswith("try: the disk is full: ZeroDivisionError: division by zero; see ")
 
 
 def test_a_jump_of_the_wall_clock_makes_no_stage_longer(monkeypatch: pytest.MonkeyPatch) -> None:
