@@ -3,6 +3,7 @@
 # make sweep   a grid or a search over DVC experiments: SWEEP=grid or SWEEP=search
 # make demo    a page on 127.0.0.1 that asks two of the models one question
 # make export  a model for CPUs without PyTorch: MODEL=adaptive PRECISION=int4, int8 or fp32
+# make verify  read every file of DVC's cache and name those whose bytes have changed
 # make harness a second opinion on an accuracy, from lm-evaluation-harness in its own .venv-harness
 # All set up .venv where needed. Nothing else has to be installed by hand.
 
@@ -23,7 +24,7 @@ SWEEP ?= grid
 MODEL ?= adaptive
 PRECISION ?= int8
 
-.PHONY: repro test lint setup lock params sweep demo export bench harness clean
+.PHONY: repro test lint setup lock params sweep demo export bench verify harness clean
 
 repro: setup
 	dvc repro
@@ -83,6 +84,11 @@ demo: setup
 
 export: setup
 	python -m stages.export $(MODEL) --precision $(PRECISION)
+
+# A file's name there is the MD5 of its bytes; `dvc checkout` does not compare them.
+verify:
+	cd .dvc/cache/files/md5 && find . -type f \
+	  | sed -E 's|^\./(..)/([0-9a-f]{30})(\.dir)?$$|\1\2  &|' | md5sum --check --quiet --strict
 
 bench: setup
 	python -m benchmarks

@@ -38,8 +38,7 @@ def response_of(tokens: Tokens) -> list[int]:
     return [one for one, learned in zip(tokens.ids, tokens.learned, strict=True) if learned]
 
 
-@pytest.fixture(scope="session")
-def tokenizer() -> PreTrainedTokenizerFast:
+def byte_tokenizer() -> PreTrainedTokenizerFast:
     """Return a tokenizer with a token per byte, and one per mark of its chat template."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     bare = Tokenizer(models.BPE({char: i for i, char in enumerate(alphabet)}, []))
@@ -50,6 +49,12 @@ def tokenizer() -> PreTrainedTokenizerFast:
     made.add_special_tokens({"additional_special_tokens": marks})
     made.chat_template = CHAT_TEMPLATE
     return made
+
+
+@pytest.fixture(scope="session", name="tokenizer")
+def shared_tokenizer() -> PreTrainedTokenizerFast:
+    """Return the tokenizer that tests share."""
+    return byte_tokenizer()
 
 
 def tiny_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2ForCausalLM:
@@ -72,13 +77,17 @@ def tiny_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2ForCau
     return Qwen2ForCausalLM(config)
 
 
-@pytest.fixture(scope="session")
-def tiny_base(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
-    """Return a folder with a tiny model and its tokenizer."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
+def save_tiny(folder: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """Write a tiny model and its tokenizer, and return the folder."""
     tiny_model(tokenizer).bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """Return a folder with a tiny model and its tokenizer."""
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny", tokenizer)
 
 
 @pytest.fixture(scope="session")

@@ -4,170 +4,29 @@ One run goes through; the other is killed while it samples, trains and evaluates
 taken up again each time. Both must end with the same hashes.
 """
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import boto3
-import pandas as pd
 import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
 from stages.lib.params.results import system_name
-from stages.lib.paths import ANSWERS, CHECKPOINTS, MODELS, REPORTS, SAMPLES, TABLES, VERDICTS
+from stages.lib.paths import ANSWERS, CHECKPOINTS, MODELS, REPORTS, SAMPLES, VERDICTS
 from stages.lib.records import Graded, read_parquet
-from stages.lib.speeds import COLUMNS as SPEEDS
 from stages.lib.store import Store
+from tests.small import clone, commit, hashes, set_params, stages_run, start, tables
 
 # One worker runs them all, and the undisturbed run that they share.
 pytestmark = pytest.mark.xdist_group("dag")
 
-REPOSITORY = Path(__file__).parents[1]
-DVC = [sys.executable, "-m", "dvc"]
 PATIENCE_S = 900
-
-# What prints a duration or a speed differs between runs; nothing else may.
-TELLS_TIME = (
-    "reports/timings/",
-    "reports/models/",
-    "reports/tables",
-    "reports/figures",
-    "reports/paper.pdf",
-    "reports/index.html",
-)
-GPTQ4 = {
-    "parent": "adaptive",
-    "method": "gptq",
-    "bits": 4,
-    "calibrate_on": "training",
-    "draw": 1,
-}
-
-SMALL = {
-    "prepare.rungs": ["sum-1-digit", "fraction", "product-2x2"],
-    "prepare.train": [{"source": "ladder", "per_rung": 6}],
-    "prepare.demonstrations": 1,
-    "prepare.benchmarks": {
-        "ladder": {"source": "ladder", "per_rung": 2},
-        "gsm8k": {"source": "gsm8k", "size": 3},
-        "math500": {"source": "math500", "size": 3},
-        "aqua": {"source": "aqua", "path": "aqua.json", "size": "all"},
-    },
-    "engine.kv_cache_gib": 1,
-    "engine.max_model_len": 2048,
-    "engine.batch_size": 6,
-    "sample.k": 2,
-    "sample.shots": 1,
-    "sample.max_tokens": 16,
-    "train.steps": 4,
-    "train.tokens_per_step": 600,
-    "train.micro_batches": 2,
-    "train.max_length": 1024,
-    "train.learning_rate": 1e-3,
-    "train.warmup_steps": 0,
-    "train.save_every": 2,
-    "quantize.models": {"adaptive-gptq4": GPTQ4},
-    "quantize.group_size": 32,
-    "quantize.calibration.examples": 16,
-    "quantize.calibration.max_length": 1024,
-    "evaluate.models": {"base": [0, 1], "uniform": [0], "adaptive": [0], "adaptive-gptq4": [0]},
-    "evaluate.max_tokens": {"ladder": 16, "gsm8k": 16, "math500": 16, "aqua": 16},
-    "evaluate.speed": {"prompts": 4, "tokens": 4, "repeats": 2},
-    "analyze.compare": [["adaptive", "uniform"], ["adaptive-gptq4", "adaptive"]],
-    "weigh.arms": {
-        "uniform": {"strategy": "uniform"},
-        "adaptive": {"strategy": "repeat", "base": 1, "factor": 1},
-    },
-}
-
-
-# The merged model of this arm is quantized and evaluated as any other.
-LORA = {
-    "method": "lora",
-    "r": 4,
-    "alpha": 8.0,
-    "dropout": 0.0,
-    "targets": ["q_proj", "up_proj"],
-    "optimizer": "adamw",
-}
-
-AQUA = [
-    {
-        "question": f"What is {number} + {number}?",
-        "options": [f"A){number}", f"B){2 * number}"],
-        "rationale": f"It is {2 * number}.",
-        "correct": "B",
-    }
-    for number in (2, 3)
-]
-
-
-def clone(into: Path, base: Path) -> Path:
-    """Make a repository with the working tree's files and small parameters."""
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    files = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    for name in files.stdout.splitlines():
-        if not name.startswith("reports/") or name.endswith((".typ", ".bib", "/README.md")):
-            (into / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, into / name)
-    (into / "dvc.lock").unlink(missing_ok=True)
-    subprocess.run(["git", "init", "--quiet"], cwd=into, check=True)
-    # DVCLive asks for the commit that it is used at.
-    commit(into)
-    make_small(into)
-    set_params(into, {"model.base": f"folder:{base}", "train.by_arm": {"adaptive": LORA}})
-    return into
-
-
-def commit(repository: Path) -> None:
-    """Commit what is staged, be it nothing."""
-    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-    committing = ["git", *identity, "commit", "--quiet", "--allow-empty", "--message", "test"]
-    subprocess.run(committing, cwd=repository, check=True)
-
-
-def make_small(repository: Path) -> None:
-    """Set small parameters, and write the file that they name."""
-    (repository / "aqua.json").write_text("\n".join(map(json.dumps, AQUA)), encoding="utf-8")
-    set_params(repository, SMALL)
-
-
-def set_params(repository: Path, values: dict[str, Any]) -> None:
-    path = repository / "params.yaml"
-    params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for key, value in values.items():
-        *groups, last = key.split(".")
-        group = params
-        for name in groups:
-            group = group[name]
-        group[last] = value
-    path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-
-
-def start(repository: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "OMP_NUM_THREADS": "1",
-        "DVC_NO_ANALYTICS": "1",
-        "PYTHONPATH": str(repository),
-    }
-    return subprocess.Popen(
-        [*DVC, *(arguments or ("repro",))],
-        cwd=repository,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def finish(running: subprocess.Popen[str]) -> str:
@@ -186,30 +45,6 @@ def kill_when(repository: Path, reached: Callable[[], bool]) -> None:
         time.sleep(0.01)
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate()
-
-
-def stages_run(said: str) -> set[str]:
-    return {line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")}
-
-
-def hashes(repository: Path) -> dict[str, str]:
-    lock = yaml.safe_load((repository / "dvc.lock").read_text(encoding="utf-8"))
-    return {
-        out["path"]: out["md5"]
-        for stage in lock["stages"].values()
-        for out in stage["outs"]
-        if not out["path"].startswith(TELLS_TIME)
-    }
-
-
-def tables(repository: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return the tables of the analysis, without speeds."""
-    return {
-        path.name: pd.read_csv(path, keep_default_na=False)
-        .drop(columns=list(SPEEDS), errors="ignore")
-        .to_dict("records")
-        for path in (repository / TABLES).iterdir()
-    }
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,16 @@ import argparse
 import logging
 import os
 import resource
+import shutil
 import sys
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-import psutil
 from tqdm import tqdm
 
 from stages.lib.files import write_json
@@ -31,6 +31,9 @@ warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions"
 
 # The terminal, while descriptors 1 and 2 lead to a log.
 _terminal: TextIO | None = None
+
+# Bytes that are left on a disk without room.
+_FULL = 1 << 20
 
 # Names the terminal of the process that launched this one.
 _TERMINAL = "UPHILL_TERMINAL"
@@ -65,24 +68,42 @@ def run(
     texts = (each for each in arguments if isinstance(each, str))
     label = "-".join([name, *(Path(each).name for each in texts)])
     own = f"-rank{rank()}" if is_worker() else ""
-    with _chatter_to(LOGS / f"{label}{own}.log") as log:
-        try:
-            work(*arguments)
-        except (ValueError, OSError) as error:
-            say(f"{label}: {' '.join(str(error).split())}")
-            sys.exit(1)
-        except KeyboardInterrupt:
-            say(f"{label}: interrupted")
-            sys.exit(130)
-        except Exception as error:
-            with log.open("a", encoding="utf-8") as stream:
-                traceback.print_exc(file=stream)
-            say(f"{label}: {type(error).__name__}: {' '.join(str(error).split())}; see {log}")
-            sys.exit(1)
-    if not timed or rank() > 0:
-        return
-    spent = {"seconds": seconds_since_start(), "peak_mib": peak_mib()}
-    write_json(TIMINGS / f"{label}.json", spent)
+    try:
+        with _chatter_to(LOGS / f"{label}{own}.log") as log:
+            code = _attempt(label, log, lambda: work(*arguments), timed)
+    except OSError as error:
+        code = _stop(label, error)
+    if code:
+        sys.exit(code)
+
+
+def _attempt(label: str, log: Path, work: Callable[[], None], timed: bool) -> int:
+    """Work and note the time; return the exit status."""
+    try:
+        work()
+        if timed and rank() == 0:
+            spent = {"seconds": seconds_since_start(), "peak_mib": peak_mib()}
+            write_json(TIMINGS / f"{label}.json", spent)
+    except (ValueError, OSError) as error:
+        return _stop(label, error)
+    except KeyboardInterrupt:
+        say(f"{label}: interrupted")
+        return 130
+    except Exception as error:
+        # The log may be on the disk that is full.
+        with suppress(OSError), log.open("a", encoding="utf-8") as stream:
+            traceback.print_exc(file=stream)
+        # torch.save says "unexpected pos" when there is no room.
+        full = "the disk is full: " if shutil.disk_usage(Path()).free < _FULL else ""
+        said = f"{full}{type(error).__name__}: {' '.join(str(error).split())}"
+        say(f"{label}: {said}; see {log}")
+        return 1
+    return 0
+
+
+def _stop(label: str, error: Exception) -> int:
+    say(f"{label}: {' '.join(str(error).split())}")
+    return 1
 
 
 def is_worker() -> bool:
@@ -130,8 +151,11 @@ def peak_mib() -> int:
 
 
 def seconds_since_start() -> float:
-    """Return how long this process has run, its imports included."""
-    return round(time.time() - psutil.Process().create_time(), 1)
+    """Return how long this process has run, its imports included, whatever the wall clock did."""
+    # proc(5): the 22nd field, in clock ticks since boot; the second may contain spaces.
+    fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    began = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return round(time.clock_gettime(time.CLOCK_BOOTTIME) - began, 1)
 
 
 @contextmanager
@@ -148,8 +172,9 @@ def _chatter_to(log: Path) -> Iterator[Path]:
         try:
             yield log
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with suppress(OSError):  # chatter that a full disk has no room for
+                sys.stdout.flush()
+                sys.stderr.flush()
             os.dup2(saved, 1)
             os.dup2(terminal, 2)
             os.close(saved)

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,6 +71,50 @@ def test_a_full_disk_is_one_line(
     assert run(fill_the_disk, monkeypatch, tmp_path) == 1
     said = capfd.readouterr().err
     assert said == "try: [Errno 28] No space left on device: 'data/x.parquet'\n"
+
+
+@pytest.mark.parametrize("taken", ["logs", "logs/try.log", "reports/timings"])
+def test_what_cannot_be_written_is_one_line(
+    taken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # Where a file stands no folder can be, and the reverse: like a disk that refuses, even to root.
+    path = tmp_path / taken
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir() if path.suffix else path.touch()
+    assert run(lambda: None, monkeypatch, tmp_path) == 1
+    said = capfd.readouterr().err
+    assert said.startswith("try: [Errno ")
+    assert said.count("\n") == 1
+
+
+def fail_and_lose_the_log() -> None:
+    Path("logs/try.log").unlink()
+    Path("logs").rmdir()
+    raise RuntimeError("I/O error: No space left on device")
+
+
+def test_a_bug_is_one_line_even_if_its_log_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(fail_and_lose_the_log, monkeypatch, tmp_path) == 1
+    said = capfd.readouterr().err
+    assert said == ("try: RuntimeError: I/O error: No space left on device; see logs/try.log\n")
+
+
+def test_a_full_disk_is_named_where_the_error_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
+    assert run(lambda: 1 / 0, monkeypatch, tmp_path) == 1
+    said = capfd.readouterr().err
+    assert said.startswith("try: the disk is full: ZeroDivisionError: division by zero; see ")
+
+
+def test_a_jump_of_the_wall_clock_makes_no_stage_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = console.seconds_since_start()
+    monkeypatch.setattr("time.time", lambda: 4e9)
+    monkeypatch.setattr("psutil.Process.create_time", lambda _: 0.0)
+    assert 0 < before <= console.seconds_since_start() < before + 60
 
 
 def test_a_bug_names_its_log(

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from stages.lib.bases import Base, parse_base
-from stages.lib.models import SEAL, convert_base, fingerprint, load_model, weight_bytes
+from stages.lib.models import (
+    SEAL,
+    convert_base,
+    fingerprint,
+    load_model,
+    load_tokenizer,
+    weight_bytes,
+)
 
 HEX = "0" * 64
 
@@ -82,6 +89,14 @@ def test_a_changed_bit_of_a_saved_model_is_noticed(
         ValueError, match=r"out: damaged: its fingerprint is \w{16}, expected \w{16}$"
     ):
         fingerprint(tmp_path / "out")
+
+
+def test_a_damaged_tokenizer_is_named(tiny_base: Path, tmp_path: Path) -> None:
+    convert_base(Base("folder", str(tiny_base)), tmp_path / "out")
+    settings = tmp_path / "out" / "tokenizer_config.json"
+    settings.write_bytes(settings.read_bytes().replace(b'"', b"#", 1))
+    with pytest.raises(ValueError, match="out: damaged tokenizer: Expecting property name"):
+        load_tokenizer(tmp_path / "out")
 
 
 def test_a_model_that_is_not_at_hand_says_how_to_fetch_it(

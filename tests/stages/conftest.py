@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.test_dag import make_small, set_params
+from tests.small import make_small, set_params
 
 Change = Callable[[dict[str, Any]], None]
 

@@ -18,8 +18,8 @@ from stages.lib.known import QUESTION
 from stages.lib.paths import EVAL_PROBLEMS, MODELS
 from stages.lib.records import Problem, write_parquet
 from tests.conftest import REPOSITORY, TAUGHT
+from tests.small import make_small, set_params
 from tests.stages.conftest import Change
-from tests.test_dag import make_small, set_params
 
 PATIENCE_MS = 240_000
 NAMES = ("chromium", "chromium-browser", "google-chrome")

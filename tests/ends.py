@@ -1,0 +1,102 @@
+"""How a run ended: right, with one clear line, or wrong."""
+
+import json
+import re
+from hashlib import md5
+from pathlib import Path
+from typing import Any
+
+from stages.lib.files import file_sha256
+from stages.lib.paths import ANSWERS, SAMPLES, TABLES, TIMINGS, TRAINING_LOGS
+from tests.small import TELLS_TIME, locked, tables
+
+# These are written while a stage works: shards are checked by their own names.
+IN_PROGRESS = (f"{SAMPLES}/", f"{ANSWERS}/", f"{TRAINING_LOGS}/")
+LONGEST_STAGE_S = 1_800
+
+# What a stage says last, and what DVC says of it or of itself.
+_OURS = re.compile(
+    r"^(check|model|prepare|sample|score|weigh|train|quantize|evaluate|analyze|"
+    r"figures|card|paper)[\w-]*: (?!.*\d+%\|)"
+)
+_DVC = re.compile(r"^ERROR: ")
+_SAYS_NOTHING = re.compile(r"exited with \d+$")
+
+
+def clear_line(said: str) -> str:
+    """Return the line that tells a reader why a run stopped, or nothing if none does.
+
+    A traceback is not a line. DVC's ``failed to reproduce 'x': failed to run: ..., exited with
+    1`` counts with a line of the stage's own before it; that a signal ended a stage
+    (``exited with -9``), or an error of DVC's own, is clear by itself.
+    """
+    if "Traceback (most recent call last)" in said:
+        return ""
+    lines = [line.strip() for line in re.split(r"[\r\n]+", said) if line.strip()]
+    errors = [line for line in lines if _DVC.match(line)]
+    telling = [line for line in errors if not _SAYS_NOTHING.search(line)]
+    ours = [line for line in lines if _OURS.match(line)]
+    return next(iter([*telling[-1:], *(ours[-1:] if errors else [])]), "")
+
+
+def contents(repository: Path, outs: list[str]) -> dict[str, str]:
+    """Return the MD5 of every file of these outputs that is there."""
+    files = [
+        file
+        for out in outs
+        for file in [repository / out, *sorted((repository / out).rglob("*"))]
+        if file.is_file()
+    ]
+    return {
+        str(file.relative_to(repository)): md5(file.read_bytes()).hexdigest()
+        for file in files
+        if not str(file.relative_to(repository)).startswith(TELLS_TIME)
+    }
+
+
+def half_written(repository: Path, whole: Path, outs: list[str], apart: str) -> str:
+    """Return the first file but ``apart`` that is not what it is in a whole run, or nothing."""
+    expected = contents(whole, outs)
+    for name, found in contents(repository, outs).items():
+        if not name.startswith(IN_PROGRESS) and expected.get(name) != found and name != apart:
+            return name
+    for folder in (SAMPLES, ANSWERS):
+        for shard in sorted((repository / folder).rglob("*.parquet")):
+            name = str(shard.relative_to(repository))
+            if name != apart and file_sha256(shard)[:16] not in name:
+                return name
+    return _not_whole(repository)
+
+
+def differing(repository: Path, whole: Path, outs: list[str]) -> list[str]:
+    """Return what differs from a whole run, of what does not tell time."""
+    found, expected = contents(repository, outs), contents(whole, outs)
+    names = sorted(found.keys() | expected.keys())
+    different = [name for name in names if found.get(name) != expected.get(name)]
+    different += [out for out in outs if not (repository / out).exists()]
+    if _locked(repository) != _locked(whole):
+        different.append("dvc.lock")
+    if (repository / TABLES).exists() and tables(repository) != tables(whole):
+        different.append(str(TABLES))
+    return different + [one for one in [_not_whole(repository)] if one]
+
+
+def _locked(repository: Path) -> dict[str, Any]:
+    return {
+        name: [out for out in stage["outs"] if not out["path"].startswith(TELLS_TIME)]
+        for name, stage in locked(repository).items()
+    }
+
+
+def _not_whole(repository: Path) -> str:
+    """Return the first of the files that tell time that is broken or says what cannot be."""
+    for path in sorted((repository / TIMINGS).glob("*.json")):
+        seconds = json.loads(path.read_text(encoding="utf-8"))["seconds"]
+        if not 0 < seconds < LONGEST_STAGE_S:
+            return f"{path.relative_to(repository)}: {seconds} s"
+    ends = {"paper.pdf": b"%%EOF", "index.html": b"</html>"}
+    for name, end in ends.items():
+        path = repository / "reports" / name
+        if path.exists() and not path.read_bytes().rstrip().endswith(end):
+            return name
+    return ""
