@@ -5,9 +5,11 @@ taken up again each time. Both must end with the same hashes.
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,6 @@ from pathlib import Path
 import boto3
 import pytest
 import yaml
-from moto.server import ThreadedMotoServer
 
 from stages.lib.params.results import system_name
 from stages.lib.paths import ANSWERS, CHECKPOINTS, MODELS, REPORTS, SAMPLES, VERDICTS
@@ -27,6 +28,7 @@ from tests.small import clone, commit, hashes, set_params, stages_run, start, ta
 pytestmark = pytest.mark.xdist_group("dag")
 
 PATIENCE_S = 900
+SERVED = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
 def finish(running: subprocess.Popen[str]) -> str:
@@ -124,18 +126,21 @@ def test_a_shared_run_becomes_the_paper_elsewhere_without_a_model(
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Serve S3 on loopback, with an empty bucket ``uphill``; yield the server's address."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    address = f"http://{host}:{port}"
-    boto3.client("s3", endpoint_url=address).create_bucket(Bucket="uphill")
-    yield address
-    server.stop()
+    said = tmp_path / "server.txt"
+    # A process of its own: vLLM stumbles over Flask where both are imported.
+    command = [sys.executable, "-m", "moto.server", "--port", "0"]
+    with said.open("w") as log, subprocess.Popen(command, stderr=log) as server:
+        while not (found := SERVED.search(said.read_text())):
+            assert server.poll() is None, said.read_text()
+            time.sleep(0.05)
+        boto3.client("s3", endpoint_url=found[0]).create_bucket(Bucket="uphill")
+        yield found[0]
+        server.kill()
 
 
 def test_a_run_is_shared_through_s3(tmp_path: Path, whole: Path, s3: str) -> None:
