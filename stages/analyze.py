@@ -103,7 +103,7 @@ def grade_all(
     return [
         Graded(
             benchmark=places[row.problem_id][0],
-            problem_id=places[row.problem_id][1].id,
+            problem_id=places[row.problem_id][1].id,  # one string for all of its rows
             system=system,
             prompting=row.prompting,
             status=one.verdict.status,

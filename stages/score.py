@@ -34,7 +34,7 @@ def main() -> None:
     judged = judge(answers, wanted.sandbox)
     graded = [
         SampleVerdict(
-            problem_id=by_id[row.problem_id].id,
+            problem_id=by_id[row.problem_id].id,  # one string for all of its rows
             prompting=row.prompting,
             index=row.index,
             status=one.verdict.status,

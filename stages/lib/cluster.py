@@ -6,7 +6,6 @@ The model folder has to be at the same path on every node.
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,7 +49,9 @@ class Cluster:
         )
         self._folder, self._settings = folder.resolve(), settings
         try:
-            self._gpus, self._cpus = needs(settings, ray.cluster_resources())
+            self._gpus, self._cpus = needs(
+                settings, [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            )
         except ValueError:
             self.close()
             raise
@@ -68,7 +69,7 @@ class Cluster:
         """
         DataContext.get_current().enable_progress_bars = False
         rows = [
-            {"batch": number, "requests": [asdict(one) for one in batch]}
+            {"batch": number, "requests": [vars(one) for one in batch]}
             for number, batch in enumerate(batches)
         ]
         # A block, and so a task, for each batch.
@@ -92,22 +93,26 @@ class Cluster:
                 done(len(answers))
                 yield int(row["batch"]), answers
         except RayError as error:
-            # The actor's own words come last.
-            kind, _, said = str(error).strip().splitlines()[-1].partition(": ")
-            raise ValueError(said) if kind == "ValueError" else RuntimeError(str(error)) from error
+            # The actor's own words come last; all of them are in the log.
+            last = str(error).strip().splitlines()[-1]
+            kind, _, said = last.partition(": ")
+            raise ValueError(said) if kind == "ValueError" else RuntimeError(last) from error
 
     def close(self) -> None:
         """Let go of the cluster, and end it if it was started here."""
         ray.shutdown()
 
 
-def needs(settings: Settings, has: Mapping[str, float]) -> tuple[int | None, int | None]:
+def needs(
+    settings: Settings, nodes: Sequence[Mapping[str, float]]
+) -> tuple[int | None, int | None]:
     """Return how many GPUs each actor reserves, or cores in a cluster without one.
 
-    Raises ValueError if the cluster, which ``has`` so much of each, has fewer.
+    Each of ``nodes`` has so many of both. Raises ValueError if the actors, none of which can
+    be on two nodes, have no room.
     """
     ranks, count = settings.tensor_parallel, settings.engines
-    if has.get("GPU", 0):
+    if any(node.get("GPU", 0) for node in nodes):
         kind, each = "GPU", ranks
     else:
         kind, each = "CPU", settings.cpus
@@ -116,10 +121,11 @@ def needs(settings: Settings, has: Mapping[str, float]) -> tuple[int | None, int
                 f"engine.cpus: {each}: expected at least engine.tensor_parallel={ranks} where "
                 "the cluster has no GPU"
             )
-    if count * each > has.get(kind, 0):
+    room = sum(int(node.get(kind, 0) // each) for node in nodes)
+    if count > room:
         raise ValueError(
-            f"engine.engines: {count}, with {each} {kind} each: expected at most the "
-            f"{has.get(kind, 0):g} of the Ray cluster"
+            f"engine.engines: {count}, with {each} {kind} on one node each: expected at most the "
+            f"{room} that the nodes of the Ray cluster have room for"
         )
     return (each, None) if kind == "GPU" else (None, each)
 

@@ -10,7 +10,7 @@ from stages.lib.params.sampling import Engine as Settings
 
 
 class Engines(AbstractContextManager["Engines"]):
-    """Loads what answers when it is first asked for, and lets go of it at the end."""
+    """Loads what answers when it is first asked for; other processes end with it."""
 
     def __init__(self, folder: Callable[[], Path], settings: Settings) -> None:
         """Load nothing yet; ``folder`` is called once, when the model is needed.

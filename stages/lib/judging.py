@@ -59,7 +59,7 @@ def judge(answers: Iterable[Answer], sandbox: Sandbox) -> Iterator[Judged]:
     """Yield the verdict on every answer, in order.
 
     ``AHEAD`` answers are held at a time. The same program is run once, however many
-    answers hold it.
+    answers hold it: each different one, and what it printed, is held to the end.
     """
     results: dict[str, ProgramResult] = {}
     left = iter(answers)

@@ -48,12 +48,12 @@ def saving(out: Path) -> Iterator[Path]:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model folder; ValueError names the folder if it is damaged."""
+    """Load the tokenizer of a model folder; ValueError names the folder if it cannot be."""
     existing = _existing(folder)
     try:
         return AutoTokenizer.from_pretrained(existing, trust_remote_code=False)
     except ValueError as error:
-        raise ValueError(f"{folder}: damaged tokenizer: {error}") from error
+        raise ValueError(f"{folder}: its tokenizer cannot be loaded: {error}") from error
 
 
 def load_model(folder: Path, dtype: torch.dtype, **options: Any) -> PreTrainedModel:

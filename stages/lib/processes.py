@@ -1,12 +1,13 @@
 """Several engines on this machine: a process each, with GPUs or cores of its own.
 
-A process has one batch at a time and gets the next one when it has answered. It ends when its
-pipe closes, so none outlives the stage, however that ends.
+A process has one batch at a time and gets the next one when it has answered. None outlives the
+stage, however that ends.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import cast
 
 from stages.lib.devices import cores, dealt, gpus
 from stages.lib.generation import Answer, Engine, Request, Sampling
+from stages.lib.orphans import end_with_parent
 from stages.lib.params.sampling import Engine as Settings
 
 # Of a process that is to end by itself.
@@ -47,7 +49,7 @@ class Processes:
     ) -> Iterator[tuple[int, list[Answer]]]:
         """Yield each batch's number and answers as it is done.
 
-        Raises ChildProcessError if a process ends.
+        Raises ChildProcessError if a process ends, behind the answers that others had ready.
         """
         left = iter(enumerate(batches))
         busy: dict[Connection, int] = {}
@@ -55,48 +57,66 @@ class Processes:
         def give(to: Connection) -> None:
             for number, batch in left:
                 busy[to] = number
-                with self._complaint(to):
+                with suppress(OSError):  # one that has ended is found in the next wait
                     to.send((batch, sampling))
                 return
 
         for connection in self._workers:
             give(connection)
         while busy:
-            for ready in wait(list(busy)):
-                connection = cast(Connection, ready)
+            ended = []
+            for connection in self._ready(busy):
                 number = busy.pop(connection)
-                with self._complaint(connection):
-                    answers = connection.recv()
+                answers = _received(connection)
+                if answers is None:
+                    ended.append(connection)
+                    continue
                 give(connection)
                 done(len(answers))
                 yield number, answers
+            if ended:
+                raise self._complaint(ended[0])
 
     def close(self) -> None:
         """End all processes, a batch in the middle with them."""
         for connection in self._workers:
             connection.close()
+        until = time.monotonic() + _SECONDS_TO_END
         for worker in self._workers.values():
-            worker.join(_SECONDS_TO_END)
-            worker.terminate()
+            worker.join(max(0.0, until - time.monotonic()))
+        for worker in self._workers.values():
+            worker.kill()
             worker.join()
 
-    @contextmanager
-    def _complaint(self, connection: Connection) -> Iterator[None]:
-        try:
-            yield
-        except (EOFError, ConnectionError) as error:
-            worker = self._workers[connection]
-            worker.join(_SECONDS_TO_END)
-            which = list(self._workers).index(connection) + 1
-            raise ChildProcessError(
-                f"engine {which} of {len(self._workers)} ended with status {worker.exitcode} "
-                "(the log may say why): what is answered is kept, and the next run goes on"
-            ) from error
+    def _ready(self, busy: Iterable[Connection]) -> list[Connection]:
+        """Wait until some of these processes have answered or ended."""
+        # Processes of vLLM's own may hold the pipe of one that has ended.
+        ends = {self._workers[connection].sentinel: connection for connection in busy}
+        found = wait([*busy, *ends])
+        return list({ends.get(cast(int, one), cast(Connection, one)): None for one in found})
+
+    def _complaint(self, connection: Connection) -> ChildProcessError:
+        worker = self._workers[connection]
+        worker.join(_SECONDS_TO_END)
+        which = list(self._workers).index(connection) + 1
+        return ChildProcessError(
+            f"engine {which} of {len(self._workers)} ended with status {worker.exitcode} "
+            "(the log may say why): what is answered is kept, and the next run goes on"
+        )
+
+
+def _received(connection: Connection) -> list[Answer] | None:
+    """Return the answers that wait in a pipe, or nothing if its process has ended."""
+    with suppress(EOFError, OSError):
+        if connection.poll():
+            return connection.recv()
+    return None
 
 
 def _serve(
     connection: Connection, folder: Path, settings: Settings, place: Sequence[int] | None
 ) -> None:
+    end_with_parent()
     if place is not None:
         os.sched_setaffinity(0, place)
     engine = Engine(folder, settings)

@@ -309,6 +309,8 @@ def _read(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path, page_checksum_verification=True)
         _ = table.column_names  # decoded only when they are asked for
+    except PermissionError:
+        raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a whole Parquet file: {error}") from error
     return table

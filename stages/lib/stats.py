@@ -374,7 +374,7 @@ def _codes(name: str, labels: ArrayLike, n: int) -> NDArray[np.intp]:
     if array.shape != (n,):
         raise ValueError(f"{name}: shape {array.shape}: expected one label per problem, ({n},)")
     # As the inverse of np.unique, which would sort the labels and not the different ones.
-    return pd.factorize(array, sort=True)[0]
+    return pd.factorize(array, sort=True, use_na_sentinel=False)[0]
 
 
 def _open_share(name: str, value: float) -> None:

@@ -70,14 +70,6 @@ class Store:
             start = here.stop
             yield from _generations(shard, table.filter(pa.array(counts[here])))
 
-    def keys(self) -> set[Key]:
-        """Return the keys of all generations on disk."""
-        found: set[Key] = set()
-        for shard in self._shards():
-            table = _read(shard, _KEY)
-            found.update(zip(*(column.to_pylist() for column in table.columns), strict=True))
-        return found
-
     def missing(self, wanted: Sequence[Key]) -> set[Key]:
         """Return those of ``wanted`` that are not on disk."""
         found = pa.concat_tables([_NO_KEYS, *(_read(shard, _KEY) for shard in self._shards())])

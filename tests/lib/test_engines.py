@@ -132,27 +132,35 @@ def test_a_node_without_the_model_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "has", "complaint"),
+    ("changes", "nodes", "complaint"),
     [
         (
             {"engines": 3},
-            {"CPU": 2.0},
-            "engine.engines: 3, with 1 CPU each: expected at most the 2",
+            [{"CPU": 2.0}],
+            "engine.engines: 3, with 1 CPU on one node each: expected at most the 2",
         ),
-        ({"engines": 2, "cpus": 3}, {"CPU": 4.0}, "engine.engines: 2, with 3 CPU each: expected"),
-        ({"tensor_parallel": 2}, {"CPU": 8.0}, "engine.cpus: 1: expected at least engine.tensor_"),
         (
-            {"engines": 2, "tensor_parallel": 4},
-            {"GPU": 4.0},
-            "engine.engines: 2, with 4 GPU each: ",
+            {"engines": 2, "cpus": 3},
+            [{"CPU": 3.0}, {"CPU": 2.0}],
+            "engine.engines: 2, with 3 CPU on",
+        ),
+        (
+            {"tensor_parallel": 2},
+            [{"CPU": 8.0}],
+            "engine.cpus: 1: expected at least engine.tensor_",
+        ),
+        (
+            {"engines": 1, "tensor_parallel": 4},
+            [{"GPU": 2.0}] * 4,
+            "engine.engines: 1, with 4 GPU on one node each: expected at most the 0",
         ),
     ],
 )
 def test_more_than_a_cluster_has_is_named(
-    changes: dict[str, int], has: dict[str, float], complaint: str
+    changes: dict[str, int], nodes: list[dict[str, float]], complaint: str
 ) -> None:
     with pytest.raises(ValueError) as error:
-        needs(settings(backend="ray", **changes), has)
+        needs(settings(backend="ray", **changes), nodes)
     assert str(error.value).startswith(complaint)
 
 

@@ -1,0 +1,18 @@
+"""Processes that are not to outlive the one that started them."""
+
+import os
+from multiprocessing import parent_process
+from threading import Thread
+
+
+def end_with_parent() -> None:
+    """End this process, in the middle of whatever it does, when its parent has ended."""
+    parent = parent_process()
+    if parent is None:
+        raise RuntimeError("end_with_parent: expected a process that multiprocessing started")
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
