@@ -19,6 +19,7 @@ from tests.small import DVC, cached_files, environment
 
 DAY_S = 86_400
 ROOMY = "4g"
+TOO_LATE = " (the run was over)"
 
 
 class Run:
@@ -131,6 +132,7 @@ class Killed(Fault):
     def strike(self, run: Run) -> None:
         """Send the signal."""
         if not self.moment.wait(run):
+            self.where += TOO_LATE
             return
         if not self.alone:
             os.killpg(run.process.pid, self.signal)
@@ -184,7 +186,8 @@ class ReadOnly(Fault):
 
     def strike(self, run: Run) -> None:
         """Close the folder; the kernel refuses to while a file is open for writing."""
-        self.moment.wait(run)
+        if not self.moment.wait(run):
+            self.where += TOO_LATE
         closing = ["mount", "-o", "remount,ro,bind", str(self.closed)]
         while run.goes_on and subprocess.run(closing, capture_output=True, check=False).returncode:
             time.sleep(0.01)
@@ -261,6 +264,8 @@ class Twice(Fault):
         if self.moment.wait(run):
             said = run.said_in.with_name("second.txt")
             self.second = Run(self.place.folder, said, self.environment)
+        else:
+            self.where += TOO_LATE
 
 
 FAULTS: dict[str, type[Fault]] = {
