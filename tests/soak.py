@@ -25,7 +25,8 @@ import psutil
 
 from stages.lib.console import say
 from tests.ends import clear_line, differing, half_written
-from tests.faults import FAULTS, Damaged, Fault, Killed, Place, Run
+from tests.faults import FAULTS, Damaged, Fault, Killed, Place
+from tests.repro import Run
 from tests.whole import Whole
 
 COLUMNS = [
