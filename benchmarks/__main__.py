@@ -6,11 +6,19 @@ python -m benchmarks
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-README = Path("README.md")
-BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
-NAMES = ("sampling", "training", "padded", "programs", "overlap", "pipeline", "default_run")
+from benchmarks.report import README, write_block
+
+NAMES = (
+    "sampling",
+    "training",
+    "padded",
+    "programs",
+    "overlap",
+    "store",
+    "pipeline",
+    "default_run",
+)
 
 
 def run(name: str) -> dict[str, object]:
@@ -31,16 +39,12 @@ def table(lines: list[dict[str, object]]) -> str:
         for one in lines
     ]
     head = ["| what | ours | peer | times better | unit |", "|---|---|---|---|---|"]
-    return "\n".join([BEGIN, *head, *rows, "", f"Measured on {lines[0]['machine']}.", END])
+    return "\n".join([*head, *rows, "", f"Measured on {lines[0]['machine']}."])
 
 
 def main() -> None:
     """Run them all."""
-    made = table([run(name) for name in NAMES])
-    text = README.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    README.write_text(before + made + after, encoding="utf-8")
+    write_block(README, "benchmarks", table([run(name) for name in NAMES]))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+README = Path("README.md")
+
 
 def machine() -> str:
     """Return the processor's name and the number of cores."""
@@ -37,6 +39,19 @@ def line(
         "machine": machine(),
     }
     return json.dumps(found | more)
+
+
+def write_block(page: Path, name: str, text: str) -> None:
+    """Put a text between the two comments of that name on a page.
+
+    Raises ValueError if they are not there.
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, begun, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, ended, after = rest.partition(end)
+    if not begun or not ended:
+        raise ValueError(f"{page}: no comments {begin} and {end}")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def measured(module: str, side: str) -> dict[str, Any]:

@@ -7,6 +7,8 @@ exports; runs the programs that models wrote in the sandbox. Writes ``data/verdi
     python -m stages.analyze
 """
 
+from collections.abc import Iterable
+from itertools import tee
 from statistics import fmean
 from typing import Any
 
@@ -47,8 +49,7 @@ def main() -> None:
     settings = wanted.analyze
     problems = read_benchmarks(wanted.prepare.benchmarks)
     models = wanted.evaluate.models
-    answers = read_answers(models)
-    graded = grade_all(answers, read_replies(models), problems, wanted.sandbox)
+    graded = grade_all(read_answers(models), read_replies(models), problems, wanted.sandbox)
     write_parquet(VERDICTS, graded)
 
     frame = analysis.answer_frame(graded, problems)
@@ -70,7 +71,7 @@ def main() -> None:
     tables |= tables_of_models(frame, accuracy, wanted, rng)
     pairs = unquantized(wanted)
     systems = [name for name in wanted.evaluate.systems() if any(name in pair for pair in pairs)]
-    styles = side_by_side.style_frame(answers, graded, problems, systems)
+    styles = side_by_side.style_frame(read_answers(models), graded, problems, systems)
     tables |= side_by_side.tables(styles, pairs, side_by_side.Bootstrap(settings.draws, level, rng))
     for name, table in tables.items():
         with replacing(TABLES / f"{name}.csv") as aside:
@@ -80,28 +81,29 @@ def main() -> None:
 
 
 def grade_all(
-    answers: list[tuple[str, Generation]],
+    answers: Iterable[tuple[str, Generation]],
     replies: dict[Place, str],
     problems: dict[str, list[Problem]],
     sandbox: Sandbox,
 ) -> list[Graded]:
     """Return the verdict of every (system, generation) pair."""
     places = {p.id: (name, p) for name, members in problems.items() for p in members}
+    rows, asked = tee(answers)
     judged = judge(
-        [
+        (
             answer_to(
                 places[row.problem_id][1],
                 row,
                 replies.get((system, row.problem_id, row.prompting)),
             )
-            for system, row in answers
-        ],
+            for system, row in asked
+        ),
         sandbox,
     )
     return [
         Graded(
             benchmark=places[row.problem_id][0],
-            problem_id=row.problem_id,
+            problem_id=places[row.problem_id][1].id,
             system=system,
             prompting=row.prompting,
             status=one.verdict.status,
@@ -111,7 +113,7 @@ def grade_all(
             n_tokens=row.n_tokens,
             settled=one.settled,
         )
-        for (system, row), one in zip(answers, judged, strict=True)
+        for (system, row), one in zip(rows, judged, strict=True)
     ]
 
 

@@ -23,11 +23,11 @@ from stages.lib.paths import CONF, PARAMS_OK
 
 # What a stage's memory depends on, beside the model.
 NEEDS_LESS = {
-    "sample": "a smaller model",
+    "sample": "a smaller model or more engine.tensor_parallel",
     "train": "more train.micro_batches, train.launch or adapters",
     "reinforce": "more reinforce.micro_batches or adapters",
     "quantize": "a smaller quantize.calibration",
-    "evaluate": "a smaller model",
+    "evaluate": "a smaller model or more engine.tensor_parallel",
 }
 
 

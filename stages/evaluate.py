@@ -19,8 +19,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stages.lib import console, models, packing, params
 from stages.lib.answers import answer_store, read_benchmarks, reply_store
+from stages.lib.engines import Engines
 from stages.lib.files import write_json
-from stages.lib.generation import Engine, Request, Sampling, fill
+from stages.lib.generation import Request, Sampling, fill
 from stages.lib.judging import answer_to, judge, said
 from stages.lib.latency import speeds
 from stages.lib.params.data import Prompts
@@ -59,20 +60,21 @@ def main(name: str) -> None:
     requests = first_requests(settings, benchmarks, settings.models[name], tokenizer, prompts)
     measured = None
     with ExitStack() as stack:
-        load = cache(lambda: Engine(stack.enter_context(runnable(folder)), limits))
+        runs = cache(lambda: stack.enter_context(runnable(folder)))
+        engines = stack.enter_context(Engines(runs, limits))
         complete = partial(
             fill,
             model=fingerprint,
             sampling=Sampling(temperature=0.0, top_p=1.0, seed=0, stop=tuple(prompts.stop)),
             settings=limits,
-            load=load,
+            load=engines.pool,
         )
         complete(answer_store(name), requests, doing=f"evaluate {name}")
         second = second_requests(name, benchmarks, tokenizer, wanted)
         complete(reply_store(name), second, doing=f"ask {name} for options")
         if has_kernel(folder):
             probe = islice(cycle(requests), settings.speed.prompts)
-            measured = speeds(load(), [one.prompt for one in probe], settings.speed)
+            measured = speeds(engines.single(), [one.prompt for one in probe], settings.speed)
 
     model = load_packed(folder)
     memory = memory_bytes(model)

@@ -16,6 +16,7 @@ from functools import reduce
 from math import inf
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -71,7 +72,7 @@ def draw(
     inches = look.width_in
 
     benchmark = evaluated.perplexity_on
-    held_out = read_rows(EVAL_PROBLEMS / f"{benchmark}.parquet", Problem)
+    held_out = by_level(read_rows(EVAL_PROBLEMS / f"{benchmark}.parquet", Problem))
     by_source = headline("accuracy_by_source", "source", benchmark)
     first = next(iter(evaluated.models))
     figures = {
@@ -86,7 +87,7 @@ def draw(
     }
     if sample.k:
         figures["difficulty"] = charts.difficulty(
-            pd.DataFrame(read_rows(DIFFICULTY, Difficulty)),
+            table_of(read_rows(DIFFICULTY, Difficulty), charts.DIFFICULTY),
             by_level(read_rows(TRAIN_PROBLEMS, Problem)),
             inches,
         )
@@ -94,7 +95,7 @@ def draw(
     if of_tuned:
         reference = system_name(first, max(evaluated.models[first]))
         figures["sources"] = charts.sources(
-            by_source, by_level(held_out), reference, of_tuned, colors, inches
+            by_source, held_out, reference, of_tuned, colors, inches
         )
     if reinforced:
         figures["reinforcement"] = charts.reinforcement(
@@ -127,6 +128,11 @@ def by_level(problems: Sequence[Problem]) -> list[str]:
     for problem in problems:
         levels[problem.source].append(inf if problem.level is None else problem.level)
     return sorted(levels, key=lambda source: fmean(levels[source]))
+
+
+def table_of(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
+    """Return some columns of rows; pandas itself would copy every row with all it holds."""
+    return pd.DataFrame({name: [getattr(row, name) for row in rows] for name in columns})
 
 
 def headline(table: str, column: str, benchmark: str) -> pd.DataFrame:

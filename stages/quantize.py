@@ -24,6 +24,7 @@ def main(name: str) -> None:
         raise ValueError(f"quantize.models: {name!r}: expected one of {list(settings.models)}")
     made = settings.models[name]
     parent, out = MODELS / made.parent, MODELS / name
+    models.fingerprint(parent)  # which refuses damaged weights
     if not isinstance(made, Gptq | Rtn):
         quantization.bitsandbytes(parent, out, bnb.nf4() if made.method == "nf4" else bnb.int8())
         return

@@ -20,7 +20,7 @@ import numpy as np
 
 from stages.lib import console, models, params, reinforcement, tracking, tuning
 from stages.lib.checkpoints import folder_for
-from stages.lib.files import file_sha256, replacing, write_json
+from stages.lib.files import file_sha256, write_json
 from stages.lib.paths import (
     CHECKPOINTS,
     DIFFICULTY,
@@ -52,6 +52,7 @@ def main(name: str) -> None:
         raise ValueError(f"reinforce.models: {name!r}: expected one of {list(settings.models)}")
     made = settings.models[name]
     parent = MODELS / made.parent
+    fingerprint = models.fingerprint(parent)
     tokenizer = models.load_tokenizer(parent)
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     rates = {row.problem_id: row.pass_rate for row in read_parquet(DIFFICULTY, Difficulty)}
@@ -69,7 +70,7 @@ def main(name: str) -> None:
         prompts.stop,
     )
     depends_on = content_id(
-        models.fingerprint(parent),
+        fingerprint,
         file_sha256(TRAIN_PROBLEMS),
         file_sha256(DIFFICULTY),
         # Who watches it makes it no other, nor do other models.
@@ -89,7 +90,7 @@ def main(name: str) -> None:
         reinforcement.fit(
             model, tokenizer, questions, settings, made, checkpoints, progress, [watching]
         )
-    with replacing(MODELS / name) as aside:
+    with models.saving(MODELS / name) as aside:
         tuning.merged(model).save_pretrained(aside)
         tokenizer.save_pretrained(aside)
     times = Counter(rounds.ravel().tolist())

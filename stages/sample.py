@@ -13,7 +13,8 @@ generations to ``data/samples/``. What is there already is not made again.
 from dataclasses import replace
 
 from stages.lib import console, models, params
-from stages.lib.generation import Engine, Request, Sampling, fill
+from stages.lib.engines import Engines
+from stages.lib.generation import Request, Sampling, fill
 from stages.lib.paths import DEMONSTRATIONS, MODELS, SAMPLES, TRAIN_PROBLEMS
 from stages.lib.prompts import choose_demonstrations, problem_prompt
 from stages.lib.records import Problem, Prompting, read_parquet
@@ -24,11 +25,12 @@ from stages.lib.store import Store
 def main() -> None:
     """Sample the base model."""
     settings = params.load()
-    sample, prompts, engine = settings.sample, settings.prompts, settings.engine
+    sample, prompts = settings.sample, settings.prompts
     if not sample.k:
         Store(SAMPLES).compact([])
         return
     base = MODELS / "base"
+    fingerprint = models.fingerprint(base)
     tokenizer = models.load_tokenizer(base)
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     pool = read_parquet(DEMONSTRATIONS, Problem)
@@ -42,21 +44,22 @@ def main() -> None:
     more = None
     if sample.sequential:
         more = Rounds(problems, firsts["cot"], k=sample.k, rule=sample.sequential)
-    fill(
-        Store(SAMPLES),
-        [
-            replace(one, index=index)
-            for way in sample.prompting
-            for index in range(sample.k)
-            for one in firsts[way]
-        ],
-        model=models.fingerprint(base),
-        sampling=Sampling(sample.temperature, sample.top_p, sample.seed, tuple(prompts.stop)),
-        settings=engine,
-        load=lambda: Engine(base, engine),
-        doing="sample",
-        more=more,
-    )
+    with Engines(lambda: base, settings.engine) as engines:
+        fill(
+            Store(SAMPLES),
+            [
+                replace(one, index=index)
+                for way in sample.prompting
+                for index in range(sample.k)
+                for one in firsts[way]
+            ],
+            model=fingerprint,
+            sampling=Sampling(sample.temperature, sample.top_p, sample.seed, tuple(prompts.stop)),
+            settings=settings.engine,
+            load=engines.pool,
+            doing="sample",
+            more=more,
+        )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ Without samples (``sample.k: 0``) there is no difficulty, and the tables are emp
 """
 
 from collections import Counter, defaultdict
+from itertools import tee
 
 from stages.lib import console, params
 from stages.lib.difficulty import measure
@@ -28,11 +29,12 @@ def main() -> None:
     settings = wanted.score
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     by_id = {problem.id: problem for problem in problems}
-    samples = list(Store(SAMPLES).rows())
-    judged = judge([answer_to(by_id[row.problem_id], row) for row in samples], wanted.sandbox)
+    samples, asked = tee(Store(SAMPLES).rows())
+    answers = (answer_to(by_id[row.problem_id], row) for row in asked)
+    judged = judge(answers, wanted.sandbox)
     graded = [
         SampleVerdict(
-            problem_id=row.problem_id,
+            problem_id=by_id[row.problem_id].id,
             prompting=row.prompting,
             index=row.index,
             status=one.verdict.status,

@@ -28,7 +28,7 @@ from stages.lib import (
     validation,
 )
 from stages.lib.checkpoints import folder_for
-from stages.lib.files import file_sha256, replacing, write_json
+from stages.lib.files import file_sha256, write_json
 from stages.lib.paths import CHECKPOINTS, MODELS, TRAINING, TRAINING_LOGS
 from stages.lib.records import Example, content_id, read_parquet
 
@@ -42,6 +42,7 @@ def main(arm: str) -> None:
         return
     table = TRAINING / f"{arm}.parquet"
     base = MODELS / "base"
+    fingerprint = models.fingerprint(base)
     tokenizer = models.load_tokenizer(base)
     examples = read_parquet(table, Example)
     to_learn, apart = (
@@ -58,9 +59,7 @@ def main(arm: str) -> None:
     micro_batches = packing.plan(to_learn, settings)
     # Who watches a training makes it no other.
     unwatched = settings.model_copy(update={"tracking": []})
-    depends_on = content_id(
-        models.fingerprint(base), file_sha256(table), repr((unwatched, wanted.prompts))
-    )
+    depends_on = content_id(fingerprint, file_sha256(table), repr((unwatched, wanted.prompts)))
     checkpoints = folder_for(arm, depends_on)
     model = tuning.load_trainable(base, settings.tuning, seed=settings.seed)
     counts = tuning.parameter_counts(model)
@@ -83,7 +82,7 @@ def main(arm: str) -> None:
     if fitted.weights is not None:
         model = tuning.load_trainable(base, settings.tuning, seed=settings.seed)
         model.load_state_dict(fitted.weights)
-    with replacing(MODELS / arm) as aside:
+    with models.saving(MODELS / arm) as aside:
         tuning.merged(model).save_pretrained(aside)
         tokenizer.save_pretrained(aside)
     kept = validation.best_step(fitted.log) if settings.keep == "best" else settings.steps

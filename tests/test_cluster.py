@@ -48,6 +48,15 @@ def test_the_cost_is_known_before_anything_runs(cluster: str) -> None:
     assert Path("requirements-gpu.txt").is_file()
 
 
+@pytest.mark.parametrize("cluster", ["slurm", "sky"])
+def test_the_engines_share_all_gpus(cluster: str) -> None:
+    words = shlex.split(scripts()[cluster], comments=True)
+    given = {word.partition("=")[2] for word in words if word.startswith("engine.engines=")}
+    wanted = params.parse(compose(["recipe=sdat"], CONF), where="sdat")
+    assert wanted.train.launch is not None
+    assert given == {str(wanted.train.launch.processes)}
+
+
 def test_both_have_the_gpus_and_the_deepspeed_that_the_recipe_asks_for() -> None:
     wanted = params.parse(compose(["recipe=sdat"], CONF), where="sdat")
     assert wanted.train.launch is not None

@@ -5,13 +5,16 @@ taken up again each time. Both must end with the same hashes.
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 import yaml
 
@@ -25,6 +28,7 @@ from tests.small import clone, commit, hashes, set_params, stages_run, start, ta
 pytestmark = pytest.mark.xdist_group("dag")
 
 PATIENCE_S = 900
+SERVED = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
 def finish(running: subprocess.Popen[str]) -> str:
@@ -87,9 +91,11 @@ def test_what_names_no_option_is_asked_for_the_closest(whole: Path) -> None:
     assert {problem for _, problem, _ in replies} <= with_options
 
 
-def share(run: Path, store: Path) -> None:
-    """Commit a run and push what DVC keeps of it to a folder, as docs/shared.md says."""
-    finish(start(run, "remote", "add", "--default", "store", str(store)))
+def share(run: Path, url: str, **settings: str) -> None:
+    """Commit a run and push what DVC keeps of it to a remote, as docs/shared.md says."""
+    finish(start(run, "remote", "add", "--default", "store", url))
+    for name, value in settings.items():
+        finish(start(run, "remote", "modify", "store", name, value))
     subprocess.run(["git", "add", "--all"], cwd=run, check=True)
     commit(run)
     finish(start(run, "push"))
@@ -101,7 +107,7 @@ def test_a_shared_run_becomes_the_paper_elsewhere_without_a_model(
 ) -> None:
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     shutil.copytree(whole, ours)
-    share(ours, tmp_path / "store")
+    share(ours, str(tmp_path / "store"))
     subprocess.run(["git", "clone", "--quiet", ours, theirs], check=True)
     shutil.rmtree(ours / ".dvc" / "cache")
 
@@ -117,6 +123,37 @@ def test_a_shared_run_becomes_the_paper_elsewhere_without_a_model(
     finish(start(theirs, "pull"))
     assert "up to date" in finish(start(theirs, "status"))
     assert hashes(theirs) == hashes(ours)
+
+
+@pytest.fixture
+def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Serve S3 on loopback, with an empty bucket ``uphill``; yield the server's address."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    said = tmp_path / "server.txt"
+    # A process of its own: vLLM stumbles over Flask where both are imported.
+    command = [sys.executable, "-m", "moto.server", "--port", "0"]
+    with said.open("w") as log, subprocess.Popen(command, stderr=log) as server:
+        while not (found := SERVED.search(said.read_text())):
+            assert server.poll() is None, said.read_text()
+            time.sleep(0.05)
+        boto3.client("s3", endpoint_url=found[0]).create_bucket(Bucket="uphill")
+        yield found[0]
+        server.kill()
+
+
+def test_a_run_is_shared_through_s3(tmp_path: Path, whole: Path, s3: str) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    shutil.copytree(whole, ours)
+    share(ours, "s3://uphill/runs", endpointurl=s3)
+    subprocess.run(["git", "clone", "--quiet", ours, theirs], check=True)
+    finish(start(theirs, "pull"))
+    assert "up to date" in finish(start(theirs, "status"))
+    assert hashes(theirs) == hashes(ours)
+    for path in hashes(ours):
+        if (ours / path).is_file():
+            assert (theirs / path).read_bytes() == (ours / path).read_bytes()
 
 
 def test_only_what_a_change_concerns_runs_again(whole: Path) -> None:

@@ -1,23 +1,87 @@
-"""The statistics of the miniature of GRPO."""
+"""The statistics of the miniature of GRPO, and what an answer earns there."""
 
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
-from benchmarks.reinforce import rise
+from benchmarks import earned, reinforce
+from benchmarks.reinforce import of_problems, of_steps, over_seeds
+from stages.lib import params
+from stages.lib.files import write_json
+from stages.lib.params.reinforcement import Rewards
+from stages.lib.records import Problem
+
+
+def table(before: list[float], after: list[float], sources: str = "aabb") -> pd.DataFrame:
+    return pd.DataFrame({"source": list(sources), "before": before, "after": after})
 
 
 def test_a_rise_comes_with_students_interval_over_the_seeds() -> None:
     # Rises of 0.1, 0.2 and 0.3: standard error 0.1 / sqrt(3), times 4.3027.
-    found = rise([[0.0, 9.0, 9.0, 0.1], [0.2, 9.0, 9.0, 0.4], [0.4, 9.0, 9.0, 0.7]])
+    found = of_steps([[0.0, 9.0, 9.0, 0.1], [0.2, 9.0, 9.0, 0.4], [0.4, 9.0, 9.0, 0.7]])
     assert found["rises"] == [0.1, 0.2, 0.3]
-    assert (found["rise"], found["low"], found["high"]) == (0.2, -0.0484, 0.4484)
-    assert (found["first"], found["last"]) == pytest.approx((0.2, 0.4))
+    assert (found["rise"], found["seeds_low"], found["seeds_high"]) == (0.2, -0.0484, 0.4484)
+    assert (found["before"], found["after"]) == (0.2, 0.4)
 
 
 def test_a_quarter_is_rounded_down() -> None:
-    found = rise([[0.0] * 2 + [5.0] * 7 + [1.0] * 2] * 2)
-    assert (found["rise"], found["low"], found["high"]) == (1.0, 1.0, 1.0)
+    found = of_steps([[0.0] * 2 + [5.0] * 7 + [1.0] * 2] * 2)
+    assert (found["rise"], found["seeds_low"], found["seeds_high"]) == (1.0, 1.0, 1.0)
 
 
 def test_one_seed_has_no_interval() -> None:
     with pytest.raises(ValueError, match="seeds: 1: expected at least 2"):
-        rise([[0.1, 0.2]])
+        over_seeds([0.1], [0.2])
+
+
+def test_problems_widen_the_interval_of_seeds_that_agree() -> None:
+    # Every seed rises by 0.3, but one problem of four has all of it: its standard error over
+    # problems is that of (1.2, 0, 0, 0), sqrt(0.36 / 4) = 0.3, with 3 degrees of freedom.
+    one = table([0.0] * 4, [1.2, 0.0, 0.0, 0.0], "abcd")
+    found = of_problems([one] * 3, 1.2)
+    assert (found["seeds_low"], found["seeds_high"]) == (0.3, 0.3)
+    assert (found["low"], found["high"]) == (round(0.3 - 0.3 * 3.18245, 4), 1.2)
+
+
+def test_problems_are_compared_inside_sources_that_have_several() -> None:
+    # All of the rise is between the sources, nothing inside them, the seeds agree but for 0.1.
+    tables = [table([0.0] * 4, [rise, rise, 0.0, 0.0]) for rise in (0.4, 0.5, 0.6)]
+    found = of_problems(tables, 1.0)
+    assert (found["low"], found["high"]) == (found["seeds_low"], found["seeds_high"])
+    mixed = [one.assign(source=list("abcd")) for one in tables]
+    assert of_problems(mixed, 1.0)["low"] < found["low"]
+
+
+def test_answers_earn_as_in_training() -> None:
+    settings = params.load().reinforce.model_copy(
+        update={"rewards": Rewards(answer=1.0, format=0.2)}
+    )
+    asked = Problem("1", "s", "1 + 1", "2", "number", [], "", "", None, "t", "t")
+    said = [("1 + 1 = 2. The answer is 2.", True), ("The answer is 3.", False)]
+    found = earned.mean_reward(asked, said, settings, [])
+    # Right and whole: 1.2; wrong, and cut off behind its statement: 0.1.
+    assert found == {"reward": pytest.approx((1.2 + 0.1) / 2), "right": 0.5}
+
+
+def test_kept_runs_are_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reinforce, "KEPT", tmp_path)
+    about = {"seconds": 1.0, "settings": {"rewards": {"answer": 1.0, "format": 0.2}, "steps": 4}}
+    for seed, rise in zip((1, 2, 3), (0.1, 0.2, 0.3), strict=True):
+        both = [
+            table([0.0] * 4, [gain] * 4).assign(set=kind)
+            for kind, gain in (("asked", rise), ("unseen", rise / 2))
+        ]
+        pd.concat(both).to_csv(tmp_path / f"reinforce-rewards-{seed}.csv", index=False)
+        log = pd.DataFrame({"step": [1, 2, 3, 4], "reward": [0.0, 9.0, None, rise]})
+        log.to_csv(tmp_path / f"reinforce-{seed}.csv", index=False)
+        write_json(tmp_path / f"reinforce-{seed}.json", about)
+    found = reinforce.summary((1, 2, 3))
+    assert {kind: rises["rise"] for kind, rises in found.items()} == {
+        "asked": 0.2,
+        "unseen": 0.1,
+        "steps": 0.2,
+    }
+    write_json(tmp_path / "reinforce-2.json", about | {"settings": {"steps": 5}})
+    with pytest.raises(ValueError, match=r"seeds \[1, 2, 3\] ran with other settings"):
+        reinforce.summary((1, 2, 3))

@@ -29,7 +29,7 @@ def answer_frame(graded: Sequence[Graded], problems: dict[str, list[Problem]]) -
     ``either`` need no choice. ``cot_status`` and ``pot_status`` keep the verdicts.
     Raises ValueError for a system that lacks an answer.
     """
-    rows = pd.DataFrame([vars_of(row) | {"none": _gave_none(row)} for row in graded])
+    rows = _columns(graded).assign(none=[_gave_none(row) for row in graded])
     keys = ["benchmark", "system", "problem_id"]
     by_prompting = rows.pivot(index=keys, columns="prompting", values=["status", "none"])
     status, none = by_prompting["status"], by_prompting["none"]
@@ -49,29 +49,13 @@ def answer_frame(graded: Sequence[Graded], problems: dict[str, list[Problem]]) -
     ).reset_index()
     facts = pd.DataFrame(
         [
-            {
-                "benchmark": benchmark,
-                "problem_id": problem.id,
-                "source": problem.source,
-                "topic": problem.topic,
-                "level": problem.level,
-            }
+            (benchmark, problem.id, problem.source, problem.topic, problem.level)
             for benchmark, members in problems.items()
             for problem in members
-        ]
+        ],
+        columns=pd.Index(["benchmark", "problem_id", "source", "topic", "level"]),
     )
     return wide.merge(facts, on=["benchmark", "problem_id"], how="left", validate="m:1")
-
-
-def vars_of(row: Graded) -> dict[str, Any]:
-    """Return the fields that tables are made of."""
-    return {
-        "benchmark": row.benchmark,
-        "system": row.system,
-        "problem_id": row.problem_id,
-        "prompting": row.prompting,
-        "status": row.status,
-    }
 
 
 def accuracy_table(frame: pd.DataFrame, by: Sequence[str], *, level: float) -> pd.DataFrame:
@@ -106,7 +90,11 @@ def status_table(graded: Sequence[Graded]) -> pd.DataFrame:
     Beside the statuses, ``cut`` counts the answers that ended at the token limit, ``asked``
     and ``default`` those that were none of the options, by how they were settled.
     """
-    rows = pd.DataFrame([vars_of(row) | _asides(row) for row in graded])
+    rows = _columns(graded).assign(
+        cut=[row.finish_reason == "length" for row in graded],
+        asked=[row.settled == "asked" for row in graded],
+        default=[row.settled == "default" for row in graded],
+    )
     grouped = rows.groupby(["benchmark", "system", "prompting"], sort=False)
     counted = cast(pd.DataFrame, grouped["status"].value_counts().unstack(fill_value=0))
     counts = counted.reindex(columns=list(STATUSES), fill_value=0)
@@ -195,9 +183,9 @@ def _gave_none(row: Graded) -> bool:
     return row.status in FAILED or row.settled == "default"
 
 
-def _asides(row: Graded) -> dict[str, bool]:
-    cut = row.finish_reason == "length"
-    return {"cut": cut, "asked": row.settled == "asked", "default": row.settled == "default"}
+def _columns(graded: Sequence[Graded]) -> pd.DataFrame:
+    names = ("benchmark", "system", "problem_id", "prompting", "status")
+    return pd.DataFrame({name: [getattr(row, name) for row in graded] for name in names})
 
 
 def _compared(

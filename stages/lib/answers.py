@@ -1,6 +1,6 @@
 """Benchmarks, and every system's answers to them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from stages.lib.params.results import system_name
 from stages.lib.paths import ANSWERS, EVAL_PROBLEMS
@@ -26,13 +26,11 @@ def read_benchmarks(names: Iterable[str]) -> dict[str, list[Problem]]:
     return {name: read_parquet(EVAL_PROBLEMS / f"{name}.parquet", Problem) for name in names}
 
 
-def read_answers(models: Iterable[str]) -> list[tuple[str, Generation]]:
-    """Return the answers of the models, each with the name of the system that gave it."""
-    return [
-        (system_name(model, row.shots), row)
-        for model in models
-        for row in answer_store(model).rows()
-    ]
+def read_answers(models: Iterable[str]) -> Iterator[tuple[str, Generation]]:
+    """Yield the answers of the models, each with the name of the system that gave it."""
+    for model in models:
+        for row in answer_store(model).rows():
+            yield system_name(model, row.shots), row
 
 
 def read_replies(models: Iterable[str]) -> dict[Place, str]:

@@ -19,6 +19,9 @@ from stages.lib import plotting
 # Percent, where an axis may end.
 ENDS = [1, 2, 5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100]
 
+# Columns of the difficulty of problems that are drawn.
+DIFFICULTY = ("source", "posterior_mean", "low", "high", "level")
+
 # Columns of a log of reinforcement learning, and what their axes say.
 REINFORCEMENT = {
     "reward": "Reward",
@@ -33,9 +36,9 @@ SMOOTHED = 5
 def difficulty(table: pd.DataFrame, sources: Sequence[str], width_in: float) -> Figure:
     """Draw the pass rate and the difficulty levels of each source, in the given order.
 
-    ``table`` has a row per problem: ``source``, ``posterior_mean``, ``low``, ``high`` and
-    ``level``. A dot is the mean over a source's problems, its bar the mean of their
-    posterior intervals: what is known of one problem.
+    ``table`` has a row per problem and the columns ``DIFFICULTY``. A dot is the mean over a
+    source's problems, its bar the mean of their posterior intervals: what is known of one
+    problem.
     """
     figure, (rates, levels) = plotting.panels(2, width_in, plotting.height(len(sources), 0.19))
     bounds = ["posterior_mean", "low", "high"]

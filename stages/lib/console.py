@@ -127,8 +127,8 @@ def say(line: str) -> None:
     tqdm.write(line, file=_terminal if _terminal and rank() == 0 else sys.stderr)
 
 
-def bar(*, total: int, doing: str, unit: str) -> "tqdm[Any]":
-    """Return a progress bar with rate and time left, on the terminal."""
+def bar(*, total: int | None, doing: str, unit: str) -> "tqdm[Any]":
+    """Return a progress bar with rate and, if the total is known, time left, on the terminal."""
     terminal = _terminal or sys.stderr
     interactive = terminal.isatty()
     return tqdm(
@@ -139,6 +139,7 @@ def bar(*, total: int, doing: str, unit: str) -> "tqdm[Any]":
         mininterval=0.5 if interactive else 20,
         dynamic_ncols=interactive,
         disable=rank() > 0,
+        position=0,
     )
 
 

@@ -78,6 +78,9 @@ def _words(text: str, n: int, normalise_numbers: bool) -> tuple[list[str], int]:
 
 
 def _runs(words: list[str], length: int) -> Iterator[tuple[str, ...]]:
+    if length == len(words):
+        # A short text is one run with all its signs, however many they are.
+        return iter([tuple(words)] if words else [])
     return zip(*(words[start:] for start in range(length)), strict=False)
 
 

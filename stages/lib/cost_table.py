@@ -9,7 +9,17 @@ from stages.lib.forecast import Line, rows_of, total
 from stages.lib.origins import Origin, facts_of
 from stages.lib.params import Params
 
-HEAD = ("stage", "item", "M tokens", "GPU GiB", "disk GB", "passing GB", "GPU hours")
+HEAD = (
+    "stage",
+    "item",
+    "M tokens",
+    "GPUs",
+    "GPU GiB",
+    "disk GB",
+    "passing GB",
+    "GPU hours",
+    "hours",
+)
 SOURCES = ("source", "here", "gated", "licence", "where")
 
 
@@ -28,10 +38,12 @@ def _costs(line: Line) -> tuple[str, ...]:
         line.stage,
         line.item,
         f"{line.tokens / 1e6:.2f}",
+        str(line.gpus),
         f"{line.gpu_gib:.1f}",
         f"{line.disk / 1e9:.2f}",
         f"{line.passing / 1e9:.2f}",
         f"{line.hours:.3f}",
+        f"{line.clock:.3f}",
     )
 
 
@@ -63,9 +75,10 @@ def _notes(wanted: Params, found: Sequence[Origin], shape: Shape | None) -> Iter
             "hours of one A100 80 GB at 40% of 312 TFLOP/s, or 60% of 2.0 TB/s; answers as long "
             "as their limit"
         )
+        yield "GPU GiB: of each of the GPUs; GPU hours: of all together; hours: by the clock"
         if wanted.train.launch is not None:
             count, strategy = wanted.train.processes(), wanted.train.launch.strategy
-            yield f"train: GiB of each of {count} GPUs ({strategy}); hours of all together"
+            yield f"train: GiB of each of {count} GPUs ({strategy})"
     rungs = len(wanted.prepare.rungs)
     sources = [*wanted.prepare.train, *wanted.prepare.benchmarks.values()]
     named = list(zip([one.name for one in found[1:]], sources, strict=True))

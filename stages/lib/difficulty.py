@@ -54,6 +54,10 @@ def measure(
         raise ValueError(f"interval: {interval}: expected between 0 and 1, both excluded")
     right, total = _counts(n_correct, n)
     mean, low, high = pass_rates(sources, right.tolist(), total.tolist(), interval=interval)
+    level = {
+        (c, m): level_of(c, m, levels=levels, definition=definition)
+        for c, m in set(zip(right.tolist(), total.tolist(), strict=True))
+    }
     return [
         Difficulty(
             problem_id=problem_ids[i],
@@ -64,7 +68,7 @@ def measure(
             posterior_mean=float(mean[i]),
             low=float(low[i]),
             high=float(high[i]),
-            level=level_of(int(right[i]), int(total[i]), levels=levels, definition=definition),
+            level=level[int(right[i]), int(total[i])],
         )
         for i in range(total.size)
     ]
@@ -83,8 +87,9 @@ def pass_rates(
     """
     right, total = _counts(n_correct, n)
     shapes = _posteriors(np.asarray(sources), right, total)
-    bounds = beta.ppf([[(1 - interval) / 2], [(1 + interval) / 2]], shapes[0], shapes[1])
-    return np.stack([shapes[0] / shapes.sum(axis=0), *bounds])
+    kinds, kind = np.unique(shapes, axis=1, return_inverse=True)
+    bounds = beta.ppf([[(1 - interval) / 2], [(1 + interval) / 2]], kinds[0], kinds[1])
+    return np.stack([shapes[0] / shapes.sum(axis=0), *bounds[:, kind]])
 
 
 def level_of(n_correct: int, n: int, *, levels: int, definition: Definition) -> float:

@@ -16,7 +16,9 @@ WINDOW = 4000
 
 _NOUN = r"(?:ans(?:we(?:rs?)?)?|(?:correct|right|best|closest)\s+(?:option|choice))"
 _SPOKEN = re.compile(
-    rf"(?<!check our )(?<!check the )(?<!verify our )(?<!verify the )\b{_NOUN}\b"
+    # The letters that a noun begins with come first: elsewhere nothing more is tried.
+    r"(?=[acrb])\b(?<!check our )(?<!check the )(?<!verify our )(?<!verify the )"
+    rf"{_NOUN}\b"
     r"(?:\s+(?:to|of|for)\b[^.:\n]{0,80}?)?[*_)]*+"
     r"(?:\s+(?:is|are|was|(?:would|should|must|will)\s+be|equals?)\b:?|(?P<head>\s*[:：=]))"
     r"(?!\s*(?:not|wrong|incorrect|correct|right|verified|reasonable|clear|obvious"

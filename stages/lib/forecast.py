@@ -36,7 +36,10 @@ BYTES_PER_TOKEN = 1.4
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a stage costs: tokens, GiB of each GPU, bytes kept and bytes in passing, GPU hours."""
+    """What a stage costs: tokens, GiB of each GPU, bytes kept and bytes in passing, GPU hours.
+
+    ``clock`` are hours by the clock: those of one of its ``gpus``, which share the work evenly.
+    """
 
     stage: str
     item: str
@@ -45,6 +48,8 @@ class Line:
     disk: float
     passing: float
     hours: float
+    gpus: int
+    clock: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class Lesson:
 def forecast(wanted: Params, shape: Shape, gpu_gib: float) -> list[Line]:
     """Return the lines of a composition, in the order of the stages."""
     copies = 2 if wanted.model.base.startswith("hub:") else 1  # the Hub's cache has one
-    lines = [Line("model", "base", 0, 0, copies * 2 * shape.parameters(), 0, 0)]
+    lines = [Line("model", "base", 0, 0, copies * 2 * shape.parameters(), 0, 0, 0, 0)]
     if wanted.sample.k:
         lines.append(_sample(wanted, shape, gpu_gib))
     lines += [_train(wanted, shape, arm) for arm in wanted.weigh.arms]
@@ -78,6 +83,8 @@ def total(lines: Sequence[Line]) -> Line:
         sum(one.disk for one in lines),
         max(one.passing for one in lines),
         sum(one.hours for one in lines),
+        max(one.gpus for one in lines),
+        sum(one.clock for one in lines),
     )
 
 
@@ -157,7 +164,8 @@ def _train(wanted: Params, shape: Shape, arm: str) -> Line:
         supervised=supervised,
         again=settings.gradient_checkpointing,
     )
-    return Line("train", arm, tokens, peak / GIB, 2 * shape.parameters(), saved, hours)
+    gpus, disk = settings.processes(), 2 * shape.parameters()
+    return Line("train", arm, tokens, peak / GIB, disk, saved, hours, gpus, hours / gpus)
 
 
 def _reinforce(wanted: Params, shape: Shape, name: str, gpu_gib: float) -> Line:
@@ -190,7 +198,7 @@ def _reinforce(wanted: Params, shape: Shape, name: str, gpu_gib: float) -> Line:
     )
     hours = learned + generated + compared / (costs.FLOPS * costs.COMPUTE_SHARE) / 3600
     engine = settings.gpu_memory_share * gpu_gib
-    return Line("reinforce", name, tokens, peak / GIB + engine, weights, saved, hours)
+    return Line("reinforce", name, tokens, peak / GIB + engine, weights, saved, hours, 1, hours)
 
 
 def _quantize(wanted: Params, shape: Shape, name: str, made: QuantizedModel) -> Line:
@@ -200,7 +208,7 @@ def _quantize(wanted: Params, shape: Shape, name: str, made: QuantizedModel) -> 
     peak = costs.quantizing_bytes(shape, made, tokens=tokens)
     disk = costs.quantized_bytes(shape, made, settings.group_size)
     hours = costs.GPTQ_HOURS_PER_PARAMETER * shape.parameters() * calibrated
-    return Line("quantize", name, tokens, peak / GIB, disk, 0, hours)
+    return Line("quantize", name, tokens, peak / GIB, disk, 0, hours, 1, hours)
 
 
 def _evaluate(wanted: Params, shape: Shape, name: str, gpu_gib: float) -> Line:
@@ -233,13 +241,17 @@ def _generate(
 ) -> Line:
     """Return the line of answering: how many prompts of a lesson, with which shots and limit.
 
-    A beginning that prompts share, such as the examples, is computed once, and not counted.
+    A beginning that prompts share, such as the examples, is computed once, and not counted;
+    nor is what the GPUs of tensor parallelism tell each other.
     """
+    ranks = wanted.engine.tensor_parallel
+    gpus = wanted.engine.engines * ranks
     most = min(wanted.engine.max_num_seqs, wanted.engine.batch_size)
     tokens, hours, used = 0.0, 0.0, 0.0
     for count, one, shots, limit in ask:
         context = one.prompt + shots * (one.prompt + one.answer) + limit
-        batch = costs.engine_batch(shape, weights, context, memory=gpu_gib * GIB, most=most)
+        memory = ranks * gpu_gib * GIB
+        batch = costs.engine_batch(shape, weights, context, memory=memory, most=most)
         batch = min(batch, max(count, 1))
         tokens += count * limit
         used = max(used, batch * context * shape.kv_bytes())
@@ -251,5 +263,6 @@ def _generate(
             context=context,
             batch=batch,
         )
-    needed = (weights + used) / costs.ENGINE_SHARE / GIB
-    return Line(stage, item, tokens, needed, tokens * BYTES_PER_TOKEN, passing, hours)
+    needed = (weights + used) / costs.ENGINE_SHARE / GIB / ranks
+    disk, clock = tokens * BYTES_PER_TOKEN, hours / gpus
+    return Line(stage, item, tokens, needed, disk, passing, hours, gpus, clock)

@@ -1,25 +1,27 @@
 """Generation with vLLM; beside ``stages.lib.cpu_kernels`` the only module that imports it.
 
-The engine runs in this process and is seeded anew, its prefix cache emptied, for
-every batch: a batch's text then depends on the batch alone, so a run that was
-killed and taken up again writes what an uninterrupted one would have written.
+The engine runs in the process that makes it and is seeded anew, its prefix cache emptied,
+for every batch: a batch's text then depends on the batch alone, not on which engine answers
+it, so a run that was killed and taken up again writes what an uninterrupted one would have
+written.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from stages.lib.console import bar
+from stages.lib.devices import cores, dealt
 from stages.lib.memory import keep_freed_memory
 from stages.lib.params.sampling import Engine as Settings
 from stages.lib.records import Generation, Prompting
-from stages.lib.store import Key, Store, key
+from stages.lib.store import Key, Store
 
 # Read when vLLM is imported: no core kept back, no second process to talk to, and no 8-bit
 # activations with 4-bit weights, which would measure more than the weights.
@@ -28,6 +30,9 @@ os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ.setdefault("VLLM_CPU_INT4_W4A8", "0")
 
 from vllm import EngineArgs, LLMEngine, RequestOutput, SamplingParams, TokensPrompt  # noqa: E402
+
+# Text, finish reason and number of tokens.
+Answer = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,22 @@ class Request:
         return int.from_bytes(sha256(repr(said).encode()).digest()[:4], "big")
 
 
+class Pool(Protocol):
+    """What answers batches: an engine, or several that share them."""
+
+    def answers(
+        self,
+        batches: Sequence[Sequence[Request]],
+        sampling: Sampling,
+        done: Callable[[int], object],
+    ) -> Iterator[tuple[int, list[Answer]]]:
+        """Yield each batch's number and its answers, in order of the requests, when it is done.
+
+        Batches come in any order. ``done`` is called with numbers of finished requests.
+        """
+        ...
+
+
 class Engine:
     """A loaded model that answers batches of requests."""
 
@@ -77,7 +98,8 @@ class Engine:
                 max_num_seqs=settings.max_num_seqs,
                 block_size=settings.block_size,
                 enforce_eager=not torch.cuda.is_available(),
-                **_kernels(),
+                **_kernels(settings.tensor_parallel),
+                **_ranks(settings.tensor_parallel),
                 disable_log_stats=True,
                 seed=0,
             )
@@ -90,7 +112,7 @@ class Engine:
         done: Callable[[int], object],
         *,
         ignore_eos: bool = False,
-    ) -> list[tuple[str, str, int]]:
+    ) -> list[Answer]:
         """Return text, finish reason and token count per request, in order.
 
         ``done`` is called with the number of requests that just finished.
@@ -109,7 +131,7 @@ class Engine:
                     seed=request.seed(sampling),
                 ),
             )
-        answers: dict[int, tuple[str, str, int]] = {}
+        answers: dict[int, Answer] = {}
         while self._vllm.has_unfinished_requests():
             for output in self._vllm.step():
                 if isinstance(output, RequestOutput) and output.finished:
@@ -119,6 +141,16 @@ class Engine:
                     done(1)
         return [answers[number] for number in range(len(requests))]
 
+    def answers(
+        self,
+        batches: Sequence[Sequence[Request]],
+        sampling: Sampling,
+        done: Callable[[int], object],
+    ) -> Iterator[tuple[int, list[Answer]]]:
+        """Answer one batch after the other: a pool of one."""
+        for number, batch in enumerate(batches):
+            yield number, self.answer(batch, sampling, done)
+
 
 def fill(
     store: Store,
@@ -127,7 +159,7 @@ def fill(
     model: str,
     sampling: Sampling,
     settings: Settings,
-    load: Callable[[], Engine],
+    load: Callable[[], Pool],
     doing: str,
     more: Callable[[Sequence[Generation]], Sequence[Request]] | None = None,
 ) -> None:
@@ -138,14 +170,14 @@ def fill(
     and may ask for a further round, and so on until it asks for nothing. Raises
     ValueError if a prompt with its answer is longer than ``settings.max_model_len`` tokens.
     """
-    engine = cache(load)
+    pool = cache(load)
     asked: list[Key] = []
     while requests:
         _check_lengths(requests, settings.max_model_len)
         keys = [request.key(model, sampling) for request in requests]
-        _make_missing(store, requests, keys, sampling, settings.batch_size, engine, doing)
+        _make_missing(store, requests, keys, sampling, settings.batch_size, pool, doing)
         asked += keys
-        requests = more(_found(store, keys)) if more else []
+        requests = more(list(store.found(keys))) if more else []
     store.compact(asked)
 
 
@@ -155,7 +187,7 @@ def _make_missing(
     keys: Sequence[Key],
     sampling: Sampling,
     batch_size: int,
-    engine: Callable[[], Engine],
+    pool: Callable[[], Pool],
     doing: str,
 ) -> None:
     """Make the generations of a round that the store lacks.
@@ -163,29 +195,40 @@ def _make_missing(
     Batches are cut from the whole round, done or not, so that their make-up, and with it
     the rounding of sums, does not depend on what is there already.
     """
-    missing = set(keys) - store.keys()
+    missing = store.missing(keys)
     if not missing:
         return
-    loaded = engine()
+    cut = [
+        range(start, min(start + batch_size, len(requests)))
+        for start in range(0, len(requests), batch_size)
+    ]
+    left = [[i for i in batch if keys[i] in missing] for batch in cut]
+    wanted = [batch for batch in left if batch]
+    loaded = pool()
     with bar(total=len(requests), doing=doing, unit="generation") as progress:
         progress.update(len(requests) - len(missing))
-        for start in range(0, len(requests), batch_size):
-            batch = range(start, min(start + batch_size, len(requests)))
-            wanted = [i for i in batch if keys[i] in missing]
-            if wanted:
-                answers = loaded.answer([requests[i] for i in wanted], sampling, progress.update)
-                rows = zip(wanted, answers, strict=True)
-                store.append([_row(keys[i], *answer) for i, answer in rows])
+        batches = [[requests[i] for i in batch] for batch in wanted]
+        for number, answers in loaded.answers(batches, sampling, progress.update):
+            rows = zip(wanted[number], answers, strict=True)
+            store.append([_row(keys[i], *answer) for i, answer in rows])
 
 
-def _found(store: Store, keys: Sequence[Key]) -> list[Generation]:
-    rows = {key(row): row for row in store.rows()}
-    return [rows[one] for one in keys]
+def _ranks(count: int) -> dict[str, Any]:
+    """Return what splits a model among ``count`` GPUs, or processes where there is none."""
+    if count == 1:
+        return {}
+    if not torch.cuda.is_available():
+        # By itself vLLM gives each rank a NUMA node, and refuses where there are fewer.
+        bound = "|".join(",".join(map(str, one)) for one in dealt(cores(), count))
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", bound)
+    return {"tensor_parallel_size": count, "distributed_executor_backend": "mp"}
 
 
-def _kernels() -> dict[str, Any]:
+def _kernels(ranks: int) -> dict[str, Any]:
     if torch.cuda.is_available():
         return {}
+    if ranks > 1:  # processes of vLLM's own, which know no kernels of ours
+        return {"enable_chunked_prefill": False}
     from stages.lib.cpu_kernels import PRIORITY
 
     # vLLM's kernel for 4-bit weights uses AMX without asking the kernel of the system, which

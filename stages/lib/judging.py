@@ -7,8 +7,9 @@ said nothing, and stays a failure.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from stages.lib import console
 from stages.lib.grading import grade, grade_program, program_in
@@ -19,6 +20,7 @@ from stages.lib.records import AnswerKind, Generation, Problem, Prompting, Settl
 
 NO_PROGRAM = Verdict(extracted="", status="unparsed")
 DEFAULT = "A"
+AHEAD = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +55,22 @@ def answer_to(problem: Problem, row: Generation, reply: str | None = None) -> An
     return Answer(row.text, row.prompting, problem.answer, problem.kind, problem.choices, reply)
 
 
-def judge(answers: Sequence[Answer], sandbox: Sandbox) -> list[Judged]:
-    """Return the verdict on every answer, in order.
+def judge(answers: Iterable[Answer], sandbox: Sandbox) -> Iterator[Judged]:
+    """Yield the verdict on every answer, in order.
 
-    The same program is run once, however many answers hold it.
+    ``AHEAD`` answers are held at a time. The same program is run once, however many
+    answers hold it.
     """
-    programs = [program_in(one.text) if one.prompting == "pot" else "" for one in answers]
-    results = _run({program: None for program in programs if program}, sandbox)
-    judged = []
-    with console.bar(total=len(answers), doing="grade", unit="answer") as progress:
-        for one, program in zip(answers, programs, strict=True):
-            judged.append(_settled(one, _judged(one, results.get(program))))
-            progress.update(1)
-    return judged
+    results: dict[str, ProgramResult] = {}
+    left = iter(answers)
+    with console.bar(total=None, doing="grade", unit="answer") as progress:
+        while some := list(islice(left, AHEAD)):
+            programs = [program_in(one.text) if one.prompting == "pot" else "" for one in some]
+            new = {program: None for program in programs if program and program not in results}
+            results |= _run(new, sandbox)
+            for one, program in zip(some, programs, strict=True):
+                yield _settled(one, _judged(one, results.get(program)))
+                progress.update(1)
 
 
 def said(one: Answer, judged: Judged) -> str | None:

@@ -1,5 +1,7 @@
 """Loading and saving models; ``stages.lib.bases`` says how a base is named."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,14 +25,26 @@ WEIGHTS_PATTERN = "*.safetensors"
 FETCHED = ["model*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 ADAPTER = "adapter_config.json"
+SEAL = "fingerprint.txt"
 
 
 def convert_base(base: Base, out: Path) -> None:
     """Save a base model as bf16 safetensors with its tokenizer and chat template."""
     model, tokenizer = _load_origin(base)
-    with replacing(out) as aside:
+    with saving(out) as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
+
+
+@contextmanager
+def saving(out: Path) -> Iterator[Path]:
+    """Yield a folder to save a model in, which takes the place of ``out`` at the end.
+
+    Its fingerprint is kept in it: who reads the model later notices a changed byte.
+    """
+    with replacing(out) as aside:
+        yield aside
+        (aside / SEAL).write_text(fingerprint(aside) + "\n", encoding="utf-8")
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -62,13 +76,20 @@ def load_model(folder: Path, dtype: torch.dtype, **options: Any) -> PreTrainedMo
 
 
 def fingerprint(folder: Path) -> str:
-    """Return 16 hexadecimal digits that identify a model folder's weights and tokenizer."""
+    """Return 16 hexadecimal digits that identify a model folder's weights and tokenizer.
+
+    Raises ValueError if they are not those that ``saving`` kept in the folder.
+    """
     parts = [
         f"{path.name}={file_sha256(path)}"
         for path in sorted(_existing(folder).iterdir())
         if path.suffix in (".safetensors", ".json", ".jinja")
     ]
-    return sha256("\n".join(parts).encode()).hexdigest()[:16]
+    found = sha256("\n".join(parts).encode()).hexdigest()[:16]
+    kept = folder / SEAL
+    if kept.exists() and (expected := kept.read_text(encoding="utf-8").strip()) != found:
+        raise ValueError(f"{folder}: damaged: its fingerprint is {found}, expected {expected}")
+    return found
 
 
 def weight_bytes(folder: Path) -> int:

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
-from stages.lib.files import replacing
-from stages.lib.models import load_model, load_tokenizer
+from stages.lib.models import load_model, load_tokenizer, saving
 from stages.lib.params.quantization import Bits, Quantize
 from stages.lib.tables import read_csv, write_csv
 
@@ -88,7 +87,7 @@ def on_a_grid(
     model.quantize(texts, batch_size=CALIBRATION_BATCH)
     if calibration is None:
         done(layer_count(parent))  # nobody is called back when weights are only rounded
-    with replacing(out) as aside:
+    with saving(out) as aside:
         model.save(str(aside))
         _settle(aside / "quant_log.csv")
 
@@ -96,7 +95,7 @@ def on_a_grid(
 def bitsandbytes(parent: Path, out: Path, form: BitsAndBytesConfig) -> None:
     """Save the model of ``parent`` as bitsandbytes packs it in a form of ``stages.lib.bnb``."""
     model = load_model(parent, torch.bfloat16, quantization_config=form)
-    with replacing(out) as aside:
+    with saving(out) as aside:
         model.save_pretrained(aside)
         load_tokenizer(parent).save_pretrained(aside)
 

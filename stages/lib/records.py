@@ -7,10 +7,11 @@ Parquet; rows that people write by hand or download are JSON Lines.
 import json
 import reprlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from contextlib import suppress
+from dataclasses import asdict, fields, is_dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -244,7 +245,14 @@ def read_parquet(path: Path, row_type: type[Row]) -> list[Row]:
     Raises ValueError naming the file, the row and the field if it holds
     something else, and FileNotFoundError if there is none.
     """
-    return _checked(path, read_table(path), row_type, what="row", first=0)
+    table = _read(path)
+    names = [one.name for one in fields(cast(Any, row_type))]
+    if sorted(names) == sorted(table.column_names):
+        columns = [table[name].to_pylist() for name in names]
+        # By place, in a third of the time; what is wrong with a row is said below.
+        with suppress(ValidationError):
+            return [row_type(*values) for values in zip(*columns, strict=True)]
+    return _checked(path, table.to_pylist(), row_type, what="row", first=0)
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:
@@ -253,12 +261,7 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     Raises ValueError naming the file if it is damaged, and FileNotFoundError if
     there is none.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such table")
-    try:
-        return pq.read_table(path).to_pylist()
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: not a whole Parquet file: {error}") from error
+    return _read(path).to_pylist()
 
 
 def write_parquet(path: Path, rows: Sequence[Any], *, may_be_empty: type | None = None) -> None:
@@ -267,13 +270,18 @@ def write_parquet(path: Path, rows: Sequence[Any], *, may_be_empty: type | None 
     Raises ValueError for no rows, unless ``may_be_empty`` is their type.
     """
     if rows:
-        table = pa.Table.from_pylist([asdict(row) for row in rows])
+        table = as_table(rows)
     elif may_be_empty is not None:
         table = pa.table({field.name: pa.nulls(0) for field in fields(may_be_empty)})
     else:
         raise ValueError(f"{path}: no rows to write")
     with replacing(path) as aside:
-        pq.write_table(table, aside, compression="zstd")
+        pq.write_table(table, aside, compression="zstd", write_page_checksum=True)
+
+
+def as_table(rows: Sequence[Any]) -> pa.Table:
+    """Return rows of one type, at least one, as columns; rows inside a row become structs."""
+    return pa.table({one.name: _column(rows, one.name) for one in fields(rows[0])})
 
 
 def read_jsonl(path: Path, row_type: type[Row]) -> list[Row]:
@@ -286,6 +294,24 @@ def read_jsonl(path: Path, row_type: type[Row]) -> list[Row]:
             except json.JSONDecodeError as error:
                 raise ValueError(f"{path}: line {number}: not JSON: {error}") from error
     return _checked(path, values, row_type, what="line", first=1)
+
+
+def _column(rows: Sequence[Any], name: str) -> list[Any]:
+    values = [getattr(row, name) for row in rows]
+    if not isinstance(values[0], list):
+        return values
+    return [[asdict(one) if is_dataclass(one) else one for one in value] for value in values]  # type: ignore[arg-type]
+
+
+def _read(path: Path) -> pa.Table:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such table")
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+        _ = table.column_names  # decoded only when they are asked for
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a whole Parquet file: {error}") from error
+    return table
 
 
 def _checked(

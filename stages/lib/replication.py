@@ -37,7 +37,7 @@ def own_verdicts(cases: Sequence[Case], sandbox: Sandbox) -> list[Graded]:
 
     As with the authors, a text without ``print(`` is no program and read as a text.
     """
-    judged = judge([_answer(case) for case in cases], sandbox)
+    judged = judge((_answer(case) for case in cases), sandbox)
     return [
         _graded(
             case,

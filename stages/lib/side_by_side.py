@@ -5,7 +5,7 @@ neither, so of PoT answers there are lengths and verdicts alone. Frames have one
 benchmark, system, prompting and problem.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -16,11 +16,14 @@ import pandas as pd
 from stages.lib import stats
 from stages.lib.analysis import groups
 from stages.lib.records import Generation, Graded, Problem
-from stages.lib.styles import ends_with_answer, has_steps
+from stages.lib.styles import style
 
 SHOWN = 8
 MEASURES = ("tokens", "steps", "stated")
 
+FACTS = ["benchmark", "source", "template", "problem_id", "question", "answer", "system"]
+FACTS += ["prompting", "status", "extracted", "tokens", "finish_reason", "text", "steps"]
+FACTS += ["stated", "correct"]
 STYLES = ["benchmark", "system", "prompting", "n", "tokens", "tokens_low", "tokens_high"]
 STYLES += ["median_tokens"]
 STYLES += [
@@ -33,44 +36,43 @@ ANSWERS += ["status", "extracted", "tokens", "finish_reason", "text"]
 
 
 def style_frame(
-    answers: Sequence[tuple[str, Generation]],
+    answers: Iterable[tuple[str, Generation]],
     graded: Sequence[Graded],
     problems: Mapping[str, Sequence[Problem]],
     systems: Sequence[str],
 ) -> pd.DataFrame:
     """Return a row per answer of the systems: what it is measured by, and its text.
 
-    ``answers`` are (system, generation) pairs, and each has its verdict in ``graded``.
+    ``answers`` are (system, generation) pairs, and ``graded`` has their verdicts, in order.
     """
-    verdicts = {(row.system, row.problem_id, row.prompting): row for row in graded}
     by_id = {one.id: one for members in problems.values() for one in members}
-    rows = []
-    for system, row in answers:
-        if system not in systems:
-            continue
-        verdict = verdicts[system, row.problem_id, row.prompting]
-        problem, reasons = by_id[row.problem_id], row.prompting == "cot"
-        rows.append(
-            {
-                "benchmark": verdict.benchmark,
-                "source": problem.source,
-                "template": problem.template,
-                "problem_id": problem.id,
-                "question": problem.question,
-                "answer": problem.answer,
-                "system": system,
-                "prompting": row.prompting,
-                "status": verdict.status,
-                "extracted": verdict.extracted,
-                "tokens": row.n_tokens,
-                "finish_reason": row.finish_reason,
-                "text": row.text,
-                "steps": has_steps(row.text, problem.question) if reasons else None,
-                "stated": ends_with_answer(row.text) if reasons else None,
-                "correct": verdict.status == "correct",
-            }
-        )
-    return pd.DataFrame(rows)
+    rows = [
+        _row(by_id[row.problem_id], row, verdict)
+        for (system, row), verdict in zip(answers, graded, strict=True)
+        if system in systems
+    ]
+    return pd.DataFrame(rows, columns=pd.Index(FACTS))
+
+
+def _row(problem: Problem, row: Generation, verdict: Graded) -> tuple[Any, ...]:
+    styled = style(row.text, problem.question) if row.prompting == "cot" else (None, None)
+    return (
+        verdict.benchmark,
+        problem.source,
+        problem.template,
+        problem.id,
+        problem.question,
+        problem.answer,
+        verdict.system,
+        row.prompting,
+        verdict.status,
+        verdict.extracted,
+        row.n_tokens,
+        row.finish_reason,
+        row.text,
+        *styled,
+        verdict.status == "correct",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from math import ceil, sqrt
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest, norm
 from statsmodels.stats.multitest import multipletests
@@ -285,9 +286,16 @@ def _strata(
     parts = []
     for code in range(int(group.max()) + 1):
         inside = units[:, group_of_unit == code]
-        kinds, counts = np.unique(inside, axis=1, return_counts=True)
-        parts.append(_Stratum(inside[1].sum() / values.size, kinds, counts))
+        parts.append(_Stratum(inside[1].sum() / values.size, *_kinds(inside)))
     return parts
+
+
+def _kinds(units: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    # As np.unique(units, axis=1), on one number per unit, which sorts ten times as fast.
+    sums, sizes = units
+    most = sizes.max() + 1
+    found, counts = np.unique(sums * most + sizes, return_counts=True)
+    return np.stack([found // most, found % most]), counts
 
 
 def _moments(parts: list[_Stratum]) -> tuple[float, float]:
@@ -365,7 +373,8 @@ def _codes(name: str, labels: ArrayLike, n: int) -> NDArray[np.intp]:
     array = np.asarray(labels)
     if array.shape != (n,):
         raise ValueError(f"{name}: shape {array.shape}: expected one label per problem, ({n},)")
-    return np.unique(array, return_inverse=True)[1]
+    # As the inverse of np.unique, which would sort the labels and not the different ones.
+    return pd.factorize(array, sort=True)[0]
 
 
 def _open_share(name: str, value: float) -> None:

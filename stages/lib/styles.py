@@ -16,6 +16,7 @@ import re
 from stages.lib.extraction import find_claim
 
 _PROGRAM = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+_WORD, _DIGIT, _SPACE = re.compile(r"\w"), re.compile(r"\d"), re.compile(r"\s")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _VALUE = r"(?:\d[\d.,]*|[a-z]\b)[%)}]*\s*"
 _SIGN = r"(?:[-+*/^×÷·−]|x(?=\s*\$?\d)|of\b|\\(?:times|div|cdot)\b)"
@@ -27,24 +28,23 @@ _EQUATION = re.compile(
 )
 
 
-def has_steps(text: str, question: str) -> bool:
-    """Return whether a text shows how its answer came about."""
+def style(text: str, question: str) -> tuple[bool, bool]:
+    """Return whether a text has steps, and whether it ends with a stated answer."""
     answer, rest = find_claim(text)
-    before = text if answer is None else text[: len(text) - len(rest)]
-    if answer is not None:
-        before = before[: max(0, before.rfind(answer))]
+    if answer is None:
+        return _has_steps(text, question), False
+    before = text[: len(text) - len(rest)]
+    before = before[: max(0, before.rfind(answer))]
+    return _has_steps(before, question), _WORD.search(rest) is None
+
+
+def _has_steps(before: str, question: str) -> bool:
     before = _PROGRAM.sub("\n", before)
     asked = _tight(question)
     if any(_tight(found[0]) not in asked for found in _EQUATION.finditer(before)):
         return True
-    return sum(bool(re.search(r"\d", part)) for part in _SENTENCE.split(before)) >= 2
-
-
-def ends_with_answer(text: str) -> bool:
-    """Return whether the last thing that a text says is its answer."""
-    answer, rest = find_claim(text)
-    return answer is not None and re.search(r"\w", rest) is None
+    return sum(_DIGIT.search(part) is not None for part in _SENTENCE.split(before)) >= 2
 
 
 def _tight(text: str) -> str:
-    return re.sub(r"\s", "", text)
+    return _SPACE.sub("", text)

@@ -7,7 +7,7 @@ for markup, and the page's script puts it into the document as text only.
 import base64
 import gzip
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -94,7 +94,7 @@ def pack(value: Any) -> str:
 
 def browser(
     problems: Mapping[str, Sequence[Problem]],
-    answers: Sequence[tuple[str, Generation]],
+    answers: Iterable[tuple[str, Generation]],
     graded: Sequence[Graded],
     *,
     systems: Sequence[str],

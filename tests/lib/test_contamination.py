@@ -1,5 +1,7 @@
 """Shared runs of words, counted by hand."""
 
+import tracemalloc
+
 import pytest
 
 from stages.lib.contamination import Overlap, overlaps
@@ -90,3 +92,14 @@ def test_ladder_problems_with_other_numbers_are_no_overlap() -> None:
     assert overlaps(questions, held_out, n=8, normalise_numbers=True) == []
     (found,) = overlaps(questions, questions[:1], n=8, normalise_numbers=True)
     assert (found.training, found.evaluation) == (0, 0)
+
+
+def test_a_short_text_of_many_signs_takes_memory_for_each_once() -> None:
+    table = "a table " + "|-" * 2000
+    tracemalloc.start()
+    found = overlaps([table], [table, "a list"], n=8, normalise_numbers=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [(one.training, one.evaluation) for one in found] == [(0, 0)]
+    # 4,000 signs; a copy of the rest from each of them on would take 64 MB.
+    assert peak < 2_000_000

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, betabinom
 
-from stages.lib.difficulty import Definition, fit_prior, level_of, measure
+from stages.lib.difficulty import Definition, fit_prior, level_of, measure, pass_rates
 
 
 @pytest.mark.parametrize(
@@ -180,3 +180,14 @@ def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
 def test_the_parts_check_their_counts(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_each_problem_has_the_posterior_of_its_own_source_and_counts() -> None:
+    sources, n_correct, n = ["b", "a", "b", "a", "b"], [1, 0, 3, 2, 1], [4, 4, 4, 3, 4]
+    found = pass_rates(sources, n_correct, n, interval=0.9)
+    for i, source in enumerate(sources):
+        inside = [j for j, one in enumerate(sources) if one == source]
+        a, b = fit_prior([n_correct[j] for j in inside], [n[j] for j in inside])
+        mine = beta(a + n_correct[i], b + n[i] - n_correct[i])
+        assert found[:, i] == pytest.approx([mine.mean(), mine.ppf(0.05), mine.ppf(0.95)])
+    assert found[:, 0].tolist() == found[:, 4].tolist()

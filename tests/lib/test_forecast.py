@@ -91,6 +91,23 @@ def test_micro_batches_and_processes_make_training_smaller() -> None:
     assert shared.gpu_gib < alone.gpu_gib / 5
 
 
+def test_engines_share_the_hours_and_tensor_parallelism_the_memory() -> None:
+    shape = MODELS["Qwen/Qwen2.5-7B"].shape
+    one, engines, split = (
+        lines(composed("recipe=ladder", *more), shape)["evaluate", "base"]
+        for more in ((), ("engine.engines=4",), ("engine.tensor_parallel=2",))
+    )
+    assert (one.gpus, engines.gpus, split.gpus) == (1, 4, 2)
+    assert (one.clock, engines.hours) == (one.hours, one.hours)
+    assert engines.clock == pytest.approx(one.clock / 4)
+    assert engines.gpu_gib == one.gpu_gib
+    assert split.gpu_gib == pytest.approx(one.gpu_gib / 2)
+    assert split.clock == pytest.approx(split.hours / 2)
+    # Learning has processes of its own, which do not follow from these.
+    found = lines(composed("recipe=ladder", "engine.engines=4"), shape)["train", "uniform"]
+    assert (found.gpus, found.clock) == (1, found.hours)
+
+
 def test_conversations_need_no_samples_and_are_counted_by_their_own_parts() -> None:
     raw = compose(["recipe=ladder", "sample.k=0", "train.steps=10"], CONF)
     told = {"source": "rows", "licence": "MIT", "without": [], "become": "conversations"}
@@ -125,5 +142,5 @@ def test_rows_and_tokens_of_parts() -> None:
 
 
 def test_a_total_sums_what_adds_up_and_takes_the_largest_of_the_rest() -> None:
-    two = [Line("a", "x", 1, 2, 3, 4, 5), Line("b", "y", 10, 1, 30, 2, 50)]
-    assert total(two) == Line("all", "", 11, 2, 33, 4, 55)
+    two = [Line("a", "x", 1, 2, 3, 4, 5, 1, 5), Line("b", "y", 10, 1, 30, 2, 50, 4, 12.5)]
+    assert total(two) == Line("all", "", 11, 2, 33, 4, 55, 4, 17.5)

@@ -1,23 +1,35 @@
 """Filling a store: only what is missing, in batches that do not depend on it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
 
-from stages.lib.generation import Engine, Request, Sampling, fill
+from stages.lib.generation import Answer, Engine, Request, Sampling, fill
 from stages.lib.params.sampling import Engine as Settings
 from stages.lib.records import Generation
 from stages.lib.store import Store
 
-LIMITS = Settings(kv_cache_gib=1, max_model_len=32, max_num_seqs=4, block_size=16, batch_size=2)
+LIMITS = Settings(
+    backend="local",
+    engines=1,
+    tensor_parallel=1,
+    cpus=1,
+    kv_cache_gib=1,
+    max_model_len=32,
+    max_num_seqs=4,
+    block_size=16,
+    batch_size=2,
+)
 SAMPLING = Sampling(temperature=0.7, top_p=1.0, seed=1)
 
 
 class FakeEngine:
     """Answers with what it was asked and its seed; may die after some batches."""
+
+    answers = Engine.answers
 
     def __init__(self, batches: int = 1_000) -> None:
         self.asked: list[tuple[str, int]] = []
@@ -31,6 +43,19 @@ class FakeEngine:
         self.batches -= 1
         self.asked += [(one.problem_id, one.index) for one in requests]
         return [(f"{one.problem_id} {one.seed(sampling)}", "stop", 1) for one in requests]
+
+
+class Unordered(FakeEngine):
+    """Finishes the last batch first."""
+
+    def answers(
+        self,
+        batches: Sequence[Sequence[Request]],
+        sampling: Sampling,
+        done: Callable[[int], object],
+    ) -> Iterator[tuple[int, list[Answer]]]:
+        for number in reversed(range(len(batches))):
+            yield number, self.answer(batches[number], sampling, done)
 
 
 def requests(k: int, prompt: tuple[int, ...] = (1, 2)) -> list[Request]:
@@ -87,6 +112,16 @@ def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
     run(tmp_path / "killed", requests(3), rest)
     assert len(rest.asked) == 9 - 2 * LIMITS.batch_size
     assert names(tmp_path / "whole") == names(tmp_path / "killed")
+
+
+def test_batches_in_another_order_end_with_the_same_bytes(tmp_path: Path) -> None:
+    run(tmp_path / "ordered", requests(3), FakeEngine())
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "not", requests(3), Unordered(batches=2))
+    kept = {(row.problem_id, row.index) for row in Store(tmp_path / "not").rows()}
+    assert kept == {("c", 2), ("a", 2), ("b", 2)}
+    run(tmp_path / "not", requests(3), Unordered())
+    assert names(tmp_path / "ordered") == names(tmp_path / "not")
 
 
 def once_more(rows: Sequence[Generation]) -> list[Request]:

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from stages.lib.bases import Base, parse_base
-from stages.lib.models import convert_base, fingerprint, load_model, load_tokenizer, weight_bytes
+from stages.lib.models import (
+    SEAL,
+    convert_base,
+    fingerprint,
+    load_model,
+    load_tokenizer,
+    weight_bytes,
+)
 
 HEX = "0" * 64
 
@@ -67,6 +74,21 @@ def test_a_damaged_model_is_named(tiny_base: Path, tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ValueError, match="out: damaged model file"):
         load_model(tmp_path / "out", torch.bfloat16)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer_config.json"])
+def test_a_changed_bit_of_a_saved_model_is_noticed(
+    tiny_base: Path, tmp_path: Path, name: str
+) -> None:
+    convert_base(Base("folder", str(tiny_base)), tmp_path / "out")
+    assert (tmp_path / "out" / SEAL).read_text().strip() == fingerprint(tmp_path / "out")
+    changed = bytearray((tmp_path / "out" / name).read_bytes())
+    changed[-2] ^= 1
+    (tmp_path / "out" / name).write_bytes(changed)
+    with pytest.raises(
+        ValueError, match=r"out: damaged: its fingerprint is \w{16}, expected \w{16}$"
+    ):
+        fingerprint(tmp_path / "out")
 
 
 def test_a_damaged_tokenizer_is_named(tiny_base: Path, tmp_path: Path) -> None:
@@ -173,6 +195,7 @@ def test_the_fingerprint_is_that_of_the_weights(tiny_base: Path, tmp_path: Path)
     convert_base(Base("folder", str(tiny_base)), tmp_path / "a")
     convert_base(Base("folder", str(tiny_base)), tmp_path / "b")
     assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "b")
+    (tmp_path / "b" / SEAL).unlink()
     weights = next((tmp_path / "b").glob("*.safetensors"))
     changed = bytearray(weights.read_bytes())
     changed[-1] ^= 1

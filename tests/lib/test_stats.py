@@ -1,6 +1,7 @@
 """Statistics against hand-computed values, other implementations and simulated truth."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -349,3 +350,34 @@ def test_nothing_is_detectable_in_too_few_discordant_pairs(n: int, discordance: 
 def test_what_is_wrong_is_named(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_units_are_counted_by_kind() -> None:
+    values = [3, -2, 3, 1, -1, 0, -3, 2]
+    clusters = ["a", "a", "b", "b", "c", "c", "d", "d"]
+    # Sums 1, 4, -1, -1 of two problems each.
+    (part,) = stats._strata(np.array(values), clusters, None)
+    assert part.kinds.tolist() == [[-1, 1, 4], [2, 2, 2]]
+    assert part.counts.tolist() == [2, 1, 1]
+
+
+def test_kinds_are_those_of_unique_columns() -> None:
+    rng = seeded()
+    units = np.stack([rng.integers(-50, 50, 500), rng.integers(1, 9, 500)])
+    kinds, counts = stats._kinds(units)
+    expected, of_each = np.unique(units, axis=1, return_counts=True)
+    assert kinds.tolist() == expected.tolist()
+    assert counts.tolist() == of_each.tolist()
+
+
+@pytest.mark.parametrize(
+    ("labels", "codes"),
+    [
+        (["b", "a", "b", "C"], [2, 1, 2, 0]),
+        (["é", "z", "a"], [2, 1, 0]),
+        ([10, 9, 10], [1, 0, 1]),
+    ],
+)
+def test_labels_are_numbered_in_their_order(labels: list[Any], codes: list[int]) -> None:
+    assert stats._codes("strata", labels, len(labels)).tolist() == codes
+    assert stats._codes("strata", np.array(labels, dtype=object), len(labels)).tolist() == codes

@@ -1,10 +1,13 @@
 """From raw answers to verdicts, tables and metrics."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pandas as pd
 import pytest
 
 from stages import analyze, prepare
-from stages.lib import params
+from stages.lib import judging, params
 from stages.lib.analysis import DECODINGS, answer_frame, status_table
 from stages.lib.files import read_json, write_json
 from stages.lib.judging import Answer, judge, said
@@ -18,6 +21,7 @@ from stages.lib.paths import (
     TABLES,
     VERDICTS,
 )
+from stages.lib.programs import ProgramResult
 from stages.lib.records import (
     Generation,
     Graded,
@@ -183,6 +187,46 @@ def test_a_reply_settles_what_is_none_of_the_options(
     one = Answer(text, "cot", CHOICE.answer, CHOICE.kind, CHOICE.choices, reply)
     (judged,) = judge([one], sandbox)
     assert (judged.verdict.status, judged.settled) == (status, settled)
+
+
+def test_a_program_runs_once_and_verdicts_keep_their_order(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def counted(programs: list[str], **settings: Any) -> list[ProgramResult]:
+        ran.extend(programs)
+        return [ProgramResult("ok", text[6:-1], "", 0.0) for text in programs]
+
+    monkeypatch.setattr(judging, "run_programs", counted)
+    monkeypatch.setattr(judging, "AHEAD", 2)
+    programs = ["print(4)", "print(5)", "print(5)", "print(4)", "print(6)"]
+    answers = [Answer(f"```python\n{one}\n```", "pot", "4", "number", []) for one in programs]
+    answers.insert(3, Answer("2 + 2 = 4. The answer is 4.", "cot", "4", "number", []))
+
+    judged = list(judge(iter(answers), sandbox))
+
+    assert ran == ["print(4)", "print(5)", "print(6)"]
+    assert [one.output for one in judged] == ["4", "5", "5", "", "4", "6"]
+    assert [one.verdict.extracted for one in judged] == ["4", "5", "5", "4", "4", "6"]
+    correct = [one.verdict.status == "correct" for one in judged]
+    assert correct == [True, False, False, True, True, False]
+
+
+def test_answers_are_taken_a_few_at_a_time(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "AHEAD", 2)
+    taken: list[int] = []
+
+    def answers() -> Iterator[Answer]:
+        for number in range(5):
+            taken.append(number)
+            yield Answer("The answer is 4.", "cot", "4", "number", [])
+
+    next(judge(answers(), sandbox))
+
+    assert taken == [0, 1]
 
 
 SETTLED: list[tuple[Prompting, Status, Settled]] = [

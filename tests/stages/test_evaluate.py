@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages import evaluate
+from stages.lib import engines
 from stages.lib.paths import EVAL_PROBLEMS, MODELS
 from stages.lib.records import Problem, content_id, write_parquet
 
@@ -31,7 +32,7 @@ def test_a_held_out_benchmark_without_solutions_is_named_before_the_engine_is_lo
 ) -> None:
     shutil.copy("params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(evaluate, "Engine", None)
+    monkeypatch.setattr(engines, "Engine", None)
     MODELS.mkdir(parents=True)
     (MODELS / "base").symlink_to(tiny_base)
     for name in ("ladder", "gsm8k", "math500"):

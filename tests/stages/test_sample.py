@@ -10,7 +10,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from stages import prepare, sample
-from stages.lib import params, sequential
+from stages.lib import engines, params, sequential
 from stages.lib.generation import Engine, Request, Sampling
 from stages.lib.paths import MODELS, SAMPLES, TRAIN_PROBLEMS
 from stages.lib.records import Problem, Verdict, read_parquet
@@ -62,6 +62,8 @@ def test_every_problem_once_a_round_and_programs_behind_all_reasoning(
 class Dying:
     """An engine that stops after some batches, as if killed."""
 
+    answers = Engine.answers
+
     def __init__(self, engine: Engine, batches: int) -> None:
         self.engine = engine
         self.batches = batches
@@ -91,7 +93,7 @@ def test_a_killed_sequential_run_ends_like_one_that_was_not(
     )
 
     def run(batches: int) -> list[str]:
-        monkeypatch.setattr(sample, "Engine", lambda *_: Dying(engine, batches))
+        monkeypatch.setattr(engines, "Engine", lambda *_: Dying(engine, batches))
         sample.main()
         return sorted(shard.name for shard in SAMPLES.glob("*.parquet"))
 

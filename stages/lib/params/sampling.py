@@ -9,7 +9,12 @@ from stages.lib.records import Prompting
 
 
 class Engine(Strict):
-    """Limits of the generation engine, shared by sampling and evaluation."""
+    """The generation engines, shared by sampling and evaluation: where, how many, their limits."""
+
+    backend: Literal["local", "ray"]
+    engines: Size
+    tensor_parallel: Size
+    cpus: Size
 
     kv_cache_gib: Size
     max_model_len: Size

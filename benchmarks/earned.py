@@ -1,0 +1,89 @@
+"""What a policy earns on fixed problems: answers drawn as in training, rewarded as there.
+
+The reward of a step of GRPO is that of the few problems it happens to ask. These problems
+stay the same: those that the runs may ask, and the ladder's, which they never saw.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from stages.lib.params import Params
+from stages.lib.params.reinforcement import Reinforce
+from stages.lib.paths import DIFFICULTY, EVAL_PROBLEMS, TRAIN_PROBLEMS
+from stages.lib.records import Difficulty, Problem, read_parquet
+
+# Answers to each problem: few are asked, so each of them more often.
+ANSWERS = {"asked": 8, "unseen": 2}
+UNSEEN = EVAL_PROBLEMS / "ladder.parquet"
+
+
+def fixed_problems() -> dict[str, list[Problem]]:
+    """Return the problems by set: ``asked``, which have a signal, and ``unseen``."""
+    rates = {row.problem_id: row.pass_rate for row in read_parquet(DIFFICULTY, Difficulty)}
+    asked = [one for one in read_parquet(TRAIN_PROBLEMS, Problem) if 0 < rates[one.id] < 1]
+    return {"asked": asked, "unseen": read_parquet(UNSEEN, Problem)}
+
+
+def rewards(model: Path, wanted: Params, seed: int) -> list[dict[str, Any]]:
+    """Return the mean rewards of a model's answers to each of ``fixed_problems``.
+
+    A row has the ``set``, ``problem_id`` and ``source`` of a problem, ``reward`` as the
+    runs weigh it, and ``right``, the share of right answers. The engine is in a process
+    of its own, which gives its memory back.
+    """
+    # Read when vLLM is imported, whose reports would stand around the line.
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+        return alone.submit(_measure, model, wanted, seed).result()
+
+
+def mean_reward(
+    problem: Problem, answers: Sequence[tuple[str, bool]], settings: Reinforce, stops: Sequence[str]
+) -> dict[str, float]:
+    """Return the mean ``reward`` of answers, text and whether it ended, and how many are right."""
+    from stages.lib.rewards import answer_reward, cut, format_reward
+
+    texts = [(cut(text, stops), ended) for text, ended in answers]
+    right = fmean(answer_reward(problem, text) for text, _ in texts)
+    form = fmean(format_reward(text, ended=ended) for text, ended in texts)
+    weights = settings.rewards
+    return {"reward": weights.answer * right + weights.format * form, "right": right}
+
+
+def _measure(model: Path, wanted: Params, seed: int) -> list[dict[str, Any]]:
+    from stages.lib.generation import Engine, Request, Sampling
+    from stages.lib.models import load_tokenizer
+    from stages.lib.prompts import ask, question_prompt
+
+    settings, tokenizer = wanted.reinforce, load_tokenizer(model)
+    problems = fixed_problems()
+    requests = [
+        Request(
+            problem.id,
+            "cot",
+            0,
+            index,
+            question_prompt(tokenizer, wanted.prompts, ask(problem.question, "cot")),
+            settings.max_tokens,
+        )
+        for kind, ones in problems.items()
+        for problem in ones
+        for index in range(ANSWERS[kind])
+    ]
+    # As in training, a text that ends an answer is cut off afterwards.
+    sampling = Sampling(settings.temperature, top_p=1.0, seed=seed)
+    answers = Engine(model, wanted.engine).answer(requests, sampling, lambda _: None)
+    given: Mapping[str, list[tuple[str, bool]]] = {one.problem_id: [] for one in requests}
+    for request, (text, reason, _) in zip(requests, answers, strict=True):
+        given[request.problem_id].append((text, reason == "stop"))
+    return [
+        {"set": kind, "problem_id": problem.id, "source": problem.source}
+        | mean_reward(problem, given[problem.id], settings, wanted.prompts.stop)
+        for kind, ones in problems.items()
+        for problem in ones
+    ]

