@@ -15,38 +15,12 @@ from pathlib import Path
 
 import psutil
 
+from tests.repro import Moment, Run
 from tests.small import DVC, cached_files, environment
 
 DAY_S = 86_400
 ROOMY = "4g"
-
-
-class Run:
-    """One ``dvc repro``, and what it says."""
-
-    def __init__(self, folder: Path, said: Path, more: dict[str, str]) -> None:
-        """Start it in a session of its own, with ``more`` in its environment."""
-        self.said_in = said
-        with said.open("wb") as stream:
-            self.process = subprocess.Popen(
-                [*DVC, "repro"],
-                cwd=folder,
-                env=environment(folder) | more,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def goes_on(self) -> bool:
-        """Return whether it has not ended."""
-        return self.process.poll() is None
-
-    @property
-    def said(self) -> str:
-        """Return what it has said so far."""
-        return self.said_in.read_text(encoding="utf-8", errors="replace")
+TOO_LATE = " (the run was over)"
 
 
 @dataclass(frozen=True)
@@ -63,28 +37,6 @@ class Place:
     inputs: dict[str, str]
     growth: int
     clock: Path
-
-
-class Moment:
-    """A stage, and a number of seconds after it began."""
-
-    def __init__(self, rng: random.Random, seconds: dict[str, float]) -> None:
-        """Draw one of the stages, and a time until its usual end."""
-        self.stage = rng.choice(list(seconds))
-        self.after = rng.uniform(0, seconds[self.stage])
-
-    def __str__(self) -> str:
-        """Name the moment."""
-        return f"{self.stage} + {self.after:.1f} s"
-
-    def wait(self, run: Run) -> bool:
-        """Return at the moment whether the run still goes on; it may end before."""
-        while run.goes_on and f"Running stage '{self.stage}'" not in run.said:
-            time.sleep(0.05)
-        until = time.monotonic() + self.after
-        while run.goes_on and time.monotonic() < until:
-            time.sleep(0.05)
-        return run.goes_on
 
 
 class Fault:
@@ -131,6 +83,7 @@ class Killed(Fault):
     def strike(self, run: Run) -> None:
         """Send the signal."""
         if not self.moment.wait(run):
+            self.where += TOO_LATE
             return
         if not self.alone:
             os.killpg(run.process.pid, self.signal)
@@ -184,7 +137,8 @@ class ReadOnly(Fault):
 
     def strike(self, run: Run) -> None:
         """Close the folder; the kernel refuses to while a file is open for writing."""
-        self.moment.wait(run)
+        if not self.moment.wait(run):
+            self.where += TOO_LATE
         closing = ["mount", "-o", "remount,ro,bind", str(self.closed)]
         while run.goes_on and subprocess.run(closing, capture_output=True, check=False).returncode:
             time.sleep(0.01)
@@ -261,6 +215,8 @@ class Twice(Fault):
         if self.moment.wait(run):
             said = run.said_in.with_name("second.txt")
             self.second = Run(self.place.folder, said, self.environment)
+        else:
+            self.where += TOO_LATE
 
 
 FAULTS: dict[str, type[Fault]] = {

@@ -25,7 +25,8 @@ import psutil
 
 from stages.lib.console import say
 from tests.ends import clear_line, differing, half_written
-from tests.faults import FAULTS, Damaged, Fault, Killed, Place, Run
+from tests.faults import FAULTS, Damaged, Fault, Killed, Place
+from tests.repro import Run
 from tests.whole import Whole
 
 COLUMNS = [
@@ -138,6 +139,8 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True, help="for the copies, on a disk")
     given = parser.parse_args()
+    # A shell's background jobs ignore Ctrl-C, and so would the runs.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = given.folder.resolve()
     whole = Whole(folder)
     clock = folder / "clock.so"

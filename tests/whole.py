@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from tests.conftest import byte_tokenizer, save_tiny
-from tests.faults import Run
+from tests.repro import Run
 from tests.small import cached_files, clone, locked, set_params
 
 SMALLER = {
