@@ -88,7 +88,7 @@ export: setup
 # A file's name there is the MD5 of its bytes; `dvc checkout` does not compare them.
 verify:
 	cd .dvc/cache/files/md5 && find . -type f \
-	  | sed -E 's|^\./(..)/([0-9a-f]{30})(\.dir)?$$|\1\2  &|' | md5sum --check --quiet --strict
+	  | sed -nE 's|^\./(..)/([0-9a-f]{30})(\.dir)?$$|\1\2  &|p' | md5sum --check --quiet --strict
 
 bench: setup
 	python -m benchmarks

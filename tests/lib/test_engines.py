@@ -166,8 +166,8 @@ def test_more_than_a_cluster_has_is_named(
 
 def test_actors_reserve_gpus_or_cores() -> None:
     wanted = settings(backend="ray", engines=2, tensor_parallel=2, cpus=3)
-    assert needs(wanted, {"GPU": 4.0, "CPU": 1.0}) == (2, None)
-    assert needs(wanted, {"CPU": 6.0}) == (None, 3)
+    assert needs(wanted, [{"GPU": 4.0, "CPU": 1.0}]) == (2, None)
+    assert needs(wanted, [{"CPU": 3.0}] * 2) == (None, 3)
 
 
 def test_a_process_that_is_killed_ends_the_run_and_the_next_one_goes_on(
