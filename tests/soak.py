@@ -66,7 +66,8 @@ def trial(seed: int, whole: Whole, folder: Path, clock: Path) -> list[str | int 
     finally:
         fault.leave()
         shutil.rmtree(folder)
-    return [seed, names[0], names[-1], kind, fault.where, ended, line, times[0], then, times[1]]
+    row = [seed, names[0], names[-1], kind, fault.where, ended, line, times[0], then, times[1]]
+    return [one.replace(f"{folder}/", "") if isinstance(one, str) else one for one in row]
 
 
 def _hole(rng: random.Random, stages: list[str], at_least: int) -> list[str]:
