@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from stages.lib import devices, engines
-from stages.lib.cluster import needs
+from stages.lib.cluster import Actor, needs
 from stages.lib.devices import dealt
 from stages.lib.engines import Engines
 from stages.lib.generation import Engine, Request, Sampling, fill
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.xdist_group("engines")
 SAMPLING = Sampling(temperature=0.7, top_p=1.0, seed=1)
 NUMBERS = Random(0)
 REQUESTS = [
-    Request(f"p{number}", "cot", 0, 0, tuple(NUMBERS.choices(range(3, 250), k=20)), 150)
-    for number in range(80)
+    Request(f"p{number}", "cot", 0, 0, tuple(NUMBERS.choices(range(3, 250), k=20)), 120)
+    for number in range(48)
 ]
 
 
@@ -124,11 +124,10 @@ def test_an_actor_of_ray_that_is_killed_costs_no_row_and_doubles_none(
     assert len(store.appended) == len(set(store.appended)) == len(REQUESTS)
 
 
-@pytest.mark.usefixtures("quiet_ray")
 def test_a_node_without_the_model_is_named(tmp_path: Path) -> None:
     lacking = tmp_path / "no-such"
     with pytest.raises(ValueError, match=rf"^{lacking}: not on node [0-9.]+: expected the model"):
-        run(Store(tmp_path), lacking, settings(backend="ray"))
+        Actor(lacking, settings(), SAMPLING)
 
 
 @pytest.mark.parametrize(
