@@ -28,7 +28,12 @@ EVERY_S = 0.1
 PLACES = ("first", "second")
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 STOPPED = "Stopped"
-STOP = f"(...views) => views.map((view) => view && {{ ...view, state: '{STOPPED}' }})"
+# Stopping ends in a failure too, which may come before the page shows that it stopped, and
+# after late words of an answer: a note of the page's own tells one failure from another.
+BEGIN = "(...given) => { window.stopped = false; return given; }"
+_ALL_STOPPED = f"views.map((view) => view && {{ ...view, state: '{STOPPED}' }})"
+STOP = f"(...views) => {{ window.stopped = true; return {_ALL_STOPPED}; }}"
+FAILED = f"(...views) => window.stopped ? {_ALL_STOPPED} : views"
 TITLE = "Uphill: one question, two models"
 HEADING = f"""
 <h1>{TITLE}</h1>
@@ -126,7 +131,13 @@ def _connect(parts: _Parts, wanted: Params, known: Mapping[str, Known]) -> None:
     shown = [parts.notice, *parts.sides]
     inputs = [parts.question, *parts.models]
     asked = gr.on(
-        [parts.question.submit, parts.ask.click], check, inputs, shown, queue=False, **PRIVATE
+        [parts.question.submit, parts.ask.click],
+        check,
+        inputs,
+        shown,
+        queue=False,
+        js=BEGIN,
+        **PRIVATE,
     ).then(
         ask,
         [*inputs, parts.prompting],
@@ -136,7 +147,7 @@ def _connect(parts: _Parts, wanted: Params, known: Mapping[str, Known]) -> None:
         show_progress="hidden",
         **PRIVATE,
     )
-    asked.failure(_failed, parts.sides, shown, queue=False, **PRIVATE)
+    asked.failure(_failed, parts.sides, shown, queue=False, js=FAILED, **PRIVATE)
     parts.stop.click(None, parts.sides, parts.sides, js=STOP, cancels=[asked], **PRIVATE)
     parts.example.change(None, parts.example, parts.question, js="(chosen) => chosen", **PRIVATE)
 
@@ -179,8 +190,8 @@ def _reloaded(wanted: Params) -> list[gr.HTML]:
 
 
 def _failed(*views: View) -> tuple[Any, ...]:
-    if all(view and view["state"] == STOPPED for view in views):  # that ends in a failure too
-        return tuple(gr.skip() for _ in range(1 + len(views)))
+    if all(view and view["state"] == STOPPED for view in views):
+        return gr.skip(), *views
     said = "No answer. Too many questions are waiting (try again), or logs/demo.log has an error."
     return said, *(view and {**view, "state": "Failed"} for view in views)
 
