@@ -28,16 +28,10 @@ from stages.lib.records import (
 )
 from stages.lib.store import Store
 from stages.lib.versions import versions
+from tests.small import GPTQ4
 
 ROOT = Path(__file__).parents[2]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-GPTQ4 = {
-    "parent": "adaptive",
-    "method": "gptq",
-    "bits": 4,
-    "calibrate_on": "training",
-    "draw": 1,
-}
 SYSTEMS = ["base", "base-4shot", "uniform", "adaptive", "adaptive-gptq4"]
 FIGURES = ["difficulty", "training", "accuracy", "sources", "topics", "width"]
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><path d="M0 0h9v9z"/></svg>'
