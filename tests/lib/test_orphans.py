@@ -1,10 +1,13 @@
 """A process that ends with its parent."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
+
+from tests.small import REPOSITORY
 
 PARENT = """
 import time
@@ -30,7 +33,9 @@ if __name__ == "__main__":
 def test_a_process_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
-    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+    seen = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=seen) as parent:
         assert parent.stdout is not None
         said = [parent.stdout.readline() for _ in range(3)]
         watched, unwatched = (
