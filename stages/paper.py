@@ -21,7 +21,7 @@ import yaml
 
 from stages.lib import claims, console, params, webpage
 from stages.lib.answers import read_answers, read_benchmarks
-from stages.lib.descriptions import dealt_once
+from stages.lib.descriptions import share_a_deal
 from stages.lib.files import read_json, replacing, write_text
 from stages.lib.params.results import system_name
 from stages.lib.paths import (
@@ -200,7 +200,7 @@ def claims_by_subject(rows: Sequence[claims.Row], wanted: params.Params) -> dict
 def several_runs(wanted: params.Params) -> dict[str, Any] | None:
     """Return what the paper says of several runs, None where no compared pair has them.
 
-    ``systems`` have their runs, ``deals`` are those of them that are dealt by ``weigh.seed``,
+    ``systems`` have their runs, ``deals`` are those of them with two runs of one deal,
     ``claims`` sum up the pairs on the held-out benchmark.
     """
     pairs = wanted.analyze.pairs_of_runs()
@@ -211,7 +211,7 @@ def several_runs(wanted: params.Params) -> dict[str, Any] | None:
     by_pair = [[row for row in rows if [row["first"], row["second"]] == pair] for pair in pairs]
     return {
         "systems": systems,
-        "deals": [name for name in systems if dealt_once(wanted.weigh.arms, name)],
+        "deals": [name for name, of in systems.items() if share_a_deal(wanted.weigh, of)],
         "claims": [
             {"summary": claims.summary(of_pair, level=wanted.analyze.interval)}
             for of_pair in by_pair

@@ -4,8 +4,8 @@ Reads the base model and ``data/training/<arm>.parquet``; writes
 ``data/models/<arm>/`` (adapters are merged into it), while it trains DVCLive's tables in
 ``reports/training/<arm>/`` (loss, learning rate and norm of the gradient by step, held-out
 loss where it was measured) and, beside them, ``<arm>.json`` (how many parameters were
-trained, whose step's are kept and their held-out loss if it was measured, and how many
-examples were too long). Checkpoints
+trained, whose step's are kept and their held-out loss if it was measured, how many
+examples were shown, and how many were too long). Checkpoints
 lie in ``data/checkpoints/`` until the run is complete: a run that was killed goes on from
 the last one, if nothing that it depends on has changed.
 
@@ -90,6 +90,7 @@ def main(arm: str) -> None:
         TRAINING_LOGS / f"{arm}.json",
         {"method": settings.tuning.method, "kept_step": kept, "too_long": too_long}
         | validation.loss_at(fitted.log, kept)
+        | packing.shown(micro_batches, to_learn)
         | counts,
     )
     shutil.rmtree(CHECKPOINTS / arm)

@@ -2,9 +2,10 @@
 
 Reads the training problems, their difficulty, the base model's samples with their
 verdicts, and the conversations; writes ``data/training/<arm>.parquet`` and
-``reports/metrics/arms/<arm>.json``. There is an example per problem and prompting, per
-correct sample taken, or per conversation, with its repetitions, its loss weight, when it
-joins, and whether the model's own probabilities weigh it.
+``reports/metrics/arms/<arm>.json`` (how much there is to learn from, and the mean level in a
+pass). There is an example per problem and prompting, per correct sample taken, or per
+conversation, with its repetitions, its loss weight, when it joins, and whether the model's
+own probabilities weigh it.
 
     python -m stages.weigh ARM
 """
@@ -59,7 +60,18 @@ def main(arm: str) -> None:
     write_parquet(TRAINING / f"{arm}.parquet", examples)
     used = [one for one in examples if one.repeats]
     counts = {"problems": len({one.problem_id for one in used}), "examples": len(used)}
-    write_json(ARM_METRICS / f"{arm}.json", counts | {"missing": missing})
+    write_json(ARM_METRICS / f"{arm}.json", counts | {"missing": missing} | _mean_level(used))
+
+
+def _mean_level(used: Sequence[Example]) -> dict[str, float]:
+    """Return the mean level of what counts in a pass, or nothing where no level was measured."""
+    of = {row.problem_id: row.level for row in read_parquet(DIFFICULTY, Difficulty)}
+    counting = [one for one in used if one.problem_id in of and one.weight]
+    if not counting:
+        return {}
+    levels = [of[one.problem_id] for one in counting]
+    counts = [one.repeats * one.weight for one in counting]
+    return {"mean_level": round(float(np.average(levels, weights=counts)), 3)}
 
 
 def _conversations(wanted: ConversationsArm) -> list[Example]:
@@ -79,7 +91,7 @@ def _problems(arm: str, settings: Weigh) -> tuple[list[Example], int]:
         arm,
         len(problems),
         [of[problem.id] for problem in problems] if of else [],
-        seed=settings.seed,
+        seed=settings.seed_of(arm),
     )
     if treatment.samples is None:
         lessons, missing = _worked(problems, settings.prompting), 0
@@ -128,7 +140,7 @@ def _sampled(
             f"weigh-{arm}: {missing} of {asked} samples wanted are missing: too few correct"
         )
     if dealt:
-        taken = np.random.default_rng(settings.seed).permutation(taken)
+        taken = np.random.default_rng(settings.seed_of(arm)).permutation(taken)
     chosen = [row for row, is_taken in zip(correct, taken, strict=True) if is_taken]
     lessons: list[Lesson] = [(place[row.problem_id], row.prompting, row.text) for row in chosen]
     return sorted(lessons, key=lambda lesson: lesson[0]), missing

@@ -159,6 +159,7 @@ BAD = [
     ("train.tracking", ["tensorbord"], "train.tracking.0: 'tensorbord': Input should be "),
     ("train.tracking", ["wandb", "wandb"], "train.tracking: ['wandb', 'wandb']: expected nothing"),
     ("train.by_arm.nobody", {"method": "full"}, "train.by_arm.nobody: expected one of ['adapt"),
+    ("weigh.seeds", {"adaptive": 2}, "weigh.seeds.adaptive: expected a control, one of ['control"),
     ("train.seeds.nobody", 2, "train.seeds.nobody: expected one of ['adapt"),
     ("analyze.runs", {"base": ["base"] * 2}, "analyze.runs.base: ['base', 'base']: List should"),
     ("analyze.runs", {"base": ["bass"] * 3}, "analyze.runs.base: 'bass': expected one of ['base'"),

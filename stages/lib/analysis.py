@@ -112,8 +112,10 @@ def comparison_table(
     """Return the paired difference of each pair of systems per benchmark and decoding.
 
     Problems are resampled inside their source, a fixed part of the design. ``p_holm``
-    is corrected over all rows of one benchmark; ``detectable`` is the smallest true
-    difference that this many problems would show in 80% of repetitions.
+    is corrected over all rows of one benchmark; ``p_sources``, uncorrected, is that of
+    swapping the systems in whole sources, none where these are too few ever to reach
+    1 - ``level``; ``detectable`` is the smallest true difference that this many problems
+    would show in 80% of repetitions.
     """
     tables: list[dict[str, Any]] = []
     for (benchmark,), group in groups(frame, ["benchmark"]):
@@ -200,7 +202,9 @@ def _compared(
     ours = group[group["system"] == first].set_index("problem_id")
     theirs = group[group["system"] == second].set_index("problem_id").loc[ours.index]
     a, b = ours[decoding].to_numpy(), theirs[decoding].to_numpy()
-    found = stats.compare(a, b, strata=ours["source"].to_numpy(), draws=draws, level=level, rng=rng)
+    sources = ours["source"].to_numpy()
+    found = stats.compare(a, b, strata=sources, draws=draws, level=level, rng=rng)
+    tell = 2.0 ** (1 - len(set(sources))) <= 1 - level
     discordant = float(np.mean(a != b))
     detectable = stats.detectable_difference(len(a), discordant, power=stats.POWER, alpha=1 - level)
     return {
@@ -212,6 +216,7 @@ def _compared(
         "low": round(found.low, 4),
         "high": round(found.high, 4),
         "p": found.p,
+        "p_sources": round(stats.sign_flip_p(a, b, sources), 4) if tell else None,
         "discordant": round(discordant, 4),
         "detectable": round(detectable, 4) if detectable else None,
     }

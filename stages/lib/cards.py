@@ -13,7 +13,16 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stages.lib.bases import parse_base
-from stages.lib.claims import DECODING_NAMES, Row, fixed, outcome, p_value, percent
+from stages.lib.claims import (
+    DECODING_NAMES,
+    INTERVAL_ALONE,
+    Row,
+    by_interval_alone,
+    fixed,
+    outcome,
+    p_value,
+    percent,
+)
 from stages.lib.descriptions import by_difficulty, quantization, strategy, training_source
 from stages.lib.licence import UNKNOWN
 from stages.lib.params import Params
@@ -199,8 +208,6 @@ def _seen_from(systems: Collection[str], rows: Sequence[Row]) -> list[Row]:
 
 
 def _comparison_cells(row: Row, level: float) -> list[str]:
-    found = outcome(row)
-    survives = found in ("noise", "same") or row["p_holm"] <= 1 - level
     return [
         row["benchmark"],
         row["second"],
@@ -208,7 +215,7 @@ def _comparison_cells(row: Row, level: float) -> list[str]:
         percent(row["difference"]),
         f"{percent(row['low'])} to {percent(row['high'])}",
         p_value(row["p_holm"]),
-        READINGS[found] + ("" if survives else ", but not after the correction"),
+        READINGS[outcome(row)] + (INTERVAL_ALONE if by_interval_alone(row, level) else ""),
     ]
 
 

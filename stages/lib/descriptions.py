@@ -14,6 +14,7 @@ from stages.lib.params.arms import (
     FocalArm,
     RepeatArm,
     UniformArm,
+    Weigh,
     WeightArm,
 )
 from stages.lib.params.data import FileSource, LadderRows, LadderSource, RowsSource, TrainingSource
@@ -67,13 +68,18 @@ def by_difficulty(wanted: Params) -> bool:
     return wanted.sample.k > 0 and any(not isinstance(one, blind) for one in lessons)
 
 
-def dealt_once(arms: Mapping[str, Arm], name: str) -> bool:
-    """Return whether an arm is a control whose deal is that of ``weigh.seed``, in every run.
+def share_a_deal(weigh: Weigh, runs: Sequence[str]) -> bool:
+    """Return whether two of an arm's runs are controls of one deal.
 
-    Focal weights are dealt while the arm trains.
+    Focal weights are dealt while the arm trains, by its own seed.
     """
-    control = isinstance(arms.get(name), ControlArm)
-    return control and not isinstance(_lesson(arms, name), FocalArm)
+    dealt = [
+        weigh.seed_of(run)
+        for run in runs
+        if isinstance(weigh.arms.get(run), ControlArm)
+        and not isinstance(_lesson(weigh.arms, run), FocalArm)
+    ]
+    return len(set(dealt)) < len(dealt)
 
 
 def quantization(wanted: Params, model: str) -> str:

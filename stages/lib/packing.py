@@ -6,8 +6,10 @@ fixed number of micro-batches; a micro-batch is one row of concatenated examples
 apart by their position ids, so nothing is padded and no example sees another.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -167,6 +169,35 @@ def tokens_of(example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Pro
         ids += given + response
         learned += [False] * len(given) + [True] * len(response)
     return Tokens(ids, learned, example.weight)
+
+
+def shown(rows: Sequence[Mapping[str, list[Any]]], fitted: Fitting) -> dict[str, float]:
+    """Return what the micro-batches of a run show of the examples that they were planned from.
+
+    ``shown`` counts examples, ``distinct`` different ones and ``of_problems`` their problems,
+    ``most`` how often the most frequent is shown; ``passes`` are passes over the data, by
+    supervised tokens.
+    """
+    counts: Counter[tuple[str, tuple[int, ...]]] = Counter()
+    for row in rows:
+        ids = row["input_ids"]
+        starts = [place for place, position in enumerate(row["position_ids"]) if position == 0]
+        for problem, (start, end) in zip(
+            row["problems"], pairwise([*starts, len(ids)]), strict=True
+        ):
+            counts[problem, tuple(ids[start:end])] += 1
+    learned = sum(label != IGNORED for row in rows for label in row["labels"])
+    a_pass = sum(
+        one.repeats * tokens.supervised
+        for one, tokens in zip(fitted.examples, fitted.tokens, strict=True)
+    )
+    return {
+        "shown": counts.total(),
+        "distinct": len(counts),
+        "of_problems": len({problem for problem, _ in counts}),
+        "most": max(counts.values()),
+        "passes": round(learned / a_pass, 3),
+    }
 
 
 def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -35,7 +35,7 @@ DIFFICULTIES = [difficulty(number, right) for number, right in enumerate(N_CORRE
 def treated(arm: dict[str, Any]) -> tuple[Treatment, Treatment]:
     """Return what an arm does with the problems, and what its control does."""
     raw = {"arm": arm, "control": {"strategy": "control", "of": "arm"}}
-    arms = Weigh.model_validate({"seed": 1, "prompting": ["cot"], "arms": raw}).arms
+    arms = Weigh.model_validate({"seed": 1, "seeds": {}, "prompting": ["cot"], "arms": raw}).arms
     own, control = (treat(arms, name, 12, DIFFICULTIES, seed=1) for name in ("arm", "control"))
     return own, control
 

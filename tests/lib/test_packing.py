@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from stages.lib.packing import IGNORED, fitting, micro_batch, plan, tokenize
+from stages.lib.packing import IGNORED, fitting, micro_batch, plan, shown, tokenize
 from stages.lib.params.data import Prompts
 from stages.lib.params.training import FullTuning, Train
 from stages.lib.records import Example, Turn
@@ -214,3 +214,14 @@ def test_the_plan_is_a_function_of_the_seed(tokenizer: PreTrainedTokenizerFast) 
     first = planned(examples, tokenizer, settings())
     assert planned(examples, tokenizer, settings()) == first
     assert planned(examples, tokenizer, settings(seed=2)) != first
+
+
+def test_what_a_run_shows_is_counted(tokenizer: PreTrainedTokenizerFast) -> None:
+    # Two examples of one problem, one of them twice a pass; an example of another problem.
+    same = replace(example(0), turns=[Turn("0?", "yes!")])
+    fitted = fitting([example(0, repeats=2), same, example(5)], tokenizer, CHAT, settings())
+    lengths = [one.supervised for one in fitted.tokens]
+    a_pass = 2 * lengths[0] + lengths[1] + lengths[2]
+    rows = plan(fitted, settings(steps=2, tokens_per_step=a_pass))
+    found = shown(rows, fitted)
+    assert found == {"shown": 8, "distinct": 3, "of_problems": 2, "most": 4, "passes": 2.0}

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from stages import analyze, prepare
 from stages.lib import judging, params
-from stages.lib.analysis import DECODINGS, answer_frame, status_table
+from stages.lib.analysis import DECODINGS, answer_frame, comparison_table, status_table
 from stages.lib.files import read_json, write_json
 from stages.lib.judging import Answer, judge, said
 from stages.lib.params.sampling import Sandbox
@@ -267,6 +268,36 @@ def test_comparisons_are_paired(analyzed: None) -> None:
     for row in table.to_dict("records"):
         assert row["low"] <= row["difference"] <= row["high"]
         assert row["p_holm"] >= row["p"]
+
+
+@pytest.mark.parametrize(("sources", "p"), [(6, 2**-5), (5, None)])
+def test_a_difference_in_every_source_is_told_from_one_in_a_few(
+    sources: int, p: float | None
+) -> None:
+    frame = pd.DataFrame(
+        [
+            {
+                "benchmark": "ladder",
+                "system": system,
+                "problem_id": f"{source}-{number}",
+                "source": f"s{source}",
+                "pot": system == "first" and source == 0,
+                "cot": system == "first",
+                "fallback": True,
+            }
+            for system in ("first", "second")
+            for source in range(sources)
+            for number in range(2)
+        ]
+    )
+    table = comparison_table(
+        frame, [["first", "second"]], draws=10, level=0.95, rng=np.random.default_rng(0)
+    )
+    found = table.set_index("decoding")["p_sources"]
+    if p is None:
+        assert found.isna().all()
+    else:
+        assert found.to_dict() == {"cot": round(p, 4), "pot": 1.0, "fallback": 1.0}
 
 
 def test_styles_are_measured_of_compared_systems(analyzed: None) -> None:

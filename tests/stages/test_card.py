@@ -107,10 +107,10 @@ SAID = [
     ("adaptive", "| ladder | 0 | CoT | 6 | 25.0 | 15.0 to 35.0 |"),
     (
         "adaptive",
-        "| ladder | uniform | CoT | 15.0 | 5.0 to 25.0 | 0.200 | ahead, but not after the corr",
+        "| ladder | uniform | CoT | 15.0 | 5.0 to 25.0 | 0.200 | ahead (by the interval alone",
     ),
     ("adaptive", "| ladder | adaptive-gptq4 | CoT | 5.0 | −5.0 to 15.0 | 1.000 | within noise |"),
-    ("uniform", "| ladder | adaptive | CoT | −15.0 | −25.0 to −5.0 | 0.200 | behind, but not "),
+    ("uniform", "| ladder | adaptive | CoT | −15.0 | −25.0 to −5.0 | 0.200 | behind (by the i"),
     ("adaptive-gptq4", "| quantization | of `adaptive`: GPTQ, 4 bits, group size 32, symmetric, "),
     (
         "adaptive",

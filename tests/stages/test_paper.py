@@ -14,7 +14,7 @@ import typst
 import yaml
 
 from stages import analyze, paper
-from stages.lib import analysis, side_by_side
+from stages.lib import analysis, descriptions, side_by_side
 from stages.lib.answers import read_answers
 from stages.lib.params import Params, load
 from stages.lib.records import (
@@ -555,6 +555,18 @@ def test_the_paper_says_which_systems_have_runs_and_which_share_a_deal(
         "adaptive is within noise of uniform with every decoding",
         "adaptive is within noise of control with every decoding",
     ]
+
+
+def test_runs_that_are_dealt_anew_share_no_deal(repository: Params) -> None:
+    assert descriptions.share_a_deal(repository.weigh, ["control", "control"])
+    dealt = repository.weigh.model_copy(
+        update={
+            "seeds": {"control-2": 2},
+            "arms": repository.weigh.arms | {"control-2": repository.weigh.arms["control"]},
+        }
+    )
+    assert not descriptions.share_a_deal(dealt, ["control", "control-2"])
+    assert not descriptions.share_a_deal(dealt, ["adaptive", "adaptive"])
 
 
 def test_what_another_recipe_left_is_not_shown(repository: Params) -> None:

@@ -152,6 +152,7 @@ def test_the_adaptive_arm_repeats_what_is_hard(scored: Change) -> None:
         "fraction": {4},
         "product-2x2": {6},
     }
+    assert read_json(ARM_METRICS / "adaptive.json")["mean_level"] == round(44 / 12, 3)
 
 
 def test_the_control_has_the_same_repeats_on_other_problems(scored: Change) -> None:
@@ -160,20 +161,25 @@ def test_the_control_has_the_same_repeats_on_other_problems(scored: Change) -> N
             "weigh.arms": {
                 "adaptive": {"strategy": "repeat", "base": 1, "factor": 1},
                 "control": {"strategy": "control", "of": "adaptive"},
+                "control-1": {"strategy": "control", "of": "adaptive"},
+                "control-2": {"strategy": "control", "of": "adaptive"},
             },
+            "weigh.seeds": {"control-2": 2},
             "evaluate.models": {"base": [0]},
             "quantize.models": {},
             "analyze.compare": [["base", "base"]],
         }
     )
-    for arm in ("adaptive", "control"):
+    repeats = {}
+    for arm in ("adaptive", "control", "control-1", "control-2"):
         weigh.main(arm)
-    adaptive, control = (
-        [one.repeats for one in read_parquet(TRAINING / f"{arm}.parquet", Example)]
-        for arm in ("adaptive", "control")
-    )
-    assert Counter(adaptive) == Counter(control)
-    assert adaptive != control
+        examples = read_parquet(TRAINING / f"{arm}.parquet", Example)
+        repeats[arm] = [one.repeats for one in examples]
+    assert {tuple(sorted(Counter(of).items())) for of in repeats.values()} == {
+        tuple(sorted(Counter(repeats["adaptive"]).items()))
+    }
+    assert repeats["control"] == repeats["control-1"]
+    assert len({tuple(of) for of in repeats.values()}) == 3
 
 
 def test_every_problem_gives_a_reasoned_example_and_a_program(scored: Change) -> None:
@@ -223,11 +229,10 @@ def examples_of(arm: str) -> list[Example]:
 def test_a_band_and_its_control_keep_the_same_number(scored: Change) -> None:
     weigh_arm(scored, {"strategy": "band", "low": 0.25, "high": 0.75})
     for name in ("arm", "control"):
-        assert read_json(ARM_METRICS / f"{name}.json") == {
-            "problems": 6,
-            "examples": 12,
-            "missing": 0,
-        }
+        about = read_json(ARM_METRICS / f"{name}.json")
+        assert (about["problems"], about["examples"], about["missing"]) == (6, 12, 0)
+        # The band holds the fractions, all of level 3.
+        assert (about["mean_level"] == 3) == (name == "arm")
     assert {one.source for one in examples_of("arm") if one.repeats} == {"fraction"}
     assert {one.source for one in examples_of("control") if one.repeats} > {"fraction"}
 
@@ -264,7 +269,12 @@ def test_dart_learns_from_correct_samples_and_counts_what_is_missing(
         assert one.turns[0].response.endswith(f"The answer is {answers[one.problem_id]}.")
         assert one.repeats == one.weight == 1
     assert len({(one.problem_id, one.turns[0].response) for one in examples}) == 30
-    assert read_json(ARM_METRICS / "arm.json") == {"problems": 12, "examples": 30, "missing": 24}
+    assert read_json(ARM_METRICS / "arm.json") == {
+        "problems": 12,
+        "examples": 30,
+        "missing": 24,
+        "mean_level": 1.8,  # 18 of level 1, 12 of level 3
+    }
     assert "weigh-arm: 24 of 54 samples wanted are missing" in capsys.readouterr().err
 
 
@@ -322,6 +332,7 @@ def test_an_arm_of_conversations_learns_from_those_it_names_and_nothing_else(
     ladder = {"source": "ladder", "per_rung": 6}
     scored({"weigh.arms.arm": arm, "prepare.train": [ladder, part]})
     weigh.main("arm")
+    assert "mean_level" not in read_json(ARM_METRICS / "arm.json")
     (one,) = examples_of("arm")
     assert (one.problem_id, one.system, one.turns) == ("c1", "Rhyme.", TALK[0].turns)
     assert one.repeats == one.weight == 1

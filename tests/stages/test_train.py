@@ -54,6 +54,7 @@ def test_each_arm_is_tuned_in_its_own_way(
     counts = {arm: read_json(TRAINING_LOGS / f"{arm}.json") for arm in ("uniform", "adaptive")}
     assert counts["uniform"]["method"] == "full"
     assert counts["uniform"]["share"] == 1
+    assert counts["uniform"]["shown"] >= counts["uniform"]["distinct"] > 0
     assert counts["adaptive"]["method"] == "lora"
     assert counts["adaptive"]["trainable"] == 2560
     assert "train adaptive: lora, 2,560 of 97,344 parameters (2.63%)" in capfd.readouterr().err

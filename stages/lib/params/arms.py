@@ -105,11 +105,27 @@ Arm = Annotated[
 
 
 class Weigh(Strict):
-    """The arms: how often, and how heavily, each training example counts."""
+    """The arms: how often, and how heavily, each training example counts.
+
+    A control deals by ``seed``, or by its own of ``seeds``.
+    """
 
     seed: Seed
+    seeds: dict[Name, Seed]
     prompting: Annotated[list[Prompting], Field(min_length=1)]
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
+
+    def seed_of(self, arm: str) -> int:
+        """Return the seed that an arm is dealt by."""
+        return self.seeds.get(arm, self.seed)
+
+    @model_validator(mode="after")
+    def _seeds_are_of_controls(self) -> "Weigh":
+        controls = [name for name, arm in self.arms.items() if isinstance(arm, ControlArm)]
+        for name in self.seeds:
+            if name not in controls:
+                raise ValueError(f"seeds.{name}: expected a control, one of {controls}")
+        return self
 
     @model_validator(mode="after")
     def _controls_name_an_arm(self) -> "Weigh":
