@@ -108,6 +108,7 @@ def main() -> None:
         "few": FEW,
         "captions": {name: CAPTIONS[name] for name in figures},
         "claims": claims_by_subject(compared, wanted),
+        "answer": answer(compared, wanted),
         "runs": several_runs(wanted),
         "shown": shown_examples(wanted),
         "sources": describe_sources(),
@@ -195,6 +196,17 @@ def claims_by_subject(rows: Sequence[claims.Row], wanted: params.Params) -> dict
                 }
             )
     return said
+
+
+def answer(rows: Sequence[claims.Row], wanted: params.Params) -> str:
+    """Return how many comparisons of arms on the held-out benchmark found a difference."""
+    of_arms = [
+        row
+        for row in rows
+        if row["benchmark"] == wanted.evaluate.perplexity_on
+        and _subject([row["first"], row["second"]], wanted) == "question"
+    ]
+    return claims.overview(of_arms, level=wanted.analyze.interval) if of_arms else ""
 
 
 def several_runs(wanted: params.Params) -> dict[str, Any] | None:
