@@ -3,9 +3,9 @@
 Reads the problems and their difficulty, the tables of ``reports/tables/``, the training
 logs and the measured speeds; writes each figure of ``reports/figures/`` as SVG, for the
 paper, and PNG. Accuracies by topic and by source are of the held-out benchmark
-(``evaluate.perplexity_on``) with CoT. Without samples there is no figure
+(``evaluate.perplexity_on``) with CoT (``programs``: with PoT). Without samples there is no figure
 ``difficulty``, without a quantized model no ``topics`` and ``width``, without a reinforced one
-no ``reinforcement``, without an evaluated tuned model no ``sources``.
+no ``reinforcement``, without an evaluated tuned model no ``sources`` and no ``programs``.
 
     python -m stages.figures
 """
@@ -73,7 +73,6 @@ def draw(
 
     benchmark = evaluated.perplexity_on
     held_out = by_level(read_rows(EVAL_PROBLEMS / f"{benchmark}.parquet", Problem))
-    by_source = headline("accuracy_by_source", "source", benchmark)
     first = next(iter(evaluated.models))
     figures = {
         "training": charts.training(logs(arms, ["loss", "learning_rate"], "arm"), colors, inches),
@@ -94,9 +93,9 @@ def draw(
     of_tuned = [shown[name] for name in tuned if name in shown]
     if of_tuned:
         reference = system_name(first, max(evaluated.models[first]))
-        figures["sources"] = charts.sources(
-            by_source, held_out, reference, of_tuned, colors, inches
-        )
+        for name, decoding in (("sources", "cot"), ("programs", "pot")):
+            by_source = accuracies("accuracy_by_source", "source", benchmark, decoding)
+            figures[name] = charts.sources(by_source, held_out, reference, of_tuned, colors, inches)
     if reinforced:
         figures["reinforcement"] = charts.reinforcement(
             logs(reinforced, list(charts.REINFORCEMENT), "model"),
@@ -107,7 +106,7 @@ def draw(
         table = read_table(TABLES / "quantization.csv", width_chart.COLUMNS)
         of_systems = [[shown[model] for model in family] for family in by_gptq(table)]
         if of_systems:
-            by_topic = headline("accuracy_by_topic", "topic", benchmark)
+            by_topic = accuracies("accuracy_by_topic", "topic", benchmark, "cot")
             figures["topics"] = charts.topics(by_topic, of_systems, colors, inches)
         figures["width"] = width_chart.draw(table, colors, evaluated.speed.prompts, inches)
     return figures
@@ -135,13 +134,13 @@ def table_of(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({name: [getattr(row, name) for row in rows] for name in columns})
 
 
-def headline(table: str, column: str, benchmark: str) -> pd.DataFrame:
-    """Return the rows of a table of accuracies for one benchmark with CoT."""
+def accuracies(table: str, column: str, benchmark: str, decoding: str) -> pd.DataFrame:
+    """Return the rows of a table of accuracies for one benchmark and decoding."""
     path = TABLES / f"{table}.csv"
     rows = read_table(path, ["benchmark", column, *SHARES])
-    rows = rows.loc[(rows["benchmark"] == benchmark) & (rows["decoding"] == "cot")]
+    rows = rows.loc[(rows["benchmark"] == benchmark) & (rows["decoding"] == decoding)]
     if rows.empty:
-        raise ValueError(f"{path}: no rows of benchmark {benchmark!r} with decoding 'cot'")
+        raise ValueError(f"{path}: no rows of benchmark {benchmark!r} with decoding {decoding!r}")
     return rows
 
 

@@ -85,6 +85,8 @@ CAPTIONS = {
     "scales: they differ where a benchmark is near the floor.",
     "sources": "Accuracy by source of the held-out benchmark with CoT: each tuned model beside "
     "the model that it began from, with the most in-context examples that were tried.",
+    "programs": "The same with PoT. Where all programs of a source are alike, its problems are "
+    "solved all or none: there a difference is one of a few program forms.",
     "topics": "Accuracy by topic of the held-out benchmark with CoT, before and after "
     "quantization; the number of problems is in parentheses.",
     "width": "Size of the weights, generation speed, with the range of its repeats, and perplexity "
@@ -329,7 +331,7 @@ def not_drawn(wanted: params.Params) -> set[str]:
     missing |= set() if wanted.reinforce.models else {"reinforcement"}
     missing |= set() if wanted.sample.k else {"difficulty"}
     tuned = {*wanted.weigh.arms, *wanted.reinforce.models}
-    return missing | (set() if tuned & set(wanted.evaluate.models) else {"sources"})
+    return missing | (set() if tuned & set(wanted.evaluate.models) else {"sources", "programs"})
 
 
 def read_figure(name: str) -> str:

@@ -26,7 +26,7 @@ GPTQ4 = {
 SYSTEMS = ["base", "base-4shot", "uniform", "adaptive", "adaptive-gptq4"]
 ARMS = ["uniform", "adaptive"]
 LEVELS = {"sum": 1, "gcd": 2}
-ALL = {"difficulty", "training", "accuracy", "topics", "width", "sources"}
+ALL = {"difficulty", "training", "accuracy", "topics", "width", "sources", "programs"}
 
 
 def small_params() -> dict[str, Any]:
@@ -177,7 +177,7 @@ def test_without_an_evaluated_tuned_model_there_are_no_figures_of_them(workspace
     Path("params.yaml").write_text(yaml.safe_dump(changed))
     figures.main()
     names = {name.partition(".")[0] for name in drawn()}
-    assert names == ALL - {"topics", "width", "sources"}
+    assert names == ALL - {"topics", "width", "sources", "programs"}
 
 
 INPUTS = [

@@ -34,7 +34,7 @@ from tests.small import GPTQ4
 ROOT = Path(__file__).parents[2]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 SYSTEMS = ["base", "base-4shot", "uniform", "adaptive", "adaptive-gptq4"]
-FIGURES = ["difficulty", "training", "accuracy", "sources", "topics", "width"]
+FIGURES = ["difficulty", "training", "accuracy", "sources", "programs", "topics", "width"]
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><path d="M0 0h9v9z"/></svg>'
 SPEED = {
     "tokens_per_second": [800.0, 790.0, 810.0],
@@ -598,7 +598,7 @@ RECIPES: list[tuple[Any, int, int, set[str], set[str], set[str]]] = [
         conversations_recipe,
         0,
         5,
-        {"training", "accuracy", "sources"},
+        {"training", "accuracy", "sources", "programs"},
         {"What training changes", "How answers changed", "Steps"},
         {"Difficulty", "Equal compute", "Does training harder on harder problems help?"},
     ),
@@ -606,7 +606,7 @@ RECIPES: list[tuple[Any, int, int, set[str], set[str], set[str]]] = [
         mixed_recipe,
         2,
         5,
-        {"training", "accuracy", "sources", "topics", "width"},
+        {"training", "accuracy", "sources", "programs", "topics", "width"},
         {"What training changes", "Equal compute", "What survives quantization"},
         {"Difficulty", "From difficulty to training"},
     ),
@@ -614,7 +614,7 @@ RECIPES: list[tuple[Any, int, int, set[str], set[str], set[str]]] = [
         renamed_recipe,
         2,
         0,
-        {"difficulty", "training", "accuracy", "sources"},
+        {"difficulty", "training", "accuracy", "sources", "programs"},
         {"Difficulty", "From difficulty to training", "Steps"},
         {"What survives quantization", "What training changes"},
     ),
@@ -630,7 +630,7 @@ RECIPES: list[tuple[Any, int, int, set[str], set[str], set[str]]] = [
         runs_recipe,
         2,
         0,
-        {"difficulty", "training", "accuracy", "sources"},
+        {"difficulty", "training", "accuracy", "sources", "programs"},
         {"Several runs", "What else the comparisons show"},
         {"What survives quantization"},
     ),
