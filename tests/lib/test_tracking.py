@@ -3,7 +3,7 @@
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, TrainerCallback
 from wandb.proto import wandb_internal_pb2
 
 from stages.lib.params.training import Tracker
@@ -20,7 +20,7 @@ from stages.lib.paths import TRACKING
 from stages.lib.tracking import PROJECT, Run, Tracking
 from stages.lib.validation import rows_by_step
 from tests.conftest import one_turn
-from tests.lib.test_training import trained
+from tests.lib.test_training import Beginnings, trained
 
 RUN = Run("uniform", "0123456789abcdef", {"steps": 6})
 MEASURING: dict[str, Any] = {"validation": 3, "evaluate_every": 4, "save_every": 2}
@@ -40,18 +40,24 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(
-    tokenizer: PreTrainedTokenizerFast, checkpoints: str, *trackers: Tracker
+    tokenizer: PreTrainedTokenizerFast,
+    checkpoints: str,
+    *trackers: Tracker,
+    beside: Sequence[TrainerCallback] = (),
 ) -> tuple[Rows, list[torch.Tensor]]:
-    with closing(Tracking(Path("live"), trackers, RUN, rows_by_step)) as watching:
+    with closing(Tracking(Path("live"), trackers, RUN, rows_by_step)) as tracking:
+        watching = [tracking, *beside]
         return trained(
-            tokenizer, Path(checkpoints), held_out=HELD_OUT, watching=[watching], **MEASURING
+            tokenizer, Path(checkpoints), held_out=HELD_OUT, watching=watching, **MEASURING
         )
 
 
 def train_killed(tokenizer: PreTrainedTokenizerFast, *trackers: Tracker) -> None:
     """Train again what trained to its end, as if it had been killed in step 4."""
     (Path("checkpoints") / "checkpoint-4" / "complete").unlink()
-    train(tokenizer, "checkpoints", *trackers)
+    begun = Beginnings()
+    train(tokenizer, "checkpoints", *trackers, beside=[begun])
+    assert begun.steps == [2]
 
 
 def measured(rows: Rows) -> dict[str, list[tuple[int, float]]]:

@@ -1,5 +1,6 @@
 """Adapters on a tiny model: trained alone, resumed, merged."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from peft import PeftModel
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 
 from stages.lib.files import file_sha256
 from stages.lib.params.training import AdapterTuning, FullTuning
@@ -15,6 +16,7 @@ from stages.lib.training import fit
 from stages.lib.tuning import load_trainable, merged, parameter_counts, plain, with_adapters
 from tests.conftest import tiny_model
 from tests.lib.test_packing import example, planned, settings
+from tests.lib.test_training import Beginnings
 
 IDS = torch.arange(40).unsqueeze(0)
 
@@ -36,14 +38,19 @@ WAYS = [LORA, QLORA, adapters(method="qlora", optimizer="paged_adamw_8bit")]
 
 
 def trained(
-    base: Path, tokenizer: PreTrainedTokenizerFast, tuning: AdapterTuning, folder: Path
+    base: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    tuning: AdapterTuning,
+    folder: Path,
+    watching: Sequence[TrainerCallback] = (),
 ) -> tuple[list[dict[str, float]], PeftModel]:
     chosen = settings(tuning=tuning, learning_rate=1e-2, save_every=2)
     model = load_trainable(base, tuning, seed=1)
     assert isinstance(model, PeftModel)
     rows = planned([example(number) for number in range(9)], tokenizer, chosen)
     with tqdm(disable=True) as progress:
-        return fit(model, tokenizer, rows, chosen, folder, progress).log, model
+        fitted = fit(model, tokenizer, rows, chosen, folder, progress, watching=watching)
+    return fitted.log, model
 
 
 def logits(model: torch.nn.Module) -> torch.Tensor:
@@ -73,7 +80,9 @@ def test_a_killed_run_with_adapters_ends_with_the_same_bytes(
     assert (checkpoint / "adapter_model.safetensors").exists()
     assert not (checkpoint / "model.safetensors").exists()
     (checkpoint / "complete").unlink()
-    resumed_log, resumed = trained(tiny_base, tokenizer, tuning, tmp_path / "killed")
+    begun = Beginnings()
+    resumed_log, resumed = trained(tiny_base, tokenizer, tuning, tmp_path / "killed", [begun])
+    assert begun.steps == [2]
     assert resumed_log == log
     hashes = []
     for name, model in [("a", whole), ("b", resumed)]:

@@ -12,7 +12,7 @@ from stages.lib.packing import Tokens
 from stages.lib.validation import HELD_OUT_LOSS, best_step, loss_at, set_apart
 from tests.conftest import one_turn
 from tests.lib.test_packing import example
-from tests.lib.test_training import trained
+from tests.lib.test_training import Beginnings, trained
 
 BEST: dict[str, Any] = {"validation": 3, "evaluate_every": 2, "keep": "best", "save_every": 2}
 
@@ -68,7 +68,11 @@ def test_the_best_parameters_are_kept_also_by_a_run_that_was_killed(
     assert all(torch.equal(one, other) for one, other in zip(kept, last, strict=True))
     trained(tokenizer, tmp_path / "killed", held_out=held_out, **BEST)
     (tmp_path / "killed" / "checkpoint-4" / "complete").unlink()
-    resumed_log, resumed = trained(tokenizer, tmp_path / "killed", held_out=held_out, **BEST)
+    begun = Beginnings()
+    resumed_log, resumed = trained(
+        tokenizer, tmp_path / "killed", held_out=held_out, watching=[begun], **BEST
+    )
+    assert begun.steps == [2]
     assert resumed_log == log
     assert all(torch.equal(one, other) for one, other in zip(kept, resumed, strict=True))
 
