@@ -138,6 +138,16 @@ def test_sigterm_saves_a_checkpoint_between_rounds(
     assert (tmp_path / "checkpoint-4" / "complete").exists()
 
 
+def test_one_process_reinforces_where_several_gpus_are_visible(
+    tokenizer: PreTrainedTokenizerFast,
+    terse: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert len(reinforced(tokenizer, terse, tmp_path, steps=1)[0]) == 1
+
+
 def test_micro_batches_do_not_change_a_step(
     tokenizer: PreTrainedTokenizerFast, terse: Path, tmp_path: Path
 ) -> None:

@@ -12,7 +12,9 @@ import pytest
 import torch
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, TrainerCallback
+from trl.trainer.sft_config import SFTConfig
 
+from stages.lib import training
 from stages.lib.packing import Tokens
 from stages.lib.training import fit
 from tests.conftest import tiny_model
@@ -51,6 +53,17 @@ def test_the_loss_falls_and_every_step_is_logged(
     log, _ = trained(tokenizer, tmp_path)
     assert [entry["step"] for entry in log] == [1, 2, 3, 4, 5, 6]
     assert log[-1]["loss"] < log[0]["loss"] - 0.5
+
+
+def test_one_process_trains_where_several_gpus_are_visible(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def where_there_are_gpus(**options: Any) -> SFTConfig:
+        return SFTConfig(**(options | {"use_cpu": False}))
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(training, "SFTConfig", where_there_are_gpus)
+    assert len(trained(tokenizer, tmp_path)[0]) == 6
 
 
 @pytest.mark.parametrize("dealt", [False, True], ids=["focal", "control"])
