@@ -30,6 +30,11 @@ def dealt(things: Sequence[_Thing], count: int) -> list[list[_Thing]]:
     return [list(things[part * size : (part + 1) * size]) for part in range(count)]
 
 
+def own_gpu() -> int:
+    """Return the number of this process's GPU: that of its launcher's choice, or the first."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
 def use_one_gpu(arguments: "TrainingArguments") -> None:
     """Let a trainer of one process use the first GPU alone, where several are visible.
 

@@ -14,6 +14,7 @@ from peft import (
 from transformers import PreTrainedModel, set_seed
 
 from stages.lib.bnb import nf4
+from stages.lib.devices import own_gpu
 from stages.lib.models import load_model
 from stages.lib.params.training import AdapterTuning, FullTuning, Tuning
 
@@ -93,7 +94,8 @@ def parameter_counts(model: Trainable) -> dict[str, float]:
 
 
 def _nf4() -> dict[str, Any]:
-    device = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
+    # CUDA's current device is the first in every process until the trainer sets it.
+    device = own_gpu() if torch.cuda.is_available() else "cpu"
     return {"quantization_config": nf4(), "device_map": {"": device}}
 
 

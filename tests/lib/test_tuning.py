@@ -8,8 +8,14 @@ import pytest
 import torch
 from peft import PeftModel
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
+from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    TrainerCallback,
+)
 
+from stages.lib import tuning as module
 from stages.lib.files import file_sha256
 from stages.lib.params.training import AdapterTuning, FullTuning
 from stages.lib.training import fit
@@ -131,6 +137,29 @@ def test_a_merged_model_is_an_ordinary_one(tiny_base: Path, tuning: AdapterTunin
     }
     assert {value.dtype for value in model.state_dict().values()} == {torch.bfloat16}
     assert "quantization_config" not in model.config.to_dict()
+
+
+@pytest.mark.parametrize(("local_rank", "gpu"), [(None, 0), ("0", 0), ("3", 3)])
+def test_each_process_loads_4_bit_weights_on_its_own_gpu(
+    tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+    local_rank: str | None,
+    gpu: int,
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def load(*_: Any, **options: Any) -> PreTrainedModel:
+        asked.append(options)
+        return tiny_model(tokenizer)
+
+    monkeypatch.setattr(module, "load_model", load)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if local_rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", local_rank)
+    load_trainable(Path("base"), QLORA, seed=1)
+    assert asked[0]["device_map"] == {"": gpu}
 
 
 def test_a_target_that_the_model_lacks_is_named(tiny_base: Path) -> None:
