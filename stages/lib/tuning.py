@@ -13,6 +13,7 @@ from peft import (
 )
 from transformers import PreTrainedModel, set_seed
 
+from stages.lib.attention import flash_attention
 from stages.lib.bnb import nf4
 from stages.lib.devices import own_gpu
 from stages.lib.models import load_model
@@ -27,8 +28,8 @@ def load_trainable(folder: Path, tuning: Tuning, *, seed: int) -> Trainable:
     Raises ValueError if the model lacks a layer that should get an adapter.
     """
     if isinstance(tuning, FullTuning):
-        return load_model(folder, torch.bfloat16)
-    options = _nf4() if tuning.method == "qlora" else {}
+        return load_model(folder, torch.bfloat16, **flash_attention())
+    options = flash_attention() | (_nf4() if tuning.method == "qlora" else {})
     return with_adapters(load_model(folder, torch.bfloat16, **options), tuning, seed=seed)
 
 
