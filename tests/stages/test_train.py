@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,13 +18,23 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from stages import train
+from stages.lib import training
 from stages.lib.files import read_json, write_json
 from stages.lib.models import fingerprint, load_model
-from stages.lib.paths import ACCELERATE, CHECKPOINTS, MODELS, TRAINING, TRAINING_LOGS
-from stages.lib.records import write_parquet
+from stages.lib.paths import (
+    ACCELERATE,
+    CHECKPOINTS,
+    CONVERSATIONS,
+    MODELS,
+    TRAIN_PROBLEMS,
+    TRAINING,
+    TRAINING_LOGS,
+)
+from stages.lib.records import Conversation, Turn, write_parquet
 from tests.lib.test_packing import example
 from tests.lib.test_tuning import LORA
 from tests.stages.conftest import Change
+from tests.stages.test_figures import problem
 
 PATIENCE_S = 600
 REPOSITORY = Path(train.__file__).parents[1]
@@ -71,6 +83,31 @@ def test_a_checkpoint_of_other_parameters_is_said_not_to_be_used(
     ready({"train.steps": 1})
     train.main("uniform")
     assert f"uniform: not used, of other parameters or data: {other}" in capfd.readouterr().err
+
+
+def test_what_is_set_apart_is_chosen_among_all_problems_and_conversations(
+    ready: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [problem("s", number, 1) for number in range(9)]
+    write_parquet(TRAIN_PROBLEMS, [replace(one, question=f"{n}?") for n, one in enumerate(asked)])
+    talk = [Conversation(f"c{n}", "talk", "", [Turn(f"{n + 20}?", "yes")]) for n in range(4)]
+    write_parquet(CONVERSATIONS, talk)
+    # Of the three problems that are set apart (3, 6 and 7), this arm holds one.
+    write_parquet(TRAINING / "adaptive.parquet", [example(number) for number in (0, 1, 2, 7)])
+    write_parquet(TRAINING / "talk.parquet", [replace(example(0), turns=one.turns) for one in talk])
+    ready({"train.steps": 1, "train.validation": 3, "train.evaluate_every": 1})
+    measured: list[int] = []
+    fit = training.fit
+
+    def watched(*arguments: Any) -> training.Fitted:
+        measured.append(len(arguments[6]))
+        return fit(*arguments)
+
+    monkeypatch.setattr(training, "fit", watched)
+    for arm in ("uniform", "adaptive", "talk"):
+        train.main(arm)
+        assert "held_out_loss" in read_json(TRAINING_LOGS / f"{arm}.json")
+    assert measured == [3, 1, 3]
 
 
 @pytest.mark.parametrize("weight", [-1.0, math.nan])
