@@ -5,6 +5,7 @@ A checkpoint is chosen by them and never by a benchmark, whose numbers would fla
 
 import math
 from collections.abc import Iterable, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,11 @@ def choose(questions: Iterable[str], count: int, *, seed: int) -> set[str]:
 def set_apart(examples: Sequence[Example], chosen: Set[str]) -> tuple[list[Example], list[Example]]:
     """Return an arm's examples to train on, and those set apart, which ask what was chosen.
 
+    What is set apart is measured once, however often the arm would repeat it.
     Raises ValueError if one of the two would be empty although something was chosen.
     """
     left = [one for one in examples if _plain(one.turns[0].question) not in chosen]
-    apart = [one for one in examples if _plain(one.turns[0].question) in chosen]
+    apart = [replace(one, repeats=1) for one in examples if _plain(one.turns[0].question) in chosen]
     if chosen and not any(one.repeats for one in left):
         raise ValueError(
             f"train.validation: {len(chosen)} problems or conversations are set apart, and nothing "

@@ -55,7 +55,8 @@ def test_what_is_set_apart_does_not_depend_on_what_an_arm_holds() -> None:
     # As in an arm of the model's own samples, which has no problem that was never solved.
     for held in (range(9), range(4), range(4, 9)):
         arm = [example(number) for number in held]
-        left, apart = set_apart(arm, chosen)
+        left, apart = set_apart([replace(one, repeats=0) for one in arm[:1]] + arm[1:], chosen)
+        assert {one.repeats for one in apart} == {1}
         assert ids(apart) == CHOSEN & ids(arm)
         assert ids(left) == ids(arm) - CHOSEN
 
