@@ -41,6 +41,12 @@ _KINDS = {
 class PlannedTrainer(SFTTrainer):
     """TRL's trainer on planned micro-batches: in their order, with the weighted loss."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Take TRL's arguments."""
+        super().__init__(*arguments, **options)
+        # The step's tokens are for compute_loss, whatever a model takes itself.
+        self.model_accepts_loss_kwargs = True
+
     def compute_loss(
         self,
         model: torch.nn.Module,

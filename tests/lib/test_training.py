@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerFast, TrainerCallback
+from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
 
 from stages.lib import training
@@ -53,6 +53,16 @@ def test_the_loss_falls_and_every_step_is_logged(
     log, _ = trained(tokenizer, tmp_path)
     assert [entry["step"] for entry in log] == [1, 2, 3, 4, 5, 6]
     assert log[-1]["loss"] < log[0]["loss"] - 0.5
+
+
+def test_a_model_that_takes_no_count_of_tokens_learns_the_same(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, params = trained(tokenizer, tmp_path / "usual", steps=2)
+    monkeypatch.setattr(Qwen2ForCausalLM, "accepts_loss_kwargs", False, raising=False)
+    same_log, same = trained(tokenizer, tmp_path / "other", steps=2)
+    assert same_log == log
+    assert all(torch.equal(one, other) for one, other in zip(params, same, strict=True))
 
 
 def test_one_process_trains_where_several_gpus_are_visible(
