@@ -69,7 +69,8 @@ def test_one_process_trains_where_several_gpus_are_visible(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def where_there_are_gpus(**options: Any) -> SFTConfig:
-        return SFTConfig(**(options | {"use_cpu": False}))
+        changed: dict[str, Any] = options | {"use_cpu": False}
+        return SFTConfig(**changed)
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(training, "SFTConfig", where_there_are_gpus)
