@@ -1,6 +1,7 @@
 """Fine-tune the base model on one arm's examples.
 
-Reads the base model and ``data/training/<arm>.parquet``; writes
+Reads the base model and ``data/training/<arm>.parquet`` (and, if some are to be set
+apart, all training problems and conversations, to choose among); writes
 ``data/models/<arm>/`` (adapters are merged into it), while it trains DVCLive's tables in
 ``reports/training/<arm>/`` (loss, learning rate and norm of the gradient by step, held-out
 loss where it was measured) and, beside them, ``<arm>.json`` (how many parameters were
@@ -29,8 +30,15 @@ from stages.lib import (
 )
 from stages.lib.checkpoints import folder_for
 from stages.lib.files import file_sha256, write_json
-from stages.lib.paths import CHECKPOINTS, MODELS, TRAINING, TRAINING_LOGS
-from stages.lib.records import Example, content_id, read_parquet
+from stages.lib.paths import (
+    CHECKPOINTS,
+    CONVERSATIONS,
+    MODELS,
+    TRAIN_PROBLEMS,
+    TRAINING,
+    TRAINING_LOGS,
+)
+from stages.lib.records import Conversation, Example, Problem, content_id, read_parquet
 
 
 def main(arm: str) -> None:
@@ -45,9 +53,10 @@ def main(arm: str) -> None:
     fingerprint = models.fingerprint(base)
     tokenizer = models.load_tokenizer(base)
     examples = read_parquet(table, Example)
+    chosen = _chosen(settings.validation, seed=wanted.train.seed)
     to_learn, apart = (
         packing.fitting(some, tokenizer, wanted.prompts, settings)
-        for some in validation.set_apart(examples, settings.validation, seed=wanted.train.seed)
+        for some in validation.set_apart(examples, chosen)
     )
     too_long = to_learn.too_long + apart.too_long
     if too_long:
@@ -59,7 +68,8 @@ def main(arm: str) -> None:
     micro_batches = packing.plan(to_learn, settings)
     # Who watches a training makes it no other.
     unwatched = settings.model_copy(update={"tracking": []})
-    depends_on = content_id(fingerprint, file_sha256(table), repr((unwatched, wanted.prompts)))
+    parameters = repr((unwatched, wanted.prompts))
+    depends_on = content_id(fingerprint, file_sha256(table), parameters, *sorted(chosen))
     checkpoints = folder_for(arm, depends_on)
     model = tuning.load_trainable(base, settings.tuning, seed=settings.seed)
     counts = tuning.parameter_counts(model)
@@ -94,6 +104,15 @@ def main(arm: str) -> None:
         | counts,
     )
     shutil.rmtree(CHECKPOINTS / arm)
+
+
+def _chosen(count: int, *, seed: int) -> set[str]:
+    """Return what the problems and the conversations that are set apart ask first."""
+    if count == 0:
+        return set()
+    asked = [one.question for one in read_parquet(TRAIN_PROBLEMS, Problem)]
+    talk = [one.turns[0].question for one in read_parquet(CONVERSATIONS, Conversation)]
+    return validation.choose(asked, count, seed=seed) | validation.choose(talk, count, seed=seed)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Attention inside the examples of a packed row, on a CPU.
+"""Attention inside the examples of a packed row.
 
 Attention over a whole row computes a score for every pair of its tokens and masks
-those of different examples. Here examples become a padded batch for the time of
-the attention alone, so their scores are all that is computed. On a GPU,
-FlashAttention does as much by itself.
+those of different examples. Here, on a CPU, examples become a padded batch for the
+time of the attention alone, so their scores are all that is computed. On a GPU,
+FlashAttention does as much, where its package is installed; without it the scores of
+the whole row are masked.
 
 An example may branch: several responses follow each other behind one prompt, each with
 the positions that it would have alone. None of them attends to another.
@@ -15,12 +16,21 @@ from typing import Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface, PreTrainedModel
+from transformers.utils.import_utils import is_flash_attn_2_available
 
 NAME = "per_example"
 
 # Up to this many tokens, plain matrix products are faster than PyTorch's flash kernel,
 # whose backward pass on a CPU is slow; beyond, their scores would fill the memory.
 _PLAIN_UP_TO = 512
+
+
+def flash_attention() -> dict[str, str]:
+    """Return the options that load a model with FlashAttention, none where it cannot be had.
+
+    It wants a GPU and the package ``flash-attn``.
+    """
+    return {"attn_implementation": "flash_attention_2"} if is_flash_attn_2_available() else {}
 
 
 def attend_per_example(model: PreTrainedModel) -> None:

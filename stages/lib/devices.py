@@ -2,9 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
+
+if TYPE_CHECKING:  # it takes seconds to import, and most who come here train nothing
+    from transformers import TrainingArguments
 
 _Thing = TypeVar("_Thing")
 
@@ -25,3 +28,18 @@ def dealt(things: Sequence[_Thing], count: int) -> list[list[_Thing]]:
     """Return ``count`` parts of equal size, neighbours together; what is left over is in none."""
     size = len(things) // count
     return [list(things[part * size : (part + 1) * size]) for part in range(count)]
+
+
+def own_gpu() -> int:
+    """Return the number of this process's GPU: that of its launcher's choice, or the first."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def use_one_gpu(arguments: "TrainingArguments") -> None:
+    """Let a trainer of one process use the first GPU alone, where several are visible.
+
+    Transformers would deal its batches to all of them by DataParallel, which TRL refuses.
+    To hide the others is too late by then: bitsandbytes starts CUDA when it is imported.
+    """
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # noqa: SLF001

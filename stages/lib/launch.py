@@ -12,6 +12,10 @@ from stages.lib.paths import ACCELERATE
 
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
+# Torch kills processes this many seconds after it has handed a SIGTERM on, by default 30: the
+# checkpoint of a 7B model takes longer.
+_PATIENCE = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "600"}
+
 
 def run(launch: Launch, stage: str, item: str) -> None:
     """Run ``python -m stages.STAGE ITEM`` in ``launch.processes`` processes, to their end.
@@ -26,7 +30,8 @@ def run(launch: Launch, stage: str, item: str) -> None:
         *("--num_cpu_threads_per_process", str(_threads(launch.processes))),
         *("-m", f"stages.{stage}", item),
     ]
-    started = subprocess.Popen(command, env=console.environment(), preexec_fn=_end_with_parent)
+    environment = console.environment() | _PATIENCE
+    started = subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent)
     before = signal.signal(signal.SIGTERM, lambda *_: started.terminate())
     try:
         status = started.wait()

@@ -20,7 +20,7 @@ from stages.lib.params.data import Prompts
 from stages.lib.params.training import Train
 from stages.lib.prompts import encode, pieces
 from stages.lib.records import Example
-from stages.lib.weighting import deal, plan_steps
+from stages.lib.weighting import UnfitExampleError, deal, plan_steps
 
 IGNORED = -100
 
@@ -75,12 +75,13 @@ def fitting(
     """Return examples of at most ``settings.max_length`` tokens; ``settings.too_long`` says how.
 
     One that is longer is an error, is dropped, or loses its end, and an end of turn with
-    it; one whose prompt leaves nothing to learn is dropped then, too. Raises ValueError for
-    that error, and if every example were dropped.
+    it; one whose prompt leaves nothing to learn is dropped then, too. One that is never
+    repeated, and so not learned from, is no error and not counted. Raises ValueError for that
+    error, and if every example were dropped.
     """
     limit = settings.max_length
     pairs = [(one, tokens_of(one, tokenizer, prompts)) for one in examples]
-    too_long = [(one, tokens) for one, tokens in pairs if len(tokens) > limit]
+    too_long = [(one, tokens) for one, tokens in pairs if one.repeats and len(tokens) > limit]
     if too_long and settings.too_long == "error":
         raise ValueError(f"train.max_length: {limit}: {_length(*too_long[0])}")
     if settings.too_long == "truncate":
@@ -124,18 +125,12 @@ def plan(fitted: Fitting, settings: Train) -> list[dict[str, list[Any]]]:
     Every step has exactly ``settings.tokens_per_step`` supervised tokens. Weights are
     scaled to mean 1 over all supervised tokens of the run. ``problems`` of a micro-batch
     are the ids of its examples' problems; the rows of a focal arm have ``focal_columns``
-    beside.
+    beside. Raises ValueError for an example that fits no step, and for a step of fewer
+    examples than micro-batches.
     """
     examples, tokens = fitted.examples, fitted.tokens
     rng = np.random.default_rng(settings.seed)
-    steps = plan_steps(
-        [one.supervised for one in tokens],
-        [one.repeats for one in examples],
-        [one.opens for one in examples],
-        steps=settings.steps,
-        tokens_per_step=settings.tokens_per_step,
-        rng=rng,
-    )
+    steps = _steps(fitted, settings, rng)
     total = settings.steps * settings.tokens_per_step
     mean = sum(tokens[i].weight * tokens[i].supervised for step in steps for i in step) / total
     if mean == 0:
@@ -155,6 +150,32 @@ def plan(fitted: Fitting, settings: Train) -> list[dict[str, list[Any]]]:
             learned = [tokens[i].learned for i in batch]
             row |= focal_columns([examples[i] for i in batch], learned, rng)
     return rows
+
+
+def _steps(fitted: Fitting, settings: Train, rng: np.random.Generator) -> list[list[int]]:
+    """Return the examples of each step; errors name the parameter and the problem."""
+    try:
+        steps = plan_steps(
+            [one.supervised for one in fitted.tokens],
+            [one.repeats for one in fitted.examples],
+            [one.opens for one in fitted.examples],
+            steps=settings.steps,
+            tokens_per_step=settings.tokens_per_step,
+            rng=rng,
+        )
+    except UnfitExampleError as error:
+        unfit = fitted.examples[error.example]
+        raise ValueError(
+            f"train.tokens_per_step: {settings.tokens_per_step}: example of problem "
+            f"{unfit.problem_id} ({unfit.prompting}): {error.why}"
+        ) from error
+    for number, step in enumerate(steps, start=1):
+        if len(step) < settings.micro_batches:
+            raise ValueError(
+                f"train.micro_batches: {settings.micro_batches}: step {number} has {len(step)} "
+                "examples: expected at most as many, or a larger train.tokens_per_step"
+            )
+    return steps
 
 
 def tokens_of(example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Prompts) -> Tokens:

@@ -25,6 +25,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from stages.lib.attention import can_attend_per_example
 from stages.lib.callbacks import Progress, Termination
 from stages.lib.checkpoints import last_whole
+from stages.lib.devices import use_one_gpu
 from stages.lib.memory import keep_freed_memory
 from stages.lib.optimizers import optimizer_of
 from stages.lib.params.reinforcement import Reinforce, ReinforcedModel
@@ -196,7 +197,7 @@ def _arguments(
 ) -> GRPOConfig:
     answers = settings.prompts_per_step * settings.generations
     longest = max(map(len, questions.prompts))
-    return GRPOConfig(
+    arguments = GRPOConfig(
         output_dir=str(checkpoints),
         max_steps=settings.steps,
         per_device_train_batch_size=answers // settings.micro_batches,
@@ -230,3 +231,5 @@ def _arguments(
         disable_tqdm=True,
         report_to="none",
     )
+    use_one_gpu(arguments)
+    return arguments

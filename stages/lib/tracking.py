@@ -12,16 +12,21 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dvclive.live import Live
 from transformers import TrainerCallback
 
+from stages.lib import console
 from stages.lib.params.training import Tracker
 from stages.lib.paths import TRACKING
 
 PROJECT = "uphill"
+
+# How long its server may take to answer, before a training begins without it.
+_WANDB_PATIENCE_S = 15.0
 
 # Set before there are threads: one that reads the environment meanwhile may crash.
 # trackio reads the first when it is imported, and TRL's trainer may do that. DVC's own runs
@@ -173,15 +178,23 @@ def _wandb(run: Run) -> Iterator[Log]:
     TRACKING.mkdir(parents=True, exist_ok=True)
     server = wandb.setup().settings.base_url
     known = authenticate_session(host=server, source="uphill", prompt=False) is not None
-    made = wandb.init(
+    begin = partial(
+        wandb.init,
         project=PROJECT,
         name=run.name,
         group=run.model,
         config=dict(run.settings),
         dir=str(TRACKING),
-        mode=None if known else "offline",
-        settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
+        settings=wandb.Settings(
+            console="off", silent=True, x_disable_stats=True, init_timeout=_WANDB_PATIENCE_S
+        ),
     )
+    try:
+        made = begin(mode=None if known else "offline")
+    except wandb.Error as error:
+        why = str(error).partition("\n")[0]
+        console.say(f"tracking: wandb: {run.name} is kept offline, to be synced later: {why}")
+        made = begin(mode="offline")
     try:
         yield lambda step, values: made.log(dict(values), step=step)
     finally:

@@ -17,6 +17,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from stages.lib.attention import attend_per_example
 from stages.lib.callbacks import Progress, Termination
 from stages.lib.checkpoints import last_whole
+from stages.lib.devices import use_one_gpu
 from stages.lib.loss import weighted_loss
 from stages.lib.memory import keep_freed_memory
 from stages.lib.optimizers import optimizer_of
@@ -39,6 +40,12 @@ _KINDS = {
 
 class PlannedTrainer(SFTTrainer):
     """TRL's trainer on planned micro-batches: in their order, with the weighted loss."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Take TRL's arguments."""
+        super().__init__(*arguments, **options)
+        # The step's tokens are for compute_loss, whatever a model takes itself.
+        self.model_accepts_loss_kwargs = True
 
     def compute_loss(
         self,
@@ -128,7 +135,7 @@ def _check_launch(there: Accelerator, settings: Train) -> None:
 
 def _arguments(settings: Train, checkpoints: Path) -> SFTConfig:
     launch = settings.launch
-    return SFTConfig(
+    arguments = SFTConfig(
         output_dir=str(checkpoints),
         max_steps=settings.steps,
         per_device_train_batch_size=1,
@@ -155,6 +162,8 @@ def _arguments(settings: Train, checkpoints: Path) -> SFTConfig:
         disable_tqdm=True,
         report_to="none",
     )
+    use_one_gpu(arguments)
+    return arguments
 
 
 def _one_row(rows: Sequence[Mapping[str, list[Any]]]) -> dict[str, torch.Tensor]:

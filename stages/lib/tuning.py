@@ -13,7 +13,9 @@ from peft import (
 )
 from transformers import PreTrainedModel, set_seed
 
+from stages.lib.attention import flash_attention
 from stages.lib.bnb import nf4
+from stages.lib.devices import own_gpu
 from stages.lib.models import load_model
 from stages.lib.params.training import AdapterTuning, FullTuning, Tuning
 
@@ -26,8 +28,8 @@ def load_trainable(folder: Path, tuning: Tuning, *, seed: int) -> Trainable:
     Raises ValueError if the model lacks a layer that should get an adapter.
     """
     if isinstance(tuning, FullTuning):
-        return load_model(folder, torch.bfloat16)
-    options = _nf4() if tuning.method == "qlora" else {}
+        return load_model(folder, torch.bfloat16, **flash_attention())
+    options = flash_attention() | (_nf4() if tuning.method == "qlora" else {})
     return with_adapters(load_model(folder, torch.bfloat16, **options), tuning, seed=seed)
 
 
@@ -93,7 +95,8 @@ def parameter_counts(model: Trainable) -> dict[str, float]:
 
 
 def _nf4() -> dict[str, Any]:
-    device = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
+    # CUDA's current device is the first in every process until the trainer sets it.
+    device = own_gpu() if torch.cuda.is_available() else "cpu"
     return {"quantization_config": nf4(), "device_map": {"": device}}
 
 

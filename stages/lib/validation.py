@@ -4,7 +4,8 @@ A checkpoint is chosen by them and never by a benchmark, whose numbers would fla
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +23,40 @@ from stages.lib.tuning import Trainable, plain
 HELD_OUT_LOSS = "held_out_loss"
 
 
-def set_apart(
-    examples: Sequence[Example], count: int, *, seed: int
-) -> tuple[list[Example], list[Example]]:
-    """Return the examples to train on, and those of ``count`` problems set apart.
+def choose(questions: Iterable[str], count: int, *, seed: int) -> set[str]:
+    """Return ``count`` of some questions, or all if they are fewer, without a prompting's cue.
 
-    The choice depends on what is asked first alone: it is the same in every arm, and a
-    problem that two data sets hold is on one side. Raises ValueError if nothing would be left.
+    The choice depends on the texts alone. It is made among all training problems, and
+    among all conversations by what they ask first, so it is the same in every arm,
+    whichever of them an arm holds; a problem that two data sets hold is on one side.
     """
-    problems = {_asked(one) for one in examples}
-    if count >= len(problems):
+    texts = {_plain(question) for question in questions}
+    return set(sorted(texts, key=lambda text: content_id(str(seed), text))[:count])
+
+
+def set_apart(examples: Sequence[Example], chosen: Set[str]) -> tuple[list[Example], list[Example]]:
+    """Return an arm's examples to train on, and those set apart, which ask what was chosen.
+
+    What is set apart is measured once, however often the arm would repeat it.
+    Raises ValueError if one of the two would be empty although something was chosen.
+    """
+    left = [one for one in examples if _plain(one.turns[0].question) not in chosen]
+    apart = [replace(one, repeats=1) for one in examples if _plain(one.turns[0].question) in chosen]
+    if chosen and not any(one.repeats for one in left):
         raise ValueError(
-            f"train.validation: {count}: expected fewer than the {len(problems)} training problems"
+            f"train.validation: {len(chosen)} problems or conversations are set apart, and nothing "
+            "is left of the arm to train on: expected fewer"
         )
-    chosen = set(sorted(problems, key=lambda problem: content_id(str(seed), problem))[:count])
-    return (
-        [one for one in examples if _asked(one) not in chosen],
-        [one for one in examples if _asked(one) in chosen],
-    )
+    if chosen and not apart:
+        raise ValueError(
+            f"train.validation: {len(chosen)} problems or conversations are set apart, and nothing "
+            "of the arm is among them: expected more"
+        )
+    return left, apart
 
 
-def _asked(example: Example) -> str:
-    return " ".join(example.turns[0].question.removesuffix(POT_CUE).split())
+def _plain(question: str) -> str:
+    return " ".join(question.removesuffix(POT_CUE).split())
 
 
 class Validation(TrainerCallback):

@@ -21,6 +21,16 @@ LOOK_AHEAD = 256
 STARTING_SHARE = 0.1
 
 
+class UnfitExampleError(ValueError):
+    """An example that no step can hold: ``example`` is its place, ``why`` what is wrong."""
+
+    def __init__(self, example: int, why: str) -> None:
+        """Remember both; the message has them, too."""
+        super().__init__(f"tokens: example {example}: {why}")
+        self.example = example
+        self.why = why
+
+
 def repetitions(levels: Sequence[float], *, base: float, factor: float) -> NDArray[np.int64]:
     """Return floor(base + factor * level) per example, (n,).
 
@@ -216,9 +226,10 @@ def _check_present(tokens: Sequence[int], repeats: Sequence[int], tokens_per_ste
     _check_lengths("tokens", tokens, used)
     for example in used:
         if tokens[example] > tokens_per_step:
-            raise ValueError(
-                f"tokens: example {example}: {tokens[example]} supervised tokens: "
-                f"expected at most tokens_per_step={tokens_per_step}"
+            raise UnfitExampleError(
+                example,
+                f"{tokens[example]} supervised tokens: "
+                f"expected at most tokens_per_step={tokens_per_step}",
             )
     _check_reachable(used, tokens, tokens_per_step)
 
@@ -238,9 +249,10 @@ def _check_reachable(used: Iterable[int], tokens: Sequence[int], target: int) ->
         )
     for length, example in first_of.items():
         if not reachable >> (target - length) & 1:
-            raise ValueError(
-                f"tokens: example {example}: {length} supervised tokens: no other examples "
-                f"complete it to tokens_per_step={target}"
+            raise UnfitExampleError(
+                example,
+                f"{length} supervised tokens: no other examples "
+                f"complete it to tokens_per_step={target}",
             )
 
 

@@ -1,15 +1,20 @@
 """Attention inside examples, against transformers' own under a mask."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, PreTrainedTokenizerFast
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from stages.lib import attention
+from stages.lib import tuning as module
 from stages.lib.loss import weighted_loss
 from stages.lib.packing import Tokens, micro_batch
+from stages.lib.params.training import FullTuning, Tuning
+from stages.lib.tuning import load_trainable
 from tests.conftest import one_turn, tiny_model
+from tests.lib.test_tuning import LORA, QLORA
 
 EXAMPLES = [
     one_turn([10, 11, 12], [13, 14, 15, 16], 1.0),
@@ -49,6 +54,29 @@ def test_a_model_with_windows_keeps_its_own_attention(tokenizer: PreTrainedToken
     model.config.sliding_window = 8
     attention.attend_per_example(model)
     assert model.config._attn_implementation == before  # noqa: SLF001
+
+
+@pytest.mark.parametrize("tuning", [FullTuning(method="full"), LORA, QLORA])
+@pytest.mark.parametrize(
+    ("there", "chosen"), [(True, "flash_attention_2"), (False, None)], ids=["flash", "none"]
+)
+def test_flash_attention_is_chosen_where_it_can_be_had(
+    tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+    there: bool,
+    chosen: str | None,
+    tuning: Tuning,
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def load(*_: Any, **options: Any) -> PreTrainedModel:
+        asked.append(options)
+        return tiny_model(tokenizer)
+
+    monkeypatch.setattr(attention, "is_flash_attn_2_available", lambda: there)
+    monkeypatch.setattr(module, "load_model", load)
+    load_trainable(Path("base"), tuning, seed=1)
+    assert asked[0].get("attn_implementation") == chosen
 
 
 def test_a_saved_model_does_not_ask_for_it(

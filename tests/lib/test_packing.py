@@ -120,6 +120,43 @@ def test_examples_that_are_too_long_are_dropped_and_said(
         fitting(examples, tokenizer, CHAT, settings(max_length=5, too_long="drop"))
 
 
+def test_an_example_that_no_pass_holds_may_be_too_long(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    limit = len(tokenize(example(0), tokenizer, CHAT, 64))
+    outside = example(4, repeats=0)
+    found = fitting([example(0), outside], tokenizer, CHAT, settings(max_length=limit))
+    assert (found.examples, found.too_long) == ([example(0)], 0)
+    with pytest.raises(ValueError, match=rf"train.max_length: {limit}: example of problem p4 "):
+        fitting([example(0), example(4)], tokenizer, CHAT, settings(max_length=limit))
+
+
+# Five examples, each of 4 to 8 supervised tokens: "yes", up to four marks, and the end.
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"tokens_per_step": 7},
+            r"^train\.tokens_per_step: 7: example of problem p4 \(cot\): 8 supervised tokens: ",
+        ),
+        (
+            {"tokens_per_step": 10},
+            r"^train\.tokens_per_step: 10: example of problem p3 \(cot\): 7 supervised tokens: ",
+        ),
+        (
+            {"tokens_per_step": 12, "micro_batches": 4},
+            r"^train\.micro_batches: 4: step 1 has [23] examples: expected at most as many, ",
+        ),
+    ],
+)
+def test_a_plan_that_cannot_be_names_the_parameter_and_the_problem(
+    tokenizer: PreTrainedTokenizerFast, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said) as error:
+        planned([example(number) for number in range(5)], tokenizer, settings(**changes))
+    assert "\n" not in str(error.value)
+
+
 def test_examples_that_are_too_long_lose_their_end(tokenizer: PreTrainedTokenizerFast) -> None:
     whole = tokenize(example(4), tokenizer, CHAT, 64)
     limit = len(whole) - 2

@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, TrainerCallback
 
 from stages.lib import reinforcement
 from stages.lib.params.reinforcement import Reinforce, ReinforcedModel, Rewards
@@ -20,7 +21,7 @@ from stages.lib.reinforcement import Questions, fit, reward_functions, rows_by_s
 from stages.lib.tuning import load_trainable
 from tests.lib.test_packing import CHAT
 from tests.lib.test_rewards import problem
-from tests.lib.test_training import TerminatingBar
+from tests.lib.test_training import Beginnings, TerminatingBar
 from tests.lib.test_tuning import adapters
 
 SETTINGS: dict[str, Any] = {
@@ -54,6 +55,7 @@ def reinforced(
     *,
     tuning: Tuning = FULL,
     bar: type[tqdm] = tqdm,
+    watching: Sequence[TrainerCallback] = (),
     **changes: Any,
 ) -> tuple[list[dict[str, Any]], list[torch.Tensor]]:
     """Return the log, and the parameters that were trained."""
@@ -65,7 +67,7 @@ def reinforced(
     prompts = [question_prompt(tokenizer, CHAT, f"{number}?") for number in range(len(PROBLEMS))]
     questions = Questions(PROBLEMS, prompts, places.reshape(rounds, -1), [])
     with bar(total=settings.steps, file=io.StringIO()) as progress:
-        log = fit(model, tokenizer, questions, settings, made, folder, progress)
+        log = fit(model, tokenizer, questions, settings, made, folder, progress, watching)
     trained = [param.detach().clone() for param in model.parameters() if param.requires_grad]
     return log, trained
 
@@ -103,8 +105,17 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
     tuning: Tuning,
     iterations: int,
 ) -> None:
+    begun = Beginnings()
+
     def run(folder: str) -> tuple[list[dict[str, Any]], list[torch.Tensor]]:
-        return reinforced(tokenizer, terse, tmp_path / folder, tuning=tuning, iterations=iterations)
+        return reinforced(
+            tokenizer,
+            terse,
+            tmp_path / folder,
+            tuning=tuning,
+            watching=[begun],
+            iterations=iterations,
+        )
 
     log, params = run("whole")
     assert any(row["groups_without_signal"] < 1 for row in log[:2])
@@ -112,6 +123,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
     run("killed")
     assert (tmp_path / "killed" / "checkpoint-2" / "complete").exists()
     resumed_log, resumed = run("killed")
+    assert begun.steps == [0, 0, 2]
     assert resumed_log == log
     assert all(torch.equal(one, other) for one, other in zip(params, resumed, strict=True))
 
@@ -124,6 +136,16 @@ def test_sigterm_saves_a_checkpoint_between_rounds(
         # The signal comes in the third step, the first of two on the same answers.
         reinforced(tokenizer, terse, tmp_path, bar=TerminatingBar, **options)
     assert (tmp_path / "checkpoint-4" / "complete").exists()
+
+
+def test_one_process_reinforces_where_several_gpus_are_visible(
+    tokenizer: PreTrainedTokenizerFast,
+    terse: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert len(reinforced(tokenizer, terse, tmp_path, steps=1)[0]) == 1
 
 
 def test_micro_batches_do_not_change_a_step(

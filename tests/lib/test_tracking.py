@@ -3,7 +3,7 @@
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,16 +11,18 @@ from typing import Any, get_args
 
 import pytest
 import torch
+import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, TrainerCallback
 from wandb.proto import wandb_internal_pb2
 
+from stages.lib import tracking
 from stages.lib.params.training import Tracker
 from stages.lib.paths import TRACKING
 from stages.lib.tracking import PROJECT, Run, Tracking
 from stages.lib.validation import rows_by_step
 from tests.conftest import one_turn
-from tests.lib.test_training import trained
+from tests.lib.test_training import Beginnings, trained
 
 RUN = Run("uniform", "0123456789abcdef", {"steps": 6})
 MEASURING: dict[str, Any] = {"validation": 3, "evaluate_every": 4, "save_every": 2}
@@ -40,18 +42,24 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(
-    tokenizer: PreTrainedTokenizerFast, checkpoints: str, *trackers: Tracker
+    tokenizer: PreTrainedTokenizerFast,
+    checkpoints: str,
+    *trackers: Tracker,
+    beside: Sequence[TrainerCallback] = (),
 ) -> tuple[Rows, list[torch.Tensor]]:
-    with closing(Tracking(Path("live"), trackers, RUN, rows_by_step)) as watching:
+    with closing(Tracking(Path("live"), trackers, RUN, rows_by_step)) as told:
+        watching = [told, *beside]
         return trained(
-            tokenizer, Path(checkpoints), held_out=HELD_OUT, watching=[watching], **MEASURING
+            tokenizer, Path(checkpoints), held_out=HELD_OUT, watching=watching, **MEASURING
         )
 
 
 def train_killed(tokenizer: PreTrainedTokenizerFast, *trackers: Tracker) -> None:
     """Train again what trained to its end, as if it had been killed in step 4."""
     (Path("checkpoints") / "checkpoint-4" / "complete").unlink()
-    train(tokenizer, "checkpoints", *trackers)
+    begun = Beginnings()
+    train(tokenizer, "checkpoints", *trackers, beside=[begun])
+    assert begun.steps == [2]
 
 
 def measured(rows: Rows) -> dict[str, list[tuple[int, float]]]:
@@ -157,6 +165,28 @@ def test_every_tracker_is_told_the_same_without_an_account_and_changes_nothing(
     assert list(of_tensorboard()) == [in_32_bit]
     assert list(of_trackio()) == [expected]
     assert list(of_wandb()) == [expected, expected]
+
+
+@pytest.fixture
+def out_of_reach(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Log in to a server of wandb's that nothing listens for."""
+    wandb.teardown()  # what it has read of the environment before
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(tracking, "_WANDB_PATIENCE_S", 2.0)
+    yield
+    wandb.teardown()
+
+
+@pytest.mark.usefixtures("out_of_reach")
+def test_without_a_way_to_its_server_wandb_goes_on_offline(
+    tokenizer: PreTrainedTokenizerFast, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows, _ = train(tokenizer, "checkpoints", "wandb")
+    assert list(of_wandb()) == [measured(rows)]
+    said = [line for line in capfd.readouterr().err.splitlines() if "kept offline" in line]
+    assert len(said) == 1
+    assert said[0].startswith(f"tracking: wandb: {RUN.name} is kept offline, ")
 
 
 def test_only_the_main_process_logs() -> None:

@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,12 +11,24 @@ from typing import Any
 import pytest
 import torch
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerFast, TrainerCallback
+from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM, TrainerCallback
+from trl.trainer.sft_config import SFTConfig
 
+from stages.lib import training
 from stages.lib.packing import Tokens
 from stages.lib.training import fit
 from tests.conftest import tiny_model
 from tests.lib.test_packing import example, planned, settings
+
+
+class Beginnings(TrainerCallback):
+    """Notes after which step each training that it watches begins: 0 if it resumes nothing."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.steps.append(state.global_step)
 
 
 def trained(
@@ -42,6 +53,28 @@ def test_the_loss_falls_and_every_step_is_logged(
     log, _ = trained(tokenizer, tmp_path)
     assert [entry["step"] for entry in log] == [1, 2, 3, 4, 5, 6]
     assert log[-1]["loss"] < log[0]["loss"] - 0.5
+
+
+def test_a_model_that_takes_no_count_of_tokens_learns_the_same(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, params = trained(tokenizer, tmp_path / "usual", steps=2)
+    monkeypatch.setattr(Qwen2ForCausalLM, "accepts_loss_kwargs", False, raising=False)
+    same_log, same = trained(tokenizer, tmp_path / "other", steps=2)
+    assert same_log == log
+    assert all(torch.equal(one, other) for one, other in zip(params, same, strict=True))
+
+
+def test_one_process_trains_where_several_gpus_are_visible(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def where_there_are_gpus(**options: Any) -> SFTConfig:
+        changed: dict[str, Any] = options | {"use_cpu": False}
+        return SFTConfig(**changed)
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(training, "SFTConfig", where_there_are_gpus)
+    assert len(trained(tokenizer, tmp_path)[0]) == 6
 
 
 @pytest.mark.parametrize("dealt", [False, True], ids=["focal", "control"])
@@ -76,7 +109,9 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
     trained(tokenizer, tmp_path / "killed", save_every=2)
     # As after a kill while the second checkpoint was being written.
     (tmp_path / "killed" / "checkpoint-4" / "complete").unlink()
-    resumed_log, resumed = trained(tokenizer, tmp_path / "killed", save_every=2)
+    begun = Beginnings()
+    resumed_log, resumed = trained(tokenizer, tmp_path / "killed", watching=[begun], save_every=2)
+    assert begun.steps == [2]
     assert resumed_log == log
     assert all(torch.equal(one, other) for one, other in zip(params, resumed, strict=True))
 
@@ -84,11 +119,12 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
 def test_a_half_written_checkpoint_is_not_used(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    log, _ = trained(tokenizer, tmp_path)
-    for checkpoint in tmp_path.glob("checkpoint-*"):
-        (checkpoint / "complete").unlink()
-        shutil.rmtree(checkpoint / "optimizer.pt", ignore_errors=True)
-    assert trained(tokenizer, tmp_path)[0] == log
+    begun = Beginnings()
+    log, _ = trained(tokenizer, tmp_path, watching=[begun])
+    (tmp_path / "checkpoint-3" / "complete").unlink()
+    assert (tmp_path / "checkpoint-3" / "optimizer.pt").exists()
+    assert trained(tokenizer, tmp_path, watching=[begun])[0] == log
+    assert begun.steps == [0, 0]
 
 
 def test_a_loss_that_is_not_a_number_names_its_step_and_problems(
@@ -129,6 +165,8 @@ def test_sigterm_saves_a_checkpoint_and_the_next_run_ends_as_if_there_had_been_n
         trained(tokenizer, tmp_path / "stopped", bar=TerminatingBar, save_every=5)
     assert signal.getsignal(signal.SIGTERM) is before
     assert (tmp_path / "stopped" / "checkpoint-3" / "complete").exists()
-    resumed_log, resumed = trained(tokenizer, tmp_path / "stopped", save_every=5)
+    begun = Beginnings()
+    resumed_log, resumed = trained(tokenizer, tmp_path / "stopped", watching=[begun], save_every=5)
+    assert begun.steps == [3]
     assert resumed_log == log
     assert all(torch.equal(one, other) for one, other in zip(params, resumed, strict=True))

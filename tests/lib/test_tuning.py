@@ -1,5 +1,6 @@
 """Adapters on a tiny model: trained alone, resumed, merged."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +8,21 @@ import pytest
 import torch
 from peft import PeftModel
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    TrainerCallback,
+)
 
+from stages.lib import tuning as module
 from stages.lib.files import file_sha256
 from stages.lib.params.training import AdapterTuning, FullTuning
 from stages.lib.training import fit
 from stages.lib.tuning import load_trainable, merged, parameter_counts, plain, with_adapters
 from tests.conftest import tiny_model
 from tests.lib.test_packing import example, planned, settings
+from tests.lib.test_training import Beginnings
 
 IDS = torch.arange(40).unsqueeze(0)
 
@@ -36,14 +44,19 @@ WAYS = [LORA, QLORA, adapters(method="qlora", optimizer="paged_adamw_8bit")]
 
 
 def trained(
-    base: Path, tokenizer: PreTrainedTokenizerFast, tuning: AdapterTuning, folder: Path
+    base: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    tuning: AdapterTuning,
+    folder: Path,
+    watching: Sequence[TrainerCallback] = (),
 ) -> tuple[list[dict[str, float]], PeftModel]:
     chosen = settings(tuning=tuning, learning_rate=1e-2, save_every=2)
     model = load_trainable(base, tuning, seed=1)
     assert isinstance(model, PeftModel)
     rows = planned([example(number) for number in range(9)], tokenizer, chosen)
     with tqdm(disable=True) as progress:
-        return fit(model, tokenizer, rows, chosen, folder, progress).log, model
+        fitted = fit(model, tokenizer, rows, chosen, folder, progress, watching=watching)
+    return fitted.log, model
 
 
 def logits(model: torch.nn.Module) -> torch.Tensor:
@@ -73,7 +86,9 @@ def test_a_killed_run_with_adapters_ends_with_the_same_bytes(
     assert (checkpoint / "adapter_model.safetensors").exists()
     assert not (checkpoint / "model.safetensors").exists()
     (checkpoint / "complete").unlink()
-    resumed_log, resumed = trained(tiny_base, tokenizer, tuning, tmp_path / "killed")
+    begun = Beginnings()
+    resumed_log, resumed = trained(tiny_base, tokenizer, tuning, tmp_path / "killed", [begun])
+    assert begun.steps == [2]
     assert resumed_log == log
     hashes = []
     for name, model in [("a", whole), ("b", resumed)]:
@@ -122,6 +137,29 @@ def test_a_merged_model_is_an_ordinary_one(tiny_base: Path, tuning: AdapterTunin
     }
     assert {value.dtype for value in model.state_dict().values()} == {torch.bfloat16}
     assert "quantization_config" not in model.config.to_dict()
+
+
+@pytest.mark.parametrize(("local_rank", "gpu"), [(None, 0), ("0", 0), ("3", 3)])
+def test_each_process_loads_4_bit_weights_on_its_own_gpu(
+    tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+    local_rank: str | None,
+    gpu: int,
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def load(*_: Any, **options: Any) -> PreTrainedModel:
+        asked.append(options)
+        return tiny_model(tokenizer)
+
+    monkeypatch.setattr(module, "load_model", load)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if local_rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", local_rank)
+    load_trainable(Path("base"), QLORA, seed=1)
+    assert asked[0]["device_map"] == {"": gpu}
 
 
 def test_a_target_that_the_model_lacks_is_named(tiny_base: Path) -> None:

@@ -1,6 +1,8 @@
 """Held-out loss while a tiny model is trained, and the parameters that it keeps."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,12 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from stages.lib.packing import Tokens
-from stages.lib.validation import HELD_OUT_LOSS, best_step, loss_at, set_apart
+from stages.lib.prompts import POT_CUE
+from stages.lib.records import Example, Turn
+from stages.lib.validation import HELD_OUT_LOSS, best_step, choose, loss_at, set_apart
 from tests.conftest import one_turn
 from tests.lib.test_packing import example
-from tests.lib.test_training import trained
+from tests.lib.test_training import Beginnings, trained
 
 BEST: dict[str, Any] = {"validation": 3, "evaluate_every": 2, "keep": "best", "save_every": 2}
 
@@ -23,23 +27,50 @@ def held_out(tokenizer: PreTrainedTokenizerFast) -> list[Tokens]:
     return [one_turn(list(range(20, 30)), [number, 60, 61], 1.0) for number in range(5)]
 
 
-def test_the_problems_set_apart_are_not_trained_on_and_the_same_in_every_arm() -> None:
-    one_arm = [example(number) for number in range(9) for _ in ("cot", "pot")]
-    other_arm = [example(number, repeats=number) for number in reversed(range(9))]
-    left, apart = set_apart(one_arm, 3, seed=1)
+QUESTIONS = [f"{number}?" for number in range(9)]
+# Those of nine with the least hashes of seed 1 and text.
+CHOSEN = {"p3", "p6", "p7"}
+
+
+def ids(examples: Sequence[Example]) -> set[str]:
+    return {one.problem_id for one in examples}
+
+
+def test_the_problems_set_apart_are_not_trained_on() -> None:
+    arm = [
+        replace(example(number), turns=[Turn(f" {number}?" + cue, "yes")])
+        for number in range(9)
+        for cue in ("", POT_CUE)
+    ]
+    left, apart = set_apart(arm, choose(QUESTIONS, 3, seed=1))
     assert (len(left), len(apart)) == (12, 6)
-    assert not {one.problem_id for one in left} & {one.problem_id for one in apart}
-    of_other = set_apart(other_arm, 3, seed=1)[1]
-    assert {one.problem_id for one in apart} == {one.problem_id for one in of_other}
-    assert {one.problem_id for one in apart} != {
-        one.problem_id for one in set_apart(one_arm, 3, seed=3)[1]
-    }
-    assert set_apart(one_arm, 0, seed=1) == (one_arm, [])
+    assert not ids(left) & ids(apart)
+    assert ids(apart) == CHOSEN
+    assert ids(apart) != ids(set_apart(arm, choose(QUESTIONS, 3, seed=3))[1])
+    assert set_apart(arm, set()) == (arm, [])
 
 
-def test_something_has_to_be_left_to_train_on() -> None:
-    with pytest.raises(ValueError, match=r"train\.validation: 9: expected fewer than the 9 "):
-        set_apart([example(number) for number in range(9)], 9, seed=1)
+def test_what_is_set_apart_does_not_depend_on_what_an_arm_holds() -> None:
+    chosen = choose(reversed([*QUESTIONS, "0?  "]), 3, seed=1)
+    # As in an arm of the model's own samples, which has no problem that was never solved.
+    for held in (range(9), range(4), range(4, 9)):
+        arm = [example(number) for number in held]
+        left, apart = set_apart([replace(one, repeats=0) for one in arm[:1]] + arm[1:], chosen)
+        assert {one.repeats for one in apart} == {1}
+        assert ids(apart) == CHOSEN & ids(arm)
+        assert ids(left) == ids(arm) - CHOSEN
+
+
+def test_something_has_to_be_left_to_train_on_and_something_to_be_set_apart() -> None:
+    arm = [example(number) for number in range(9)]
+    chosen = choose(QUESTIONS, 3, seed=1)
+    inside = [replace(one, repeats=int(one.problem_id in CHOSEN)) for one in arm]
+    for some, asked in [(arm, choose(QUESTIONS, 9, seed=1)), (inside, chosen)]:
+        with pytest.raises(ValueError, match=r"^train\.validation: .* nothing is left of the arm"):
+            set_apart(some, asked)
+    outside = [one for one in arm if one.problem_id not in CHOSEN]
+    with pytest.raises(ValueError, match=r"^train\.validation: .* nothing of the arm is among"):
+        set_apart(outside, chosen)
 
 
 def test_measuring_changes_nothing_of_the_training(
@@ -68,7 +99,11 @@ def test_the_best_parameters_are_kept_also_by_a_run_that_was_killed(
     assert all(torch.equal(one, other) for one, other in zip(kept, last, strict=True))
     trained(tokenizer, tmp_path / "killed", held_out=held_out, **BEST)
     (tmp_path / "killed" / "checkpoint-4" / "complete").unlink()
-    resumed_log, resumed = trained(tokenizer, tmp_path / "killed", held_out=held_out, **BEST)
+    begun = Beginnings()
+    resumed_log, resumed = trained(
+        tokenizer, tmp_path / "killed", held_out=held_out, watching=[begun], **BEST
+    )
+    assert begun.steps == [2]
     assert resumed_log == log
     assert all(torch.equal(one, other) for one, other in zip(kept, resumed, strict=True))
 

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,13 +18,23 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from stages import train
-from stages.lib.files import read_json
+from stages.lib import training
+from stages.lib.files import read_json, write_json
 from stages.lib.models import fingerprint, load_model
-from stages.lib.paths import ACCELERATE, CHECKPOINTS, MODELS, TRAINING, TRAINING_LOGS
-from stages.lib.records import write_parquet
+from stages.lib.paths import (
+    ACCELERATE,
+    CHECKPOINTS,
+    CONVERSATIONS,
+    MODELS,
+    TRAIN_PROBLEMS,
+    TRAINING,
+    TRAINING_LOGS,
+)
+from stages.lib.records import Conversation, Turn, write_parquet
 from tests.lib.test_packing import example
 from tests.lib.test_tuning import LORA
 from tests.stages.conftest import Change
+from tests.stages.test_figures import problem
 
 PATIENCE_S = 600
 REPOSITORY = Path(train.__file__).parents[1]
@@ -74,6 +86,31 @@ def test_a_checkpoint_of_other_parameters_is_said_not_to_be_used(
     assert f"uniform: not used, of other parameters or data: {other}" in capfd.readouterr().err
 
 
+def test_what_is_set_apart_is_chosen_among_all_problems_and_conversations(
+    ready: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [problem("s", number, 1) for number in range(9)]
+    write_parquet(TRAIN_PROBLEMS, [replace(one, question=f"{n}?") for n, one in enumerate(asked)])
+    talk = [Conversation(f"c{n}", "talk", "", [Turn(f"{n + 20}?", "yes")]) for n in range(4)]
+    write_parquet(CONVERSATIONS, talk)
+    # Of the three problems that are set apart (3, 6 and 7), this arm holds one.
+    write_parquet(TRAINING / "adaptive.parquet", [example(number) for number in (0, 1, 2, 7)])
+    write_parquet(TRAINING / "talk.parquet", [replace(example(0), turns=one.turns) for one in talk])
+    ready({"train.steps": 1, "train.validation": 3, "train.evaluate_every": 1})
+    measured: list[int] = []
+    fit = training.fit
+
+    def watched(*arguments: Any) -> training.Fitted:
+        measured.append(len(arguments[6]))
+        return fit(*arguments)
+
+    monkeypatch.setattr(training, "fit", watched)
+    for arm in ("uniform", "adaptive", "talk"):
+        train.main(arm)
+        assert "held_out_loss" in read_json(TRAINING_LOGS / f"{arm}.json")
+    assert measured == [3, 1, 3]
+
+
 @pytest.mark.parametrize("weight", [-1.0, math.nan])
 def test_a_weight_below_0_or_not_a_number_is_named(ready: Change, weight: float) -> None:
     path = TRAINING / "uniform.parquet"
@@ -104,6 +141,25 @@ def run(arm: str, *module: str, terminate: bool) -> tuple[int, str]:
     return running.returncode, said
 
 
+def losses(arm: str) -> list[float]:
+    table = TRAINING_LOGS / arm / "plots" / "metrics" / "loss.tsv"
+    return [float(line.split("\t")[1]) for line in table.read_text().splitlines()[1:]]
+
+
+# No model has it.
+MARK = 123.0
+
+
+def mark_checkpoints(arm: str) -> None:
+    """Give the first step of an arm's checkpoints a loss that a run from step 0 would not log."""
+    paths = list(CHECKPOINTS.glob(f"{arm}/*/checkpoint-*/trainer_state.json"))
+    assert paths
+    for path in paths:
+        state = read_json(path)
+        state["log_history"][0]["loss"] = MARK
+        write_json(path, state)
+
+
 def test_after_sigterm_a_run_ends_with_the_same_model(ready: Change) -> None:
     ready({"train.steps": 40, "train.save_every": 3})
     status, said = run("adaptive", terminate=True)
@@ -111,16 +167,13 @@ def test_after_sigterm_a_run_ends_with_the_same_model(ready: Change) -> None:
     last = [line for line in said.splitlines() if "SIGTERM" in line]
     assert last[0].startswith("train-adaptive: stopped by SIGTERM after step ")
     assert not (MODELS / "adaptive").exists()
+    mark_checkpoints("adaptive")
     assert run("adaptive", terminate=False)[0] == 0
+    assert losses("adaptive")[0] == MARK
     resumed = fingerprint(MODELS / "adaptive")
     assert not any(CHECKPOINTS.glob("adaptive/*"))
     train.main("adaptive")
     assert fingerprint(MODELS / "adaptive") == resumed
-
-
-def losses(arm: str) -> list[float]:
-    table = TRAINING_LOGS / arm / "plots" / "metrics" / "loss.tsv"
-    return [float(line.split("\t")[1]) for line in table.read_text().splitlines()[1:]]
 
 
 @pytest.fixture
@@ -151,9 +204,11 @@ def test_processes_that_split_the_model_go_on_after_sigterm_as_one_would(togethe
     status, said = run("uniform", *command, terminate=True)
     assert status == 1
     assert said.count("train-uniform: stopped by SIGTERM after step ") == 1
+    mark_checkpoints("uniform")
     status, said = run("uniform", *command, terminate=False)
     assert status == 0, said
-    assert losses("uniform") == pytest.approx(losses("adaptive"), rel=1e-5)
+    assert losses("uniform")[0] == MARK
+    assert losses("uniform")[1:] == pytest.approx(losses("adaptive")[1:], rel=1e-5)
     whole, split = (load_model(MODELS / arm, torch.float32) for arm in ("adaptive", "uniform"))
     for (name, one), other in zip(whole.named_parameters(), split.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=0.02, atol=1e-3, msg=name)
