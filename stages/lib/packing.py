@@ -18,9 +18,9 @@ from transformers import PreTrainedTokenizerBase
 from stages.lib.focal import focal_columns
 from stages.lib.params.data import Prompts
 from stages.lib.params.training import Train
+from stages.lib.planning import UnfitExampleError, deal, plan_steps
 from stages.lib.prompts import encode, pieces
 from stages.lib.records import Example
-from stages.lib.weighting import UnfitExampleError, deal, plan_steps
 
 IGNORED = -100
 
