@@ -208,7 +208,9 @@ def answer(rows: Sequence[claims.Row], wanted: params.Params) -> str:
         if row["benchmark"] == wanted.evaluate.perplexity_on
         and _subject([row["first"], row["second"]], wanted) == "question"
     ]
-    return claims.overview(of_arms, level=wanted.analyze.interval) if of_arms else ""
+    if not of_arms:
+        return ""
+    return claims.overview(of_arms, level=wanted.analyze.interval, between="arms")
 
 
 def several_runs(wanted: params.Params) -> dict[str, Any] | None:

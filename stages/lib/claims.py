@@ -106,9 +106,10 @@ def summary(rows: Sequence[Row], *, level: float) -> str:
     return f"{first} {_listed(said)}"
 
 
-def overview(rows: Sequence[Row], *, level: float) -> str:
+def overview(rows: Sequence[Row], *, level: float, between: str = "systems") -> str:
     """Return how many comparisons on one benchmark found a difference, and which.
 
+    ``between`` says what is compared.
     Raises ValueError for no rows, or for several benchmarks.
     """
     benchmarks = {row["benchmark"] for row in rows}
@@ -117,10 +118,11 @@ def overview(rows: Sequence[Row], *, level: float) -> str:
     ahead = [row for row in rows if outcome(row) in ("first", "second")]
     found = [row for row in ahead if not by_interval_alone(row, level)]
     count = f"{len(found)} of the {len(rows)} comparisons" if found else "no comparison"
+    count += f" of {between}"
     said = [f"On {benchmarks.pop()}, {count} found a difference beyond noise."]
     said += [sentence(row, level=level) for row in found]
     if len(ahead) > len(found):
-        said.append(f"The interval alone excludes zero in {len(ahead) - len(found)}.")
+        said.append(f"In {len(ahead) - len(found)} the interval alone excludes zero.")
     return " ".join(said)
 
 

@@ -176,21 +176,22 @@ def test_a_summary_is_of_one_pair(rows: list[dict[str, Any]]) -> None:
 def test_an_overview_names_what_was_found() -> None:
     rows = [row(**NOISE), row(decoding="pot"), row(decoding="fallback", **SAME)]
     assert overview(rows, level=0.95) == (
-        "On ladder, 1 of the 3 comparisons found a difference beyond noise. On ladder with PoT, "
-        "adaptive beats uniform by 5.0 points (95% interval 1.2 to 8.8, Holm-corrected p = 0.012)."
+        "On ladder, 1 of the 3 comparisons of systems found a difference beyond noise. On ladder "
+        "with PoT, adaptive beats uniform by 5.0 points (95% interval 1.2 to 8.8, Holm-corrected "
+        "p = 0.012)."
     )
 
 
 def test_an_overview_counts_what_the_interval_alone_shows() -> None:
     rows = [row(**NOISE), row(decoding="pot", p_holm=0.06)]
     assert overview(rows, level=0.95) == (
-        "On ladder, no comparison found a difference beyond noise. The interval alone excludes "
-        "zero in 1."
+        "On ladder, no comparison of systems found a difference beyond noise. In 1 the interval "
+        "alone excludes zero."
     )
 
 
 def test_an_overview_of_nothing_says_so() -> None:
-    said = "On ladder, no comparison found a difference beyond noise."
+    said = "On ladder, no comparison of systems found a difference beyond noise."
     assert overview([row(**NOISE), row(**SAME)], level=0.95) == said
 
 

@@ -759,7 +759,9 @@ def test_claims_are_grouped_by_what_they_compare(repository: Params) -> None:
         "adaptive-gptq4 solves exactly the same problems as adaptive with every decoding"
     ]
     assert [len(one["details"]) for one in said["others"]] == [3]
-    assert said["elsewhere"] == ["On gsm8k, no comparison found a difference beyond noise."]
+    assert said["elsewhere"] == [
+        "On gsm8k, no comparison of systems found a difference beyond noise."
+    ]
 
 
 def test_a_model_that_no_stage_recorded_is_refused(repository: Params) -> None:
