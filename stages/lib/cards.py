@@ -13,16 +13,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stages.lib.bases import parse_base
-from stages.lib.claims import (
-    DECODING_NAMES,
-    INTERVAL_ALONE,
-    Row,
-    by_interval_alone,
-    fixed,
-    outcome,
-    p_value,
-    percent,
-)
+from stages.lib.claims import DECODING_NAMES, Row, fixed, outcome, p_value, percent, remark
 from stages.lib.descriptions import by_difficulty, quantization, strategy, training_source
 from stages.lib.licence import UNKNOWN
 from stages.lib.params import Params
@@ -215,7 +206,7 @@ def _comparison_cells(row: Row, level: float) -> list[str]:
         percent(row["difference"]),
         f"{percent(row['low'])} to {percent(row['high'])}",
         p_value(row["p_holm"]),
-        READINGS[outcome(row)] + (INTERVAL_ALONE if by_interval_alone(row, level) else ""),
+        READINGS[outcome(row)] + remark(row, level),
     ]
 
 

@@ -26,14 +26,14 @@ DECODING_NAMES = {
     "either": "either",
 }
 
-INTERVAL_ALONE = " (by the interval alone, not by the corrected test)"
+_INTERVAL_ALONE = " (by the interval alone, not by the corrected test)"
 _PHRASES = {
-    ("first", False): ("beats", ""),
-    ("first", True): ("is ahead of", INTERVAL_ALONE),
-    ("second", False): ("loses to", ""),
-    ("second", True): ("is behind", INTERVAL_ALONE),
-    ("noise", False): ("is within noise of", ""),
-    ("same", False): ("solves exactly the same problems as", ""),
+    ("first", ""): "beats",
+    ("first", _INTERVAL_ALONE): "is ahead of",
+    ("second", ""): "loses to",
+    ("second", _INTERVAL_ALONE): "is behind",
+    ("noise", ""): "is within noise of",
+    ("same", ""): "solves exactly the same problems as",
 }
 
 
@@ -53,9 +53,10 @@ def outcome(row: Row) -> Outcome:
     return "second" if high < 0 else "noise"
 
 
-def by_interval_alone(row: Row, level: float) -> bool:
-    """Return whether the interval excludes zero, and the corrected test finds nothing."""
-    return outcome(row) in ("first", "second") and row["p_holm"] > 1 - level
+def remark(row: Row, level: float) -> str:
+    """Return what has to be said of a lead that the interval alone shows, else nothing."""
+    alone = outcome(row) in ("first", "second") and row["p_holm"] > 1 - level
+    return _INTERVAL_ALONE if alone else ""
 
 
 def sentence(row: Row, *, level: float) -> str:
@@ -93,16 +94,14 @@ def summary(rows: Sequence[Row], *, level: float) -> str:
     if len(pairs) != 1:
         raise ValueError(f"rows: {sorted(pairs)}: expected one benchmark and pair")
     _, first, second = pairs.pop()
-    decodings: dict[tuple[str, str], list[str]] = {phrase: [] for phrase in _PHRASES.values()}
-    for row in rows:
-        phrase = _PHRASES[outcome(row), by_interval_alone(row, level)]
-        decodings[phrase].append(DECODING_NAMES[row["decoding"]])
     said: list[str] = []
-    for (verb, remark), names in decodings.items():
-        if names:
-            everywhere = len(names) == len(rows) > 1
+    for (found, note), verb in _PHRASES.items():
+        of = [row for row in rows if (outcome(row), remark(row, level)) == (found, note)]
+        if of:
+            everywhere = len(of) == len(rows) > 1
+            names = [DECODING_NAMES[row["decoding"]] for row in of]
             with_which = "every decoding" if everywhere else _listed(names)
-            said.append(f"{verb} {'it' if said else second} with {with_which}{remark}")
+            said.append(f"{verb} {'it' if said else second} with {with_which}{note}")
     return f"{first} {_listed(said)}"
 
 
@@ -116,7 +115,7 @@ def overview(rows: Sequence[Row], *, level: float, between: str = "systems") -> 
     if len(benchmarks) != 1:
         raise ValueError(f"rows: {sorted(benchmarks)}: expected one benchmark")
     ahead = [row for row in rows if outcome(row) in ("first", "second")]
-    found = [row for row in ahead if not by_interval_alone(row, level)]
+    found = [row for row in ahead if not remark(row, level)]
     count = f"{len(found)} of the {len(rows)} comparisons" if found else "no comparison"
     count += f" of {between}"
     said = [f"On {benchmarks.pop()}, {count} found a difference beyond noise."]
@@ -148,7 +147,7 @@ def p_value(p: float) -> str:
 
 def _leads(row: Row, other: str, sign: Literal[1, -1], level: float) -> str:
     evidence = _evidence(row, sign, level)
-    if by_interval_alone(row, level):
+    if remark(row, level):
         said = (
             f"is ahead of {other} by {evidence}, which the corrected test does not confirm. "
             f"{_what_would_show(row)}"

@@ -15,16 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stages.lib.claims import (
-    DECODING_NAMES,
-    INTERVAL_ALONE,
-    Row,
-    by_interval_alone,
-    fixed,
-    outcome,
-    p_value,
-    percent,
-)
+from stages.lib.claims import DECODING_NAMES, Row, fixed, outcome, p_value, percent, remark
 from stages.lib.records import PROMPTINGS, STATUSES, Generation, Graded, Problem
 from stages.lib.speeds import NO_KERNEL
 
@@ -224,7 +215,7 @@ def _comparison_table(rows: Sequence[Row], benchmarks: Sequence[str], level: flo
                 _text(DECODING_NAMES[row["decoding"]]),
                 Cell(percent(row["difference"]), row["difference"], span),
                 Cell(p_value(row["p_holm"]), row["p_holm"]),
-                _text(reading + (INTERVAL_ALONE if by_interval_alone(row, level) else "")),
+                _text(reading + remark(row, level)),
             ]
         )
     return Table(
