@@ -20,18 +20,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.report import machine
-from stages.lib import params
-from stages.lib.agreement import rightness
-from stages.lib.answers import read_benchmarks
-from stages.lib.bases import Base, parse_base
-from stages.lib.models import convert_base, load_tokenizer, weight_bytes
-from stages.lib.params import Params
-from stages.lib.paths import DEMONSTRATIONS, REPORTS
-from stages.lib.prompts import choose_demonstrations, problem_prompt
-from stages.lib.records import Problem, read_parquet
-from stages.lib.speeds import summary
-from stages.lib.stats import wilson_interval
-from stages.lib.tables import write_csv
+from stages.lib.analysis.intervals import wilson_interval
+from stages.lib.analysis.speeds import summary
+from stages.lib.core.paths import DEMONSTRATIONS, REPORTS
+from stages.lib.core.schema import Problem
+from stages.lib.core.tables import read_parquet, write_csv
+from stages.lib.generations.answers import read_benchmarks
+from stages.lib.models.base import convert_base
+from stages.lib.models.loading import load_tokenizer, weight_bytes
+from stages.lib.params.base_model import Base, parse_base
+from stages.lib.params.load import load_params
+from stages.lib.params.root import Params
+from stages.lib.prompts.few_shot import choose_demonstrations
+from stages.lib.prompts.templates import problem_prompt
+from tools.export.agreement import rightness
 
 BENCHMARK = "ladder"
 TABLE = REPORTS / "benchmarks" / "bases.csv"
@@ -49,12 +51,12 @@ def measure(base: str) -> list[dict[str, Any]]:
     """Return a base's rows: without in-context examples, and with."""
     # Read when vLLM is imported, whose reports would stand around the table.
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    wanted = params.load()
+    wanted = load_params()
     with TemporaryDirectory() as folder:
         model = Path(folder) / "model"
         convert_base(named(base), model)
         # After the conversion: importing vLLM takes longer than finding that a base is wrong.
-        from stages.lib.generation import Engine
+        from stages.lib.inference.engine import Engine
 
         engine = Engine(model, wanted.engine)
         return [
@@ -64,8 +66,8 @@ def measure(base: str) -> list[dict[str, Any]]:
 
 def row(base: str, model: Path, engine: Any, wanted: Params, shots: int) -> dict[str, Any]:
     """Return what was measured of a base with a number of in-context examples."""
-    from stages.lib.generation import Request, Sampling
-    from stages.lib.latency import latency, of_engine
+    from stages.lib.generations.requests import Request, Sampling
+    from stages.lib.inference.speed import latency, of_engine
 
     problems = read_benchmarks([BENCHMARK])[BENCHMARK]
     pool = read_parquet(DEMONSTRATIONS, Problem)

@@ -4,8 +4,8 @@ python -m benchmarks.default_run
 """
 
 from benchmarks.report import line
-from stages.lib.files import read_json
-from stages.lib.paths import TIMINGS
+from stages.lib.core.files import read_json
+from stages.lib.core.paths import TIMINGS
 
 ALLOWED_S = 900.0
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from stages.lib.params import Params
-from stages.lib.params.reinforcement import Reinforce
-from stages.lib.paths import DIFFICULTY, EVAL_PROBLEMS, TRAIN_PROBLEMS
-from stages.lib.records import Difficulty, Problem, read_parquet
+from stages.lib.core.paths import DIFFICULTY, EVAL_PROBLEMS, TRAIN_PROBLEMS
+from stages.lib.core.schema import Difficulty, Problem
+from stages.lib.core.tables import read_parquet
+from stages.lib.params.grpo import Reinforce
+from stages.lib.params.root import Params
 
 # Answers to each problem: few are asked, so each of them more often.
 ANSWERS = {"asked": 8, "unseen": 2}
@@ -46,7 +47,8 @@ def mean_reward(
     problem: Problem, answers: Sequence[tuple[str, bool]], settings: Reinforce, stops: Sequence[str]
 ) -> dict[str, float]:
     """Return the mean ``reward`` of answers, text and whether it ended, and how many are right."""
-    from stages.lib.rewards import answer_reward, cut, format_reward
+    from stages.lib.generations.requests import cut
+    from stages.lib.grpo.rewards import answer_reward, format_reward
 
     texts = [(cut(text, stops), ended) for text, ended in answers]
     right = fmean(answer_reward(problem, text) for text, _ in texts)
@@ -56,9 +58,10 @@ def mean_reward(
 
 
 def _measure(model: Path, wanted: Params, seed: int) -> list[dict[str, Any]]:
-    from stages.lib.generation import Engine, Request, Sampling
-    from stages.lib.models import load_tokenizer
-    from stages.lib.prompts import ask, question_prompt
+    from stages.lib.generations.requests import Request, Sampling
+    from stages.lib.inference.engine import Engine
+    from stages.lib.models.loading import load_tokenizer
+    from stages.lib.prompts.templates import ask, question_prompt
 
     settings, tokenizer = wanted.reinforce, load_tokenizer(model)
     problems = fixed_problems()

@@ -31,8 +31,8 @@ import psutil
 from benchmarks import growth_answers, growth_problems
 from benchmarks.growth_fit import fit
 from benchmarks.report import line, machine, write_block
-from stages.lib.paths import REPORTS
-from stages.lib.tables import read_csv, write_csv
+from stages.lib.core.paths import REPORTS
+from stages.lib.core.tables import read_csv, write_csv
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 AIM = 1.1

@@ -12,19 +12,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stages.lib import paths
-from stages.lib.answers import answer_store
-from stages.lib.composition import compose
-from stages.lib.files import write_json
-from stages.lib.records import (
-    Generation,
-    Likelihood,
-    Problem,
-    Prompting,
-    content_id,
-    write_parquet,
-)
-from stages.lib.store import Store
+from stages.lib.core import paths
+from stages.lib.core.files import write_json
+from stages.lib.core.schema import Generation, Likelihood, Problem, Prompting, content_id
+from stages.lib.core.tables import write_parquet
+from stages.lib.generations.answers import answer_store
+from stages.lib.generations.store import Store
+from stages.lib.params.compose import compose
 
 SEED = 1
 K = 4

@@ -16,9 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from stages.lib import packaged, sources
-from stages.lib.composition import compose
-from stages.lib.paths import (
+from stages.lib.core.paths import (
     CONF,
     DIFFICULTY,
     EVAL_PROBLEMS,
@@ -27,7 +25,9 @@ from stages.lib.paths import (
     TRAIN_PROBLEMS,
     TRAINING_LOGS,
 )
-from stages.lib.records import Difficulty, Problem
+from stages.lib.core.schema import Difficulty, Problem
+from stages.lib.data import ladder, packaged
+from stages.lib.params.compose import compose
 
 SEED = 1
 PER_RUNG = 50
@@ -130,7 +130,7 @@ def _word_problems(rows: int) -> Iterator[dict[str, str]]:
 
 def _ladder(rungs: Sequence[str], rows: int) -> Iterator[Problem]:
     """Yield problems of the rungs in turn, with ids of their own; their texts come again."""
-    drawn = sources.ladder(rungs, per_rung=PER_RUNG, seed=SEED)
+    drawn = ladder.ladder(rungs, per_rung=PER_RUNG, seed=SEED)
     for number in range(rows):
         rung, place = number % len(rungs), number // len(rungs) % PER_RUNG
         yield replace(drawn[rung * PER_RUNG + place], id=f"{number:016x}")

@@ -31,15 +31,17 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from benchmarks.report import line, measured
-from stages.lib import console, models, params
-from stages.lib.answers import read_benchmarks
-from stages.lib.files import write_json
-from stages.lib.grading import grade
+from stages.lib.core.files import write_json
+from stages.lib.core.paths import LOGS, MODELS
+from stages.lib.core.schema import Problem
+from stages.lib.generations.answers import read_benchmarks
+from stages.lib.grading.grader import grade
+from stages.lib.models import loading
 from stages.lib.params.data import Prompts
+from stages.lib.params.load import load_params
 from stages.lib.params.sampling import Engine
-from stages.lib.paths import LOGS, MODELS
-from stages.lib.prompts import ask, problem_prompt, prompt_text
-from stages.lib.records import Problem
+from stages.lib.prompts.templates import ask, problem_prompt, prompt_text
+from stages.lib.runtime import console
 
 MODEL = MODELS / "uniform"  # a tuned model ends its answers
 BENCHMARK = "ladder"
@@ -86,10 +88,11 @@ def verdicts(texts: Sequence[str], asked: Sequence[Problem]) -> list[bool]:
 
 def ours(limits: Engine) -> list[bool]:
     """Answer and grade as the stages do; return the verdicts."""
-    from stages.lib.generation import Engine, Request, Sampling
+    from stages.lib.generations.requests import Request, Sampling
+    from stages.lib.inference.engine import Engine
 
-    wanted, asked = params.load(), problems()
-    inputs = prompts(models.load_tokenizer(MODEL), wanted.prompts, asked)
+    wanted, asked = load_params(), problems()
+    inputs = prompts(loading.load_tokenizer(MODEL), wanted.prompts, asked)
     requests = [
         Request(problem.id, "cot", 0, 0, prompt, wanted.evaluate.max_tokens[BENCHMARK])
         for problem, prompt in zip(asked, inputs, strict=True)
@@ -102,7 +105,7 @@ def ours(limits: Engine) -> list[bool]:
 
 def peer() -> tuple[float, list[dict[str, Any]]]:
     """Run the harness; return its seconds and its samples, in order of the problems."""
-    wanted = params.load()
+    wanted = load_params()
     limit = wanted.evaluate.max_tokens[BENCHMARK]
     generation = json.dumps({"max_gen_toks": limit, "until": wanted.prompts.stop})
     command = [HARNESS / "bin/lm_eval", "run", "--tasks", TASK, "--model", "hf", "--device", "cpu"]
@@ -120,7 +123,7 @@ def peer() -> tuple[float, list[dict[str, Any]]]:
 def model_args() -> str:
     """Return the harness's settings of the model, as JSON."""
     # As in our ``encode``: a chat template writes its own special tokens.
-    special = params.load().prompts.format == "alpaca"
+    special = load_params().prompts.format == "alpaca"
     return json.dumps({"pretrained": str(MODEL), "dtype": "bfloat16", "add_bos_token": special})
 
 
@@ -139,7 +142,7 @@ def check_installed() -> None:
 
 def write_documents() -> None:
     """Write what the harness reads. Raises ValueError if it encodes a prompt otherwise than we."""
-    settings, asked, tokenizer = params.load().prompts, problems(), models.load_tokenizer(MODEL)
+    settings, asked, tokenizer = load_params().prompts, problems(), loading.load_tokenizer(MODEL)
     shutil.rmtree(FOLDER, ignore_errors=True)
     write_json(DOCUMENTS, documents(tokenizer, settings, asked))
     done = subprocess.run(
@@ -168,7 +171,7 @@ def differing(some: Sequence[bool], others: Sequence[bool]) -> float:
 
 def main() -> None:
     """Measure both sides."""
-    limits = params.load().engine
+    limits = load_params().engine
     halved = limits.model_copy(update={"max_num_seqs": limits.max_num_seqs // 2})
     if len(sys.argv) > 1:
         print(json.dumps({"verdicts": ours({"ours": limits, "repeated": halved}[sys.argv[1]])}))

@@ -19,8 +19,8 @@ from pathlib import Path
 import reasoning_gym
 
 from benchmarks.report import line
-from stages.lib import packaged
-from stages.lib.contamination import Overlap, overlaps
+from stages.lib.data import packaged
+from stages.lib.data.decontamination import Overlap, overlaps
 
 KINDS = {"words": (13, False), "template": (8, True)}
 MADE, SEED = 7473, 1

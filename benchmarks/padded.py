@@ -21,9 +21,11 @@ from transformers import Trainer, TrainingArguments
 
 from benchmarks import training
 from benchmarks.report import line, measured
-from stages.lib import models, packing, params
-from stages.lib.paths import MODELS
-from stages.lib.prompts import pieces
+from stages.lib.core.paths import MODELS
+from stages.lib.models import loading
+from stages.lib.params.load import load_params
+from stages.lib.prompts.templates import pieces
+from stages.lib.training import packing
 
 LENGTH, STEPS, EXAMPLES_PER_STEP = 512, 4, 8
 
@@ -33,7 +35,7 @@ class Collator:
 
     def __init__(self) -> None:
         """Load the tokenizer."""
-        self.tokenizer = models.load_tokenizer(MODELS / "base")
+        self.tokenizer = loading.load_tokenizer(MODELS / "base")
         self.tokens = 0
 
     def __call__(self, rows: Sequence[dict[str, str]]) -> dict[str, torch.Tensor]:
@@ -56,7 +58,7 @@ class Collator:
 
 def peer() -> dict[str, Any]:
     """Measure transformers' trainer on padded examples."""
-    prompts, collator = params.load().prompts, Collator()
+    prompts, collator = load_params().prompts, Collator()
     rows = [
         {"prompt": prompt, "response": response}
         for one in training.examples()[0][: STEPS * EXAMPLES_PER_STEP]
@@ -64,7 +66,7 @@ def peer() -> dict[str, Any]:
     ]
     with TemporaryDirectory() as folder:
         trainer = Trainer(
-            model=models.load_model(MODELS / "base", torch.bfloat16),
+            model=loading.load_model(MODELS / "base", torch.bfloat16),
             train_dataset=Dataset.from_list(rows),
             data_collator=collator,
             args=TrainingArguments(

@@ -25,11 +25,11 @@ from typing import Any
 import black
 
 from benchmarks.report import line, measured
-from stages.lib import params
-from stages.lib.answers import read_answers
-from stages.lib.grading import program_in
-from stages.lib.programs import run_programs
-from stages.lib.published import read_results
+from stages.lib.generations.answers import read_answers
+from stages.lib.grading.grader import program_in
+from stages.lib.params.load import load_params
+from stages.lib.sandbox.pool import run_programs
+from tools.replicate.results import read_results
 
 TIMEOUT_S = 1.0
 
@@ -41,14 +41,14 @@ def programs() -> list[str]:
         wanted = [c for c in cases if (c.benchmark, c.prompting) == ("gsm8k", "pot")]
         texts = [case.row.output for case in wanted]
     else:
-        answers = read_answers(params.load().evaluate.models)
+        answers = read_answers(load_params().evaluate.models)
         texts = [row.text for _, row in answers if row.prompting == "pot"]
     return [program for text in texts if (program := program_in(text))]
 
 
 def ours() -> dict[str, Any]:
     """Run them in the sandbox, with the limits of ``params.yaml``."""
-    limits, texts = params.load().sandbox, programs()
+    limits, texts = load_params().sandbox, programs()
     started = time.monotonic()
     results = run_programs(
         texts,

@@ -3,9 +3,9 @@
 Runs the model of the recipe ``grpo`` with three seeds, each as its own process of the stage
 in a folder of its own, and compares what the parent and the reinforced model earn on the
 same problems (``benchmarks.earned``): on those that the runs ask, and on the ladder's, which
-they never saw. The intervals are at 95%: one over seeds and problems (``stages.lib.runs``),
-and Student's over the seeds alone. Beside them stands the mean reward of the last quarter
-of steps less that of the first. Needs the parent's model, the problems and their difficulty
+they never saw. The intervals are at 95%: one over seeds and problems
+(``stages.lib.analysis.seeds``), and Student's over the seeds alone. Beside them stands
+the mean reward of the last quarter of steps less that of the first. Needs the parent's model, the problems and their difficulty
 in ``data/``. ``seconds`` are of the whole stage, imports included.
 
 Each seed's log by step, rewards by problem, settings and seconds are kept in
@@ -32,9 +32,9 @@ from scipy.stats import t as student
 
 from benchmarks import earned
 from benchmarks.report import line
-from stages.lib import params
-from stages.lib.files import read_json, replacing, write_json
-from stages.lib.paths import (
+from stages.lib.analysis.seeds import compare_runs
+from stages.lib.core.files import read_json, replacing, write_json
+from stages.lib.core.paths import (
     DIFFICULTY,
     MODELS,
     PARAMS,
@@ -43,8 +43,8 @@ from stages.lib.paths import (
     TRAIN_PROBLEMS,
     TRAINING_LOGS,
 )
-from stages.lib.runs import compare_runs
-from stages.lib.tables import write_csv
+from stages.lib.core.tables import write_csv
+from stages.lib.params.load import load_params
 
 SEEDS = (1, 2, 3)
 KEPT = REPORTS / "benchmarks"
@@ -115,7 +115,7 @@ def run(seed: int) -> None:
         )
         files = sorted((there / TRAINING_LOGS / name / "plots" / "metrics").glob("*.tsv"))
         tables = [pd.read_csv(path, sep="\t", index_col="step") for path in files]
-        wanted = params.load(there / PARAMS)
+        wanted = load_params(there / PARAMS)
         before = earned.rewards(MODELS / parent, wanted, seed)
         after = earned.rewards(there / MODELS / name, wanted, seed)
         seconds = read_json(there / TIMINGS / f"reinforce-{name}.json")["seconds"]

@@ -18,13 +18,14 @@ import torch
 from scipy.stats import fisher_exact
 from transformers import PreTrainedModel
 
-from stages.export import asked, with_vllm
-from stages.lib import console, models, params
-from stages.lib.agreement import agreement
-from stages.lib.generation import Request
-from stages.lib.paths import MODELS
-from stages.lib.rewards import cut
-from stages.lib.unpacking import has_kernel
+from stages.lib.core.paths import MODELS
+from stages.lib.generations.requests import Request, cut
+from stages.lib.inference.dequantize import has_kernel
+from stages.lib.models import loading
+from stages.lib.params.load import load_params
+from stages.lib.runtime import console
+from tools.export.__main__ import asked, with_vllm
+from tools.export.agreement import agreement
 
 BATCH = 10
 RARE = 0.01
@@ -48,8 +49,8 @@ def answers(model: PreTrainedModel, requests: Sequence[Request], pad: int) -> li
 
 def with_transformers(name: str, requests: Sequence[Request], stops: Sequence[str]) -> list[str]:
     """Return the answers of a packed model with transformers, as text."""
-    tokenizer = models.load_tokenizer(MODELS / name)
-    model = models.load_model(MODELS / name, torch.bfloat16).eval()
+    tokenizer = loading.load_tokenizer(MODELS / name)
+    model = loading.load_model(MODELS / name, torch.bfloat16).eval()
     ends = tokenizer.eos_token_id
     pad = cast(int, ends if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
     texts = []
@@ -65,7 +66,7 @@ def with_transformers(name: str, requests: Sequence[Request], stops: Sequence[st
 
 def main(name: str) -> None:
     """Compare a model's answers."""
-    wanted = params.load()
+    wanted = load_params()
     if not has_kernel(MODELS / name):
         sys.exit(f"{name}: vLLM has no kernel for it here, and reads its weights unpacked")
     problems, requests = asked(MODELS / name, wanted)

@@ -13,18 +13,21 @@ import time
 from collections.abc import Sequence
 
 from benchmarks.report import line, measured
-from stages.lib import models, params
-from stages.lib.paths import DEMONSTRATIONS, MODELS, TRAIN_PROBLEMS
-from stages.lib.prompts import choose_demonstrations, problem_prompt
-from stages.lib.records import Problem, read_parquet
+from stages.lib.core.paths import DEMONSTRATIONS, MODELS, TRAIN_PROBLEMS
+from stages.lib.core.schema import Problem
+from stages.lib.core.tables import read_parquet
+from stages.lib.models import loading
+from stages.lib.params.load import load_params
+from stages.lib.prompts.few_shot import choose_demonstrations
+from stages.lib.prompts.templates import problem_prompt
 
 PROMPTS = 256
 
 
 def prompts(problems: Sequence[Problem]) -> list[tuple[int, ...]]:
     """Return the few-shot prompts of training problems."""
-    wanted = params.load()
-    tokenizer = models.load_tokenizer(MODELS / "base")
+    wanted = load_params()
+    tokenizer = loading.load_tokenizer(MODELS / "base")
     pool = read_parquet(DEMONSTRATIONS, Problem)
     return [
         problem_prompt(
@@ -46,9 +49,10 @@ def timed_prompts() -> list[tuple[int, ...]]:
 def ours() -> dict[str, float]:
     """Measure the engine as the stages use it."""
     started = time.monotonic()
-    from stages.lib.generation import Engine, Request, Sampling
+    from stages.lib.generations.requests import Request, Sampling
+    from stages.lib.inference.engine import Engine
 
-    wanted = params.load()
+    wanted = load_params()
     engine = Engine(MODELS / "base", wanted.engine)
     loaded = time.monotonic() - started
     sample = wanted.sample
@@ -69,7 +73,7 @@ def peer() -> dict[str, float]:
 
     Without a cache size it asks for 92% of the memory, and stops where less is free.
     """
-    wanted = params.load()
+    wanted = load_params()
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(wanted.engine.kv_cache_gib)
     started = time.monotonic()
     from vllm import LLM, SamplingParams, TokensPrompt

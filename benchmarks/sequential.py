@@ -22,15 +22,19 @@ from scipy.stats import rankdata
 
 from benchmarks.report import line
 from benchmarks.sampling import prompts
-from stages.lib import models, params
-from stages.lib.difficulty import pass_rates
-from stages.lib.generation import Engine, Request, Sampling, fill
-from stages.lib.grading import grade
+from stages.lib.core.paths import DATA, MODELS, TRAIN_PROBLEMS
+from stages.lib.core.schema import Problem
+from stages.lib.core.tables import read_parquet
+from stages.lib.difficulty.posterior import pass_rates
+from stages.lib.difficulty.sequential import next_round
+from stages.lib.generations.complete import fill
+from stages.lib.generations.requests import Request, Sampling
+from stages.lib.generations.store import Store
+from stages.lib.grading.grader import grade
+from stages.lib.inference.engine import Engine
+from stages.lib.models.fingerprint import model_fingerprint
+from stages.lib.params.load import load_params
 from stages.lib.params.sampling import Sequential
-from stages.lib.paths import DATA, MODELS, TRAIN_PROBLEMS
-from stages.lib.records import Problem, read_parquet
-from stages.lib.sequential import next_round
-from stages.lib.store import Store
 
 ANSWERS = DATA / "sequential"
 REFERENCE = 32
@@ -78,7 +82,7 @@ class Drawn:
 
 def draw() -> Drawn:
     """Answer the training problems, as far as that is not done, and grade the answers."""
-    wanted = params.load()
+    wanted = load_params()
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     sample, engine, base = wanted.sample, wanted.engine, MODELS / "base"
     firsts = [
@@ -89,7 +93,7 @@ def draw() -> Drawn:
     fill(
         Store(ANSWERS),
         [replace(first, index=index) for index in range(draws) for first in firsts],
-        model=models.fingerprint(base),
+        model=model_fingerprint(base),
         sampling=Sampling(
             sample.temperature, sample.top_p, sample.seed, tuple(wanted.prompts.stop)
         ),

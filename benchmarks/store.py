@@ -27,10 +27,10 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from benchmarks.report import line, measured
-from stages.lib import params
-from stages.lib.paths import DATA
-from stages.lib.records import Generation
-from stages.lib.store import Store, key
+from stages.lib.core.paths import DATA
+from stages.lib.core.schema import Generation
+from stages.lib.generations.store import Store, key
+from stages.lib.params.load import load_params
 
 ROWS, PEER_ROWS, MISSING = 1_000_000, 100_000, 1_000
 ALLOWED = {"seconds": 60, "peak_gib": 1.5, "resume_s": 5}
@@ -175,7 +175,7 @@ def peer(folder: Path, batch_size: int) -> dict[str, float]:
 
 def side(name: str) -> dict[str, float]:
     """Run one side in an empty folder on the disk that runs write to."""
-    batch_size = params.load().engine.batch_size
+    batch_size = load_params().engine.batch_size
     DATA.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=DATA) as folder:
         found = {"ours": ours, "peer": peer}[name](Path(folder), batch_size)

@@ -25,12 +25,18 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from benchmarks.flops import bf16_ceiling, of_training
 from benchmarks.report import line, measured
-from stages.lib import models, packing, params, training
-from stages.lib.console import bar
+from stages.lib.core.paths import MODELS, TRAINING
+from stages.lib.core.schema import Example
+from stages.lib.core.tables import read_parquet
+from stages.lib.models import loading
+from stages.lib.params.load import load_params
 from stages.lib.params.training import Train
-from stages.lib.paths import MODELS, TRAINING
-from stages.lib.perplexity import negative_log_likelihoods
-from stages.lib.records import Example, read_parquet
+from stages.lib.prompts import tokenize
+from stages.lib.runtime.console import bar
+from stages.lib.sft import batches
+from stages.lib.sft.trainer import fit
+from stages.lib.training import packing
+from stages.lib.training.likelihood import negative_log_likelihoods
 
 # A step is about four full rows of 512 tokens, half of them supervised.
 STEPS, TOKENS_PER_STEP, ROWS_PER_STEP, HELD_OUT = 8, 928, 4, 100
@@ -38,7 +44,7 @@ STEPS, TOKENS_PER_STEP, ROWS_PER_STEP, HELD_OUT = 8, 928, 4, 100
 
 def settings() -> Train:
     """Return the ``train`` stage's settings for a short run without a schedule."""
-    return params.load().train.model_copy(
+    return load_params().train.model_copy(
         update={
             "steps": STEPS,
             "tokens_per_step": TOKENS_PER_STEP,
@@ -57,10 +63,10 @@ def examples() -> tuple[list[Example], list[Example]]:
 
 def rows() -> list[dict[str, list[Any]]]:
     """Return the micro-batches that we train on."""
-    tokenizer = models.load_tokenizer(MODELS / "base")
+    tokenizer = loading.load_tokenizer(MODELS / "base")
     chosen = settings()
-    fitted = packing.fitting(examples()[0], tokenizer, params.load().prompts, chosen)
-    return packing.plan(fitted, chosen)
+    fitted = batches.fitting(examples()[0], tokenizer, load_params().prompts, chosen)
+    return batches.plan(fitted, chosen)
 
 
 def tokens_of_examples() -> list[dict[str, list[int]]]:
@@ -79,9 +85,9 @@ def tokens_of_examples() -> list[dict[str, list[int]]]:
 
 def held_out_loss(model: PreTrainedModel) -> float:
     """Return the mean negative log-likelihood of the held-out responses, in nats."""
-    tokenizer = models.load_tokenizer(MODELS / "base")
-    prompts, limit = params.load().prompts, settings().max_length
-    tokens = [packing.tokenize(one, tokenizer, prompts, limit) for one in examples()[1]]
+    tokenizer = loading.load_tokenizer(MODELS / "base")
+    prompts, limit = load_params().prompts, settings().max_length
+    tokens = [tokenize.tokenize(one, tokenizer, prompts, limit) for one in examples()[1]]
     found = negative_log_likelihoods(model.bfloat16().eval(), tokens, lambda _: None)
     return sum(found) / sum(one.supervised for one in tokens)
 
@@ -89,11 +95,11 @@ def held_out_loss(model: PreTrainedModel) -> float:
 def ours() -> dict[str, Any]:
     """Measure the trainer of the ``train`` stage."""
     chosen, planned = settings(), rows()
-    tokenizer = models.load_tokenizer(MODELS / "base")
-    model = models.load_model(MODELS / "base", torch.bfloat16)
+    tokenizer = loading.load_tokenizer(MODELS / "base")
+    model = loading.load_model(MODELS / "base", torch.bfloat16)
     with TemporaryDirectory() as folder, bar(total=STEPS, doing="ours", unit="step") as shown:
         started = time.monotonic()
-        log = training.fit(model, tokenizer, planned, chosen, Path(folder), shown).log
+        log = fit(model, tokenizer, planned, chosen, Path(folder), shown).log
         seconds = time.monotonic() - started
     tokens = sum(len(row["input_ids"]) for row in planned)
     flops = of_training(model, tokens, STEPS * TOKENS_PER_STEP)
@@ -112,7 +118,7 @@ def peer() -> dict[str, Any]:
         trainer = SFTTrainer(
             model=str(MODELS / "base"),
             train_dataset=Dataset.from_list(tokens),
-            processing_class=models.load_tokenizer(MODELS / "base"),
+            processing_class=loading.load_tokenizer(MODELS / "base"),
             args=SFTConfig(
                 output_dir=folder,
                 use_cpu=not torch.cuda.is_available(),
@@ -142,7 +148,7 @@ def peer() -> dict[str, Any]:
 
 def before() -> dict[str, Any]:
     """Return the loss before training."""
-    return {"held_out": held_out_loss(models.load_model(MODELS / "base", torch.bfloat16))}
+    return {"held_out": held_out_loss(loading.load_model(MODELS / "base", torch.bfloat16))}
 
 
 def main() -> None:

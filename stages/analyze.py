@@ -15,13 +15,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.lib import analysis, console, model_tables, params, side_by_side
-from stages.lib.answers import Place, read_answers, read_benchmarks, read_replies
-from stages.lib.files import read_json, replacing, write_json
-from stages.lib.judging import answer_to, judge
-from stages.lib.params.results import system_name
-from stages.lib.params.sampling import Sandbox
-from stages.lib.paths import (
+from stages.lib.analysis import response_style
+from stages.lib.analysis.accuracy import (
+    accuracy_table,
+    answer_frame,
+    comparison_table,
+    run_table,
+    status_table,
+)
+from stages.lib.analysis.models import (
+    difference_table,
+    export_table,
+    model_table,
+    quantization_table,
+)
+from stages.lib.core.files import read_json, replacing, write_json
+from stages.lib.core.paths import (
     EXPORT_REPORTS,
     LIKELIHOODS,
     METRICS,
@@ -29,15 +38,15 @@ from stages.lib.paths import (
     TABLES,
     VERDICTS,
 )
-from stages.lib.records import (
-    PROMPTINGS,
-    Generation,
-    Graded,
-    Likelihood,
-    Problem,
-    read_parquet,
-    write_parquet,
-)
+from stages.lib.core.schema import PROMPTINGS, Generation, Graded, Likelihood, Problem
+from stages.lib.core.tables import read_parquet, write_parquet
+from stages.lib.generations.answers import Place, read_answers, read_benchmarks, read_replies
+from stages.lib.grading.batch import answer_to, judge
+from stages.lib.params.evaluation import system_name
+from stages.lib.params.load import load_params
+from stages.lib.params.root import Params
+from stages.lib.params.sampling import Sandbox
+from stages.lib.runtime import console
 
 OUTPUT_SHOWN = 500
 OTHERS = "others"
@@ -45,34 +54,36 @@ OTHERS = "others"
 
 def main() -> None:
     """Grade and analyze."""
-    wanted = params.load()
+    wanted = load_params()
     settings = wanted.analyze
     problems = read_benchmarks(wanted.prepare.benchmarks)
     models = wanted.evaluate.models
     graded = grade_all(read_answers(models), read_replies(models), problems, wanted.sandbox)
     write_parquet(VERDICTS, graded)
 
-    frame = analysis.answer_frame(graded, problems)
+    frame = answer_frame(graded, problems)
     level = settings.interval
-    accuracy = analysis.accuracy_table(frame, ["benchmark", "system"], level=level)
+    accuracy = accuracy_table(frame, ["benchmark", "system"], level=level)
     rng = np.random.default_rng(settings.seed)
     tables = {
         "accuracy": accuracy,
         "accuracy_by_source": _by(frame, "source", level),
         "accuracy_by_topic": _by(frame, "topic", level),
         "accuracy_by_level": _by(frame, "level", level),
-        "statuses": analysis.status_table(graded),
-        "comparisons": analysis.comparison_table(
+        "statuses": status_table(graded),
+        "comparisons": comparison_table(
             frame, settings.compare, draws=settings.draws, level=level, rng=rng
         ),
     }
     if pairs_of_runs := settings.pairs_of_runs():
-        tables["runs"] = analysis.run_table(frame, pairs_of_runs, settings.runs, level=level)
+        tables["runs"] = run_table(frame, pairs_of_runs, settings.runs, level=level)
     tables |= tables_of_models(frame, accuracy, wanted, rng)
     pairs = unquantized(wanted)
     systems = [name for name in wanted.evaluate.systems() if any(name in pair for pair in pairs)]
-    styles = side_by_side.style_frame(read_answers(models), graded, problems, systems)
-    tables |= side_by_side.tables(styles, pairs, side_by_side.Bootstrap(settings.draws, level, rng))
+    styles = response_style.style_frame(read_answers(models), graded, problems, systems)
+    tables |= response_style.tables(
+        styles, pairs, response_style.Bootstrap(settings.draws, level, rng)
+    )
     for name, table in tables.items():
         with replacing(TABLES / f"{name}.csv") as aside:
             table.to_csv(aside, index=False, lineterminator="\n")
@@ -118,7 +129,7 @@ def grade_all(
 
 
 def tables_of_models(
-    frame: pd.DataFrame, accuracy: pd.DataFrame, wanted: params.Params, rng: np.random.Generator
+    frame: pd.DataFrame, accuracy: pd.DataFrame, wanted: Params, rng: np.random.Generator
 ) -> dict[str, pd.DataFrame]:
     """Return the table of all models and, if any is quantized, those of the quantized ones."""
     names, settings = list(wanted.evaluate.models), wanted.analyze
@@ -126,7 +137,7 @@ def tables_of_models(
     likelihoods = {
         name: read_parquet(LIKELIHOODS / f"{name}.parquet", Likelihood) for name in names
     }
-    table = model_tables.model_table(
+    table = model_table(
         reports, likelihoods, wanted.quantize, wanted.reinforce, level=settings.interval
     )
     tables = {"models": table}
@@ -135,20 +146,18 @@ def tables_of_models(
     shown = {model: wanted.evaluate.shown(model) for family in families for model in family}
     shown |= {one["model"]: one["model"] for one in exports}
     if shown:
-        made = model_tables.quantization_table(
-            table, likelihoods, accuracy, shown, level=settings.interval
-        )
-        exported = model_tables.export_table(exports, level=settings.interval)
+        made = quantization_table(table, likelihoods, accuracy, shown, level=settings.interval)
+        exported = export_table(exports, level=settings.interval)
         tables["quantization"] = pd.concat([made, exported], ignore_index=True)
     if families:
         pairs = [(shown[one], shown[family[0]]) for family in families for one in family[1:]]
-        tables["quantization_differences"] = model_tables.difference_table(
+        tables["quantization_differences"] = difference_table(
             frame, pairs, draws=settings.draws, level=settings.interval, rng=rng
         )
     return tables
 
 
-def read_exports(reports: dict[str, dict[str, Any]], wanted: params.Params) -> list[dict[str, Any]]:
+def read_exports(reports: dict[str, dict[str, Any]], wanted: Params) -> list[dict[str, Any]]:
     """Return what was measured of exports of the models that were evaluated.
 
     Exports of other weights are left out, which the log says, and those of a model that is
@@ -165,7 +174,7 @@ def read_exports(reports: dict[str, dict[str, Any]], wanted: params.Params) -> l
     return kept
 
 
-def unquantized(wanted: params.Params) -> list[list[str]]:
+def unquantized(wanted: Params) -> list[list[str]]:
     """Return the compared pairs of systems that are both as they were trained."""
     rounded = {
         system_name(model, shots)
@@ -193,7 +202,7 @@ def headline(accuracy: pd.DataFrame, held_out: str) -> dict[str, dict[str, dict[
 
 
 def _by(frame: pd.DataFrame, column: str, level: float) -> pd.DataFrame:
-    return analysis.accuracy_table(frame, ["benchmark", "system", column], level=level)
+    return accuracy_table(frame, ["benchmark", "system", column], level=level)
 
 
 if __name__ == "__main__":

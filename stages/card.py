@@ -2,26 +2,29 @@
 
 Reads the tables of the analysis, what was measured of models and arms, and the parameters;
 the licence comes from the base model's own files. Writes ``reports/cards/<model>.md`` as
-the Hugging Face Hub wants it, front matter included. ``python -m stages.publish`` sends it.
+the Hugging Face Hub wants it, front matter included. ``python -m tools.publish`` sends it.
 
     python -m stages.card
 """
 
 import pandas as pd
 
-from stages.lib import cards, console, params
-from stages.lib.bases import parse_base
-from stages.lib.files import read_json, replacing
-from stages.lib.licence import licence
-from stages.lib.paths import ARM_METRICS, CARDS, METRICS, MODEL_REPORTS, TABLES, TRAINING_LOGS
-from stages.lib.versions import versions
+from stages.lib.core.files import read_json, replacing
+from stages.lib.core.paths import ARM_METRICS, CARDS, METRICS, MODEL_REPORTS, TABLES, TRAINING_LOGS
+from stages.lib.params.base_model import parse_base
+from stages.lib.params.load import load_params
+from stages.lib.params.root import Params
+from stages.lib.provenance.licence import licence
+from stages.lib.provenance.versions import versions
+from stages.lib.report import cards
+from stages.lib.runtime import console
 
 PACKAGES = ("gptqmodel", "peft", "torch", "transformers", "trl", "vllm")
 
 
 def main() -> None:
     """Write every card; the folder is replaced whole."""
-    wanted = params.load()
+    wanted = load_params()
     measured = read_measured(wanted)
     found = licence(parse_base(wanted.model.base))
     made_with = versions(PACKAGES)
@@ -32,7 +35,7 @@ def main() -> None:
             (aside / f"{model}.md").write_text(text, encoding="utf-8")
 
 
-def read_measured(wanted: params.Params) -> cards.Measured:
+def read_measured(wanted: Params) -> cards.Measured:
     """Read what other stages measured."""
     accuracy, comparisons, statuses = (
         [dict(row) for row in pd.read_csv(TABLES / f"{name}.csv").to_dict("records")]

@@ -16,10 +16,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from stages.lib import catalog, composition, console, cost_table, forecast, origins, params
-from stages.lib.bases import parse_base
-from stages.lib.files import write_text
-from stages.lib.paths import CONF, PARAMS_OK
+from stages.lib.core.files import write_text
+from stages.lib.core.paths import CONF, PARAMS_OK
+from stages.lib.costs import forecast, table
+from stages.lib.params import compose
+from stages.lib.params.base_model import parse_base
+from stages.lib.params.load import load_params, parse_params
+from stages.lib.provenance import catalog, origins
+from stages.lib.runtime import console
 
 # What a stage's memory depends on, beside the model.
 NEEDS_LESS = {
@@ -33,7 +37,7 @@ NEEDS_LESS = {
 
 def main() -> None:
     """Check the parameters."""
-    params.load()
+    load_params()
     write_text(PARAMS_OK, "valid\n")
 
 
@@ -42,12 +46,12 @@ def foresee(overrides: Sequence[str], gpu_gib: float) -> None:
 
     Raises ValueError if it is not valid, or needs more than ``gpu_gib`` of a GPU.
     """
-    wanted = params.parse(composition.compose(overrides, CONF), where=" ".join(overrides))
+    wanted = parse_params(compose.compose(overrides, CONF), where=" ".join(overrides))
     found = list(origins.all_of(wanted.model.base, wanted.prepare))
     at = found[0].files
     shape = catalog.shape_of(parse_base(wanted.model.base), at.folder() if at else None)
     lines = [] if shape is None else forecast.forecast(wanted, shape, gpu_gib)
-    sys.stdout.write(cost_table.show(wanted, found, shape, lines) + "\n")
+    sys.stdout.write(table.show(wanted, found, shape, lines) + "\n")
     for line in lines:
         if line.gpu_gib > gpu_gib:
             raise ValueError(

@@ -17,44 +17,39 @@ from itertools import cycle, islice
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from stages.lib import console, models, packing, params
-from stages.lib.answers import answer_store, read_benchmarks, reply_store
-from stages.lib.engines import Engines
-from stages.lib.files import write_json
-from stages.lib.generation import Request, Sampling, fill
-from stages.lib.judging import answer_to, judge, said
-from stages.lib.latency import speeds
+from stages.lib.core.files import write_json
+from stages.lib.core.paths import DEMONSTRATIONS, LIKELIHOODS, MODEL_REPORTS, MODELS
+from stages.lib.core.schema import PROMPTINGS, Example, Likelihood, Problem
+from stages.lib.core.tables import read_parquet, write_parquet
+from stages.lib.generations.answers import answer_store, read_benchmarks, reply_store
+from stages.lib.generations.complete import fill
+from stages.lib.generations.requests import Request, Sampling
+from stages.lib.grading.batch import answer_to, judge, said
+from stages.lib.inference.dequantize import has_kernel, load_packed, memory_bytes, runnable, unpack
+from stages.lib.inference.pool import Engines
+from stages.lib.inference.speed import speeds
+from stages.lib.models import loading
+from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.params.data import Prompts
-from stages.lib.params.results import Evaluate
-from stages.lib.paths import DEMONSTRATIONS, LIKELIHOODS, MODEL_REPORTS, MODELS
-from stages.lib.perplexity import negative_log_likelihoods
-from stages.lib.prompts import (
-    choose_demonstrations,
-    closest_option,
-    problem_prompt,
-    question_prompt,
-    turn,
-)
-from stages.lib.records import (
-    PROMPTINGS,
-    Example,
-    Likelihood,
-    Problem,
-    read_parquet,
-    write_parquet,
-)
-from stages.lib.unpacking import has_kernel, load_packed, memory_bytes, runnable, unpack
+from stages.lib.params.evaluation import Evaluate
+from stages.lib.params.load import load_params
+from stages.lib.params.root import Params
+from stages.lib.prompts import tokenize
+from stages.lib.prompts.few_shot import choose_demonstrations
+from stages.lib.prompts.templates import closest_option, problem_prompt, question_prompt, turn
+from stages.lib.runtime import console
+from stages.lib.training.likelihood import negative_log_likelihoods
 
 
 def main(name: str) -> None:
     """Evaluate a model."""
-    wanted = params.load()
+    wanted = load_params()
     settings, prompts, limits = wanted.evaluate, wanted.prompts, wanted.engine
     if name not in settings.models:
         raise ValueError(f"evaluate.models: {name!r}: expected one of {list(settings.models)}")
     folder = MODELS / name
-    fingerprint = models.fingerprint(folder)
-    tokenizer = models.load_tokenizer(folder)
+    fingerprint = model_fingerprint(folder)
+    tokenizer = loading.load_tokenizer(folder)
     benchmarks = read_benchmarks(settings.max_tokens)
     solved = held_out(benchmarks, settings.perplexity_on)
     requests = first_requests(settings, benchmarks, settings.models[name], tokenizer, prompts)
@@ -84,7 +79,7 @@ def main(name: str) -> None:
         MODEL_REPORTS / f"{name}.json",
         {
             "held_out_tokens": sum(one.n_tokens for one in likelihoods),
-            "weight_bytes": models.weight_bytes(folder),
+            "weight_bytes": loading.weight_bytes(folder),
             "memory_bytes": memory,
             "speed": measured,
             "fingerprint": fingerprint,
@@ -108,12 +103,12 @@ def score(
     name: str,
     problems: Sequence[Problem],
     tokenizer: PreTrainedTokenizerBase,
-    wanted: params.Params,
+    wanted: Params,
 ) -> list[Likelihood]:
     """Return how likely a model finds the problems' worked solutions."""
     limit = wanted.engine.max_model_len
     solutions = [
-        packing.tokenize(_example(problem), tokenizer, wanted.prompts, limit)
+        tokenize.tokenize(_example(problem), tokenizer, wanted.prompts, limit)
         for problem in problems
     ]
     with console.bar(total=len(solutions), doing=f"score {name}", unit="solution") as progress:
@@ -159,7 +154,7 @@ def second_requests(
     name: str,
     benchmarks: dict[str, list[Problem]],
     tokenizer: PreTrainedTokenizerBase,
-    wanted: params.Params,
+    wanted: Params,
 ) -> list[Request]:
     """Return what asks a model for the closest option, where its answer is none of them."""
     limits = wanted.evaluate.max_tokens

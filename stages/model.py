@@ -7,15 +7,17 @@ chat template.
     python -m stages.model
 """
 
-from stages.lib import console, models, params
-from stages.lib.bases import parse_base
-from stages.lib.paths import MODELS
+from stages.lib.core.paths import MODELS
+from stages.lib.models import base
+from stages.lib.params.base_model import parse_base
+from stages.lib.params.load import load_params
+from stages.lib.runtime import console
 
 
 def main() -> None:
     """Convert the base model."""
-    wanted = params.load()
-    models.convert_base(parse_base(wanted.model.base), MODELS / "base")
+    wanted = load_params()
+    base.convert_base(parse_base(wanted.model.base), MODELS / "base")
 
 
 if __name__ == "__main__":

@@ -13,13 +13,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from stages.lib import console, params, sources
-from stages.lib.contamination import Overlap, overlaps
-from stages.lib.files import write_json
-from stages.lib.gathering import Part, gather
-from stages.lib.grading import check_answer
-from stages.lib.params.data import Prepare
-from stages.lib.paths import (
+from stages.lib.core.files import write_json
+from stages.lib.core.paths import (
     CONVERSATIONS,
     DATA_REPORTS,
     DEMONSTRATIONS,
@@ -27,8 +22,15 @@ from stages.lib.paths import (
     METRICS,
     TRAIN_PROBLEMS,
 )
-from stages.lib.records import Conversation, Problem, write_parquet
-from stages.lib.tables import write_csv
+from stages.lib.core.schema import Conversation, Problem
+from stages.lib.core.tables import write_csv, write_parquet
+from stages.lib.data.build import Part, gather
+from stages.lib.data.decontamination import Overlap, overlaps
+from stages.lib.data.problems import check_problems, split_first
+from stages.lib.grading.grader import check_answer
+from stages.lib.params.data import Prepare
+from stages.lib.params.load import load_params
+from stages.lib.runtime import console
 
 EXAMPLES = 10
 COLUMNS = ("benchmark", "kind", "training_id", "training_text", "benchmark_text", "words")
@@ -39,7 +41,7 @@ Asked = tuple[str, str]
 
 def main() -> None:
     """Gather the problems."""
-    wanted = params.load()
+    wanted = load_params()
     settings = wanted.prepare
     training, benchmarks = gather(settings, wanted.sandbox)
     problems = [problem for part in training for problem in part.problems]
@@ -82,7 +84,7 @@ def main() -> None:
 
 def check_usable(where: str, problems: Sequence[Problem]) -> None:
     """Raise ValueError, beginning with ``where``, for problems that could not be graded."""
-    sources.check_problems(problems, where=where)
+    check_problems(problems, where=where)
     for problem in problems:
         check_answer(problem.answer, problem.kind, problem.choices)
 
@@ -131,7 +133,7 @@ def demonstrations(
     They are the first of each source, before all those with both a solution and a program.
     """
     fit_first = sorted(problems, key=lambda one: not (one.solution and one.program))
-    shown = {one.id for one in sources.split_first(fit_first, per_source=per_source)[0]}
+    shown = {one.id for one in split_first(fit_first, per_source=per_source)[0]}
     return [one for one in problems if one.id in shown], [
         one for one in problems if one.id not in shown
     ]

@@ -10,36 +10,45 @@ another kind. Writes
 
 import numpy as np
 
-from stages.lib import bnb, calibration, console, models, packaged, packing, params, quantization
+from stages.lib.core.paths import DIFFICULTY, MODELS, TRAINING
+from stages.lib.core.schema import Difficulty, Example
+from stages.lib.core.tables import read_parquet
+from stages.lib.data import packaged
+from stages.lib.models import loading
+from stages.lib.models.bitsandbytes import int8, nf4
+from stages.lib.models.fingerprint import model_fingerprint
+from stages.lib.params.load import load_params
 from stages.lib.params.quantization import Gptq, Rtn
-from stages.lib.paths import DIFFICULTY, MODELS, TRAINING
-from stages.lib.records import Difficulty, Example, read_parquet
+from stages.lib.params.root import Params
+from stages.lib.prompts import tokenize
+from stages.lib.quantization import bitsandbytes, calibration, gptq
+from stages.lib.runtime import console
 
 
 def main(name: str) -> None:
     """Quantize a model."""
-    wanted = params.load()
+    wanted = load_params()
     settings = wanted.quantize
     if name not in settings.models:
         raise ValueError(f"quantize.models: {name!r}: expected one of {list(settings.models)}")
     made = settings.models[name]
     parent, out = MODELS / made.parent, MODELS / name
-    models.fingerprint(parent)  # which refuses damaged weights
+    model_fingerprint(parent)  # which refuses damaged weights
     if not isinstance(made, Gptq | Rtn):
-        quantization.bitsandbytes(parent, out, bnb.nf4() if made.method == "nf4" else bnb.int8())
+        bitsandbytes.bitsandbytes(parent, out, nf4() if made.method == "nf4" else int8())
         return
-    quantization.check_group_size(parent, settings.group_size)
+    gptq.check_group_size(parent, settings.group_size)
     texts = calibration_texts(made, wanted) if isinstance(made, Gptq) else None
-    layers = quantization.layer_count(parent)
+    layers = gptq.layer_count(parent)
     with console.bar(total=layers, doing=f"quantize {name}", unit="layer") as progress:
-        quantization.on_a_grid(
+        gptq.on_a_grid(
             parent, out, bits=made.bits, settings=settings, calibration=texts, done=progress.update
         )
 
 
-def calibration_texts(made: Gptq, wanted: params.Params) -> list[list[int]]:
+def calibration_texts(made: Gptq, wanted: Params) -> list[list[int]]:
     """Return what a model is calibrated on, as token ids."""
-    tokenizer = models.load_tokenizer(MODELS / made.parent)
+    tokenizer = loading.load_tokenizer(MODELS / made.parent)
     settings = wanted.quantize.calibration
     rng = np.random.default_rng([wanted.quantize.seed, made.draw])
     if made.calibrate_on == "text":
@@ -53,7 +62,7 @@ def calibration_texts(made: Gptq, wanted: params.Params) -> list[list[int]]:
             table = read_parquet(DIFFICULTY, Difficulty)
             rates = {row.problem_id: row.posterior_mean for row in table}
         drawn = calibration.draw(examples, settings.examples, rng, rates)
-        tokens = [packing.tokens_of(one, tokenizer, wanted.prompts) for one in drawn]
+        tokens = [tokenize.tokens_of(one, tokenizer, wanted.prompts) for one in drawn]
         found = [one.ids for one in tokens]
     return [ids[: settings.max_length] for ids in found]
 

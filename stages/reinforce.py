@@ -18,10 +18,8 @@ from contextlib import closing
 
 import numpy as np
 
-from stages.lib import console, models, params, reinforcement, tracking, tuning
-from stages.lib.checkpoints import folder_for
-from stages.lib.files import file_sha256, write_json
-from stages.lib.paths import (
+from stages.lib.core.files import file_sha256, write_json
+from stages.lib.core.paths import (
     CHECKPOINTS,
     DIFFICULTY,
     MODELS,
@@ -29,16 +27,17 @@ from stages.lib.paths import (
     TRAINING,
     TRAINING_LOGS,
 )
-from stages.lib.prompt_plan import plan_rounds
-from stages.lib.prompts import ask, question_prompt, turn
-from stages.lib.records import (
-    Difficulty,
-    Example,
-    Problem,
-    content_id,
-    read_parquet,
-    write_parquet,
-)
+from stages.lib.core.schema import Difficulty, Example, Problem, content_id
+from stages.lib.core.tables import read_parquet, write_parquet
+from stages.lib.grpo import trainer
+from stages.lib.grpo.schedule import plan_rounds
+from stages.lib.models import loading
+from stages.lib.models.fingerprint import model_fingerprint, saving
+from stages.lib.params.load import load_params
+from stages.lib.prompts.templates import ask, question_prompt, turn
+from stages.lib.runtime import console
+from stages.lib.training import adapters, tracking
+from stages.lib.training.checkpoints import folder_for
 
 # A pass rate that says nothing: every problem is as likely as any other.
 UNKNOWN = 0.5
@@ -46,14 +45,14 @@ UNKNOWN = 0.5
 
 def main(name: str) -> None:
     """Reinforce a model."""
-    wanted = params.load()
+    wanted = load_params()
     settings, prompts = wanted.reinforce, wanted.prompts
     if name not in settings.models:
         raise ValueError(f"reinforce.models: {name!r}: expected one of {list(settings.models)}")
     made = settings.models[name]
     parent = MODELS / made.parent
-    fingerprint = models.fingerprint(parent)
-    tokenizer = models.load_tokenizer(parent)
+    fingerprint = model_fingerprint(parent)
+    tokenizer = loading.load_tokenizer(parent)
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     rates = {row.problem_id: row.pass_rate for row in read_parquet(DIFFICULTY, Difficulty)}
     rounds = plan_rounds(
@@ -63,7 +62,7 @@ def main(name: str) -> None:
         no_signal_weight=made.no_signal_weight,
         rng=np.random.default_rng(made.seed),
     )
-    questions = reinforcement.Questions(
+    questions = trainer.Questions(
         problems,
         [question_prompt(tokenizer, prompts, ask(one.question, "cot")) for one in problems],
         rounds,
@@ -77,21 +76,17 @@ def main(name: str) -> None:
         repr((settings.model_copy(update={"models": {}, "tracking": []}), made, prompts)),
     )
     checkpoints = folder_for(name, depends_on)
-    model = tuning.load_trainable(parent, made.tuning, seed=made.seed)
-    counts = tuning.parameter_counts(model)
+    model = adapters.load_trainable(parent, made.tuning, seed=made.seed)
+    counts = adapters.parameter_counts(model)
     run = tracking.Run(name, depends_on, settings.model_dump(mode="json"))
-    watching = tracking.Tracking(
-        TRAINING_LOGS / name, settings.tracking, run, reinforcement.rows_by_step
-    )
+    watching = tracking.Tracking(TRAINING_LOGS / name, settings.tracking, run, trainer.rows_by_step)
     with (
         console.bar(total=settings.steps, doing=f"reinforce {name}", unit="step") as progress,
         closing(watching),
     ):
-        reinforcement.fit(
-            model, tokenizer, questions, settings, made, checkpoints, progress, [watching]
-        )
-    with models.saving(MODELS / name) as aside:
-        tuning.merged(model).save_pretrained(aside)
+        trainer.fit(model, tokenizer, questions, settings, made, checkpoints, progress, [watching])
+    with saving(MODELS / name) as aside:
+        adapters.merged(model).save_pretrained(aside)
         tokenizer.save_pretrained(aside)
     times = Counter(rounds.ravel().tolist())
     write_parquet(TRAINING / f"{name}.parquet", [_example(problems[i], times[i]) for i in times])

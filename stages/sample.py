@@ -12,26 +12,32 @@ generations to ``data/samples/``. What is there already is not made again.
 
 from dataclasses import replace
 
-from stages.lib import console, models, params
-from stages.lib.engines import Engines
-from stages.lib.generation import Request, Sampling, fill
-from stages.lib.paths import DEMONSTRATIONS, MODELS, SAMPLES, TRAIN_PROBLEMS
-from stages.lib.prompts import choose_demonstrations, problem_prompt
-from stages.lib.records import Problem, Prompting, read_parquet
-from stages.lib.sequential import Rounds
-from stages.lib.store import Store
+from stages.lib.core.paths import DEMONSTRATIONS, MODELS, SAMPLES, TRAIN_PROBLEMS
+from stages.lib.core.schema import Problem, Prompting
+from stages.lib.core.tables import read_parquet
+from stages.lib.difficulty.sequential import Rounds
+from stages.lib.generations.complete import fill
+from stages.lib.generations.requests import Request, Sampling
+from stages.lib.generations.store import Store
+from stages.lib.inference.pool import Engines
+from stages.lib.models import loading
+from stages.lib.models.fingerprint import model_fingerprint
+from stages.lib.params.load import load_params
+from stages.lib.prompts.few_shot import choose_demonstrations
+from stages.lib.prompts.templates import problem_prompt
+from stages.lib.runtime import console
 
 
 def main() -> None:
     """Sample the base model."""
-    settings = params.load()
+    settings = load_params()
     sample, prompts = settings.sample, settings.prompts
     if not sample.k:
         Store(SAMPLES).compact([])
         return
     base = MODELS / "base"
-    fingerprint = models.fingerprint(base)
-    tokenizer = models.load_tokenizer(base)
+    fingerprint = model_fingerprint(base)
+    tokenizer = loading.load_tokenizer(base)
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     pool = read_parquet(DEMONSTRATIONS, Problem)
 

@@ -13,19 +13,21 @@ Without samples (``sample.k: 0``) there is no difficulty, and the tables are emp
 from collections import Counter, defaultdict
 from itertools import tee
 
-from stages.lib import console, params
-from stages.lib.difficulty import measure
-from stages.lib.files import write_json
-from stages.lib.judging import answer_to, judge
-from stages.lib.paths import DIFFICULTY, METRICS, SAMPLE_VERDICTS, SAMPLES, TRAIN_PROBLEMS
-from stages.lib.records import Difficulty, Problem, SampleVerdict, read_parquet, write_parquet
-from stages.lib.sampled import maj_at_k, pass_at_k
-from stages.lib.store import Store
+from stages.lib.core.files import write_json
+from stages.lib.core.paths import DIFFICULTY, METRICS, SAMPLE_VERDICTS, SAMPLES, TRAIN_PROBLEMS
+from stages.lib.core.schema import Difficulty, Problem, SampleVerdict
+from stages.lib.core.tables import read_parquet, write_parquet
+from stages.lib.difficulty.pass_at_k import maj_at_k, pass_at_k
+from stages.lib.difficulty.posterior import measure
+from stages.lib.generations.store import Store
+from stages.lib.grading.batch import answer_to, judge
+from stages.lib.params.load import load_params
+from stages.lib.runtime import console
 
 
 def main() -> None:
     """Score the samples."""
-    wanted = params.load()
+    wanted = load_params()
     settings = wanted.score
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     by_id = {problem.id: problem for problem in problems}

@@ -17,20 +17,8 @@ import shutil
 from contextlib import closing
 from dataclasses import replace
 
-from stages.lib import (
-    console,
-    launch,
-    models,
-    packing,
-    params,
-    tracking,
-    training,
-    tuning,
-    validation,
-)
-from stages.lib.checkpoints import folder_for
-from stages.lib.files import file_sha256, write_json
-from stages.lib.paths import (
+from stages.lib.core.files import file_sha256, write_json
+from stages.lib.core.paths import (
     CHECKPOINTS,
     CONVERSATIONS,
     MODELS,
@@ -38,24 +26,32 @@ from stages.lib.paths import (
     TRAINING,
     TRAINING_LOGS,
 )
-from stages.lib.records import Conversation, Example, Problem, content_id, read_parquet
+from stages.lib.core.schema import Conversation, Example, Problem, content_id
+from stages.lib.core.tables import read_parquet
+from stages.lib.models import loading
+from stages.lib.models.fingerprint import model_fingerprint, saving
+from stages.lib.params.load import load_params
+from stages.lib.runtime import console
+from stages.lib.sft import batches, trainer, validation
+from stages.lib.training import adapters, distributed, tracking
+from stages.lib.training.checkpoints import folder_for
 
 
 def main(arm: str) -> None:
     """Train an arm, in several processes if ``train.launch`` says so."""
-    wanted = params.load()
+    wanted = load_params()
     settings = wanted.train.for_arm(arm)
     if settings.launch is not None and not console.is_worker():
-        launch.run(settings.launch, "train", arm)
+        distributed.run(settings.launch, "train", arm)
         return
     table = TRAINING / f"{arm}.parquet"
     base = MODELS / "base"
-    fingerprint = models.fingerprint(base)
-    tokenizer = models.load_tokenizer(base)
+    fingerprint = model_fingerprint(base)
+    tokenizer = loading.load_tokenizer(base)
     examples = read_parquet(table, Example)
     chosen = _chosen(settings.validation, seed=wanted.train.seed)
     to_learn, apart = (
-        packing.fitting(some, tokenizer, wanted.prompts, settings)
+        batches.fitting(some, tokenizer, wanted.prompts, settings)
         for some in validation.set_apart(examples, chosen)
     )
     too_long = to_learn.too_long + apart.too_long
@@ -65,14 +61,14 @@ def main(arm: str) -> None:
             f"examples were longer: {settings.too_long}"
         )
     held_out = [replace(one, weight=1.0) for one in apart.tokens]
-    micro_batches = packing.plan(to_learn, settings)
+    micro_batches = batches.plan(to_learn, settings)
     # Who watches a training makes it no other.
     unwatched = settings.model_copy(update={"tracking": []})
     parameters = repr((unwatched, wanted.prompts))
     depends_on = content_id(fingerprint, file_sha256(table), parameters, *sorted(chosen))
     checkpoints = folder_for(arm, depends_on)
-    model = tuning.load_trainable(base, settings.tuning, seed=settings.seed)
-    counts = tuning.parameter_counts(model)
+    model = adapters.load_trainable(base, settings.tuning, seed=settings.seed)
+    counts = adapters.parameter_counts(model)
     console.say(
         f"train {arm}: {settings.tuning.method}, {counts['trainable']:,} of {counts['total']:,} "
         f"parameters ({counts['share']:.2%})"
@@ -84,23 +80,23 @@ def main(arm: str) -> None:
             tracking.Tracking(TRAINING_LOGS / arm, settings.tracking, run, validation.rows_by_step)
         ) as watching,
     ):
-        fitted = training.fit(
+        fitted = trainer.fit(
             model, tokenizer, micro_batches, settings, checkpoints, progress, held_out, [watching]
         )
     if console.rank() > 0:
         return
     if fitted.weights is not None:
-        model = tuning.load_trainable(base, settings.tuning, seed=settings.seed)
+        model = adapters.load_trainable(base, settings.tuning, seed=settings.seed)
         model.load_state_dict(fitted.weights)
-    with models.saving(MODELS / arm) as aside:
-        tuning.merged(model).save_pretrained(aside)
+    with saving(MODELS / arm) as aside:
+        adapters.merged(model).save_pretrained(aside)
         tokenizer.save_pretrained(aside)
     kept = validation.best_step(fitted.log) if settings.keep == "best" else settings.steps
     write_json(
         TRAINING_LOGS / f"{arm}.json",
         {"method": settings.tuning.method, "kept_step": kept, "too_long": too_long}
         | validation.loss_at(fitted.log, kept)
-        | packing.shown(micro_batches, to_learn)
+        | batches.shown(micro_batches, to_learn)
         | counts,
     )
     shutil.rmtree(CHECKPOINTS / arm)

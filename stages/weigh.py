@@ -15,12 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib import console, params
-from stages.lib.arms import Treatment, treat
-from stages.lib.dart import correct_samples, first_of_each
-from stages.lib.files import write_json
-from stages.lib.params.arms import ConversationsArm, Weigh
-from stages.lib.paths import (
+from stages.lib.core.files import write_json
+from stages.lib.core.paths import (
     ARM_METRICS,
     CONVERSATIONS,
     DIFFICULTY,
@@ -29,8 +25,7 @@ from stages.lib.paths import (
     TRAIN_PROBLEMS,
     TRAINING,
 )
-from stages.lib.prompts import ask, respond
-from stages.lib.records import (
+from stages.lib.core.schema import (
     Conversation,
     Difficulty,
     Example,
@@ -38,10 +33,15 @@ from stages.lib.records import (
     Prompting,
     SampleVerdict,
     Turn,
-    read_parquet,
-    write_parquet,
 )
-from stages.lib.store import Store
+from stages.lib.core.tables import read_parquet, write_parquet
+from stages.lib.difficulty.rejection_sampling import correct_samples, first_of_each
+from stages.lib.difficulty.strategies import Treatment, treat
+from stages.lib.generations.store import Store
+from stages.lib.params.load import load_params
+from stages.lib.params.strategies import ConversationsArm, Weigh
+from stages.lib.prompts.templates import ask, respond
+from stages.lib.runtime import console
 
 Lesson = tuple[int, Prompting, str]
 """The place of a problem, a prompting, and the response to learn."""
@@ -49,7 +49,7 @@ Lesson = tuple[int, Prompting, str]
 
 def main(arm: str) -> None:
     """Weigh the examples of an arm."""
-    settings = params.load().weigh
+    settings = load_params().weigh
     if arm not in settings.arms:
         raise ValueError(f"weigh.arms: {arm!r}: expected one of {list(settings.arms)}")
     wanted = settings.arms[arm]

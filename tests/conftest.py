@@ -8,12 +8,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 # Before TRL, which may import trackio, which then has to know its folder: see there.
-import stages.lib.tracking  # noqa: F401
-from stages.lib import params
-from stages.lib.known import QUESTION
-from stages.lib.packing import Tokens
-from stages.lib.prompts import ask, question_prompt
-from stages.lib.records import Prompting
+import stages.lib.training.tracking  # noqa: F401
+from stages.lib.core.schema import Prompting
+from stages.lib.params.load import load_params
+from stages.lib.prompts.templates import ask, question_prompt
+from stages.lib.prompts.tokenize import Tokens
+from tools.demo.problems import QUESTION
 
 REPOSITORY = Path(__file__).parents[1]
 END = "<|end|>"
@@ -114,7 +114,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokeni
     """Return a folder with a tiny model that has learned by heart what ``TAUGHT`` says."""
     folder = tmp_path_factory.mktemp("models") / "taught"
     model = tiny_model(tokenizer)
-    prompts = params.load(REPOSITORY / "params.yaml").prompts
+    prompts = load_params(REPOSITORY / "params.yaml").prompts
     lessons = []
     for prompting, text in TAUGHT.items():
         prompt = question_prompt(tokenizer, prompts, ask(QUESTION, prompting))

@@ -6,8 +6,8 @@ from hashlib import md5
 from pathlib import Path
 from typing import Any
 
-from stages.lib.files import file_sha256
-from stages.lib.paths import ANSWERS, SAMPLES, TABLES, TIMINGS, TRAINING_LOGS
+from stages.lib.core.files import file_sha256
+from stages.lib.core.paths import ANSWERS, SAMPLES, TABLES, TIMINGS, TRAINING_LOGS
 from tests.small import TELLS_TIME, locked, tables
 
 # These are written while a stage works: shards are checked by their own names.

@@ -10,7 +10,7 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 
 from stages import train
-from stages.lib import console
+from stages.lib.runtime import console
 
 _init = AcceleratorState.__init__
 

@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from stages.lib.paths import TABLES
-from stages.lib.speeds import COLUMNS as SPEEDS
+from stages.lib.analysis.speeds import COLUMNS as SPEEDS
+from stages.lib.core.paths import TABLES
 
 REPOSITORY = Path(__file__).parents[1]
 DVC = [sys.executable, "-m", "dvc"]

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from stages.lib.console import say
+from stages.lib.runtime.console import say
 from tests.ends import clear_line, differing, half_written
 from tests.faults import FAULTS, Damaged, Fault, Killed, Place
 from tests.repro import Run

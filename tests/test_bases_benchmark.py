@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks import bases
 from stages import prepare
-from stages.lib.models import weight_bytes
-from stages.lib.stats import wilson_interval
+from stages.lib.analysis.intervals import wilson_interval
+from stages.lib.models.loading import weight_bytes
 from tests.stages.conftest import Change, change
 
 __all__ = ["change"]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.lib import params
-from stages.lib.composition import compose
-from stages.lib.paths import CONF
+from stages.lib.core.paths import CONF
+from stages.lib.params.compose import compose
+from stages.lib.params.load import parse_params
 
 SLURM = CONF / "cluster" / "sdat.sbatch"
 SKY = CONF / "cluster" / "sdat.sky.yaml"
@@ -52,13 +52,13 @@ def test_the_cost_is_known_before_anything_runs(cluster: str) -> None:
 def test_the_engines_share_all_gpus(cluster: str) -> None:
     words = shlex.split(scripts()[cluster], comments=True)
     given = {word.partition("=")[2] for word in words if word.startswith("engine.engines=")}
-    wanted = params.parse(compose(["recipe=sdat"], CONF), where="sdat")
+    wanted = parse_params(compose(["recipe=sdat"], CONF), where="sdat")
     assert wanted.train.launch is not None
     assert given == {str(wanted.train.launch.processes)}
 
 
 def test_both_have_the_gpus_and_the_deepspeed_that_the_recipe_asks_for() -> None:
-    wanted = params.parse(compose(["recipe=sdat"], CONF), where="sdat")
+    wanted = parse_params(compose(["recipe=sdat"], CONF), where="sdat")
     assert wanted.train.launch is not None
     processes = wanted.train.launch.processes
     assert f"#SBATCH --gpus-per-node={processes}\n" in SLURM.read_text(encoding="utf-8")

@@ -18,10 +18,11 @@ import boto3
 import pytest
 import yaml
 
-from stages.lib.params.results import system_name
-from stages.lib.paths import ANSWERS, CHECKPOINTS, MODELS, REPORTS, SAMPLES, VERDICTS
-from stages.lib.records import Graded, read_parquet
-from stages.lib.store import Store
+from stages.lib.core.paths import ANSWERS, CHECKPOINTS, MODELS, REPORTS, SAMPLES, VERDICTS
+from stages.lib.core.schema import Graded
+from stages.lib.core.tables import read_parquet
+from stages.lib.generations.store import Store
+from stages.lib.params.evaluation import system_name
 from tests.small import clone, commit, hashes, set_params, stages_run, start, tables
 
 # One worker runs them all, and the undisturbed run that they share.

@@ -9,9 +9,10 @@ import pytest
 
 from benchmarks.growth_answers import MODELS, PROMPTINGS, make_answers, make_samples
 from stages import analyze, score
-from stages.lib import paths
-from stages.lib.files import read_json
-from stages.lib.records import SampleVerdict, read_parquet
+from stages.lib.core import paths
+from stages.lib.core.files import read_json
+from stages.lib.core.schema import SampleVerdict
+from stages.lib.core.tables import read_parquet
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -17,11 +17,13 @@ from benchmarks import growth
 from benchmarks.growth import Run, exponents, kept, table, timed
 from benchmarks.growth_fit import fit
 from benchmarks.growth_problems import OVERLAPPING, ROWS, make_problems, make_rows, make_tables
-from stages.lib import packaged, params
-from stages.lib.contamination import overlaps
-from stages.lib.paths import DIFFICULTY, EVAL_PROBLEMS, PARAMS, TABLES, TRAIN_PROBLEMS
-from stages.lib.reading import read
-from stages.lib.records import Difficulty, Problem, read_parquet
+from stages.lib.core.paths import DIFFICULTY, EVAL_PROBLEMS, PARAMS, TABLES, TRAIN_PROBLEMS
+from stages.lib.core.schema import Difficulty, Problem
+from stages.lib.core.tables import read_parquet
+from stages.lib.data import packaged
+from stages.lib.data.decontamination import overlaps
+from stages.lib.formats.read import read
+from stages.lib.params.load import load_params
 
 SIZES = [1_000, 10_000, 100_000, 1_000_000]
 RUN = Run("weigh", 1_000, seconds=4.0, cpu_seconds=3.5, peak_mib=512, load=0.1)
@@ -114,7 +116,7 @@ def test_the_table_has_a_row_per_stage_and_a_column_per_size() -> None:
 
 def test_made_rows_are_distinct_problems_of_which_some_overlap(tmp_path: Path) -> None:
     make_rows(tmp_path, 3 * OVERLAPPING)
-    settings = params.load(tmp_path / PARAMS)
+    settings = load_params(tmp_path / PARAMS)
     made = read(
         [tmp_path / ROWS],
         format="orca-math",

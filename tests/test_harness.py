@@ -9,12 +9,12 @@ import yaml
 from transformers import PreTrainedTokenizerFast
 
 from benchmarks import harness
-from stages.lib import params
-from stages.lib.records import Problem
+from stages.lib.core.schema import Problem
+from stages.lib.params.load import load_params
 from tests.conftest import END
 
 TASK: dict[str, Any] = yaml.safe_load(harness.TASK.read_text(encoding="utf-8"))
-CHAT = params.load().prompts.model_copy(update={"format": "chat", "system": "Solve."})
+CHAT = load_params().prompts.model_copy(update={"format": "chat", "system": "Solve."})
 PROBLEM = Problem(
     id="p",
     source="fraction",

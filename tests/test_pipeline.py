@@ -8,7 +8,9 @@ import pytest
 import yaml
 from dvc.utils.hydra import compose_and_dump
 
-from stages.lib.params import Params, load, parse, training
+from stages.lib.params import training
+from stages.lib.params.load import load_params, parse_params
+from stages.lib.params.root import Params
 from tests.imports import reached
 
 # Commands, not stages: for published results (of replications/sdat), the Hub, sweeps, the
@@ -112,7 +114,7 @@ def test_every_recipe_composes_to_valid_parameters(tmp_path: Path, recipe: str) 
     composed = tmp_path / "params.yaml"
     conf = str(Path("conf").resolve())
     compose_and_dump(str(composed), conf, None, "config", "", [f"recipe={recipe}"])
-    load(composed)
+    load_params(composed)
 
 
 SEQUENTIAL = {"width": 0.1, "interval": 0.9, "most": 16}
@@ -252,7 +254,7 @@ def test_a_bad_parameter_is_named(key: str, value: Any, message: str) -> None:
     else:
         group[last] = value
     with pytest.raises(ValueError) as error:
-        parse(raw, where="params.yaml")
+        parse_params(raw, where="params.yaml")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -264,7 +266,7 @@ def test_a_tracker_that_is_not_installed_is_named_with_its_version(
     raw["train"]["tracking"] = ["wandb"]
     monkeypatch.setattr(training, "find_spec", lambda name: None)
     with pytest.raises(ValueError) as error:
-        parse(raw, where="params.yaml")
+        parse_params(raw, where="params.yaml")
     assert "train.tracking: ['wandb']: wandb is not installed: expected wandb==" in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -280,4 +282,4 @@ def test_a_parameter_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("a: [")
     with pytest.raises(ValueError, match="not YAML"):
-        load(path)
+        load_params(path)

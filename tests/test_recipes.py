@@ -6,10 +6,11 @@ import pytest
 import yaml
 
 from stages import prepare, sample, score, weigh
-from stages.lib import params
-from stages.lib.composition import compose
-from stages.lib.paths import CONF, DIFFICULTY, EVAL_PROBLEMS, TRAIN_PROBLEMS, TRAINING
-from stages.lib.records import Difficulty, Example, Problem, read_parquet, write_parquet
+from stages.lib.core.paths import CONF, DIFFICULTY, EVAL_PROBLEMS, TRAIN_PROBLEMS, TRAINING
+from stages.lib.core.schema import Difficulty, Example, Problem
+from stages.lib.core.tables import read_parquet, write_parquet
+from stages.lib.params.compose import compose
+from stages.lib.params.load import parse_params
 
 RECIPES = sorted(path.stem for path in (CONF / "recipe").glob("*.yaml"))
 PUBLISHED = ("finetome-grpo", "gemma-orca", "lab2", "paradigm", "sdat")
@@ -18,7 +19,7 @@ PUBLISHED = ("finetome-grpo", "gemma-orca", "lab2", "paradigm", "sdat")
 @pytest.mark.parametrize("size", ["full", "mini"])
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_is_valid_at_both_sizes(recipe: str, size: str) -> None:
-    wanted = params.parse(compose([f"recipe={recipe}", f"size={size}"], CONF), where=recipe)
+    wanted = parse_params(compose([f"recipe={recipe}", f"size={size}"], CONF), where=recipe)
     assert wanted.evaluate.systems()
 
 

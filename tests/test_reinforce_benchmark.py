@@ -7,10 +7,10 @@ import pytest
 
 from benchmarks import earned, reinforce
 from benchmarks.reinforce import of_problems, of_steps, over_seeds
-from stages.lib import params
-from stages.lib.files import write_json
-from stages.lib.params.reinforcement import Rewards
-from stages.lib.records import Problem
+from stages.lib.core.files import write_json
+from stages.lib.core.schema import Problem
+from stages.lib.params.grpo import Rewards
+from stages.lib.params.load import load_params
 
 
 def table(before: list[float], after: list[float], sources: str = "aabb") -> pd.DataFrame:
@@ -54,7 +54,7 @@ def test_problems_are_compared_inside_sources_that_have_several() -> None:
 
 
 def test_answers_earn_as_in_training() -> None:
-    settings = params.load().reinforce.model_copy(
+    settings = load_params().reinforce.model_copy(
         update={"rewards": Rewards(answer=1.0, format=0.2)}
     )
     asked = Problem("1", "s", "1 + 1", "2", "number", [], "", "", None, "t", "t")

@@ -8,12 +8,9 @@ import pandas as pd
 import pytest
 
 from stages import analyze, prepare
-from stages.lib import judging, params
-from stages.lib.analysis import DECODINGS, answer_frame, comparison_table, status_table
-from stages.lib.files import read_json, write_json
-from stages.lib.judging import Answer, judge, said
-from stages.lib.params.sampling import Sandbox
-from stages.lib.paths import (
+from stages.lib.analysis.accuracy import DECODINGS, answer_frame, comparison_table, status_table
+from stages.lib.core.files import read_json, write_json
+from stages.lib.core.paths import (
     ANSWERS,
     EVAL_PROBLEMS,
     LIKELIHOODS,
@@ -22,8 +19,7 @@ from stages.lib.paths import (
     TABLES,
     VERDICTS,
 )
-from stages.lib.programs import ProgramResult
-from stages.lib.records import (
+from stages.lib.core.schema import (
     Generation,
     Graded,
     Likelihood,
@@ -31,10 +27,14 @@ from stages.lib.records import (
     Prompting,
     Settled,
     Status,
-    read_parquet,
-    write_parquet,
 )
-from stages.lib.store import Store
+from stages.lib.core.tables import read_parquet, write_parquet
+from stages.lib.generations.store import Store
+from stages.lib.grading import batch
+from stages.lib.grading.batch import Answer, judge, said
+from stages.lib.params.load import load_params
+from stages.lib.params.sampling import Sandbox
+from stages.lib.sandbox.pool import ProgramResult
 from tests.stages.conftest import Change
 
 SYSTEMS = {
@@ -199,8 +199,8 @@ def test_a_program_runs_once_and_verdicts_keep_their_order(
         ran.extend(programs)
         return [ProgramResult("ok", text[6:-1], "", 0.0) for text in programs]
 
-    monkeypatch.setattr(judging, "run_programs", counted)
-    monkeypatch.setattr(judging, "AHEAD", 2)
+    monkeypatch.setattr(batch, "run_programs", counted)
+    monkeypatch.setattr(batch, "AHEAD", 2)
     programs = ["print(4)", "print(5)", "print(5)", "print(4)", "print(6)"]
     answers = [Answer(f"```python\n{one}\n```", "pot", "4", "number", []) for one in programs]
     answers.insert(3, Answer("2 + 2 = 4. The answer is 4.", "cot", "4", "number", []))
@@ -217,7 +217,7 @@ def test_a_program_runs_once_and_verdicts_keep_their_order(
 def test_answers_are_taken_a_few_at_a_time(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judging, "AHEAD", 2)
+    monkeypatch.setattr(batch, "AHEAD", 2)
     taken: list[int] = []
 
     def answers() -> Iterator[Answer]:
@@ -319,7 +319,7 @@ def test_styles_are_measured_of_compared_systems(analyzed: None) -> None:
 
 
 def test_pairs_with_a_quantized_model_are_not_set_side_by_side(change: Change) -> None:
-    wanted = params.load()
+    wanted = load_params()
     assert wanted.quantize.models
     found = analyze.unquantized(wanted)
     assert found == [

@@ -8,13 +8,14 @@ import pytest
 from huggingface_hub import ModelCard
 from transformers import PreTrainedTokenizerFast
 
-from stages import card, publish
-from stages.lib.files import read_json, write_json
-from stages.lib.models import fingerprint
-from stages.lib.paths import ARM_METRICS, CARDS, METRICS, MODEL_REPORTS, MODELS, TABLES
-from stages.lib.paths import TRAINING_LOGS as LOGS
+from stages import card
+from stages.lib.core.files import read_json, write_json
+from stages.lib.core.paths import ARM_METRICS, CARDS, METRICS, MODEL_REPORTS, MODELS, TABLES
+from stages.lib.core.paths import TRAINING_LOGS as LOGS
+from stages.lib.models.fingerprint import model_fingerprint
 from tests.conftest import tiny_model
 from tests.stages.conftest import Change
+from tools import publish
 
 MADE = ("base", "uniform", "adaptive", "adaptive-gptq4")
 COUNTS = {"method": "full", "kept_step": 4, "trainable": 1000, "total": 2000, "share": 0.5}
@@ -273,7 +274,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 def packaged(measured: Change, tokenizer: PreTrainedTokenizerFast) -> Change:
     """Make a model and its card, and turn publishing on."""
     tiny_model(tokenizer).save_pretrained(MODELS / "adaptive")
-    report = {"fingerprint": fingerprint(MODELS / "adaptive"), "held_out_tokens": 99}
+    report = {"fingerprint": model_fingerprint(MODELS / "adaptive"), "held_out_tokens": 99}
     write_json(MODEL_REPORTS / "adaptive.json", report | {"weight_bytes": 2_500_000})
     measured({"hub.push": {"repo": "org/uphill", "private": True}})
     card.main()

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from stages import check
-from stages.lib import params
-from stages.lib.composition import compose
-from stages.lib.paths import CONF, PARAMS_OK
+from stages.lib.core.paths import CONF, PARAMS_OK
+from stages.lib.params.compose import compose
+from stages.lib.params.load import parse_params
 from tests.conftest import REPOSITORY
 
 COMMIT = "0123456789" * 4
@@ -145,13 +145,13 @@ WRONG = [
 
 @pytest.mark.parametrize("changes", RIGHT)
 def test_what_fits_together_is_accepted(changes: dict[str, Any]) -> None:
-    params.parse(set_in(compose([], CONF), dict(changes)), where="test")
+    parse_params(set_in(compose([], CONF), dict(changes)), where="test")
 
 
 @pytest.mark.parametrize(("changes", "message"), WRONG)
 def test_what_does_not_fit_is_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:
-        params.parse(set_in(compose([], CONF), changes), where="test")
+        parse_params(set_in(compose([], CONF), changes), where="test")
     assert str(error.value).startswith(f"test: {message}")
     assert "\n" not in str(error.value)
 
@@ -204,7 +204,7 @@ def test_a_gated_model_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("stages.lib.cost_table.get_token", lambda: None)
+    monkeypatch.setattr("stages.lib.costs.table.get_token", lambda: None)
     check.foresee(["recipe=ladder", f"model.base=hub:google/gemma-2b@{COMMIT}"], 80)
     assert "accept its terms at https://huggingface.co/google/gemma-2b" in capsys.readouterr().out
 

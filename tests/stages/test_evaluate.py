@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from stages import evaluate
-from stages.lib import engines
-from stages.lib.paths import EVAL_PROBLEMS, MODELS
-from stages.lib.records import Problem, content_id, write_parquet
+from stages.lib.core.paths import EVAL_PROBLEMS, MODELS
+from stages.lib.core.schema import Problem, content_id
+from stages.lib.core.tables import write_parquet
+from stages.lib.inference import pool
 
 
 def problem(name: str, solution: str) -> Problem:
@@ -32,7 +33,7 @@ def test_a_held_out_benchmark_without_solutions_is_named_before_the_engine_is_lo
 ) -> None:
     shutil.copy("params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(engines, "Engine", None)
+    monkeypatch.setattr(pool, "Engine", None)
     MODELS.mkdir(parents=True)
     (MODELS / "base").symlink_to(tiny_base)
     for name in ("ladder", "gsm8k", "math500"):

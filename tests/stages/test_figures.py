@@ -11,9 +11,11 @@ import pytest
 import yaml
 
 from stages import figures
-from stages.lib.params import load
+from stages.lib.core.schema import Difficulty, Problem, content_id
+from stages.lib.core.tables import write_parquet
+from stages.lib.figures import read
+from stages.lib.params.load import load_params
 from stages.lib.params.quantization import Rtn
-from stages.lib.records import Difficulty, Problem, content_id, write_parquet
 
 PARAMS = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
 GPTQ4 = {
@@ -253,7 +255,7 @@ def test_families_hold_what_was_made_of_an_original() -> None:
     made = {
         name: Rtn(method="rtn", parent=name[0], bits=4) for name in ("a-8", "b-4", "a-4", "c-4")
     }
-    quantize = load().quantize.model_copy(update={"models": made})
+    quantize = load_params().quantize.model_copy(update={"models": made})
     evaluated = ["base", "b", "a", "a-4", "a-8", "b-4", "c"]
     assert quantize.families(evaluated) == [["b", "b-4"], ["a", "a-8", "a-4"]]
 
@@ -268,7 +270,7 @@ def test_topics_are_shown_for_the_first_gptq_of_each_width() -> None:
         ("a-rtn3", "a", "rtn", 3),
         ("b-4", "b", "gptq", 4),
     ]
-    found = figures.by_gptq(pd.DataFrame(rows, columns=columns))
+    found = read.by_gptq(pd.DataFrame(rows, columns=columns))
     assert found == [["a", "a-8", "a-3"], ["b", "b-4"]]
 
 
@@ -284,4 +286,4 @@ def test_sources_are_ordered_by_level(
     levels: list[tuple[str, int | None]], order: list[str]
 ) -> None:
     rows = [problem(source, number, level) for number, (source, level) in enumerate(levels)]
-    assert figures.by_level(rows) == order
+    assert read.by_level(rows) == order

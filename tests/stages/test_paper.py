@@ -14,21 +14,18 @@ import typst
 import yaml
 
 from stages import analyze, paper
-from stages.lib import analysis, descriptions, side_by_side
-from stages.lib.answers import read_answers
-from stages.lib.params import Params, load
-from stages.lib.params.arms import Weigh
-from stages.lib.records import (
-    PROMPTINGS,
-    Generation,
-    Graded,
-    Likelihood,
-    Problem,
-    Status,
-    write_parquet,
-)
-from stages.lib.store import Store
-from stages.lib.versions import versions
+from stages.lib.analysis import accuracy, response_style
+from stages.lib.core.schema import PROMPTINGS, Generation, Graded, Likelihood, Problem, Status
+from stages.lib.core.tables import write_parquet
+from stages.lib.generations.answers import read_answers
+from stages.lib.generations.store import Store
+from stages.lib.params.load import load_params
+from stages.lib.params.root import Params
+from stages.lib.params.strategies import Weigh
+from stages.lib.provenance.versions import versions
+from stages.lib.report import descriptions, findings
+from stages.lib.report import facts as report_facts
+from stages.lib.report.facts import describe_sources, flatten, hardware, identify_models
 from tests.small import GPTQ4
 
 ROOT = Path(__file__).parents[2]
@@ -170,27 +167,27 @@ def write_data_reports(overlaps: int) -> None:
 
 
 def write_tables(wanted: Params, graded: list[Graded], problems: dict[str, list[Problem]]) -> None:
-    frame = analysis.answer_frame(graded, problems)
+    frame = accuracy.answer_frame(graded, problems)
     level = wanted.analyze.interval
     tables = {
-        "accuracy": analysis.accuracy_table(frame, ["benchmark", "system"], level=level),
-        "accuracy_by_topic": analysis.accuracy_table(
+        "accuracy": accuracy.accuracy_table(frame, ["benchmark", "system"], level=level),
+        "accuracy_by_topic": accuracy.accuracy_table(
             frame, ["benchmark", "system", "topic"], level=level
         ),
-        "statuses": analysis.status_table(graded),
-        "comparisons": analysis.comparison_table(
+        "statuses": accuracy.status_table(graded),
+        "comparisons": accuracy.comparison_table(
             frame, wanted.analyze.compare, draws=100, level=level, rng=np.random.default_rng(1)
         ),
     }
     if pairs := wanted.analyze.pairs_of_runs():
-        tables["runs"] = analysis.run_table(frame, pairs, wanted.analyze.runs, level=level)
+        tables["runs"] = accuracy.run_table(frame, pairs, wanted.analyze.runs, level=level)
     tables |= analyze.tables_of_models(frame, tables["accuracy"], wanted, np.random.default_rng(1))
     pairs = analyze.unquantized(wanted)
     answered = read_answers(wanted.evaluate.models)
     compared = [name for pair in pairs for name in pair]
-    styles = side_by_side.style_frame(answered, graded, problems, compared)
-    how = side_by_side.Bootstrap(draws=100, level=level, rng=np.random.default_rng(1))
-    tables |= side_by_side.tables(styles, pairs, how)
+    styles = response_style.style_frame(answered, graded, problems, compared)
+    how = response_style.Bootstrap(draws=100, level=level, rng=np.random.default_rng(1))
+    tables |= response_style.tables(styles, pairs, how)
     for name, table in tables.items():
         table.to_csv(f"reports/tables/{name}.csv", index=False)
 
@@ -263,7 +260,7 @@ def write_reports(wanted: Params, *, taught: int, conversations: int) -> None:
 def build(groups: dict[str, Any], *, taught: int = 2, conversations: int = 0) -> None:
     """Write what the stages before left, with these parameters, into an empty folder."""
     Path("params.yaml").write_text(yaml.safe_dump(groups, sort_keys=False))
-    wanted = load()
+    wanted = load_params()
     problems = {name: [problem(name, n) for n in range(4)] for name in ("ladder", "gsm8k")}
     for name, members in problems.items():
         write_parquet(Path(f"data/problems/eval/{name}.parquet"), members)
@@ -293,7 +290,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def repository(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     shutil.copytree(built, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    return load()
+    return load_params()
 
 
 def test_an_export_of_the_evaluated_weights_is_in_the_table(repository: Params) -> None:
@@ -434,7 +431,7 @@ def test_the_method_says_what_each_arm_does(
     repository: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Beside the method, a table has the parameters.
-    monkeypatch.setattr(paper, "flatten", lambda _: [])
+    monkeypatch.setattr(report_facts, "flatten", lambda _: [])
     monkeypatch.setattr(paper, "page", lambda *_: "")
     groups = small_params()
     rule = {"width": 0.05, "interval": 0.9, "most": 16}
@@ -447,7 +444,7 @@ def test_the_method_says_what_each_arm_does(
     for change in changes:
         arms = {"weigh": groups["weigh"] | {"arms": ARMS}}
         change_params(**({"prepare": groups["prepare"] | {"train": TALK}} | arms | change))
-        write_arm_reports(load())
+        write_arm_reports(load_params())
         paper.main()
         papers.add(Path("reports/paper.pdf").read_bytes())
     assert len(papers) == len(changes)
@@ -557,7 +554,7 @@ def test_the_paper_says_which_systems_have_runs_and_which_share_a_deal(
     build(runs_recipe())
     table = pd.read_csv("reports/tables/runs.csv")
     assert max(table["spread"]) > 0
-    said = paper.several_runs(load())
+    said = findings.several_runs(load_params())
     assert said is not None
     assert said["systems"]["control"] == ["control", "control-2", "control-3"]
     assert list(said["systems"]) == ["adaptive", "uniform", "control"]
@@ -738,7 +735,7 @@ def test_a_reinforced_model_and_what_was_made_of_it_are_in_the_paper(repository:
     page = Path("reports/index.html").read_text(encoding="utf-8")
     assert 'id="figure-reinforcement"' in page
     rows = pd.read_csv("reports/tables/comparisons.csv").to_dict("records")
-    said = paper.claims_by_subject(rows, load())
+    said = findings.claims_by_subject(rows, load_params())
     counts = {subject: len(claims) for subject, claims in said.items()}
     assert counts == {
         "question": 0,
@@ -751,7 +748,7 @@ def test_a_reinforced_model_and_what_was_made_of_it_are_in_the_paper(repository:
 
 def test_claims_are_grouped_by_what_they_compare(repository: Params) -> None:
     rows = pd.read_csv("reports/tables/comparisons.csv").to_dict("records")
-    said = paper.claims_by_subject(rows, repository)
+    said = findings.claims_by_subject(rows, repository)
     assert [one["summary"] for one in said["question"]] == [
         "adaptive is within noise of uniform with every decoding"
     ]
@@ -766,17 +763,17 @@ def test_claims_are_grouped_by_what_they_compare(repository: Params) -> None:
 
 def test_a_model_that_no_stage_recorded_is_refused(repository: Params) -> None:
     with pytest.raises(ValueError, match=r"dvc\.lock: data/models/other: not recorded"):
-        paper.identify_models(["base", "other"])
+        identify_models(["base", "other"])
 
 
 def test_models_have_the_hashes_of_both_records(repository: Params) -> None:
-    assert paper.identify_models(["uniform"]) == [
+    assert identify_models(["uniform"]) == [
         {"name": "uniform", "md5": "md5 of uniform", "fingerprint": "print of uniform"}
     ]
 
 
 def test_a_source_is_shown_by_its_first_problem(repository: Params) -> None:
-    assert paper.describe_sources() == [
+    assert describe_sources() == [
         {
             "source": "ladder",
             "topic": "addition",
@@ -796,7 +793,7 @@ def test_a_source_is_shown_by_its_first_problem(repository: Params) -> None:
     ],
 )
 def test_parameters_are_flattened(value: Any, rows: list[tuple[str, str]]) -> None:
-    assert paper.flatten(value) == rows
+    assert flatten(value) == rows
 
 
 def test_versions_are_those_that_run() -> None:
@@ -806,7 +803,7 @@ def test_versions_are_those_that_run() -> None:
 
 
 def test_the_machine_is_described() -> None:
-    found = paper.hardware()
+    found = hardware()
     assert found["cores"] >= 1
     assert found["memory_gib"] > 0.1
     assert found["cpu"]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from stages import prepare
-from stages.lib.files import read_json
-from stages.lib.paths import (
+from stages.lib.core.files import read_json
+from stages.lib.core.paths import (
     CONVERSATIONS,
     DATA_REPORTS,
     DEMONSTRATIONS,
@@ -17,7 +17,8 @@ from stages.lib.paths import (
     METRICS,
     TRAIN_PROBLEMS,
 )
-from stages.lib.records import Conversation, Problem, read_parquet
+from stages.lib.core.schema import Conversation, Problem
+from stages.lib.core.tables import read_parquet
 from tests.stages.conftest import Change
 
 LONG = "A farmer has 12 cows and buys 5 more cows at the market, how many cows are there now?"

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from stages import reinforce
-from stages.lib.files import read_json
-from stages.lib.models import load_model, load_tokenizer
-from stages.lib.paths import (
+from stages.lib.core.files import read_json
+from stages.lib.core.paths import (
     CHECKPOINTS,
     DIFFICULTY,
     MODELS,
@@ -17,8 +16,10 @@ from stages.lib.paths import (
     TRAINING,
     TRAINING_LOGS,
 )
-from stages.lib.records import Difficulty, Example, Problem, read_parquet, write_parquet
-from tests.lib.test_tuning import adapters
+from stages.lib.core.schema import Difficulty, Example, Problem
+from stages.lib.core.tables import read_parquet, write_parquet
+from stages.lib.models.loading import load_model, load_tokenizer
+from tests.lib.training.test_adapters import adapters
 from tests.stages.conftest import Change
 from tests.stages.test_figures import problem
 

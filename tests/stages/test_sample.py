@@ -10,11 +10,16 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from stages import prepare, sample
-from stages.lib import engines, params, sequential
-from stages.lib.generation import Engine, Request, Sampling
-from stages.lib.paths import MODELS, SAMPLES, TRAIN_PROBLEMS
-from stages.lib.records import Problem, Verdict, read_parquet
-from stages.lib.store import Store
+from stages.lib.core.paths import MODELS, SAMPLES, TRAIN_PROBLEMS
+from stages.lib.core.schema import Problem, Verdict
+from stages.lib.core.tables import read_parquet
+from stages.lib.difficulty import sequential
+from stages.lib.generations.requests import Request, Sampling
+from stages.lib.generations.store import Store
+from stages.lib.inference import pool
+from stages.lib.inference.engine import Engine
+from stages.lib.models import loading
+from stages.lib.params.load import load_params
 from tests.stages.conftest import Change
 
 
@@ -29,8 +34,8 @@ def asked(
         got[:] = requests
 
     monkeypatch.setattr(sample, "fill", fill)
-    monkeypatch.setattr(sample.models, "load_tokenizer", lambda _: tokenizer)
-    monkeypatch.setattr(sample.models, "fingerprint", lambda _: "m")
+    monkeypatch.setattr(loading, "load_tokenizer", lambda _: tokenizer)
+    monkeypatch.setattr(sample, "model_fingerprint", lambda _: "m")
     prepare.main()
 
     def ask(promptings: list[str]) -> list[Request]:
@@ -85,7 +90,7 @@ def test_a_killed_sequential_run_ends_like_one_that_was_not(
     (MODELS / "base").symlink_to(tiny_base)
     # vLLM would bind this process, which other tests share, to a core.
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    engine = Engine(tiny_base, params.load().engine)
+    engine = Engine(tiny_base, load_params().engine)
     # A random model is never right; so that rounds differ, about every other text counts as
     # right, but for short answers.
     monkeypatch.setattr(
@@ -93,7 +98,7 @@ def test_a_killed_sequential_run_ends_like_one_that_was_not(
     )
 
     def run(batches: int) -> list[str]:
-        monkeypatch.setattr(engines, "Engine", lambda *_: Dying(engine, batches))
+        monkeypatch.setattr(pool, "Engine", lambda *_: Dying(engine, batches))
         sample.main()
         return sorted(shard.name for shard in SAMPLES.glob("*.parquet"))
 
@@ -118,7 +123,7 @@ def test_an_answer_does_not_depend_on_what_is_asked_beside_it(
 ) -> None:
     change({})
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    engine = Engine(tiny_base, params.load().engine)
+    engine = Engine(tiny_base, load_params().engine)
     sampling = Sampling(temperature=1.0, top_p=1.0, seed=3)
     requests = [Request("p", "cot", 0, index, (5, 6, 7 + index % 3), 8) for index in range(12)]
     together, reversed_ = (

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from stages import prepare, sample, score, weigh
-from stages.lib.files import read_json
-from stages.lib.paths import (
+from stages.lib.core.files import read_json
+from stages.lib.core.paths import (
     ARM_METRICS,
     CONVERSATIONS,
     DIFFICULTY,
@@ -18,7 +18,7 @@ from stages.lib.paths import (
     TRAIN_PROBLEMS,
     TRAINING,
 )
-from stages.lib.records import (
+from stages.lib.core.schema import (
     Conversation,
     Difficulty,
     Example,
@@ -27,10 +27,9 @@ from stages.lib.records import (
     Prompting,
     SampleVerdict,
     Turn,
-    read_parquet,
-    write_parquet,
 )
-from stages.lib.store import Store
+from stages.lib.core.tables import read_parquet, write_parquet
+from stages.lib.generations.store import Store
 from tests.stages.conftest import Change
 
 

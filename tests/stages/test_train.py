@@ -18,10 +18,8 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from stages import train
-from stages.lib import training
-from stages.lib.files import read_json, write_json
-from stages.lib.models import fingerprint, load_model
-from stages.lib.paths import (
+from stages.lib.core.files import read_json, write_json
+from stages.lib.core.paths import (
     ACCELERATE,
     CHECKPOINTS,
     CONVERSATIONS,
@@ -30,9 +28,13 @@ from stages.lib.paths import (
     TRAINING,
     TRAINING_LOGS,
 )
-from stages.lib.records import Conversation, Turn, write_parquet
-from tests.lib.test_packing import example
-from tests.lib.test_tuning import LORA
+from stages.lib.core.schema import Conversation, Turn
+from stages.lib.core.tables import write_parquet
+from stages.lib.models.fingerprint import model_fingerprint
+from stages.lib.models.loading import load_model
+from stages.lib.sft import trainer
+from tests.lib.sft.test_batches import example
+from tests.lib.training.test_adapters import LORA
 from tests.stages.conftest import Change
 from tests.stages.test_figures import problem
 
@@ -98,13 +100,13 @@ def test_what_is_set_apart_is_chosen_among_all_problems_and_conversations(
     write_parquet(TRAINING / "talk.parquet", [replace(example(0), turns=one.turns) for one in talk])
     ready({"train.steps": 1, "train.validation": 3, "train.evaluate_every": 1})
     measured: list[int] = []
-    fit = training.fit
+    fit = trainer.fit
 
-    def watched(*arguments: Any) -> training.Fitted:
+    def watched(*arguments: Any) -> trainer.Fitted:
         measured.append(len(arguments[6]))
         return fit(*arguments)
 
-    monkeypatch.setattr(training, "fit", watched)
+    monkeypatch.setattr(trainer, "fit", watched)
     for arm in ("uniform", "adaptive", "talk"):
         train.main(arm)
         assert "held_out_loss" in read_json(TRAINING_LOGS / f"{arm}.json")
@@ -170,10 +172,10 @@ def test_after_sigterm_a_run_ends_with_the_same_model(ready: Change) -> None:
     mark_checkpoints("adaptive")
     assert run("adaptive", terminate=False)[0] == 0
     assert losses("adaptive")[0] == MARK
-    resumed = fingerprint(MODELS / "adaptive")
+    resumed = model_fingerprint(MODELS / "adaptive")
     assert not any(CHECKPOINTS.glob("adaptive/*"))
     train.main("adaptive")
-    assert fingerprint(MODELS / "adaptive") == resumed
+    assert model_fingerprint(MODELS / "adaptive") == resumed
 
 
 @pytest.fixture

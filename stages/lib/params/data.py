@@ -5,16 +5,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from stages.lib.bases import parse_base
-from stages.lib.params.strict import Count, Name, Seed, Size, Strict
-from stages.lib.records import NonEmpty
+from stages.lib.core.schema import NonEmpty
+from stages.lib.params.base import Count, Name, Seed, Size, Strict
+from stages.lib.params.base_model import parse_base
 
 Format = Literal["mathinstruct", "numina", "orca-math", "sharegpt", "gsm8k", "math"]
 Become = Literal["problems", "conversations"]
 
 
 class Model(Strict):
-    """The base model; ``stages.lib.bases`` says how it is named."""
+    """The base model; ``stages.lib.params.base_model`` says how it is named."""
 
     base: str
 
@@ -42,7 +42,7 @@ class PackagedSource(Strict):
 class SuiteSource(Strict):
     """Problems drawn from a benchmark's file in the layout of the SDAT authors.
 
-    ``path: hub`` takes it from the Hugging Face Hub, if ``stages.lib.hub`` knows it.
+    ``path: hub`` takes it from the Hugging Face Hub, if ``stages.lib.provenance.hub`` knows it.
     """
 
     source: Literal[
@@ -76,7 +76,7 @@ class LadderRows(Strict):
 
 
 class RowsSource(Strict):
-    """Rows of a published data set, read as ``stages.lib.formats`` says.
+    """Rows of a published data set, read as ``stages.lib.formats.rows`` says.
 
     ``path`` is a file, a folder or a pattern, ``hub:ORG/NAME@COMMIT/PATTERN``, or
     ``ladder:N``: N problems of each rung, written in that format (``ladder-bare:N``: their

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.lib.params.strict import Name, Seed, Size, Strict
+from stages.lib.params.base import Name, Seed, Size, Strict
 
 Bits = Literal[2, 3, 4, 8]
 

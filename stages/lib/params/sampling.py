@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from stages.lib.params.strict import Count, Positive, Seed, Share, Size, Strict
-from stages.lib.records import Prompting
+from stages.lib.core.schema import Prompting
+from stages.lib.params.base import Count, Positive, Seed, Share, Size, Strict
 
 
 class Engine(Strict):

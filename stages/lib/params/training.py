@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from stages.lib.params.strict import Count, Name, Positive, Seed, Size, Strict
-from stages.lib.records import NonEmpty
+from stages.lib.core.schema import NonEmpty
+from stages.lib.params.base import Count, Name, Positive, Seed, Size, Strict
 
 Schedule = Literal["cosine", "linear", "constant_with_warmup"]
 

@@ -1,0 +1,50 @@
+"""Compare two systems on the same problems."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stages.lib.analysis.intervals import paired_differences, paired_interval, sparse_interval
+from stages.lib.analysis.significance import mcnemar_p, sign_flip_p
+
+FEW = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Accuracy of the first model minus the second's, its interval, and a two-sided p."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def compare(
+    first: ArrayLike,
+    second: ArrayLike,
+    clusters: ArrayLike | None = None,
+    *,
+    strata: ArrayLike | None = None,
+    draws: int,
+    level: float,
+    rng: np.random.Generator,
+) -> Comparison:
+    """Compare two models' ``first`` and ``second`` (n,) on the same problems.
+
+    The interval is ``paired_interval``; where fewer than ten single problems tell
+    the models apart, too few to resample, it is ``sparse_interval``. p is
+    ``mcnemar_p``, or ``sign_flip_p`` if there are clusters. Raises ValueError as
+    these do.
+    """
+    differences = paired_differences(first, second)
+    difference = float(np.mean(differences))
+    if clusters is None and np.count_nonzero(differences) < FEW:
+        low, high = sparse_interval(first, second, level=level)
+    else:
+        low, high = paired_interval(
+            first, second, clusters, strata=strata, draws=draws, level=level, rng=rng
+        )
+    p = mcnemar_p(first, second) if clusters is None else sign_flip_p(first, second, clusters)
+    return Comparison(difference=difference, low=low, high=high, p=p)

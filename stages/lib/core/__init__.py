@@ -1,0 +1,1 @@
+"""Row types, checked tables, atomic files and paths."""

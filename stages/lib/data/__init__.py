@@ -1,0 +1,1 @@
+"""The arithmetic ladder, benchmarks, decontamination, and the assembly of all problems."""

@@ -1,0 +1,169 @@
+"""The arithmetic ladder: its rungs, and problems sampled from them."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from stages.lib.core.schema import AnswerKind, Problem, content_id
+from stages.lib.data.ladder_numbers import (
+    Numbers,
+    chains,
+    decimal_pairs,
+    differences,
+    divisors,
+    equations,
+    fractions,
+    mixed_chains,
+    multiples,
+    products,
+    products_1x2,
+    sums,
+)
+from stages.lib.data.ladder_solutions import (
+    Worked,
+    addition,
+    chain,
+    decimal_addition,
+    fraction,
+    greatest_divisor,
+    least_multiple,
+    linear_equation,
+    multiplication,
+    subtraction,
+)
+from stages.lib.data.problems import generator, subset
+
+PATIENCE = 10_000
+"""Draws in a row without a new question after which a rung counts as exhausted."""
+
+
+def ladder(rungs: Sequence[str], *, per_rung: int, seed: int) -> list[Problem]:
+    """Return ``per_rung`` problems of each rung, all different, by rung.
+
+    The level of a problem is its rung's place in ``worked.RUNGS``, from 1. Raises
+    ValueError for an unknown rung, and for one with too few different questions.
+    """
+    problems = []
+    for name in rungs:
+        if name not in RUNGS:
+            raise ValueError(f"rung: {name!r}: expected one of {', '.join(RUNGS)}")
+        found = _distinct(name, per_rung, seed)
+        if len(found) < per_rung:
+            raise ValueError(
+                f"rung {name}: {per_rung} different problems asked, {len(found)} available"
+            )
+        problems += found
+    return problems
+
+
+def split_ladder(
+    problems: Sequence[Problem], *, train: int, evaluation: int, seed: int
+) -> tuple[list[Problem], list[Problem]]:
+    """Split each source into ``train`` and ``evaluation`` problems, in their order.
+
+    Questions with the same numbers and signs in any order ("7 + 8" and "8 + 7",
+    but "9 - 4" and "4 - 9" too) never stand on both sides. Raises ValueError
+    naming a source with too few problems, or one that cannot be split that way.
+    """
+    by_source = defaultdict(list)
+    for problem in problems:
+        by_source[problem.source].append(problem)
+    sides: tuple[list[Problem], list[Problem]] = [], []
+    for source, members in by_source.items():
+        if len(members) < train + evaluation:
+            raise ValueError(
+                f"{source}: {train} + {evaluation} problems asked, {len(members)} available"
+            )
+        held_out = _whole_groups(members, evaluation, generator(seed, "split", source))
+        if len(held_out) < evaluation:
+            raise ValueError(
+                f"{source}: evaluation: {evaluation}: cannot be filled exactly "
+                f"without the same numbers on both sides"
+            )
+        rest = [problem for problem in members if problem.id not in held_out]
+        sides[0].extend(subset(rest, size=train, seed=seed))
+        sides[1].extend(problem for problem in members if problem.id in held_out)
+    return sides
+
+
+def _distinct(name: str, wanted: int, seed: int) -> list[Problem]:
+    rung = RUNGS[name]
+    level = list(RUNGS).index(name) + 1
+    found: dict[str, Problem] = {}
+    misses = 0
+    for numbers in rung.draw(int(generator(seed, "draw", name).integers(2**31))):
+        if len(found) == wanted or misses == PATIENCE:
+            break
+        texts = rung.write(*numbers)
+        identity = content_id(name, texts.question)
+        misses = misses + 1 if identity in found else 0
+        found[identity] = Problem(
+            id=identity,
+            source=name,
+            question=texts.question,
+            answer=texts.answer,
+            kind=rung.kind,
+            choices=[],
+            solution=texts.solution,
+            program=texts.program,
+            level=level,
+            topic=rung.topic,
+            template=name,
+        )
+    return list(found.values())
+
+
+def _whole_groups(
+    problems: Sequence[Problem], size: int, generator: np.random.Generator
+) -> set[str]:
+    """Return the ids of randomly ordered whole groups of twins that fit into ``size``."""
+    groups = defaultdict(list)
+    for problem in problems:
+        groups[_numbers_and_signs(problem.question)].append(problem.id)
+    ordered = list(groups.values())
+    chosen: set[str] = set()
+    for index in generator.permutation(len(ordered)):
+        if len(chosen) + len(ordered[index]) <= size:
+            chosen.update(ordered[index])
+    return chosen
+
+
+def _numbers_and_signs(question: str) -> tuple[str, ...]:
+    return tuple(sorted(re.findall(r"\d+(?:\.\d+)?|[-+*/=]", question)))
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One kind of ladder problem.
+
+    ``draw`` yields the numbers of problems without end from a seed; ``write``
+    makes the texts of one problem from them.
+    """
+
+    topic: str
+    draw: Callable[[int], Iterator[Numbers]]
+    write: Callable[..., Worked]
+    kind: AnswerKind = "number"
+
+
+RUNGS: dict[str, Rung] = {
+    "sum-1-digit": Rung("addition", partial(sums, digits=1), addition),
+    "difference-1-digit": Rung("subtraction", partial(differences, digits=1), subtraction),
+    "product-1x1": Rung("multiplication", partial(products, digits=1), multiplication),
+    "product-1x2": Rung("multiplication", products_1x2, multiplication),
+    "linear-equation": Rung("algebra", equations, linear_equation),
+    "sum-2-digit": Rung("addition", partial(sums, digits=2), addition),
+    "decimal-sum": Rung("decimals", decimal_pairs, decimal_addition),
+    "fraction": Rung("fractions", fractions, fraction, kind="expression"),
+    "gcd": Rung("number theory", divisors, greatest_divisor),
+    "lcm": Rung("number theory", multiples, least_multiple),
+    "sum-3-digit": Rung("addition", partial(sums, digits=3), addition),
+    "mixed-precedence": Rung("mixed", mixed_chains, chain),
+    "chain-4-terms": Rung("mixed", chains, chain),
+    "product-2x2": Rung("multiplication", partial(products, digits=2), multiplication),
+}
+"""The rungs of the ladder, in the order in which a small model is expected to fail them."""

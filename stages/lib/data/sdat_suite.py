@@ -1,0 +1,138 @@
+"""Benchmarks in the file layout of the MAmmoTH and SDAT authors.
+
+With ``gsm8k`` and ``math`` of ``stages.lib.data.packaged`` they make up the twelve of the SDAT
+report. Files are JSON lists, AQuA's one object per line, those of the Hub Parquet. Questions
+with options show them as the authors' prompts do: ``Answer Choices: (A) ... (B) ...``.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any
+
+from pydantic import ValidationError
+
+from stages.lib.core.schema import AnswerKind, Problem, content_id
+from stages.lib.core.tables import read_table
+from stages.lib.core.validation import describe_error
+from stages.lib.data.problems import check_problems
+from stages.lib.grading.numbers import parse_number
+from stages.lib.prompts.choices import show_choices, split_choices
+
+Fields = dict[str, Any]
+
+
+def read_suite(benchmark: str, *paths: Path) -> list[Problem]:
+    """Return the problems of a benchmark of ``LAYOUTS`` from its files.
+
+    A question that stands in them twice is two problems with one ``template``.
+    Raises ValueError naming the file and the row of a malformed one.
+    """
+    parse = LAYOUTS[benchmark]
+    problems: list[Problem] = []
+    seen: Counter[str] = Counter()
+    rows = ((path, number, row) for path in paths for number, row in enumerate(_rows(path)))
+    for path, number, value in rows:
+        try:
+            fields = parse(value)
+            template = content_id(benchmark, fields["question"])
+            known = {"topic": benchmark, "choices": [], "solution": "", "level": None}
+            problems.append(
+                Problem(
+                    **(known | fields),
+                    id=content_id(template, str(seen[template])) if seen[template] else template,
+                    source=benchmark,
+                    program="",
+                    template=template,
+                )
+            )
+            seen[template] += 1
+        except (KeyError, IndexError) as error:
+            raise ValueError(f"{path}: row {number}: {error.args[0]}: missing") from error
+        except ValidationError as error:
+            raise ValueError(f"{path}: row {number}: {describe_error(error, value)}") from error
+        except (TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{path}: row {number}: {error}") from error
+    check_problems(problems, where=", ".join(map(str, paths)))
+    return problems
+
+
+def _rows(path: Path) -> list[Any]:
+    if path.suffix == ".parquet":
+        return read_table(path)
+    text = path.read_text(encoding="utf-8")
+    try:
+        if text.lstrip().startswith("["):
+            return json.loads(text)
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+
+
+def _aqua(row: Any) -> Fields:
+    options = [option.partition(")")[2].strip() for option in row["options"]]
+    return _choice(row["question"], options, row["correct"]) | {"solution": row["rationale"]}
+
+
+def _mmlu(row: Any) -> Fields:
+    answer = ascii_uppercase[row["answer"]]
+    return _choice(row["question"], row["choices"], answer) | {"topic": row["subject"]}
+
+
+def _sat(row: Any) -> Fields:
+    return written_out(row["question"], row["answer"])
+
+
+def _svamp(row: Any) -> Fields:
+    question = f"{row['Body'].strip().rstrip('.')}. {row['Question'].strip()}"
+    # The file has a misspelt "Common-Divison" beside "Common-Division".
+    topic = row["Type"].replace("Divison", "Division")
+    return {"question": question, "topic": topic} | _open(row["Answer"])
+
+
+def _numglue(row: Any) -> Fields:
+    return written_out(row["question"], row["answer"]) | {"topic": row["type"]}
+
+
+def _plain(row: Any) -> Fields:
+    return {"question": row["question"]} | _open(row["answer"])
+
+
+def _choice(question: str, choices: list[str], answer: str) -> Fields:
+    return {
+        "question": f"{question}\nAnswer Choices: {show_choices(choices)}",
+        "answer": answer,
+        "kind": "choice",
+        "choices": list(choices),
+    }
+
+
+def written_out(question: str, answer: Any) -> Fields:
+    """Return a problem's question, answer, kind and choices; the question shows the last."""
+    choices = split_choices(question)
+    if choices and re.fullmatch(r"[A-Z]", str(answer)):
+        return {"question": question, "answer": answer, "kind": "choice", "choices": choices}
+    return {"question": question, "choices": []} | _open(answer)
+
+
+def _open(answer: Any) -> Fields:
+    text = f"{answer:g}" if isinstance(answer, float) and answer.is_integer() else str(answer)
+    kind: AnswerKind = "number" if parse_number(text) is not None else "expression"
+    return {"answer": text, "kind": kind}
+
+
+LAYOUTS: dict[str, Callable[[Any], Fields]] = {
+    "aqua": _aqua,
+    "sat": _sat,
+    "mmlu_mathematics": _mmlu,
+    "mmlu_physics": _mmlu,
+    "mmlu_chemistry": _mmlu,
+    "mmlu_biology": _mmlu,
+    "svamp": _svamp,
+    "numglue": _numglue,
+    "deepmind": _plain,
+    "simuleq": _plain,
+}

@@ -1,0 +1,1 @@
+"""Difficulty from samples, and what each arm makes of it."""

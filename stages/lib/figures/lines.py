@@ -1,0 +1,29 @@
+"""Baselines and lines that several figures share."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from stages.lib.figures import style
+
+
+def baseline(panel: Axes, score: float, low: float, high: float) -> None:
+    """Draw a score that is the same everywhere, with its interval."""
+    panel.axhspan(low, high, color=style.GREY, alpha=0.15, lw=0)
+    panel.axhline(score, color=style.GREY, linestyle="--", label="baseline")
+
+
+def line(panel: Axes, table: pd.DataFrame, label: str, color: style.Color) -> None:
+    """Draw ``score`` with its interval (``low``, ``high``; or nan) against ``x``."""
+    table = table.sort_values("x")
+    below, above = table["score"] - table["low"], table["high"] - table["score"]
+    panel.errorbar(
+        table["x"],
+        table["score"],
+        yerr=pd.concat([below, above], axis=1).to_numpy().T,
+        marker="o",
+        markersize=style.MARKER_SIZE,
+        linewidth=1.2,
+        elinewidth=1.0,
+        color=color,
+        label=label,
+    )

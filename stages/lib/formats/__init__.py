@@ -1,0 +1,1 @@
+"""Read rows of published data sets as problems or conversations."""

@@ -1,0 +1,1 @@
+"""Generation requests, and a store of generations that survives a kill."""

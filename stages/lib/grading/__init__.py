@@ -1,0 +1,1 @@
+"""Grade a model's text against the reference answer."""

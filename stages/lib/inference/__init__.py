@@ -1,0 +1,1 @@
+"""Generation with vLLM: one engine, several processes, or Ray actors."""

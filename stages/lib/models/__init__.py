@@ -1,0 +1,1 @@
+"""Load, save and fingerprint models."""

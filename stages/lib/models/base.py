@@ -1,0 +1,66 @@
+"""Convert a base model to bf16 safetensors."""
+
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from stages.lib.core.files import file_sha256
+from stages.lib.models.fingerprint import saving
+from stages.lib.models.loading import load_model, load_tokenizer
+from stages.lib.params.base_model import Base
+
+# What is fetched of a model of the Hub: weights, settings, tokenizer; no pickle and no code.
+FETCHED = ["model*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
+
+
+def convert_base(base: Base, out: Path) -> None:
+    """Save a base model as bf16 safetensors with its tokenizer and chat template."""
+    model, tokenizer = _load_origin(base)
+    with saving(out) as aside:
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+
+
+def _load_origin(base: Base) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    if base.kind == "gguf":
+        return _load_gguf(Path(base.location), base.sha256)
+    if base.kind == "folder":
+        folder = Path(base.location)
+        return load_model(folder, torch.bfloat16), load_tokenizer(folder)
+    try:
+        # Offline, this is what the Hub's cache has of that commit.
+        folder = Path(
+            snapshot_download(base.location, revision=base.revision, allow_patterns=FETCHED)
+        )
+        return load_model(folder, torch.bfloat16), load_tokenizer(folder)
+    except OSError as error:
+        raise OSError(
+            f"model.base: {base.location}@{base.revision}: no whole model in the Hub's cache or "
+            f"within reach (pickles are not fetched); with network access, run "
+            f"`hf download {base.location} --revision {base.revision}` first"
+        ) from error
+
+
+def _load_gguf(path: Path, expected: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    found = file_sha256(path)
+    if found != expected:
+        raise ValueError(f"{path}: damaged or other file: sha256 {found}, expected {expected}")
+    model = AutoModelForCausalLM.from_pretrained(
+        path.parent,
+        gguf_file=path.name,
+        dtype=torch.bfloat16,
+        quantization_config=GgufConfig(dequantize=True),
+        trust_remote_code=False,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(
+        path.parent, gguf_file=path.name, trust_remote_code=False
+    )
+    return model, tokenizer

@@ -1,0 +1,89 @@
+"""Parameters of reinforcement learning."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from stages.lib.params.base import Count, Name, Positive, Rate, Seed, Share, Size, Strict
+from stages.lib.params.training import AdapterTuning, Schedule, Tracker, Tuning
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Rewards(Strict):
+    """How much a right answer is worth, and how much the form that training teaches."""
+
+    answer: Weight
+    format: Weight
+
+    @model_validator(mode="after")
+    def _reward_something(self) -> "Rewards":
+        if self.answer + self.format == 0:
+            raise ValueError("answer and format: both 0: expected one above 0")
+        return self
+
+
+class ReinforcedModel(Strict):
+    """The base or an arm to begin from, and what is its own.
+
+    ``no_signal_weight`` is how likely a problem with a pass rate of 0 or 1 is drawn,
+    beside one in between.
+    """
+
+    parent: Name
+    seed: Seed
+    tuning: Tuning
+    no_signal_weight: Rate
+
+    @model_validator(mode="after")
+    def _answers_as_it_is_trained(self) -> "ReinforcedModel":
+        if isinstance(self.tuning, AdapterTuning) and self.tuning.dropout:
+            raise ValueError(
+                f"tuning.dropout: {self.tuning.dropout}: expected 0.0, as the model that is "
+                "trained is the one that answers"
+            )
+        return self
+
+
+class Reinforce(Strict):
+    """GRPO: the models to make and the settings they share.
+
+    A round asks ``prompts_per_step`` problems ``generations`` times; ``iterations`` steps
+    are made on its answers, each in ``micro_batches``. ``beta`` weighs the divergence from
+    the parent, ``epsilon`` clips probability ratios. ``gpu_memory_share`` is vLLM's.
+    """
+
+    models: dict[Name, ReinforcedModel]
+    steps: Size
+    prompts_per_step: Size
+    generations: Annotated[int, Field(ge=2)]
+    iterations: Size
+    micro_batches: Size
+    max_tokens: Size
+    temperature: Annotated[float, Field(gt=0, le=2)]
+    rewards: Rewards
+    beta: Positive
+    epsilon: Share
+    learning_rate: Positive
+    schedule: Schedule
+    warmup_steps: Count
+    max_grad_norm: Positive
+    save_every: Size
+    gpu_memory_share: Share
+    tracking: list[Tracker]
+
+    @model_validator(mode="after")
+    def _is_made_of_whole_rounds(self) -> "Reinforce":
+        for key in ("steps", "save_every"):
+            steps = getattr(self, key)
+            if steps % self.iterations:
+                raise ValueError(
+                    f"{key}: {steps}: expected a multiple of iterations: {self.iterations}"
+                )
+        answers = self.prompts_per_step * self.generations
+        if answers % self.micro_batches:
+            raise ValueError(
+                f"micro_batches: {self.micro_batches}: expected a divisor of the {answers} answers "
+                "of prompts_per_step times generations"
+            )
+        return self

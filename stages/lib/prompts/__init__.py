@@ -1,0 +1,1 @@
+"""Prompt templates, in-context demonstrations, and tokenization with a loss mask."""

@@ -1,0 +1,1 @@
+"""Quantize a model: GPTQ, round to nearest, bitsandbytes."""

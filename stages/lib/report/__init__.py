@@ -1,0 +1,1 @@
+"""Sentences, cards, the web page, and the facts of the paper."""

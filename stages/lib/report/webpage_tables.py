@@ -1,0 +1,191 @@
+"""The tables of the web page."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isnan
+
+from stages.lib.analysis.speeds import NO_KERNEL
+from stages.lib.core.schema import PROMPTINGS, STATUSES
+from stages.lib.report.claims import DECODING_NAMES, Row, outcome, remark
+from stages.lib.report.numbers import fixed, p_value, percent
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a table cell shows, and the value that it sorts by."""
+
+    text: str
+    value: float | str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a caption; each row has a cell per column."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+def tables(
+    *,
+    accuracy: Sequence[Row],
+    comparisons: Sequence[Row],
+    statuses: Sequence[Row],
+    styles: Sequence[Row],
+    models: Sequence[Row],
+    benchmarks: Sequence[str],
+    systems: Sequence[str],
+    level: float,
+    batch: int,
+) -> list[Table]:
+    """Return the page's tables from rows of ``reports/tables/`` and the speed of each model.
+
+    ``batch`` is how many prompts were answered at once.
+    """
+    made = [
+        _accuracy_table(accuracy, benchmarks, systems, level),
+        _comparison_table(comparisons, benchmarks, level),
+        _status_table(statuses, benchmarks, systems),
+        _model_table(models, batch),
+    ]
+    return [*made, _style_table(styles, level)] if styles else made
+
+
+def _accuracy_table(
+    rows: Sequence[Row], benchmarks: Sequence[str], systems: Sequence[str], level: float
+) -> Table:
+    by_cell = {(row["benchmark"], row["system"], row["decoding"]): row for row in rows}
+    body = []
+    for benchmark in benchmarks:
+        for system in systems:
+            of_system = [by_cell[benchmark, system, name] for name in DECODING_NAMES]
+            cells = [
+                Cell(
+                    percent(row["accuracy"]),
+                    row["accuracy"],
+                    f"{percent(row['low'])}–{percent(row['high'])}",
+                )
+                for row in of_system
+            ]
+            body.append([_text(benchmark), _text(system), _count(of_system[0]["n"]), *cells])
+    return Table(
+        f"Accuracy in percent with {level:.0%} intervals",
+        ["Benchmark", "System", "Problems", *DECODING_NAMES.values()],
+        body,
+    )
+
+
+def _comparison_table(rows: Sequence[Row], benchmarks: Sequence[str], level: float) -> Table:
+    body = []
+    for row in sorted(rows, key=lambda row: benchmarks.index(row["benchmark"])):
+        first, second = row["first"], row["second"]
+        reading = {
+            "first": f"{first} ahead",
+            "second": f"{second} ahead",
+            "noise": "within noise",
+            "same": "no difference seen",
+        }[outcome(row)]
+        span = f"{percent(row['low'])} to {percent(row['high'])}"
+        body.append(
+            [
+                _text(row["benchmark"]),
+                _text(f"{first} − {second}"),
+                _text(DECODING_NAMES[row["decoding"]]),
+                Cell(percent(row["difference"]), row["difference"], span),
+                Cell(p_value(row["p_holm"]), row["p_holm"]),
+                _text(reading + remark(row, level)),
+            ]
+        )
+    return Table(
+        f"Paired differences in points with {level:.0%} intervals; p after Holm's correction "
+        "over the comparisons on one benchmark",
+        ["Benchmark", "Pair", "Decoding", "Difference", "p (Holm)", "Reading"],
+        body,
+    )
+
+
+def _status_table(rows: Sequence[Row], benchmarks: Sequence[str], systems: Sequence[str]) -> Table:
+    by_cell = {(row["benchmark"], row["system"], row["prompting"]): row for row in rows}
+    counts = [*STATUSES, "cut"]
+    about = "What became of every answer; cut: how many ended at the token limit"
+    if any(row["asked"] or row["default"] for row in rows):
+        counts += ["asked", "default"]
+        about += "; asked, default: how many named no option, and how that was settled"
+    return Table(
+        about,
+        ["Benchmark", "System", "Prompting", *counts],
+        [
+            [
+                _text(benchmark),
+                _text(system),
+                _text(DECODING_NAMES[prompting]),
+                *(_count(by_cell[benchmark, system, prompting][name]) for name in counts),
+            ]
+            for benchmark in benchmarks
+            for system in systems
+            for prompting in PROMPTINGS
+        ],
+    )
+
+
+def _style_table(rows: Sequence[Row], level: float) -> Table:
+    return Table(
+        "How compared systems answer: length in tokens, the share with steps and the share that "
+        f"end with a stated answer, in percent, with {level:.0%} intervals",
+        ["Benchmark", "System", "Prompting", "Tokens", "Median", "Steps", "States answer"],
+        [
+            [
+                _text(row["benchmark"]),
+                _text(row["system"]),
+                _text(DECODING_NAMES[row["prompting"]]),
+                _with_ends(row, "tokens", lambda value: fixed(value, 1)),
+                Cell(fixed(row["median_tokens"], 0), row["median_tokens"]),
+                _with_ends(row, "steps", percent),
+                _with_ends(row, "stated", percent),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _with_ends(row: Row, name: str, show: Callable[[float], str]) -> Cell:
+    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
+    if isnan(value):
+        return Cell("–", -1)
+    return Cell(show(value), value, "" if isnan(low) else f"{show(low)}–{show(high)}")
+
+
+def _model_table(rows: Sequence[Row], batch: int) -> Table:
+    speeds = {
+        f"Tokens/s, batch of {batch}": ("tokens_per_second", 0),
+        "Tokens/s, batch of 1": ("tokens_per_second_single", 1),
+        "First token (ms)": ("first_token_ms", 0),
+    }
+    return Table(
+        "Models: bits per weight, size, perplexity of held-out solutions, generation speed",
+        ["Model", "Bits", "Weights (MB)", "Perplexity", *speeds],
+        [
+            [
+                _text(row["model"]),
+                _count(row["bits"]),
+                Cell(fixed(row["bytes"] / 1e6, 0), row["bytes"]),
+                Cell(fixed(row["perplexity"], 3), row["perplexity"]),
+                *(_speed(row[column], digits) for column, digits in speeds.values()),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _speed(value: float, digits: int) -> Cell:
+    return Cell(NO_KERNEL, 0) if isnan(value) else Cell(fixed(value, digits), value)
+
+
+def _text(value: str) -> Cell:
+    return Cell(value, value)
+
+
+def _count(value: int) -> Cell:
+    return Cell(str(value), value)

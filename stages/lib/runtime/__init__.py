@@ -1,0 +1,1 @@
+"""What changes no result: terminal, devices, allocator, child processes."""

@@ -1,0 +1,1 @@
+"""Run Python programs that a model wrote."""

@@ -1,0 +1,35 @@
+"""System calls of Linux through ctypes."""
+
+import ctypes
+import os
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP = 1, 4, 22
+
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
+
+SECCOMP_MODE_FILTER = 2
+
+
+def prctl(option: int, value: int, more: int = 0) -> None:
+    """Call prctl(2); OSError if it fails."""
+    arguments = [ctypes.c_ulong(each) for each in (value, more, 0, 0)]
+    if libc.prctl(option, *arguments):
+        raise last_error()
+
+
+def syscall(number: int, *arguments: int | ctypes.c_char_p | None) -> int:
+    """Make a system call by number; OSError if it fails."""
+    wide = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
+    result = libc.syscall(ctypes.c_long(number), *wide)
+    if result < 0:
+        raise last_error()
+    return result
+
+
+def last_error() -> OSError:
+    """Return the error of the last call as an OSError."""
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))

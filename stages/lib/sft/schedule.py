@@ -1,0 +1,227 @@
+"""The plan of a training run: which examples each optimizer step takes.
+
+Arms differ in their repeats, their loss weights and when an example joins.
+``plan_steps`` gives every arm the same number of optimizer steps with exactly the
+same number of supervised tokens, so that they compare at equal compute.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from itertools import islice, pairwise
+from math import ceil
+
+import numpy as np
+
+from stages.lib.difficulty.weighting import LARGEST_DENOMINATOR
+
+REWIND = 16
+LOOK_AHEAD = 256
+
+
+class UnfitExampleError(ValueError):
+    """An example that no step can hold: ``example`` is its place, ``why`` what is wrong."""
+
+    def __init__(self, example: int, why: str) -> None:
+        """Remember both; the message has them, too."""
+        super().__init__(f"tokens: example {example}: {why}")
+        self.example = example
+        self.why = why
+
+
+def plan_steps(
+    tokens: Sequence[int],
+    repeats: Sequence[int],
+    opens: Sequence[float],
+    *,
+    steps: int,
+    tokens_per_step: int,
+    rng: np.random.Generator,
+) -> list[list[int]]:
+    """Return the examples of each optimizer step, with exactly ``tokens_per_step`` tokens each.
+
+    ``tokens`` counts each example's supervised tokens, ``repeats`` how often a
+    pass over the data holds it; it takes part from the first step t of
+    0..steps - 1 with t / steps at least its entry of ``opens``. Freshly shuffled
+    passes follow each other; a step takes whole examples from the head of this
+    stream, and its last places are chosen among the next few hundred so that the
+    sum is exact. What was skipped stays at the head for the next step, and every
+    step takes the head, so over the run examples appear in proportion to their
+    repeats. An example may appear twice in one step, as in any shuffle of
+    repeated examples. When examples join, a fresh pass over all that take part
+    begins, behind what was skipped.
+
+    Raises ValueError for lists of different lengths or none, fewer than one
+    step, negative repeats and no example that takes part from the start; and, of
+    the examples that take part at any time, for one without a token, repeats that
+    are all zero, an example that is longer than a step, and lengths that do not
+    add up to ``tokens_per_step``, whatever the choice or within the look-ahead.
+    """
+    # Sums are kept as bits of one long integer; a numpy integer would overflow there.
+    lengths = [int(count) for count in tokens]
+    _check_plan(lengths, repeats, opens, steps)
+    joins = [
+        ceil(Fraction(share).limit_denominator(LARGEST_DENOMINATOR) * steps) for share in opens
+    ]
+    starts = sorted({join for join in joins if join < steps})
+    if starts[:1] != [0]:
+        raise ValueError(f"opens: least {min(opens)}: expected 0, an example to begin with")
+    plan: list[list[int]] = []
+    skipped: list[int] = []
+    for start, end in pairwise([*starts, steps]):
+        present = [n if join <= start else 0 for n, join in zip(repeats, joins, strict=True)]
+        _check_present(lengths, present, tokens_per_step)
+        pending, stream = deque(skipped), _passes(present, rng)
+        for _ in range(start, end):
+            step, n_skipped = _fill(pending, stream, lengths, tokens_per_step)
+            plan.append(step)
+            skipped = list(islice(pending, n_skipped))
+    return plan
+
+
+def deal(lengths: Sequence[int], bins: int) -> list[list[int]]:
+    """Deal a step's examples to ``bins`` micro-batches of about equal total length.
+
+    Returns the indices of each bin. The longest goes first, each to the
+    emptiest bin: the fullest bin is at most 4/3 of what the best deal allows
+    (Graham 1969). Raises ValueError for fewer than one bin, a length below 1
+    and fewer examples than bins.
+    """
+    if bins < 1:
+        raise ValueError(f"bins: {bins}: expected at least 1")
+    if len(lengths) < bins:
+        raise ValueError(f"lengths: {len(lengths)} examples: expected at least bins={bins}")
+    _check_lengths("lengths", lengths, range(len(lengths)))
+    dealt: list[list[int]] = [[] for _ in range(bins)]
+    loads = [(0, number) for number in range(bins)]
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        load, number = loads[0]
+        dealt[number].append(index)
+        heapq.heapreplace(loads, (load + lengths[index], number))
+    return dealt
+
+
+def _passes(repeats: Sequence[int], rng: np.random.Generator) -> Iterator[int]:
+    one_pass = np.repeat(np.arange(len(repeats)), repeats)
+    while True:
+        yield from rng.permutation(one_pass).tolist()
+
+
+def _fill(
+    pending: deque[int], stream: Iterator[int], tokens: Sequence[int], target: int
+) -> tuple[list[int], int]:
+    """Return a step's examples, and how many it skipped; these now lead ``pending``."""
+    taken, missing = [], target
+    while missing > 0:
+        example = pending.popleft() if pending else next(stream)
+        if tokens[example] > missing:
+            pending.appendleft(example)
+            return _complete(taken, pending, stream, tokens, target)
+        taken.append(example)
+        missing -= tokens[example]
+    return taken, 0
+
+
+def _complete(
+    taken: list[int],
+    pending: deque[int],
+    stream: Iterator[int],
+    tokens: Sequence[int],
+    target: int,
+) -> tuple[list[int], int]:
+    pending.extend(islice(stream, max(0, LOOK_AHEAD - len(pending))))
+    ahead = [pending.popleft() for _ in range(LOOK_AHEAD)]
+    # The head always stays, or an awkward example would wait for ever.
+    for keep in (max(1, len(taken) - REWIND), 1):
+        window = taken[keep:] + ahead
+        missing = target - sum(tokens[example] for example in taken[:keep])
+        chosen = _exact_subset([tokens[example] for example in window], missing)
+        if chosen is not None:
+            inside = set(chosen)
+            left = [example for place, example in enumerate(window) if place not in inside]
+            pending.extendleft(reversed(left))
+            n_skipped = chosen[-1] + 1 - len(chosen)
+            return taken[:keep] + [window[place] for place in chosen], n_skipped
+    raise ValueError(
+        f"tokens_per_step: {target}: no choice among {len(taken) + LOOK_AHEAD} examples in a row "
+        "adds up to it: expected a larger step or examples of more varied lengths"
+    )
+
+
+def _exact_subset(lengths: Sequence[int], target: int) -> list[int] | None:
+    """Return places that add up to ``target``, from the shortest beginning that has them.
+
+    Bit s of ``reachable[i]`` says whether some of the first i lengths add up to s.
+    """
+    reachable = [1]
+    within = (1 << (target + 1)) - 1
+    for length in lengths:
+        reachable.append((reachable[-1] | reachable[-1] << length) & within)
+        if reachable[-1] >> target:
+            break
+    else:
+        return None
+    chosen = []
+    for place in range(len(reachable) - 2, -1, -1):
+        # Leaving out the later of two choices keeps the stream's order.
+        if not reachable[place] >> target & 1:
+            chosen.append(place)
+            target -= lengths[place]
+    return chosen[::-1]
+
+
+def _check_plan(
+    tokens: Sequence[int], repeats: Sequence[int], opens: Sequence[float], steps: int
+) -> None:
+    lengths = [len(tokens), len(repeats), len(opens)]
+    if len(set(lengths)) > 1 or lengths[0] == 0:
+        raise ValueError(f"tokens, repeats, opens: lengths {lengths}: expected equal, at least 1")
+    if steps < 1:
+        raise ValueError(f"steps: {steps}: expected at least 1")
+    for example, count in enumerate(repeats):
+        if count < 0:
+            raise ValueError(f"repeats: example {example}: {count}: expected 0 or more")
+
+
+def _check_present(tokens: Sequence[int], repeats: Sequence[int], tokens_per_step: int) -> None:
+    used = [example for example, count in enumerate(repeats) if count]
+    if not used:
+        raise ValueError("repeats: all 0: expected at least one example to repeat")
+    _check_lengths("tokens", tokens, used)
+    for example in used:
+        if tokens[example] > tokens_per_step:
+            raise UnfitExampleError(
+                example,
+                f"{tokens[example]} supervised tokens: "
+                f"expected at most tokens_per_step={tokens_per_step}",
+            )
+    _check_reachable(used, tokens, tokens_per_step)
+
+
+def _check_reachable(used: Iterable[int], tokens: Sequence[int], target: int) -> None:
+    first_of = {tokens[example]: example for example in used}
+    reachable, within = 1, (1 << (target + 1)) - 1
+    for length in first_of:
+        multiple = length
+        while multiple <= target:
+            reachable |= reachable << multiple & within
+            multiple *= 2
+    if not reachable >> target:
+        raise ValueError(
+            f"tokens_per_step: {target}: no whole examples of {min(first_of)} to {max(first_of)} "
+            "supervised tokens add up to it: expected a sum of such lengths"
+        )
+    for length, example in first_of.items():
+        if not reachable >> (target - length) & 1:
+            raise UnfitExampleError(
+                example,
+                f"{length} supervised tokens: no other examples "
+                f"complete it to tokens_per_step={target}",
+            )
+
+
+def _check_lengths(name: str, lengths: Sequence[int], examples: Iterable[int]) -> None:
+    for example in examples:
+        if lengths[example] < 1:
+            raise ValueError(f"{name}: example {example}: {lengths[example]}: expected at least 1")

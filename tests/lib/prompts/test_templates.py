@@ -1,0 +1,104 @@
+"""Prompt texts, letter by letter."""
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from stages.lib.core.schema import Problem, Turn
+from stages.lib.params.data import Prompts
+from stages.lib.prompts.few_shot import choose_demonstrations
+from stages.lib.prompts.templates import ask, pieces, problem_prompt, prompt_text, respond
+from tests.conftest import END
+
+CHAT = Prompts(format="chat", system="Solve.", stop=[])
+ALPACA = Prompts(format="alpaca", system="Solve.", stop=[])
+SHOWN = Turn("1 + 1?", "2.")
+
+
+def problem(source: str, question: str = "1 + 1?") -> Problem:
+    return Problem(
+        id=question + source,
+        source=source,
+        question=question,
+        answer="2",
+        kind="number",
+        choices=[],
+        solution="The answer is 2.",
+        program="print(2)",
+        level=1,
+        topic="t",
+        template=source,
+    )
+
+
+def test_a_chat_prompt_ends_where_the_answer_begins(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert prompt_text(tokenizer, CHAT, "2 + 2?", [SHOWN]) == (
+        f"<|system|>Solve.{END}<|user|>1 + 1?{END}<|assistant|>2.{END}"
+        f"<|user|>2 + 2?{END}<|assistant|>"
+    )
+    assert pieces(tokenizer, CHAT, [SHOWN], system="") == [
+        (f"<|system|>Solve.{END}<|user|>1 + 1?{END}<|assistant|>", f"2.{END}")
+    ]
+
+
+def test_an_alpaca_prompt_ends_where_the_answer_begins(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert prompt_text(tokenizer, ALPACA, "2 + 2?", [SHOWN]) == (
+        "Below is an instruction that describes a task. "
+        "Write a response that appropriately completes the request.\n\n"
+        "### Instruction:\n1 + 1?\n\n### Response:\n2.\n\n"
+        "### Instruction:\n2 + 2?\n\n### Response:\n"
+    )
+    assert pieces(tokenizer, ALPACA, [SHOWN], system="")[0][1] == f"2.{END}"
+
+
+def test_a_program_is_asked_for_and_answered_in_a_fence() -> None:
+    assert ask("1 + 1?", "pot") == "1 + 1? Let's write a program."
+    assert ask("1 + 1?", "cot") == "1 + 1?"
+    assert respond(problem("s"), "pot") == "```python\nprint(2)\n```"
+    assert respond(problem("s"), "cot") == "The answer is 2."
+
+
+def test_a_prompt_holds_its_demonstrations(tokenizer: PreTrainedTokenizerFast) -> None:
+    ids = problem_prompt(tokenizer, CHAT, problem("s", "9?"), "pot", [problem("s", "8?")])
+    text = tokenizer.decode(list(ids))
+    assert text.index("8? Let's write") < text.index("print(2)") < text.index("9? Let's write")
+
+
+def test_demonstrations_come_from_the_same_source() -> None:
+    pool = [problem(source, f"{i}?") for source in ("a", "b") for i in range(3)]
+    assert choose_demonstrations(problem("b"), pool, 2, "cot") == pool[3:5]
+
+
+def test_a_source_without_demonstrations_gets_some_from_sources_spread_evenly() -> None:
+    pool = [problem(source, f"{i}?") for source in "abcd" for i in range(2)]
+    assert [p.source for p in choose_demonstrations(problem("z"), pool, 2, "cot")] == ["a", "c"]
+
+
+def test_too_few_demonstrations_are_an_error() -> None:
+    with pytest.raises(ValueError, match="prepare.demonstrations: 1 for source 'a'"):
+        choose_demonstrations(problem("a"), [problem("a")], 2, "cot")
+
+
+def test_no_demonstrations_are_needed_for_none() -> None:
+    assert choose_demonstrations(problem("z"), [problem("a")], 0, "cot") == []
+
+
+def test_a_model_without_a_chat_template_is_told_to_use_alpaca(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenizer, "chat_template", None)
+    with pytest.raises(ValueError, match="no chat template; use 'alpaca'"):
+        prompt_text(tokenizer, CHAT, "1?")
+
+
+def test_a_chat_template_without_an_assistant_turn_is_refused(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restated = "{{ messages|selectattr('role', 'equalto', 'user')|list|length }}"
+    restated += str(tokenizer.chat_template)
+    monkeypatch.setattr(tokenizer, "chat_template", restated)
+    with pytest.raises(ValueError, match="chat template: it changes earlier turns"):
+        pieces(tokenizer, CHAT, [SHOWN, SHOWN], system="")
+    only_users = "{% for m in messages if m['role'] == 'user' %}{{ m['content'] }}{% endfor %}"
+    monkeypatch.setattr(tokenizer, "chat_template", only_users)
+    with pytest.raises(ValueError, match="chat template: it does not show an assistant's turn"):
+        pieces(tokenizer, CHAT, [SHOWN], system="")

@@ -1,0 +1,60 @@
+"""Where the licence of a base model is found."""
+
+from pathlib import Path
+
+import pytest
+from gguf import GGUFWriter
+
+from stages.lib.params.base_model import Base
+from stages.lib.provenance import licence as provenance_licence
+from stages.lib.provenance.licence import licence
+
+CARDS = [
+    ("---\nlicense: mit\n---\n# A model\n", "mit"),
+    ("---\ntags: [a]\n---\n# A model\n", "unknown"),
+    ("# A model under the MIT licence\n", "unknown"),
+    (None, "unknown"),
+]
+
+
+@pytest.mark.parametrize(("card", "expected"), CARDS)
+def test_of_a_folder(tmp_path: Path, card: str | None, expected: str) -> None:
+    if card is not None:
+        (tmp_path / "README.md").write_text(card)
+    assert licence(Base("folder", str(tmp_path))) == expected
+
+
+@pytest.mark.parametrize(("named", "expected"), [("gemma", "gemma"), (None, "unknown")])
+def test_of_a_gguf_file(tmp_path: Path, named: str | None, expected: str) -> None:
+    path = tmp_path / "model.gguf"
+    writer = GGUFWriter(path, "llama")
+    if named:
+        writer.add_license(named)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    assert licence(Base("gguf", str(path))) == expected
+
+
+def test_of_a_hub_model_it_is_that_of_its_card_at_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "README.md").write_text("---\nlicense: llama3.2\n---\n")
+    asked = []
+
+    def download(repo: str, name: str, *, revision: str) -> str:
+        asked.append((repo, revision))
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(provenance_licence, "hf_hub_download", download)
+    base = Base("hub", "org/name", revision="a" * 40)
+    assert licence(base) == "llama3.2"
+    assert asked == [("org/name", "a" * 40)]
+
+
+def test_of_a_hub_model_out_of_reach_it_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert licence(Base("hub", "org/name", revision="a" * 40)) == "unknown"

@@ -1,0 +1,236 @@
+"""Sentences follow the statistics: who beats whom, and what is noise."""
+
+from typing import Any
+
+import pytest
+
+from stages.lib.report.claims import outcome, overview, sentence, summary
+from stages.lib.report.numbers import p_value, percent
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    return {
+        "benchmark": "ladder",
+        "first": "adaptive",
+        "second": "uniform",
+        "decoding": "cot",
+        "n": 280,
+        "difference": 0.05,
+        "low": 0.012,
+        "high": 0.088,
+        "p": 0.004,
+        "p_holm": 0.012,
+        "p_sources": 0.02,
+        "discordant": 0.1,
+        "detectable": 0.0526,
+    } | changes
+
+
+NONE = float("nan")
+NOISE = {"difference": 0.0107, "low": -0.0251, "high": 0.0465, "p_holm": 1.0}
+SAME = {
+    "difference": 0.0,
+    "low": 0.0,
+    "high": 0.0,
+    "p_holm": 1.0,
+    "discordant": 0.0,
+    "detectable": NONE,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {},
+            "On ladder with CoT, adaptive beats uniform by 5.0 points (95% interval 1.2 to 8.8, "
+            "Holm-corrected p = 0.012).",
+        ),
+        (
+            {"difference": -0.05, "low": -0.088, "high": -0.012, "decoding": "fallback"},
+            "On ladder with PoT‖CoT, uniform beats adaptive by 5.0 points (95% interval 1.2 to "
+            "8.8, Holm-corrected p = 0.012).",
+        ),
+        (
+            {"p_holm": 0.0512},
+            "On ladder with CoT, adaptive is ahead of uniform by 5.0 points (95% interval 1.2 to "
+            "8.8, Holm-corrected p = 0.051), which the corrected test does not confirm. With 280 "
+            "problems, a true difference would have to reach 5.3 points to show in 80% of "
+            "repetitions.",
+        ),
+        (
+            {"p_sources": 0.5},
+            "On ladder with CoT, adaptive beats uniform by 5.0 points (95% interval 1.2 to 8.8, "
+            "Holm-corrected p = 0.012). Other kinds of problem may differ otherwise: p = 0.500 "
+            "where whole sources are swapped.",
+        ),
+        (
+            {"p_sources": NONE},
+            "On ladder with CoT, adaptive beats uniform by 5.0 points (95% interval 1.2 to 8.8, "
+            "Holm-corrected p = 0.012).",
+        ),
+        (
+            NOISE,
+            "On ladder with CoT, adaptive and uniform are within noise of each other: "
+            "adaptive minus uniform is 1.1 points (95% interval −2.5 to 4.7, Holm-corrected "
+            "p = 1.000). With 280 problems, a true difference would have to reach 5.3 points to "
+            "show in 80% of repetitions.",
+        ),
+        (
+            {"p_holm": 0.0004},
+            "On ladder with CoT, adaptive beats uniform by 5.0 points (95% interval 1.2 to 8.8, "
+            "Holm-corrected p < 0.001).",
+        ),
+        # An interval that ends at zero does not exclude it.
+        (
+            {"low": 0.0, "discordant": 0.025, "n": 100, "difference": 0.025, "detectable": NONE},
+            "On ladder with CoT, adaptive and uniform are within noise of each other: "
+            "adaptive minus uniform is 2.5 points (95% interval 0.0 to 8.8, Holm-corrected "
+            "p = 0.012). They differ on 2.5% of the 100 problems: even if all of these favoured "
+            "one system, that would show in fewer than 80% of repetitions.",
+        ),
+        (
+            SAME,
+            "On ladder with CoT, no difference was seen: adaptive and uniform solved exactly the "
+            "same of the 280 problems. That does not show that there is none.",
+        ),
+        (
+            SAME | {"low": -0.007, "high": 0.007},
+            "On ladder with CoT, no difference was seen: adaptive and uniform solved exactly the "
+            "same of the 280 problems. A true difference from −0.7 to 0.7 points may hide behind "
+            "that (95% interval).",
+        ),
+    ],
+)
+def test_a_sentence_says_what_the_row_shows(changes: dict[str, Any], said: str) -> None:
+    assert sentence(row(**changes), level=0.95) == said
+
+
+def test_the_level_of_the_interval_is_the_tables() -> None:
+    said = sentence(row(p_holm=0.07), level=0.9)
+    assert "90% interval" in said
+    assert "adaptive beats uniform" in said
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"difference": 0.1},
+        {"low": float("nan")},
+    ],
+)
+def test_a_row_that_contradicts_itself_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        outcome(row(**changes))
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{}], "adaptive beats uniform with CoT"),
+        (
+            [NOISE, {"decoding": "pot"}, {"decoding": "fallback"}],
+            "adaptive beats uniform with PoT and PoT‖CoT, and is within noise of it with CoT",
+        ),
+        (
+            [
+                SAME,
+                {"decoding": "pot", "difference": -0.05, "low": -0.1, "high": -0.01},
+                NOISE | {"decoding": "fallback"},
+            ],
+            "adaptive loses to uniform with PoT, is within noise of it with PoT‖CoT, "
+            "and solves exactly the same problems as it with CoT",
+        ),
+        (
+            [{"p_holm": 0.06}, {"decoding": "pot"}],
+            "adaptive beats uniform with PoT, and is ahead of it with CoT (by the interval "
+            "alone, not by the corrected test)",
+        ),
+        (
+            [NOISE | {"decoding": name} for name in ("cot", "pot", "fallback")],
+            "adaptive is within noise of uniform with every decoding",
+        ),
+    ],
+)
+def test_a_summary_counts_every_decoding(rows: list[dict[str, Any]], said: str) -> None:
+    assert summary([row(**changes) for changes in rows], level=0.95) == said
+
+
+def test_rows_of_several_runs_are_summed_up_too() -> None:
+    row = {"benchmark": "ladder", "first": "one", "second": "two", "p_holm": 0.01}
+    ends = {"cot": (0.01, 0.2, 0.3), "pot": (0.0, 0.0, 0.0), "fallback": (-0.3, -0.2, -0.1)}
+    rows = [
+        row | {"decoding": decoding, "low": low, "difference": difference, "high": high}
+        for decoding, (low, difference, high) in ends.items()
+    ]
+    assert summary(rows, level=0.95) == (
+        "one beats two with CoT, loses to it with PoT‖CoT, and is within noise of it with PoT"
+    )
+
+
+@pytest.mark.parametrize("rows", [[], [row(), row(second="control")]])
+def test_a_summary_is_of_one_pair(rows: list[dict[str, Any]]) -> None:
+    with pytest.raises(ValueError, match="one benchmark and pair"):
+        summary(rows, level=0.95)
+
+
+def test_an_overview_names_what_was_found() -> None:
+    rows = [row(**NOISE), row(decoding="pot"), row(decoding="fallback", **SAME)]
+    assert overview(rows, level=0.95) == (
+        "On ladder, 1 of the 3 comparisons of systems found a difference beyond noise. On ladder "
+        "with PoT, adaptive beats uniform by 5.0 points (95% interval 1.2 to 8.8, Holm-corrected "
+        "p = 0.012)."
+    )
+
+
+def test_an_overview_counts_what_the_interval_alone_shows() -> None:
+    rows = [row(**NOISE), row(decoding="pot", p_holm=0.06)]
+    assert overview(rows, level=0.95) == (
+        "On ladder, no comparison of systems found a difference beyond noise. In 1 the interval "
+        "alone excludes zero."
+    )
+
+
+def test_an_overview_of_nothing_says_so() -> None:
+    said = "On ladder, no comparison of systems found a difference beyond noise."
+    assert overview([row(**NOISE), row(**SAME)], level=0.95) == said
+
+
+@pytest.mark.parametrize("rows", [[], [row(), row(benchmark="gsm8k")]])
+def test_an_overview_is_of_one_benchmark(rows: list[dict[str, Any]]) -> None:
+    with pytest.raises(ValueError, match="one benchmark"):
+        overview(rows, level=0.95)
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (0.1234, "12.3"),
+        (-0.05, "−5.0"),
+        (0.0, "0.0"),
+        (-0.0, "0.0"),
+        (0.0004, "0.04"),
+        (-0.0005, "−0.1"),
+        (1.0, "100.0"),
+        # Half-way as written, whichever side the nearest double is on.
+        (0.0285, "2.9"),
+        (0.0125, "1.3"),
+        (-0.0125, "−1.3"),
+    ],
+)
+def test_percent(share: float, said: str) -> None:
+    assert percent(share) == said
+
+
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (0.0123, "0.012"),
+        (0.0125, "0.013"),
+        (1.0, "1.000"),
+        (0.00049, "< 0.001"),
+        (0.001, "0.001"),
+    ],
+)
+def test_p_value(p: float, said: str) -> None:
+    assert p_value(p) == said

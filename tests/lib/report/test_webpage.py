@@ -1,0 +1,281 @@
+"""The page: what it shows, and that it trusts nothing that a model wrote."""
+
+import base64
+import gzip
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from stages.lib.core.schema import PROMPTINGS, Generation, Graded, Problem, Prompting, Status
+from stages.lib.report.webpage import Figure, browser, pack, render
+from stages.lib.report.webpage_tables import Table, tables
+
+SYSTEMS = ["base", "tuned"]
+ATTACK = '</script><script>alert("x")</script><img src="http://evil" onerror=alert(1)><!--'
+SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+
+def problem(name: str) -> Problem:
+    return Problem(
+        id=name,
+        source="sum",
+        question=f"What is {name}?",
+        answer="1",
+        kind="number",
+        choices=[],
+        solution="",
+        program="",
+        level=1,
+        topic="addition",
+        template="sum",
+    )
+
+
+def answer(system: str, name: str, prompting: Prompting, text: str = "1") -> tuple[str, Generation]:
+    row = Generation(
+        problem_id=name,
+        model="sha",
+        prompting=prompting,
+        shots=0,
+        index=0,
+        text=text,
+        finish_reason="length",
+        n_tokens=7,
+        prompt_sha="sha",
+    )
+    return system, row
+
+
+def verdict(system: str, name: str, prompting: Prompting, status: Status = "correct") -> Graded:
+    return Graded(
+        benchmark="ladder",
+        problem_id=name,
+        system=system,
+        prompting=prompting,
+        status=status,
+        extracted="1",
+        output="printed",
+        finish_reason="length",
+        n_tokens=7,
+    )
+
+
+PROBLEMS = {"ladder": [problem("a"), problem("b")], "gsm8k": [problem("c")]}
+KEYS: list[tuple[str, str, Prompting]] = [
+    (system, name, one) for one in PROMPTINGS for name in "abc" for system in SYSTEMS
+]
+
+
+def shown(limit: int = 3, text: str = "1", **changes: Any) -> dict[str, Any]:
+    inputs: dict[str, Any] = {
+        "problems": PROBLEMS,
+        "answers": [answer(*key, text=f"{key} {text}") for key in KEYS],
+        "graded": [verdict(*key) for key in KEYS],
+    }
+    return browser(**inputs | changes, systems=SYSTEMS, limit=limit)
+
+
+def page(**changes: Any) -> str:
+    parts: dict[str, Any] = {
+        "title": "A <b>title</b>",
+        "benchmark": "ladder",
+        "findings": [{"summary": "it helps", "details": ["By & by."]}],
+        "figures": [Figure("accuracy", "How well", SVG)],
+        "tables": some_tables(),
+        "browser": shown(text=ATTACK),
+    }
+    return render(**parts | changes)
+
+
+def some_tables() -> list[Table]:
+    accuracy = [
+        {
+            "benchmark": benchmark,
+            "system": system,
+            "decoding": decoding,
+            "n": 20,
+            "accuracy": share,
+            "low": 0.01,
+            "high": 0.9,
+        }
+        for benchmark in ("gsm8k", "ladder")
+        for system, share in (("tuned", 0.125), ("base", 0.05))
+        for decoding in ("cot", "pot", "fallback", "both", "either")
+    ]
+    compared = {"decoding": "pot", "n": 20, "p_holm": 0.0004, "discordant": 0.2}
+    comparisons = [
+        compared
+        | {"benchmark": benchmark, "first": "tuned", "second": "base"}
+        | {"difference": difference, "low": difference - 0.05, "high": difference + 0.05}
+        for benchmark, difference in (("gsm8k", -0.075), ("ladder", 0.0), ("ladder", 0.075))
+    ]
+    statuses = [
+        {"benchmark": benchmark, "system": system, "prompting": prompting}
+        | dict.fromkeys(["correct", "wrong", "unparsed", "timeout", "crashed", "refused", "cut"], 3)
+        | {"asked": 0, "default": 0}
+        for benchmark in ("gsm8k", "ladder")
+        for system in SYSTEMS
+        for prompting in ("cot", "pot")
+    ]
+    speeds = ("tokens_per_second", "tokens_per_second_single", "first_token_ms")
+    sizes = {"bits": 16, "bytes": 269_060_000, "perplexity": 4.70006}
+    models = [
+        {"model": "base"} | sizes | dict(zip(speeds, (811.5, 31.04, 40.0), strict=True)),
+        {"model": "base-q3"} | sizes | dict.fromkeys(speeds, float("nan")),
+    ]
+    missing = float("nan")
+    style = {"benchmark": "ladder", "system": "base", "n": 20, "median_tokens": 31.0}
+    style |= {"tokens": 40.25, "tokens_low": 38.0, "tokens_high": 42.5}
+    shares = {"": 0.5, "_low": 0.3, "_high": 0.7}
+    styles = [
+        style
+        | {"prompting": prompting}
+        | {
+            f"{name}{end}": share if prompting == "cot" else missing
+            for name in ("steps", "stated")
+            for end, share in shares.items()
+        }
+        for prompting in ("cot", "pot")
+    ]
+    styles.append(styles[0] | {"tokens_low": missing, "tokens_high": missing})
+    return tables(
+        accuracy=accuracy,
+        styles=styles,
+        comparisons=comparisons,
+        statuses=statuses,
+        models=models,
+        benchmarks=["ladder", "gsm8k"],
+        systems=SYSTEMS,
+        level=0.95,
+        batch=32,
+    )
+
+
+class Links(HTMLParser):
+    """Collects what a document could load, and its elements."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.elements: list[str] = []
+        self.feed(document)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.targets += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def unpacked(document: str) -> Any:
+    found = re.search(r'<script type="text/plain" id="packed">([^<]*)</script>', document)
+    assert found
+    return json.loads(gzip.decompress(base64.b64decode(found[1])))
+
+
+def test_every_answer_is_beside_its_verdict() -> None:
+    found = shown(limit=2, graded=[verdict(*key, status="refused") for key in KEYS])
+    assert [one["benchmark"] for one in found["problems"]] == ["ladder", "ladder"]
+    assert [one["question"] for one in found["problems"]] == ["What is a?", "What is b?"]
+    assert found["problems"][1]["answers"]["pot"][1] == {
+        "text": "('tuned', 'b', 'pot') 1",
+        "output": "printed",
+        "status": "refused",
+        "extracted": "1",
+        "finish": "length",
+        "tokens": 7,
+    }
+
+
+def test_the_limit_counts_over_all_benchmarks() -> None:
+    assert [one["benchmark"] for one in shown(limit=3)["problems"]] == ["ladder", "ladder", "gsm8k"]
+
+
+@pytest.mark.parametrize("missing", ["answers", "graded"])
+def test_an_answer_without_verdict_is_refused(missing: str) -> None:
+    rows = {
+        "answers": [answer(*key) for key in KEYS[:-1]],
+        "graded": [verdict(*key) for key in KEYS[:-1]],
+    }
+    with pytest.raises(ValueError, match="'tuned', 'c', 'pot'.*expected an answer"):
+        shown(**{missing: rows[missing]})
+
+
+def test_packing_is_reversible_and_has_no_date() -> None:
+    value = {"text": "‖ é \x00 </script>"}
+    packed = base64.b64decode(pack(value))
+    assert json.loads(gzip.decompress(packed)) == value
+    assert packed[4:8] == bytes(4)
+
+
+def test_what_a_model_wrote_is_only_in_the_packed_part() -> None:
+    document = page()
+    assert "alert(" not in document
+    assert "evil" not in document
+    assert ATTACK in unpacked(document)["problems"][0]["answers"]["cot"][0]["text"]
+    assert Links(document).elements.count("script") == 2
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", document)
+
+
+def test_the_page_asks_no_host_for_anything() -> None:
+    document = page()
+    targets = Links(document).targets
+    assert targets
+    assert [one for one in targets if not one.startswith(("#", "data:"))] == []
+    assert not re.search(r"fetch\(|XMLHttpRequest|@import|url\(", document)
+    assert "default-src 'none'" in document
+
+
+def test_text_is_escaped() -> None:
+    document = page()
+    assert "A &lt;b&gt;title&lt;/b&gt;" in document
+    assert "By &amp; by." in document
+    assert "On ladder, it helps." in document
+    assert "<b>" not in document
+
+
+def test_a_figure_is_inside_with_its_caption() -> None:
+    document = page()
+    source = next(one for one in Links(document).targets if one.startswith("data:image"))
+    assert base64.b64decode(source.partition(",")[2]).decode() == SVG
+    assert 'alt="How well"' in document
+
+
+def test_every_column_can_be_sorted() -> None:
+    elements = Links(page()).elements
+    headings = re.findall(r'<th scope="col" aria-sort="none"><button type="button">', page())
+    assert len(headings) == elements.count("th") == sum(len(one.columns) for one in some_tables())
+
+
+def test_tables_follow_the_order_of_systems_and_benchmarks() -> None:
+    accuracy = some_tables()[0]
+    assert [cell.text for cell in accuracy.rows[0]][:4] == ["ladder", "base", "20", "5.0"]
+    assert [cell.text for cell in accuracy.rows[1]][:4] == ["ladder", "tuned", "20", "12.5"]
+    assert accuracy.rows[1][3].value == 0.125
+    assert accuracy.rows[1][3].note == "1.0–90.0"
+
+
+def test_a_table_reads_comparisons_as_the_sentences_do() -> None:
+    compared = [[cell.text for cell in row] for row in some_tables()[1].rows]
+    assert compared == [
+        ["ladder", "tuned − base", "PoT", "0.0", "< 0.001", "within noise"],
+        ["ladder", "tuned − base", "PoT", "7.5", "< 0.001", "tuned ahead"],
+        ["gsm8k", "tuned − base", "PoT", "−7.5", "< 0.001", "base ahead"],
+    ]
+
+
+def test_styles_have_lengths_and_shares() -> None:
+    rows = [[(cell.text, cell.note) for cell in row[2:]] for row in some_tables()[4].rows]
+    share = ("50.0", "30.0–70.0")
+    assert rows[0] == [("CoT", ""), ("40.3", "38.0–42.5"), ("31", ""), share, share]
+    assert rows[1][3:] == [("–", ""), ("–", "")]
+    assert rows[2][1] == ("40.3", "")
+
+
+def test_models_have_size_perplexity_and_speed() -> None:
+    table = some_tables()[3]
+    assert table.columns[4:6] == ["Tokens/s, batch of 32", "Tokens/s, batch of 1"]
+    rows = [[cell.text for cell in row] for row in table.rows]
+    assert rows[0] == ["base", "16", "269", "4.700", "812", "31.0", "40"]
+    assert rows[1] == ["base-q3", "16", "269", "4.700", "no kernel", "no kernel", "no kernel"]

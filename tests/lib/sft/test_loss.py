@@ -1,0 +1,83 @@
+"""The weighted loss is exact, on a real if tiny model."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+
+from stages.lib.prompts.tokenize import Tokens
+from stages.lib.sft.loss import weighted_loss
+from stages.lib.training.packing import micro_batch
+from tests.conftest import one_turn, tiny_model
+
+Gradients = list[torch.Tensor]
+
+FIRST = one_turn([10, 11, 12], [13, 14, 15, 16], 1.0)
+SECOND = one_turn([20, 21], [22, 23, 24], 1.0)
+THIRD = one_turn([30, 31, 32, 33], [34, 35], 1.0)
+
+
+@pytest.fixture
+def model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
+    return tiny_model(tokenizer).double()
+
+
+def gradients(model: Qwen2ForCausalLM, rows: Sequence[Sequence[Tokens]], total: int) -> Gradients:
+    """Return the gradients that micro-batches accumulate."""
+    model.zero_grad()
+    for row in rows:
+        tensors = {name: torch.tensor([values]) for name, values in micro_batch(row, 1.0).items()}
+        weighted_loss(model, tensors, total).backward()
+    return [param.grad.clone() for param in model.parameters() if param.grad is not None]
+
+
+def assert_same(first: Gradients, second: Gradients) -> None:
+    for one, other in zip(first, second, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-8)
+
+
+def weighted(tokens: Tokens, weight: float) -> Tokens:
+    return replace(tokens, weight=weight)
+
+
+def test_the_loss_is_the_mean_negative_log_likelihood(model: Qwen2ForCausalLM) -> None:
+    ids = FIRST.ids
+    log_probs = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+    expected = -sum(log_probs[at - 1, ids[at]] for at in range(3, 7)) / 4
+    row = {name: torch.tensor([v]) for name, v in micro_batch([FIRST], 1.0).items()}
+    torch.testing.assert_close(weighted_loss(model, row, 4), expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_weight_k_has_the_gradient_of_k_repetitions(model: Qwen2ForCausalLM, k: int) -> None:
+    once = gradients(model, [[weighted(FIRST, float(k)), SECOND]], 10)
+    repeated = gradients(model, [[FIRST] * k + [SECOND]], 10)
+    assert_same(once, repeated)
+
+
+@pytest.mark.parametrize(
+    "split", [[[FIRST], [SECOND, THIRD]], [[THIRD, FIRST], [SECOND]], [[FIRST], [SECOND], [THIRD]]]
+)
+def test_any_split_into_micro_batches_has_the_same_gradient(
+    model: Qwen2ForCausalLM, split: list[list[Tokens]]
+) -> None:
+    assert_same(gradients(model, [[FIRST, SECOND, THIRD]], 9), gradients(model, split, 9))
+
+
+def test_a_packed_example_does_not_see_its_neighbours(model: Qwen2ForCausalLM) -> None:
+    model.eval()
+
+    def logits_of_second(before: Tokens) -> torch.Tensor:
+        row = micro_batch([before, SECOND], 1.0)
+        packed = model(
+            input_ids=torch.tensor([row["input_ids"]]),
+            position_ids=torch.tensor([row["position_ids"]]),
+            use_cache=False,
+        ).logits[0]
+        return packed[len(before) :]
+
+    alone = model(input_ids=torch.tensor([SECOND.ids])).logits[0]
+    torch.testing.assert_close(logits_of_second(FIRST), alone, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(logits_of_second(THIRD), alone, rtol=1e-6, atol=1e-9)

@@ -1,0 +1,91 @@
+"""Attention inside examples, against transformers' own under a mask."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+from stages.lib.params.training import FullTuning, Tuning
+from stages.lib.prompts.tokenize import Tokens
+from stages.lib.sft.loss import weighted_loss
+from stages.lib.training import adapters, attention
+from stages.lib.training.adapters import load_trainable
+from stages.lib.training.packing import micro_batch
+from tests.conftest import one_turn, tiny_model
+from tests.lib.training.test_adapters import LORA, QLORA
+
+EXAMPLES = [
+    one_turn([10, 11, 12], [13, 14, 15, 16], 1.0),
+    one_turn([20], [22], 1.0),
+    one_turn([30, 31, 32, 33], [34, 35], 2.0),
+]
+
+
+@pytest.mark.parametrize("examples", [EXAMPLES, EXAMPLES[:1], EXAMPLES[::-1]])
+@pytest.mark.parametrize("plain_up_to", [0, 512])
+def test_loss_and_gradient_are_those_of_masked_attention(
+    tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+    examples: list[Tokens],
+    plain_up_to: int,
+) -> None:
+    monkeypatch.setattr(attention, "_PLAIN_UP_TO", plain_up_to)
+    row = {name: torch.tensor([v]) for name, v in micro_batch(examples, 1.0).items()}
+    found = []
+    for per_example in (False, True):
+        model = tiny_model(tokenizer).double()
+        if per_example:
+            attention.attend_per_example(model)
+            assert model.config._attn_implementation == attention.NAME  # noqa: SLF001
+        loss = weighted_loss(model, row, 7)
+        loss.backward()
+        found.append((loss, [param.grad for param in model.parameters()]))
+    (masked, masked_gradients), (ours, our_gradients) = found
+    torch.testing.assert_close(ours, masked, rtol=1e-6, atol=0)
+    for one, other in zip(our_gradients, masked_gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-8)
+
+
+def test_a_model_with_windows_keeps_its_own_attention(tokenizer: PreTrainedTokenizerFast) -> None:
+    model = tiny_model(tokenizer)
+    before = model.config._attn_implementation  # noqa: SLF001
+    model.config.sliding_window = 8
+    attention.attend_per_example(model)
+    assert model.config._attn_implementation == before  # noqa: SLF001
+
+
+@pytest.mark.parametrize("tuning", [FullTuning(method="full"), LORA, QLORA])
+@pytest.mark.parametrize(
+    ("there", "chosen"), [(True, "flash_attention_2"), (False, None)], ids=["flash", "none"]
+)
+def test_flash_attention_is_chosen_where_it_can_be_had(
+    tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+    there: bool,
+    chosen: str | None,
+    tuning: Tuning,
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def load(*_: Any, **options: Any) -> PreTrainedModel:
+        asked.append(options)
+        return tiny_model(tokenizer)
+
+    monkeypatch.setattr(attention, "is_flash_attn_2_available", lambda: there)
+    monkeypatch.setattr(adapters, "load_model", load)
+    load_trainable(Path("base"), tuning, seed=1)
+    assert asked[0].get("attn_implementation") == chosen
+
+
+def test_a_saved_model_does_not_ask_for_it(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    model = tiny_model(tokenizer)
+    model.save_pretrained(tmp_path / "before")
+    attention.attend_per_example(model)
+    model.save_pretrained(tmp_path / "after")
+    before, after = (tmp_path / name / "config.json" for name in ("before", "after"))
+    assert before.read_text() == after.read_text()
+    assert AutoConfig.from_pretrained(tmp_path / "after")._attn_implementation != attention.NAME  # noqa: SLF001

@@ -1,0 +1,1 @@
+"""Export a model for CPUs without PyTorch."""

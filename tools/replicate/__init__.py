@@ -1,0 +1,1 @@
+"""Grade published generations again."""

@@ -1,0 +1,165 @@
+"""Results in the layout that the SDAT authors published: every generation with its verdict.
+
+``<model>/results/<benchmark>-{cot,pot}.json`` holds a list of objects with the question,
+the text that the model wrote (``output``), the reference (``gt``), the authors' extracted
+answer (``ans``), whether their extraction or execution failed (``err``) and their verdict
+(``correct``). https://github.com/tongyx361/sample-difficulty-adaptive-tuning
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
+
+from stages.lib.core.schema import PROMPTINGS, Problem, Prompting
+from stages.lib.core.validation import describe_error
+from stages.lib.data.sdat_suite import written_out
+from stages.lib.prompts.templates import POT_CUE
+
+IN_DOMAIN = ("gsm8k", "math", "aqua", "numglue")
+OUT_OF_DOMAIN = (
+    "mmlu_mathematics",
+    "mmlu_physics",
+    "mmlu_chemistry",
+    "mmlu_biology",
+    "sat",
+    "deepmind",
+    "svamp",
+    "simuleq",
+)
+BENCHMARKS = IN_DOMAIN + OUT_OF_DOMAIN
+
+_GRID = re.compile(r"-b(?P<b>\d+(?:\.\d+)?)-w(?P<w>\d+(?:\.\d+)?)(?=-|$)")
+_STEPS = re.compile(r"checkpoint-(\d+)$")
+
+
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="ignore", strict=True))
+class Row:
+    """One generation with the authors' verdict; what else they kept is ignored."""
+
+    question: str
+    output: str
+    gt: str
+    ans: str
+    err: bool
+    correct: bool
+    matching_strategy: str = ""
+
+    @property
+    def retried(self) -> bool:
+        """Whether the authors asked the model once more, for the closest option."""
+        return bool(self.matching_strategy)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model of the grid: its name, its b and w (None: the baseline) and its steps."""
+
+    name: str
+    b: float | None
+    w: float | None
+    steps: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One generation of one model, and the problem that it answers."""
+
+    model: Model
+    benchmark: str
+    prompting: Prompting
+    problem: Problem
+    row: Row
+
+
+def parse_name(name: str) -> Model:
+    """Read b, w and the number of optimizer steps from a model's name."""
+    grid, steps = _GRID.search(name), _STEPS.search(name)
+    return Model(
+        name=name,
+        b=float(grid["b"]) if grid else None,
+        w=float(grid["w"]) if grid else None,
+        steps=int(steps[1]) if steps else None,
+    )
+
+
+def read_results(folder: Path, skipped: Callable[[str], object]) -> list[Case]:
+    """Return every generation in a folder of results, by model and benchmark.
+
+    What cannot be used is left out and ``skipped`` is told of it in one line: a
+    benchmark of a model that lacks a file, has a damaged one or other problems than
+    the first model's, and a file of an unknown benchmark. A benchmark that no model
+    has is not missed. Raises ValueError if there is no model at all.
+    """
+    models = sorted(path.parent for path in folder.glob("*/results") if path.is_dir())
+    if not models:
+        raise ValueError(f"{folder}: no <model>/results in it")
+    known_files = {f"{benchmark}-{p}.json" for benchmark in BENCHMARKS for p in PROMPTINGS}
+    found = {path.name for model in models for path in (model / "results").iterdir()}
+    expected = [b for b in BENCHMARKS if any(f"{b}-{p}.json" in found for p in PROMPTINGS)]
+    problems: dict[str, list[Problem]] = {}
+    cases = []
+    for model in models:
+        for path in sorted((model / "results").iterdir()):
+            if path.name not in known_files:
+                skipped(f"{path}: not a file of a known benchmark")
+        for benchmark in expected:
+            try:
+                cases += _read_benchmark(model, benchmark, problems)
+            except (ValueError, OSError) as error:
+                skipped(str(error))
+    return cases
+
+
+def _read_benchmark(model: Path, benchmark: str, problems: dict[str, list[Problem]]) -> list[Case]:
+    """Return a model's cases of a benchmark; ``problems`` are those of the models before."""
+    cases, parsed = [], parse_name(model.name)
+    for prompting in PROMPTINGS:
+        path = model / "results" / f"{benchmark}-{prompting}.json"
+        rows = _read(path)
+        asked = [_problem(benchmark, place, row) for place, row in enumerate(rows)]
+        if problems.setdefault(benchmark, asked) != asked:
+            raise ValueError(f"{path}: expected the problems of the other files of {benchmark}")
+        cases += [
+            Case(parsed, benchmark, prompting, problem, row)
+            for problem, row in zip(asked, rows, strict=True)
+        ]
+    return cases
+
+
+def _problem(benchmark: str, place: int, row: Row) -> Problem:
+    identity = f"{benchmark}/{place}"
+    return Problem(
+        **written_out(row.question.removesuffix(POT_CUE), row.gt),
+        id=identity,
+        source=benchmark,
+        solution="",
+        program="",
+        level=None,
+        topic=benchmark,
+        template=identity,
+    )
+
+
+def _read(path: Path) -> list[Row]:
+    try:
+        values: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: missing") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not whole JSON: {error}") from error
+    if not isinstance(values, list) or not values:
+        raise ValueError(f"{path}: expected a list of rows")
+    rows = []
+    for number, value in enumerate(values):
+        if not isinstance(value, dict):
+            raise ValueError(f"{path}: row {number}: {value!r}: expected an object")
+        try:
+            rows.append(Row(**value))
+        except ValidationError as error:
+            raise ValueError(f"{path}: row {number}: {describe_error(error, value)}") from error
+    return rows

@@ -1,0 +1,1 @@
+"""Run a grid or a search over DVC experiments."""
