@@ -33,7 +33,7 @@ from stages.lib.params.load import load_params
 from stages.lib.params.root import Params
 from stages.lib.prompts.few_shot import choose_demonstrations
 from stages.lib.prompts.templates import problem_prompt
-from tools.export.agreement import rightness
+from tools.export.agreement import is_correct
 
 BENCHMARK = "ladder"
 TABLE = REPORTS / "benchmarks" / "bases.csv"
@@ -67,7 +67,7 @@ def measure(base: str) -> list[dict[str, Any]]:
 def row(base: str, model: Path, engine: Any, wanted: Params, shots: int) -> dict[str, Any]:
     """Return what was measured of a base with a number of in-context examples."""
     from stages.lib.generations.requests import Request, Sampling
-    from stages.lib.inference.speed import latency, of_engine
+    from stages.lib.inference.speed import engine_runner, measure_latency
 
     problems = read_benchmarks([BENCHMARK])[BENCHMARK]
     pool = read_parquet(DEMONSTRATIONS, Problem)
@@ -91,7 +91,7 @@ def row(base: str, model: Path, engine: Any, wanted: Params, shots: int) -> dict
     ]
     greedy = Sampling(temperature=0.0, top_p=1.0, seed=0, stop=tuple(wanted.prompts.stop))
     answers = engine.answer(requests, greedy, lambda _: None)
-    right = rightness(problems, [text for text, _, _ in answers])
+    right = is_correct(problems, [text for text, _, _ in answers])
     low, high = wilson_interval(sum(right), len(right), level=wanted.analyze.interval)
     return {
         "base": base,
@@ -101,7 +101,9 @@ def row(base: str, model: Path, engine: Any, wanted: Params, shots: int) -> dict
         "low": round(low, 4),
         "high": round(high, 4),
         "bytes": weight_bytes(model),
-        **summary(latency(of_engine(engine, requests[0].prompt), wanted.evaluate.speed)),
+        **summary(
+            measure_latency(engine_runner(engine, requests[0].prompt), wanted.evaluate.speed)
+        ),
         "machine": machine(),
     }
 

@@ -70,10 +70,10 @@ def make_rows(folder: Path, rows: int) -> None:
             "name": "made",
             "format": "orca-math",
             "path": ROWS,
-            "licence": "ours",
+            "license": "ours",
             "fraction": 1,
-            "without": [],
-            "become": "problems",
+            "exclude": [],
+            "target": "problems",
         }
     ]
     for name in ("gsm8k", "math500"):
@@ -97,7 +97,7 @@ def make_tables(folder: Path, rows: int) -> None:
     """Make inputs of ``figures``: as many problems, and the tables and logs of ``reports/``."""
     make_problems(folder, rows)
     values = compose([], CONF)
-    held_out = f"{values['evaluate']['perplexity_on']}.parquet"
+    held_out = f"{values['evaluate']['held_out']}.parquet"
     _write(folder / EVAL_PROBLEMS / held_out, _ladder(values["prepare"]["rungs"], rows))
     shutil.copytree(TABLES, folder / TABLES)
     shutil.copytree(TRAINING_LOGS, folder / TRAINING_LOGS)

@@ -39,7 +39,7 @@ from stages.lib.grading.grader import grade
 from stages.lib.models import loading
 from stages.lib.params.data import Prompts
 from stages.lib.params.load import load_params
-from stages.lib.params.sampling import Engine
+from stages.lib.params.sampling import EngineConfig
 from stages.lib.prompts.templates import ask, problem_prompt, prompt_text
 from stages.lib.runtime import console
 
@@ -86,10 +86,9 @@ def verdicts(texts: Sequence[str], asked: Sequence[Problem]) -> list[bool]:
     ]
 
 
-def ours(limits: Engine) -> list[bool]:
+def ours(limits: EngineConfig) -> list[bool]:
     """Answer and grade as the stages do; return the verdicts."""
     from stages.lib.generations.requests import Request, Sampling
-    from stages.lib.inference.engine import Engine
 
     wanted, asked = load_params(), problems()
     inputs = prompts(loading.load_tokenizer(MODEL), wanted.prompts, asked)
@@ -99,7 +98,7 @@ def ours(limits: Engine) -> list[bool]:
     ]
     stop = tuple(wanted.prompts.stop)
     greedy = Sampling(temperature=0.0, top_p=1.0, seed=0, stop=stop)
-    answers = Engine(MODEL, limits).answer(requests, greedy, lambda _: None)
+    answers = EngineConfig(MODEL, limits).answer(requests, greedy, lambda _: None)
     return verdicts([text for text, _, _ in answers], asked)
 
 
@@ -136,7 +135,7 @@ def surroundings() -> dict[str, str]:
 def check_installed() -> None:
     """End the program with one line if the harness is not installed."""
     if not (HARNESS / "ready").exists():
-        console.say(f"harness: {HARNESS} is not there or not complete: run `make harness`")
+        console.log_line(f"harness: {HARNESS} is not there or not complete: run `make harness`")
         sys.exit(1)
 
 

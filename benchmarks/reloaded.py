@@ -19,7 +19,7 @@ from scipy.stats import fisher_exact
 from transformers import PreTrainedModel
 
 from stages.lib.core.paths import MODELS
-from stages.lib.generations.requests import Request, cut
+from stages.lib.generations.requests import Request, truncate_at_stop
 from stages.lib.inference.dequantize import has_kernel
 from stages.lib.models import loading
 from stages.lib.params.load import load_params
@@ -54,12 +54,14 @@ def with_transformers(name: str, requests: Sequence[Request], stops: Sequence[st
     ends = tokenizer.eos_token_id
     pad = cast(int, ends if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
     texts = []
-    with console.bar(total=len(requests), doing="answer, transformers", unit="problem") as shown:
+    with console.progress_bar(
+        total=len(requests), doing="answer, transformers", unit="problem"
+    ) as shown:
         for start in range(0, len(requests), BATCH):
             batch = requests[start : start + BATCH]
             for one, ids in zip(batch, answers(model, batch, pad), strict=True):
                 text = cast(str, tokenizer.decode(ids[: one.max_tokens], skip_special_tokens=True))
-                texts.append(cut(text, stops))
+                texts.append(truncate_at_stop(text, stops))
             shown.update(len(batch))
     return texts
 

@@ -27,7 +27,7 @@ from stages.lib.core.schema import Problem
 from stages.lib.core.tables import read_parquet
 from stages.lib.difficulty.posterior import pass_rates
 from stages.lib.difficulty.sequential import next_round
-from stages.lib.generations.complete import fill
+from stages.lib.generations.complete import generate_missing
 from stages.lib.generations.requests import Request, Sampling
 from stages.lib.generations.store import Store
 from stages.lib.grading.grader import grade
@@ -90,7 +90,7 @@ def draw() -> Drawn:
         for problem, prompt in zip(problems, prompts(problems), strict=True)
     ]
     draws = REFERENCE + max(one.rule.most for one in RIVALS)
-    fill(
+    generate_missing(
         Store(ANSWERS),
         [replace(first, index=index) for index in range(draws) for first in firsts],
         model=model_fingerprint(base),

@@ -32,9 +32,9 @@ from stages.lib.models import loading
 from stages.lib.params.load import load_params
 from stages.lib.params.training import Train
 from stages.lib.prompts import tokenize
-from stages.lib.runtime.console import bar
+from stages.lib.runtime.console import progress_bar
 from stages.lib.sft import batches
-from stages.lib.sft.trainer import fit
+from stages.lib.sft.trainer import train
 from stages.lib.training import packing
 from stages.lib.training.likelihood import negative_log_likelihoods
 
@@ -65,7 +65,7 @@ def rows() -> list[dict[str, list[Any]]]:
     """Return the micro-batches that we train on."""
     tokenizer = loading.load_tokenizer(MODELS / "base")
     chosen = settings()
-    fitted = batches.fitting(examples()[0], tokenizer, load_params().prompts, chosen)
+    fitted = batches.tokenize_examples(examples()[0], tokenizer, load_params().prompts, chosen)
     return batches.plan(fitted, chosen)
 
 
@@ -97,9 +97,12 @@ def ours() -> dict[str, Any]:
     chosen, planned = settings(), rows()
     tokenizer = loading.load_tokenizer(MODELS / "base")
     model = loading.load_model(MODELS / "base", torch.bfloat16)
-    with TemporaryDirectory() as folder, bar(total=STEPS, doing="ours", unit="step") as shown:
+    with (
+        TemporaryDirectory() as folder,
+        progress_bar(total=STEPS, doing="ours", unit="step") as shown,
+    ):
         started = time.monotonic()
-        log = fit(model, tokenizer, planned, chosen, Path(folder), shown).log
+        log = train(model, tokenizer, planned, chosen, Path(folder), shown).log
         seconds = time.monotonic() - started
     tokens = sum(len(row["input_ids"]) for row in planned)
     flops = of_training(model, tokens, STEPS * TOKENS_PER_STEP)

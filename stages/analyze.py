@@ -29,23 +29,23 @@ from stages.lib.analysis.models import (
     model_table,
     quantization_table,
 )
-from stages.lib.core.files import read_json, replacing, write_json
+from stages.lib.core.files import atomic_replace, read_json, write_json
 from stages.lib.core.paths import (
     EXPORT_REPORTS,
+    GRADES,
     LIKELIHOODS,
     METRICS,
     MODEL_REPORTS,
     TABLES,
-    VERDICTS,
 )
-from stages.lib.core.schema import PROMPTINGS, Generation, Graded, Likelihood, Problem
+from stages.lib.core.schema import PROMPTINGS, EvalRecord, Generation, Likelihood, Problem
 from stages.lib.core.tables import read_parquet, write_parquet
-from stages.lib.generations.answers import Place, read_answers, read_benchmarks, read_replies
-from stages.lib.grading.batch import answer_to, judge
+from stages.lib.generations.answers import AnswerKey, read_answers, read_benchmarks, read_follow_ups
+from stages.lib.grading.batch import grade_batch, submission
 from stages.lib.params.evaluation import system_name
 from stages.lib.params.load import load_params
 from stages.lib.params.root import Params
-from stages.lib.params.sampling import Sandbox
+from stages.lib.params.sampling import SandboxLimits
 from stages.lib.runtime import console
 
 OUTPUT_SHOWN = 500
@@ -58,8 +58,8 @@ def main() -> None:
     settings = wanted.analyze
     problems = read_benchmarks(wanted.prepare.benchmarks)
     models = wanted.evaluate.models
-    graded = grade_all(read_answers(models), read_replies(models), problems, wanted.sandbox)
-    write_parquet(VERDICTS, graded)
+    graded = grade_all(read_answers(models), read_follow_ups(models), problems, wanted.sandbox)
+    write_parquet(GRADES, graded)
 
     frame = answer_frame(graded, problems)
     level = settings.interval
@@ -85,24 +85,24 @@ def main() -> None:
         styles, pairs, response_style.Bootstrap(settings.draws, level, rng)
     )
     for name, table in tables.items():
-        with replacing(TABLES / f"{name}.csv") as aside:
+        with atomic_replace(TABLES / f"{name}.csv") as aside:
             table.to_csv(aside, index=False, lineterminator="\n")
-    held_out = wanted.evaluate.perplexity_on
+    held_out = wanted.evaluate.held_out
     write_json(METRICS / "accuracy.json", {"accuracy": headline(accuracy, held_out)})
 
 
 def grade_all(
     answers: Iterable[tuple[str, Generation]],
-    replies: dict[Place, str],
+    replies: dict[AnswerKey, str],
     problems: dict[str, list[Problem]],
-    sandbox: Sandbox,
-) -> list[Graded]:
+    sandbox: SandboxLimits,
+) -> list[EvalRecord]:
     """Return the verdict of every (system, generation) pair."""
     places = {p.id: (name, p) for name, members in problems.items() for p in members}
     rows, asked = tee(answers)
-    judged = judge(
+    judged = grade_batch(
         (
-            answer_to(
+            submission(
                 places[row.problem_id][1],
                 row,
                 replies.get((system, row.problem_id, row.prompting)),
@@ -112,7 +112,7 @@ def grade_all(
         sandbox,
     )
     return [
-        Graded(
+        EvalRecord(
             benchmark=places[row.problem_id][0],
             problem_id=places[row.problem_id][1].id,  # one string for all of its rows
             system=system,
@@ -122,7 +122,7 @@ def grade_all(
             output=one.output[:OUTPUT_SHOWN],
             finish_reason=row.finish_reason,
             n_tokens=row.n_tokens,
-            settled=one.settled,
+            option_source=one.option_source,
         )
         for (system, row), one in zip(rows, judged, strict=True)
     ]
@@ -137,9 +137,7 @@ def tables_of_models(
     likelihoods = {
         name: read_parquet(LIKELIHOODS / f"{name}.parquet", Likelihood) for name in names
     }
-    table = model_table(
-        reports, likelihoods, wanted.quantize, wanted.reinforce, level=settings.interval
-    )
+    table = model_table(reports, likelihoods, wanted.quantize, wanted.grpo, level=settings.interval)
     tables = {"models": table}
     families = wanted.quantize.families(names)
     exports = read_exports(reports, wanted)
@@ -191,9 +189,9 @@ def headline(accuracy: pd.DataFrame, held_out: str) -> dict[str, dict[str, dict[
     """
     shares: dict[tuple[str, str, str], list[float]] = {}
     for row in accuracy.to_dict("records"):
-        if row["decoding"] in PROMPTINGS:
+        if row["answer_mode"] in PROMPTINGS:
             benchmark = held_out if row["benchmark"] == held_out else OTHERS
-            key = (benchmark, row["system"], row["decoding"])
+            key = (benchmark, row["system"], row["answer_mode"])
             shares.setdefault(key, []).append(row["accuracy"])
     found: dict[str, dict[str, dict[str, float]]] = {}
     for (benchmark, system, prompting), values in shares.items():
@@ -206,4 +204,4 @@ def _by(frame: pd.DataFrame, column: str, level: float) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    console.run("analyze", main)
+    console.run_stage("analyze", main)

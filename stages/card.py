@@ -1,7 +1,7 @@
-"""Write a card for every trained, reinforced or quantized model that was evaluated.
+"""Write a card for every trained, GRPO or quantized model that was evaluated.
 
 Reads the tables of the analysis, what was measured of models and arms, and the parameters;
-the licence comes from the base model's own files. Writes ``reports/cards/<model>.md`` as
+the license comes from the base model's own files. Writes ``reports/cards/<model>.md`` as
 the Hugging Face Hub wants it, front matter included. ``python -m tools.publish`` sends it.
 
     python -m stages.card
@@ -9,12 +9,12 @@ the Hugging Face Hub wants it, front matter included. ``python -m tools.publish`
 
 import pandas as pd
 
-from stages.lib.core.files import read_json, replacing
+from stages.lib.core.files import atomic_replace, read_json
 from stages.lib.core.paths import ARM_METRICS, CARDS, METRICS, MODEL_REPORTS, TABLES, TRAINING_LOGS
 from stages.lib.params.base_model import parse_base
 from stages.lib.params.load import load_params
 from stages.lib.params.root import Params
-from stages.lib.provenance.licence import licence
+from stages.lib.provenance.license import license_of
 from stages.lib.provenance.versions import versions
 from stages.lib.report import cards
 from stages.lib.runtime import console
@@ -26,12 +26,12 @@ def main() -> None:
     """Write every card; the folder is replaced whole."""
     wanted = load_params()
     measured = read_measured(wanted)
-    found = licence(parse_base(wanted.model.base))
+    found = license_of(parse_base(wanted.model.base))
     made_with = versions(PACKAGES)
-    with replacing(CARDS) as aside:
+    with atomic_replace(CARDS) as aside:
         aside.mkdir()
-        for model in cards.described(wanted):
-            text = cards.render(model, wanted, measured, licence=found, versions=made_with)
+        for model in cards.models_with_cards(wanted):
+            text = cards.render(model, wanted, measured, license=found, versions=made_with)
             (aside / f"{model}.md").write_text(text, encoding="utf-8")
 
 
@@ -52,8 +52,7 @@ def read_measured(wanted: Params) -> cards.Measured:
             name: read_json(MODEL_REPORTS / f"{name}.json") for name in wanted.evaluate.models
         },
         training={
-            name: read_json(TRAINING_LOGS / f"{name}.json")
-            for name in [*arms, *wanted.reinforce.models]
+            name: read_json(TRAINING_LOGS / f"{name}.json") for name in [*arms, *wanted.grpo.models]
         },
         taught={arm: read_json(ARM_METRICS / f"{arm}.json") for arm in arms},
         dropped=read_json(METRICS / "data.json")["dropped_for_overlap"],
@@ -61,4 +60,4 @@ def read_measured(wanted: Params) -> cards.Measured:
 
 
 if __name__ == "__main__":
-    console.run("card", main, timed=False)
+    console.run_stage("card", main, timed=False)

@@ -6,7 +6,7 @@ change of parameters re-runs this check, and after it only the stages it concern
     python -m stages.check
 
 With overrides, as ``dvc exp run -S`` takes them, nothing is written: the composition is
-checked against the schema, its files, commits and licences, and what it would cost is shown.
+checked against the schema, its files, commits and licenses, and what it would cost is shown.
 Exit status 1 says that it is not valid, or needs more memory than a GPU has.
 
     python -m stages.check recipe=grpo size=mini train.steps=20 --gpu-gib 80
@@ -26,10 +26,10 @@ from stages.lib.provenance import catalog, origins
 from stages.lib.runtime import console
 
 # What a stage's memory depends on, beside the model.
-NEEDS_LESS = {
+MEMORY_HINTS = {
     "sample": "a smaller model or more engine.tensor_parallel",
     "train": "more train.micro_batches, train.launch or adapters",
-    "reinforce": "more reinforce.micro_batches or adapters",
+    "grpo": "more grpo.micro_batches or adapters",
     "quantize": "a smaller quantize.calibration",
     "evaluate": "a smaller model or more engine.tensor_parallel",
 }
@@ -41,7 +41,7 @@ def main() -> None:
     write_text(PARAMS_OK, "valid\n")
 
 
-def foresee(overrides: Sequence[str], gpu_gib: float) -> None:
+def estimate(overrides: Sequence[str], gpu_gib: float) -> None:
     """Check a composition and show what it would cost.
 
     Raises ValueError if it is not valid, or needs more than ``gpu_gib`` of a GPU.
@@ -56,7 +56,7 @@ def foresee(overrides: Sequence[str], gpu_gib: float) -> None:
         if line.gpu_gib > gpu_gib:
             raise ValueError(
                 f"{line.stage} {line.item}: {line.gpu_gib:.1f} GiB of a GPU: expected at most "
-                f"{gpu_gib:g} (--gpu-gib); {NEEDS_LESS[line.stage]} would need less"
+                f"{gpu_gib:g} (--gpu-gib); {MEMORY_HINTS[line.stage]} would need less"
             )
 
 
@@ -66,7 +66,7 @@ def _command() -> None:
     parser.add_argument("--gpu-gib", type=float, default=80.0, help="memory of each GPU")
     asked = parser.parse_intermixed_args()
     try:
-        foresee(asked.overrides, asked.gpu_gib)
+        estimate(asked.overrides, asked.gpu_gib)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"check: {' '.join(str(error).split())}\n")
         sys.exit(1)
@@ -76,4 +76,4 @@ if __name__ == "__main__":
     if sys.argv[1:]:
         _command()
     else:
-        console.run("check", main, timed=False)
+        console.run_stage("check", main, timed=False)

@@ -21,13 +21,19 @@ from stages.lib.core.files import write_json
 from stages.lib.core.paths import DEMONSTRATIONS, LIKELIHOODS, MODEL_REPORTS, MODELS
 from stages.lib.core.schema import PROMPTINGS, Example, Likelihood, Problem
 from stages.lib.core.tables import read_parquet, write_parquet
-from stages.lib.generations.answers import answer_store, read_benchmarks, reply_store
-from stages.lib.generations.complete import fill
+from stages.lib.generations.answers import answer_store, follow_up_store, read_benchmarks
+from stages.lib.generations.complete import generate_missing
 from stages.lib.generations.requests import Request, Sampling
-from stages.lib.grading.batch import answer_to, judge, said
-from stages.lib.inference.dequantize import has_kernel, load_packed, memory_bytes, runnable, unpack
-from stages.lib.inference.pool import Engines
-from stages.lib.inference.speed import speeds
+from stages.lib.grading.batch import grade_batch, submission, unmatched_answer
+from stages.lib.inference.dequantize import (
+    dequantize,
+    engine_ready,
+    has_kernel,
+    load_quantized,
+    memory_bytes,
+)
+from stages.lib.inference.pool import EnginePool
+from stages.lib.inference.speed import measure_throughput
 from stages.lib.models import loading
 from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.params.data import Prompts
@@ -51,14 +57,14 @@ def main(name: str) -> None:
     fingerprint = model_fingerprint(folder)
     tokenizer = loading.load_tokenizer(folder)
     benchmarks = read_benchmarks(settings.max_tokens)
-    solved = held_out(benchmarks, settings.perplexity_on)
+    solved = held_out(benchmarks, settings.held_out)
     requests = first_requests(settings, benchmarks, settings.models[name], tokenizer, prompts)
     measured = None
     with ExitStack() as stack:
-        runs = cache(lambda: stack.enter_context(runnable(folder)))
-        engines = stack.enter_context(Engines(runs, limits))
+        runs = cache(lambda: stack.enter_context(engine_ready(folder)))
+        engines = stack.enter_context(EnginePool(runs, limits))
         complete = partial(
-            fill,
+            generate_missing,
             model=fingerprint,
             sampling=Sampling(temperature=0.0, top_p=1.0, seed=0, stop=tuple(prompts.stop)),
             settings=limits,
@@ -66,14 +72,16 @@ def main(name: str) -> None:
         )
         complete(answer_store(name), requests, doing=f"evaluate {name}")
         second = second_requests(name, benchmarks, tokenizer, wanted)
-        complete(reply_store(name), second, doing=f"ask {name} for options")
+        complete(follow_up_store(name), second, doing=f"ask {name} for options")
         if has_kernel(folder):
             probe = islice(cycle(requests), settings.speed.prompts)
-            measured = speeds(engines.single(), [one.prompt for one in probe], settings.speed)
+            measured = measure_throughput(
+                engines.single(), [one.prompt for one in probe], settings.speed
+            )
 
-    model = load_packed(folder)
+    model = load_quantized(folder)
     memory = memory_bytes(model)
-    likelihoods = score(unpack(model), name, solved, tokenizer, wanted)
+    likelihoods = score(dequantize(model), name, solved, tokenizer, wanted)
     write_parquet(LIKELIHOODS / f"{name}.parquet", likelihoods)
     write_json(
         MODEL_REPORTS / f"{name}.json",
@@ -92,7 +100,7 @@ def held_out(benchmarks: dict[str, list[Problem]], name: str) -> list[Problem]:
     solved = [problem for problem in benchmarks[name] if problem.solution]
     if not solved:
         raise ValueError(
-            f"evaluate.perplexity_on: {name!r}: none of its {len(benchmarks[name])} problems has "
+            f"evaluate.held_out: {name!r}: none of its {len(benchmarks[name])} problems has "
             "a worked solution: expected a benchmark whose problems have one"
         )
     return solved
@@ -111,7 +119,9 @@ def score(
         tokenize.tokenize(_example(problem), tokenizer, wanted.prompts, limit)
         for problem in problems
     ]
-    with console.bar(total=len(solutions), doing=f"score {name}", unit="solution") as progress:
+    with console.progress_bar(
+        total=len(solutions), doing=f"score {name}", unit="solution"
+    ) as progress:
         nats = negative_log_likelihoods(model, solutions, progress.update)
     return [
         Likelihood(problem.id, problem.source, loss, one.supervised)
@@ -167,10 +177,10 @@ def second_requests(
     if not with_options:
         return []
     rows = [row for row in answer_store(name).rows() if row.problem_id in with_options]
-    answers = [answer_to(with_options[row.problem_id][0], row) for row in rows]
+    answers = [submission(with_options[row.problem_id][0], row) for row in rows]
     requests = []
-    for row, one, judged in zip(rows, answers, judge(answers, wanted.sandbox), strict=True):
-        about = said(one, judged)
+    for row, one, judged in zip(rows, answers, grade_batch(answers, wanted.sandbox), strict=True):
+        about = unmatched_answer(one, judged)
         if about is not None:
             question = closest_option(about, one.choices)
             prompt = question_prompt(tokenizer, wanted.prompts, question)
@@ -191,4 +201,4 @@ def _example(problem: Problem) -> Example:
 
 
 if __name__ == "__main__":
-    console.run("evaluate", main, item="name")
+    console.run_stage("evaluate", main, item="name")

@@ -3,16 +3,16 @@
 Reads the problems and their difficulty, the tables of ``reports/tables/``, the training
 logs and the measured speeds; writes each figure of ``reports/figures/`` as SVG, for the
 paper, and PNG. Accuracies by topic and by source are of the held-out benchmark
-(``evaluate.perplexity_on``) with CoT (``programs``: with PoT). Without samples there is no figure
-``difficulty``, without a quantized model no ``topics`` and ``width``, without a reinforced one
-no ``reinforcement``, without an evaluated tuned model no ``sources`` and no ``programs``.
+(``evaluate.held_out``) with CoT (``programs``: with PoT). Without samples there is no figure
+``difficulty``, without a quantized model no ``topics`` and ``width``, without a GRPO one
+no ``grpo``, without an evaluated tuned model no ``sources`` and no ``programs``.
 
     python -m stages.figures
 """
 
 from matplotlib.figure import Figure
 
-from stages.lib.core.files import replacing
+from stages.lib.core.files import atomic_replace
 from stages.lib.core.paths import DIFFICULTY, EVAL_PROBLEMS, FIGURES, TABLES, TRAIN_PROBLEMS
 from stages.lib.core.schema import Difficulty, Problem
 from stages.lib.figures import paper, quantization, style
@@ -27,7 +27,7 @@ from stages.lib.figures.read import (
     table_of,
 )
 from stages.lib.params.evaluation import Evaluate, Figures, system_name
-from stages.lib.params.grpo import Reinforce
+from stages.lib.params.grpo import Grpo
 from stages.lib.params.load import load_params
 from stages.lib.params.quantization import Quantize
 from stages.lib.params.sampling import Sample
@@ -39,10 +39,8 @@ def main() -> None:
     """Draw every figure; the folder is replaced whole."""
     wanted = load_params()
     look = wanted.figures
-    figures = draw(
-        wanted.sample, wanted.evaluate, wanted.weigh, wanted.reinforce, wanted.quantize, look
-    )
-    with replacing(FIGURES) as aside:
+    figures = draw(wanted.sample, wanted.evaluate, wanted.weigh, wanted.grpo, wanted.quantize, look)
+    with atomic_replace(FIGURES) as aside:
         aside.mkdir()
         for name, figure in figures.items():
             style.save(figure, aside / name, dpi=look.dpi)
@@ -52,19 +50,19 @@ def draw(
     sample: Sample,
     evaluated: Evaluate,
     weigh: Weigh,
-    reinforce: Reinforce,
+    grpo: Grpo,
     quantize: Quantize,
     look: Figures,
 ) -> dict[str, Figure]:
     """Return the figures by name."""
     shown = {model: evaluated.shown(model) for model in evaluated.models}
-    arms, reinforced = list(weigh.arms), list(reinforce.models)
-    tuned = arms + reinforced
+    arms, grpo_models = list(weigh.arms), list(grpo.models)
+    tuned = arms + grpo_models
     colors = style.palette(look.palette, tuned)
     colors |= {shown[name]: colors[name] for name in tuned if name in shown}
     inches = look.width_in
 
-    benchmark = evaluated.perplexity_on
+    benchmark = evaluated.held_out
     held_out = by_level(read_rows(EVAL_PROBLEMS / f"{benchmark}.parquet", Problem))
     first = next(iter(evaluated.models))
     figures = {
@@ -86,13 +84,13 @@ def draw(
     of_tuned = [shown[name] for name in tuned if name in shown]
     if of_tuned:
         reference = system_name(first, max(evaluated.models[first]))
-        for name, decoding in (("sources", "cot"), ("programs", "pot")):
-            by_source = accuracies("accuracy_by_source", "source", benchmark, decoding)
+        for name, answer_mode in (("sources", "cot"), ("programs", "pot")):
+            by_source = accuracies("accuracy_by_source", "source", benchmark, answer_mode)
             figures[name] = paper.sources(by_source, held_out, reference, of_tuned, colors, inches)
-    if reinforced:
-        figures["reinforcement"] = paper.reinforcement(
-            logs(reinforced, list(paper.REINFORCEMENT), "model"),
-            {name: colors[name] for name in reinforced},
+    if grpo_models:
+        figures["grpo"] = paper.grpo(
+            logs(grpo_models, list(paper.GRPO), "model"),
+            {name: colors[name] for name in grpo_models},
             inches,
         )
     if quantize.families(list(evaluated.models)):
@@ -106,4 +104,4 @@ def draw(
 
 
 if __name__ == "__main__":
-    console.run("figures", main, timed=False)
+    console.run_stage("figures", main, timed=False)

@@ -21,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    console.run("model", main)
+    console.run_stage("model", main)

@@ -15,13 +15,13 @@ import typst
 
 from stages.lib.analysis.paired import FEW
 from stages.lib.analysis.significance import POWER
-from stages.lib.core.files import replacing, write_text
+from stages.lib.core.files import atomic_replace, write_text
 from stages.lib.core.paths import (
     FIGURES,
+    GRADES,
     REPORTS,
-    VERDICTS,
 )
-from stages.lib.core.schema import Graded
+from stages.lib.core.schema import EvalRecord
 from stages.lib.core.tables import read_parquet
 from stages.lib.generations.answers import read_answers, read_benchmarks
 from stages.lib.params.evaluation import system_name
@@ -84,7 +84,7 @@ def main() -> None:
         "title": wanted.paper.title,
         "benchmarks": list(wanted.prepare.benchmarks),
         "systems": wanted.evaluate.systems(),
-        "decodings": claims.DECODING_NAMES,
+        "decodings": claims.ANSWER_MODE_NAMES,
         "power": POWER,
         "few": FEW,
         "captions": {name: CAPTIONS[name] for name in figures},
@@ -112,7 +112,7 @@ def typeset(facts: dict[str, Any]) -> None:
         ignore_system_fonts=True,
         sys_inputs={"facts": json.dumps(facts)},
     )
-    with replacing(PAPER) as aside:
+    with atomic_replace(PAPER) as aside:
         aside.write_bytes(document)
 
 
@@ -121,7 +121,7 @@ def page(wanted: Params, facts: dict[str, Any], figures: dict[str, str]) -> str:
     browser = webpage.browser(
         read_benchmarks(wanted.prepare.benchmarks),
         read_answers(wanted.evaluate.models),
-        read_parquet(VERDICTS, Graded),
+        read_parquet(GRADES, EvalRecord),
         systems=facts["systems"],
         limit=wanted.paper.browser_problems,
     )
@@ -140,11 +140,11 @@ def page(wanted: Params, facts: dict[str, Any], figures: dict[str, str]) -> str:
     said = facts["claims"]
     return webpage.render(
         title=wanted.paper.title,
-        benchmark=wanted.evaluate.perplexity_on,
+        benchmark=wanted.evaluate.held_out,
         findings=[
             *said["question"],
             *said["others"],
-            *said["reinforcement"],
+            *said["grpo"],
             *said["quantization"],
         ],
         figures=shown,
@@ -172,4 +172,4 @@ def read_figure(name: str) -> str:
 
 
 if __name__ == "__main__":
-    console.run("paper", main, timed=False)
+    console.run_stage("paper", main, timed=False)

@@ -24,7 +24,7 @@ from stages.lib.core.paths import (
 )
 from stages.lib.core.schema import Conversation, Problem
 from stages.lib.core.tables import write_csv, write_parquet
-from stages.lib.data.build import Part, gather
+from stages.lib.data.build import Part, build_datasets
 from stages.lib.data.decontamination import Overlap, overlaps
 from stages.lib.data.problems import check_problems, split_first
 from stages.lib.grading.grader import check_answer
@@ -43,14 +43,14 @@ def main() -> None:
     """Gather the problems."""
     wanted = load_params()
     settings = wanted.prepare
-    training, benchmarks = gather(settings, wanted.sandbox)
+    training, benchmarks = build_datasets(settings, wanted.sandbox)
     problems = [problem for part in training for problem in part.problems]
     conversations = [one for part in training for one in part.conversations]
     if problems or not conversations:
         check_usable("prepare.train", problems)
     for part in benchmarks:
         check_usable(part.name, part.problems)
-    questions = asked(problems, conversations)
+    questions = questions_of(problems, conversations)
     dropped, examples = compare(questions, benchmarks, settings)
     bad = set().union(*dropped.values())
     shown, kept = demonstrations(
@@ -67,8 +67,8 @@ def main() -> None:
     write_csv(DATA_REPORTS / "overlaps.csv", examples, columns=COLUMNS)
     write_csv(
         DATA_REPORTS / "sources.csv",
-        [described(part, "train", bad, {one.id for one in shown}) for part in training]
-        + [described(part, "benchmark", set(), set()) for part in benchmarks],
+        [source_row(part, "train", bad, {one.id for one in shown}) for part in training]
+        + [source_row(part, "benchmark", set(), set()) for part in benchmarks],
     )
     sizes = {part.name: len(part.problems) for part in benchmarks}
     write_json(
@@ -118,7 +118,7 @@ def checks(settings: Prepare, benchmark: str) -> list[tuple[str, int, bool]]:
     return [as_written, ("template", settings.overlap.template_words, True)]
 
 
-def asked(problems: Sequence[Problem], conversations: Sequence[Conversation]) -> list[Asked]:
+def questions_of(problems: Sequence[Problem], conversations: Sequence[Conversation]) -> list[Asked]:
     """Return every question with the id of its problem or conversation, each turn by itself."""
     return [(one.id, one.question) for one in problems] + [
         (one.id, turn.question) for one in conversations for turn in one.turns
@@ -149,7 +149,7 @@ def example(
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def described(part: Part, role: str, bad: set[str], shown: set[str]) -> dict[str, str | int]:
+def source_row(part: Part, role: str, bad: set[str], shown: set[str]) -> dict[str, str | int]:
     """Return where a part comes from and what became of its rows."""
     ids = [one.id for one in (*part.problems, *part.conversations)]
     overlapping = sum(one in bad for one in ids)
@@ -167,4 +167,4 @@ def described(part: Part, role: str, bad: set[str], shown: set[str]) -> dict[str
 
 
 if __name__ == "__main__":
-    console.run("prepare", main)
+    console.run_stage("prepare", main)

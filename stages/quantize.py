@@ -1,4 +1,4 @@
-"""Quantize the model of an arm, or a reinforced one.
+"""Quantize the model of an arm, or a GRPO one.
 
 Reads the parent's model and, for GPTQ, what it is calibrated on: the parent's training
 examples as often as it repeats them, those of hard problems more often if asked, or text of
@@ -35,13 +35,13 @@ def main(name: str) -> None:
     parent, out = MODELS / made.parent, MODELS / name
     model_fingerprint(parent)  # which refuses damaged weights
     if not isinstance(made, Gptq | Rtn):
-        bitsandbytes.bitsandbytes(parent, out, nf4() if made.method == "nf4" else int8())
+        bitsandbytes.quantize_bitsandbytes(parent, out, nf4() if made.method == "nf4" else int8())
         return
     gptq.check_group_size(parent, settings.group_size)
     texts = calibration_texts(made, wanted) if isinstance(made, Gptq) else None
     layers = gptq.layer_count(parent)
-    with console.bar(total=layers, doing=f"quantize {name}", unit="layer") as progress:
-        gptq.on_a_grid(
+    with console.progress_bar(total=layers, doing=f"quantize {name}", unit="layer") as progress:
+        gptq.quantize_gptq_or_rtn(
             parent, out, bits=made.bits, settings=settings, calibration=texts, done=progress.update
         )
 
@@ -50,7 +50,7 @@ def calibration_texts(made: Gptq, wanted: Params) -> list[list[int]]:
     """Return what a model is calibrated on, as token ids."""
     tokenizer = loading.load_tokenizer(MODELS / made.parent)
     settings = wanted.quantize.calibration
-    rng = np.random.default_rng([wanted.quantize.seed, made.draw])
+    rng = np.random.default_rng([wanted.quantize.seed, made.calibration_seed])
     if made.calibrate_on == "text":
         texts = packaged.passages()
         chosen = rng.permutation(len(texts))[: settings.examples]
@@ -61,11 +61,11 @@ def calibration_texts(made: Gptq, wanted: Params) -> list[list[int]]:
         if made.calibrate_on == "difficulty":
             table = read_parquet(DIFFICULTY, Difficulty)
             rates = {row.problem_id: row.posterior_mean for row in table}
-        drawn = calibration.draw(examples, settings.examples, rng, rates)
-        tokens = [tokenize.tokens_of(one, tokenizer, wanted.prompts) for one in drawn]
+        drawn = calibration.sample_calibration(examples, settings.examples, rng, rates)
+        tokens = [tokenize.tokenize_any_length(one, tokenizer, wanted.prompts) for one in drawn]
         found = [one.ids for one in tokens]
     return [ids[: settings.max_length] for ids in found]
 
 
 if __name__ == "__main__":
-    console.run("quantize", main, item="name")
+    console.run_stage("quantize", main, item="name")

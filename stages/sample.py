@@ -15,11 +15,11 @@ from dataclasses import replace
 from stages.lib.core.paths import DEMONSTRATIONS, MODELS, SAMPLES, TRAIN_PROBLEMS
 from stages.lib.core.schema import Problem, Prompting
 from stages.lib.core.tables import read_parquet
-from stages.lib.difficulty.sequential import Rounds
-from stages.lib.generations.complete import fill
+from stages.lib.difficulty.sequential import SequentialSampler
+from stages.lib.generations.complete import generate_missing
 from stages.lib.generations.requests import Request, Sampling
 from stages.lib.generations.store import Store
-from stages.lib.inference.pool import Engines
+from stages.lib.inference.pool import EnginePool
 from stages.lib.models import loading
 from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.params.load import load_params
@@ -49,9 +49,9 @@ def main() -> None:
     firsts = {way: [first(problem, way) for problem in problems] for way in sample.prompting}
     more = None
     if sample.sequential:
-        more = Rounds(problems, firsts["cot"], k=sample.k, rule=sample.sequential)
-    with Engines(lambda: base, settings.engine) as engines:
-        fill(
+        more = SequentialSampler(problems, firsts["cot"], k=sample.k, rule=sample.sequential)
+    with EnginePool(lambda: base, settings.engine) as engines:
+        generate_missing(
             Store(SAMPLES),
             [
                 replace(one, index=index)
@@ -69,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    console.run("sample", main)
+    console.run_stage("sample", main)

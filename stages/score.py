@@ -14,13 +14,13 @@ from collections import Counter, defaultdict
 from itertools import tee
 
 from stages.lib.core.files import write_json
-from stages.lib.core.paths import DIFFICULTY, METRICS, SAMPLE_VERDICTS, SAMPLES, TRAIN_PROBLEMS
-from stages.lib.core.schema import Difficulty, Problem, SampleVerdict
+from stages.lib.core.paths import DIFFICULTY, METRICS, SAMPLE_GRADES, SAMPLES, TRAIN_PROBLEMS
+from stages.lib.core.schema import Difficulty, Problem, SampleGrade
 from stages.lib.core.tables import read_parquet, write_parquet
 from stages.lib.difficulty.pass_at_k import maj_at_k, pass_at_k
 from stages.lib.difficulty.posterior import measure
 from stages.lib.generations.store import Store
-from stages.lib.grading.batch import answer_to, judge
+from stages.lib.grading.batch import grade_batch, submission
 from stages.lib.params.load import load_params
 from stages.lib.runtime import console
 
@@ -32,10 +32,10 @@ def main() -> None:
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     by_id = {problem.id: problem for problem in problems}
     samples, asked = tee(Store(SAMPLES).rows())
-    answers = (answer_to(by_id[row.problem_id], row) for row in asked)
-    judged = judge(answers, wanted.sandbox)
+    answers = (submission(by_id[row.problem_id], row) for row in asked)
+    judged = grade_batch(answers, wanted.sandbox)
     graded = [
-        SampleVerdict(
+        SampleGrade(
             problem_id=by_id[row.problem_id].id,  # one string for all of its rows
             prompting=row.prompting,
             index=row.index,
@@ -44,12 +44,12 @@ def main() -> None:
         )
         for row, one in zip(samples, judged, strict=True)
     ]
-    write_parquet(SAMPLE_VERDICTS, graded, may_be_empty=SampleVerdict)
+    write_parquet(SAMPLE_GRADES, graded, may_be_empty=SampleGrade)
     if not graded:
         write_parquet(DIFFICULTY, [], may_be_empty=Difficulty)
         write_json(METRICS / "difficulty.json", {})
         return
-    verdicts: dict[str, list[SampleVerdict]] = {problem.id: [] for problem in problems}
+    verdicts: dict[str, list[SampleGrade]] = {problem.id: [] for problem in problems}
     reasoned = [one for one in graded if one.prompting == "cot"]
     for one in reasoned:
         verdicts[one.problem_id].append(one)
@@ -88,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    console.run("score", main)
+    console.run_stage("score", main)

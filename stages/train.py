@@ -29,12 +29,12 @@ from stages.lib.core.paths import (
 from stages.lib.core.schema import Conversation, Example, Problem, content_id
 from stages.lib.core.tables import read_parquet
 from stages.lib.models import loading
-from stages.lib.models.fingerprint import model_fingerprint, saving
+from stages.lib.models.fingerprint import model_fingerprint, save_atomically
 from stages.lib.params.load import load_params
 from stages.lib.runtime import console
 from stages.lib.sft import batches, trainer, validation
 from stages.lib.training import adapters, distributed, tracking
-from stages.lib.training.checkpoints import folder_for
+from stages.lib.training.checkpoints import checkpoint_dir
 
 
 def main(arm: str) -> None:
@@ -42,7 +42,7 @@ def main(arm: str) -> None:
     wanted = load_params()
     settings = wanted.train.for_arm(arm)
     if settings.launch is not None and not console.is_worker():
-        distributed.run(settings.launch, "train", arm)
+        distributed.launch_processes(settings.launch, "train", arm)
         return
     table = TRAINING / f"{arm}.parquet"
     base = MODELS / "base"
@@ -51,14 +51,14 @@ def main(arm: str) -> None:
     examples = read_parquet(table, Example)
     chosen = _chosen(settings.validation, seed=wanted.train.seed)
     to_learn, apart = (
-        batches.fitting(some, tokenizer, wanted.prompts, settings)
-        for some in validation.set_apart(examples, chosen)
+        batches.tokenize_examples(some, tokenizer, wanted.prompts, settings)
+        for some in validation.split_held_out(examples, chosen)
     )
-    too_long = to_learn.too_long + apart.too_long
-    if too_long:
-        console.say(
-            f"{arm}: train.max_length: {settings.max_length}: {too_long} of {len(examples)} "
-            f"examples were longer: {settings.too_long}"
+    overlong = to_learn.overlong + apart.overlong
+    if overlong:
+        console.log_line(
+            f"{arm}: train.max_length: {settings.max_length}: {overlong} of {len(examples)} "
+            f"examples were longer: {settings.overlong}"
         )
     held_out = [replace(one, weight=1.0) for one in apart.tokens]
     micro_batches = batches.plan(to_learn, settings)
@@ -66,21 +66,21 @@ def main(arm: str) -> None:
     unwatched = settings.model_copy(update={"tracking": []})
     parameters = repr((unwatched, wanted.prompts))
     depends_on = content_id(fingerprint, file_sha256(table), parameters, *sorted(chosen))
-    checkpoints = folder_for(arm, depends_on)
+    checkpoints = checkpoint_dir(arm, depends_on)
     model = adapters.load_trainable(base, settings.tuning, seed=settings.seed)
     counts = adapters.parameter_counts(model)
-    console.say(
+    console.log_line(
         f"train {arm}: {settings.tuning.method}, {counts['trainable']:,} of {counts['total']:,} "
         f"parameters ({counts['share']:.2%})"
     )
     run = tracking.Run(arm, depends_on, settings.model_dump(mode="json"))
     with (
-        console.bar(total=settings.steps, doing=f"train {arm}", unit="step") as progress,
+        console.progress_bar(total=settings.steps, doing=f"train {arm}", unit="step") as progress,
         closing(
             tracking.Tracking(TRAINING_LOGS / arm, settings.tracking, run, validation.rows_by_step)
         ) as watching,
     ):
-        fitted = trainer.fit(
+        fitted = trainer.train(
             model, tokenizer, micro_batches, settings, checkpoints, progress, held_out, [watching]
         )
     if console.rank() > 0:
@@ -88,15 +88,15 @@ def main(arm: str) -> None:
     if fitted.weights is not None:
         model = adapters.load_trainable(base, settings.tuning, seed=settings.seed)
         model.load_state_dict(fitted.weights)
-    with saving(MODELS / arm) as aside:
-        adapters.merged(model).save_pretrained(aside)
+    with save_atomically(MODELS / arm) as aside:
+        adapters.merge_adapters(model).save_pretrained(aside)
         tokenizer.save_pretrained(aside)
     kept = validation.best_step(fitted.log) if settings.keep == "best" else settings.steps
     write_json(
         TRAINING_LOGS / f"{arm}.json",
-        {"method": settings.tuning.method, "kept_step": kept, "too_long": too_long}
+        {"method": settings.tuning.method, "kept_step": kept, "overlong": overlong}
         | validation.loss_at(fitted.log, kept)
-        | batches.shown(micro_batches, to_learn)
+        | batches.exposure_stats(micro_batches, to_learn)
         | counts,
     )
     shutil.rmtree(CHECKPOINTS / arm)
@@ -108,8 +108,10 @@ def _chosen(count: int, *, seed: int) -> set[str]:
         return set()
     asked = [one.question for one in read_parquet(TRAIN_PROBLEMS, Problem)]
     talk = [one.turns[0].question for one in read_parquet(CONVERSATIONS, Conversation)]
-    return validation.choose(asked, count, seed=seed) | validation.choose(talk, count, seed=seed)
+    return validation.choose_held_out(asked, count, seed=seed) | validation.choose_held_out(
+        talk, count, seed=seed
+    )
 
 
 if __name__ == "__main__":
-    console.run("train", main, item="arm")
+    console.run_stage("train", main, item="arm")

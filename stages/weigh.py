@@ -20,7 +20,7 @@ from stages.lib.core.paths import (
     ARM_METRICS,
     CONVERSATIONS,
     DIFFICULTY,
-    SAMPLE_VERDICTS,
+    SAMPLE_GRADES,
     SAMPLES,
     TRAIN_PROBLEMS,
     TRAINING,
@@ -31,19 +31,19 @@ from stages.lib.core.schema import (
     Example,
     Problem,
     Prompting,
-    SampleVerdict,
+    SampleGrade,
     Turn,
 )
 from stages.lib.core.tables import read_parquet, write_parquet
 from stages.lib.difficulty.rejection_sampling import correct_samples, first_of_each
-from stages.lib.difficulty.strategies import Treatment, treat
+from stages.lib.difficulty.strategies import ArmPlan, plan_arm
 from stages.lib.generations.store import Store
 from stages.lib.params.load import load_params
 from stages.lib.params.strategies import ConversationsArm, Weigh
 from stages.lib.prompts.templates import ask, respond
 from stages.lib.runtime import console
 
-Lesson = tuple[int, Prompting, str]
+Completion = tuple[int, Prompting, str]
 """The place of a problem, a prompting, and the response to learn."""
 
 
@@ -86,7 +86,7 @@ def _problems(arm: str, settings: Weigh) -> tuple[list[Example], int]:
     """Return the examples that an arm makes of the problems, and how many samples are missing."""
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     of = {row.problem_id: row for row in read_parquet(DIFFICULTY, Difficulty)}
-    treatment = treat(
+    treatment = plan_arm(
         settings.arms,
         arm,
         len(problems),
@@ -97,16 +97,16 @@ def _problems(arm: str, settings: Weigh) -> tuple[list[Example], int]:
         lessons, missing = _worked(problems, settings.prompting), 0
     else:
         lessons, missing = _sampled(
-            arm, problems, treatment.samples, treatment.samples_dealt, settings
+            arm, problems, treatment.samples, treatment.samples_shuffled, settings
         )
     return [
         _example(problems[i], prompting, text, treatment, i) for i, prompting, text in lessons
     ], missing
 
 
-def _worked(problems: Sequence[Problem], promptings: Sequence[Prompting]) -> list[Lesson]:
+def _worked(problems: Sequence[Problem], promptings: Sequence[Prompting]) -> list[Completion]:
     """Return the worked solutions that there are, problem by problem."""
-    lessons: list[Lesson] = [
+    lessons: list[Completion] = [
         (i, prompting, response)
         for i, problem in enumerate(problems)
         for prompting in promptings
@@ -125,9 +125,9 @@ def _sampled(
     samples: NDArray[np.int64],
     dealt: bool,
     settings: Weigh,
-) -> tuple[list[Lesson], int]:
+) -> tuple[list[Completion], int]:
     """Return the samples to learn from, problem by problem, and how many too few there are."""
-    verdicts = read_parquet(SAMPLE_VERDICTS, SampleVerdict)
+    verdicts = read_parquet(SAMPLE_GRADES, SampleGrade)
     correct = correct_samples(list(Store(SAMPLES).rows()), verdicts, settings.prompting)
     if not correct:
         raise ValueError(f"weigh.arms.{arm}: no sample is correct: expected one to learn from")
@@ -136,18 +136,18 @@ def _sampled(
     taken = first_of_each(correct, wanted)
     asked, missing = sum(wanted.values()), sum(wanted.values()) - int(taken.sum())
     if missing:
-        console.say(
+        console.log_line(
             f"weigh-{arm}: {missing} of {asked} samples wanted are missing: too few correct"
         )
     if dealt:
         taken = np.random.default_rng(settings.seed_of(arm)).permutation(taken)
     chosen = [row for row, is_taken in zip(correct, taken, strict=True) if is_taken]
-    lessons: list[Lesson] = [(place[row.problem_id], row.prompting, row.text) for row in chosen]
+    lessons: list[Completion] = [(place[row.problem_id], row.prompting, row.text) for row in chosen]
     return sorted(lessons, key=lambda lesson: lesson[0]), missing
 
 
 def _example(
-    problem: Problem, prompting: Prompting, response: str, treatment: Treatment, i: int
+    problem: Problem, prompting: Prompting, response: str, treatment: ArmPlan, i: int
 ) -> Example:
     return Example(
         problem_id=problem.id,
@@ -156,12 +156,12 @@ def _example(
         turns=[Turn(ask(problem.question, prompting), response)],
         repeats=int(treatment.repeats[i]),
         weight=float(treatment.weights[i]),
-        opens=float(treatment.opens[i]),
+        start_fraction=float(treatment.start_fraction[i]),
         focal_gamma=treatment.focal_gamma,
         focal_level=treatment.focal_level,
-        focal_dealt=treatment.focal_dealt,
+        focal_shuffled=treatment.focal_shuffled,
     )
 
 
 if __name__ == "__main__":
-    console.run("weigh", main, item="arm")
+    console.run_stage("weigh", main, item="arm")

@@ -12,7 +12,7 @@ import stages.lib.training.tracking  # noqa: F401
 from stages.lib.core.schema import Prompting
 from stages.lib.params.load import load_params
 from stages.lib.prompts.templates import ask, question_prompt
-from stages.lib.prompts.tokenize import Tokens
+from stages.lib.prompts.tokenize import TokenizedExample
 from tools.demo.problems import QUESTION
 
 REPOSITORY = Path(__file__).parents[1]
@@ -23,19 +23,21 @@ CHAT_TEMPLATE = (
 )
 
 
-def one_turn(prompt: list[int], response: list[int], weight: float) -> Tokens:
+def one_turn(prompt: list[int], response: list[int], weight: float) -> TokenizedExample:
     """Return an example whose response alone is learned."""
-    return Tokens(prompt + response, [False] * len(prompt) + [True] * len(response), weight)
+    return TokenizedExample(
+        prompt + response, [False] * len(prompt) + [True] * len(response), weight
+    )
 
 
-def prompt_of(tokens: Tokens) -> list[int]:
+def prompt_of(tokens: TokenizedExample) -> list[int]:
     """Return the tokens that are not learned."""
-    return [one for one, learned in zip(tokens.ids, tokens.learned, strict=True) if not learned]
+    return [one for one, learned in zip(tokens.ids, tokens.loss_mask, strict=True) if not learned]
 
 
-def response_of(tokens: Tokens) -> list[int]:
+def response_of(tokens: TokenizedExample) -> list[int]:
     """Return the tokens that are learned."""
-    return [one for one, learned in zip(tokens.ids, tokens.learned, strict=True) if learned]
+    return [one for one, learned in zip(tokens.ids, tokens.loss_mask, strict=True) if learned]
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:

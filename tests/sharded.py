@@ -25,4 +25,4 @@ def _on_cpus_as_well(self: AcceleratorState, *arguments: Any, **options: Any) ->
 
 if __name__ == "__main__":
     AcceleratorState.__init__ = _on_cpus_as_well
-    console.run("train", train.main, item="arm")
+    console.run_stage("train", train.main, item="arm")

@@ -31,7 +31,7 @@ GPTQ4 = {
     "method": "gptq",
     "bits": 4,
     "calibrate_on": "training",
-    "draw": 1,
+    "calibration_seed": 1,
 }
 
 SMALL = {
@@ -106,7 +106,7 @@ def clone(into: Path, base: Path) -> Path:
     # DVCLive asks for the commit that it is used at.
     commit(into)
     make_small(into)
-    set_params(into, {"model.base": f"folder:{base}", "train.by_arm": {"adaptive": LORA}})
+    set_params(into, {"model.base": f"folder:{base}", "train.tuning_by_arm": {"adaptive": LORA}})
     return into
 
 

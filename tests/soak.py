@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from stages.lib.runtime.console import say
+from stages.lib.runtime.console import log_line
 from tests.ends import clear_line, differing, half_written
 from tests.faults import FAULTS, Damaged, Fault, Killed, Place
 from tests.repro import Run
@@ -153,7 +153,7 @@ def main() -> None:
         row = trial(seed, whole, folder / f"{seed:03d}" / "clone", clock)
         with given.csv.open("a", encoding="utf-8", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerow(row)
-        say(" | ".join(map(str, row)))
+        log_line(" | ".join(map(str, row)))
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ def test_a_base_has_a_row_without_and_with_examples(
     change({})
     prepare.main()
     base = f"folder:{terse}"
-    without, with_ = bases.measure(base)
-    assert (without["base"], without["shots"], with_["shots"]) == (base, 0, 1)
-    for row in (without, with_):
+    exclude, with_ = bases.measure(base)
+    assert (exclude["base"], exclude["shots"], with_["shots"]) == (base, 0, 1)
+    for row in (exclude, with_):
         right = round(row["accuracy"] * row["problems"])
         low, high = wilson_interval(right, 6, level=0.95)
         assert (row["problems"], row["low"], row["high"]) == (6, round(low, 4), round(high, 4))

@@ -18,8 +18,8 @@ import boto3
 import pytest
 import yaml
 
-from stages.lib.core.paths import ANSWERS, CHECKPOINTS, MODELS, REPORTS, SAMPLES, VERDICTS
-from stages.lib.core.schema import Graded
+from stages.lib.core.paths import ANSWERS, CHECKPOINTS, GRADES, MODELS, REPORTS, SAMPLES
+from stages.lib.core.schema import EvalRecord
 from stages.lib.core.tables import read_parquet
 from stages.lib.generations.store import Store
 from stages.lib.params.evaluation import system_name
@@ -77,18 +77,20 @@ def test_a_run_that_is_killed_thrice_ends_like_one_that_is_not(
 
 
 def test_what_names_no_option_is_asked_for_the_closest(whole: Path) -> None:
-    graded = read_parquet(whole / VERDICTS, Graded)
-    settled = {
-        (row.system, row.problem_id, row.prompting): row.settled for row in graded if row.settled
+    graded = read_parquet(whole / GRADES, EvalRecord)
+    option_source = {
+        (row.system, row.problem_id, row.prompting): row.option_source
+        for row in graded
+        if row.option_source
     }
-    assert settled
-    assert {row.benchmark for row in graded if row.settled} == {"aqua"}
+    assert option_source
+    assert {row.benchmark for row in graded if row.option_source} == {"aqua"}
     with_options = {row.problem_id for row in graded if row.benchmark == "aqua"}
     replies = {
         (system_name("base", row.shots), row.problem_id, row.prompting)
         for row in Store(whole / ANSWERS / "base" / "closest_option").rows()
     }
-    assert replies == {place for place in settled if place[0].startswith("base")}
+    assert replies == {place for place in option_source if place[0].startswith("base")}
     assert {problem for _, problem, _ in replies} <= with_options
 
 

@@ -11,7 +11,7 @@ from benchmarks.growth_answers import MODELS, PROMPTINGS, make_answers, make_sam
 from stages import analyze, score
 from stages.lib.core import paths
 from stages.lib.core.files import read_json
-from stages.lib.core.schema import SampleVerdict
+from stages.lib.core.schema import SampleGrade
 from stages.lib.core.tables import read_parquet
 
 
@@ -46,7 +46,7 @@ def test_samples_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     score.main()
 
-    verdicts = read_parquet(paths.SAMPLE_VERDICTS, SampleVerdict)
+    verdicts = read_parquet(paths.SAMPLE_GRADES, SampleGrade)
     assert len(verdicts) == 400
     rates = read_json(paths.METRICS / "difficulty.json")["pass_rate"]
     assert rates["train-0"] > 0.6 > 0.4 > rates["train-7"]

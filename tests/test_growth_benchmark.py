@@ -22,7 +22,7 @@ from stages.lib.core.schema import Difficulty, Problem
 from stages.lib.core.tables import read_parquet
 from stages.lib.data import packaged
 from stages.lib.data.decontamination import overlaps
-from stages.lib.formats.read import read
+from stages.lib.formats.read import load_rows
 from stages.lib.params.load import load_params
 
 SIZES = [1_000, 10_000, 100_000, 1_000_000]
@@ -117,12 +117,12 @@ def test_the_table_has_a_row_per_stage_and_a_column_per_size() -> None:
 def test_made_rows_are_distinct_problems_of_which_some_overlap(tmp_path: Path) -> None:
     make_rows(tmp_path, 3 * OVERLAPPING)
     settings = load_params(tmp_path / PARAMS)
-    made = read(
+    made = load_rows(
         [tmp_path / ROWS],
         format="orca-math",
         name="made",
-        become="problems",
-        without=[],
+        target="problems",
+        exclude=[],
         sandbox=settings.sandbox,
     )
     assert len(made.problems) == made.rows == 3 * OVERLAPPING

@@ -123,7 +123,7 @@ LORA = {"method": "lora", "r": 4, "alpha": 8, "targets": ["q_proj"], "optimizer"
 
 
 def grpo(**changes: Any) -> dict[str, Any]:
-    made = {"parent": "uniform", "seed": 1, "tuning": FULL, "no_signal_weight": 0.2}
+    made = {"parent": "uniform", "seed": 1, "tuning": FULL, "zero_variance_weight": 0.2}
     return {"grpo": made | changes}
 
 
@@ -132,10 +132,10 @@ ROWS = {
     "name": "mini",
     "format": "gsm8k",
     "path": "ladder:3",
-    "licence": "Apache-2.0",
+    "license": "Apache-2.0",
     "fraction": 1.0,
-    "without": [],
-    "become": "problems",
+    "exclude": [],
+    "target": "problems",
 }
 BAND = {"strategy": "band", "low": 0.25, "high": 0.75}
 BAD = [
@@ -160,7 +160,11 @@ BAD = [
     ),
     ("train.tracking", ["tensorbord"], "train.tracking.0: 'tensorbord': Input should be "),
     ("train.tracking", ["wandb", "wandb"], "train.tracking: ['wandb', 'wandb']: expected nothing"),
-    ("train.by_arm.nobody", {"method": "full"}, "train.by_arm.nobody: expected one of ['adapt"),
+    (
+        "train.tuning_by_arm.nobody",
+        {"method": "full"},
+        "train.tuning_by_arm.nobody: expected one of ['adapt",
+    ),
     ("weigh.seeds", {"adaptive": 2}, "weigh.seeds.adaptive: expected a control, one of ['control"),
     ("train.seeds.nobody", 2, "train.seeds.nobody: expected one of ['adapt"),
     ("analyze.runs", {"base": ["base"] * 2}, "analyze.runs.base: ['base', 'base']: List should"),
@@ -180,8 +184,12 @@ BAD = [
     ("prepare.train", [{"source": "ladder", "per_rung": 3.5}], "prepare.train.0.per_rung: 3.5: "),
     ("prepare.train", [ROWS | {"path": "ladder:0"}], "path: 'ladder:0': expected ladder:N, N"),
     ("prepare.train", [ROWS | {"path": "ladder-bare:many"}], "expected ladder-bare:N, N problems"),
-    ("prepare.train", [ROWS | {"licence": ""}], "prepare.train.0.licence: '': "),
-    ("weigh.arms.control.of", "adaptve", "weigh.arms.control.of: 'adaptve': expected an arm"),
+    ("prepare.train", [ROWS | {"license": ""}], "prepare.train.0.license: '': "),
+    (
+        "weigh.arms.control.control_of",
+        "adaptve",
+        "weigh.arms.control.control_of: 'adaptve': expected an arm",
+    ),
     ("weigh.arms.uniform.strategy", "unifrm", "weigh.arms.uniform.strategy: 'unifrm': expected "),
     ("weigh.arms.uniform", BAND | {"high": 0.1}, "uniform.high: 0.1: expected at least low=0.25"),
     ("weigh.arms.uniform", BAND | {"low": -0.1}, "weigh.arms.uniform.low: -0.1: "),
@@ -201,37 +209,37 @@ BAD = [
         "weigh.arms.uniform.level: 'word': ",
     ),
     (
-        "reinforce.models",
+        "grpo.models",
         grpo(parent="grpo"),
-        "reinforce.models.grpo.parent: 'grpo': expected one of ['adaptive', 'base', 'control', ",
+        "grpo.models.grpo.parent: 'grpo': expected one of ['adaptive', 'base', 'control', ",
     ),
     (
-        "reinforce.models",
-        grpo(no_signal_weight=1.5),
-        "reinforce.models.grpo.no_signal_weight: 1.5: ",
+        "grpo.models",
+        grpo(zero_variance_weight=1.5),
+        "grpo.models.grpo.zero_variance_weight: 1.5: ",
     ),
     (
-        "reinforce.models",
+        "grpo.models",
         grpo(tuning=LORA | {"dropout": 0.1}),
-        "reinforce.models.grpo.tuning.dropout: 0.1: expected 0.0, as the model that is trained",
+        "grpo.models.grpo.tuning.dropout: 0.1: expected 0.0, as the model that is trained",
     ),
     (
-        "reinforce.models",
+        "grpo.models",
         {"base": grpo()["grpo"]},
-        "reinforce.models.base: expected a name that is",
+        "grpo.models.base: expected a name that is",
     ),
-    ("reinforce.models", {"uniform": grpo()["grpo"]}, "reinforce.models.uniform: expected a name "),
-    ("reinforce.generations", 1, "reinforce.generations: 1: "),
-    ("reinforce.iterations", 3, "reinforce.steps: 20: expected a multiple of iterations: 3"),
-    ("reinforce.save_every", 0, "reinforce.save_every: 0: "),
-    ("reinforce.micro_batches", 7, "reinforce.micro_batches: 7: expected a divisor of the "),
-    ("reinforce.rewards", {"answer": 0.0, "format": 0.0}, "rewards.answer and format: both 0: "),
-    ("reinforce.beta", 0.0, "reinforce.beta: 0.0: "),
+    ("grpo.models", {"uniform": grpo()["grpo"]}, "grpo.models.uniform: expected a name "),
+    ("grpo.generations", 1, "grpo.generations: 1: "),
+    ("grpo.iterations", 3, "grpo.steps: 20: expected a multiple of iterations: 3"),
+    ("grpo.save_every", 0, "grpo.save_every: 0: "),
+    ("grpo.micro_batches", 7, "grpo.micro_batches: 7: expected a divisor of the "),
+    ("grpo.rewards", {"answer": 0.0, "format": 0.0}, "rewards.answer and format: both 0: "),
+    ("grpo.beta", 0.0, "grpo.beta: 0.0: "),
     ("quantize.models.adaptive-gptq4.bits", 5, "quantize.models.adaptive-gptq4.bits: 5: "),
     ("quantize.models.adaptive-gptq4.parent", "x", "quantize.models.adaptive-gptq4.parent: 'x': "),
     ("evaluate.models.nobody", [0], "evaluate.models.nobody: expected one of "),
     ("evaluate.max_tokens.aqua", 9, "evaluate.max_tokens: ['aqua', "),
-    ("evaluate.perplexity_on", "aqua", "evaluate.perplexity_on: 'aqua': expected one of "),
+    ("evaluate.held_out", "aqua", "evaluate.held_out: 'aqua': expected one of "),
     ("analyze.compare", [["adaptive", "x"]], "analyze.compare: 'x': expected one of "),
     ("analyze.compare", [["adaptive"]], "analyze.compare.0: "),
     ("demo.port", 65536, "demo.port: 65536: "),

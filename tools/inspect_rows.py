@@ -5,7 +5,7 @@ Reads rows as ``prepare`` does (``stages.lib.formats.rows`` names the formats,
 conversations they make, what is left out and why, how their programs ended, and the first
 and the middle one as they will be learned.
 
-    python -m tools.inspect_rows FORMAT PATH [--without NAME ...] [--become problems|conversations]
+    python -m tools.inspect_rows FORMAT PATH [--exclude NAME ...] [--target problems|conversations]
 """
 
 from argparse import ArgumentParser
@@ -15,26 +15,28 @@ from typing import get_args
 
 from stages.lib.core.schema import Conversation, Problem
 from stages.lib.formats.files import files_of
-from stages.lib.formats.read import Read, read
+from stages.lib.formats.read import SourceRows, load_rows
 from stages.lib.params.data import Become, Format
 from stages.lib.params.load import load_params
 from stages.lib.prompts.templates import turn
 from stages.lib.runtime import console
 
 
-def main(format: Format, path: str, without: list[str], become: Become) -> None:
+def main(format: Format, path: str, exclude: list[str], target: Become) -> None:
     """Read the files and print what they make."""
     files = files_of(path)
     sandbox = load_params().sandbox
-    made = read(files, format=format, name=format, become=become, without=without, sandbox=sandbox)
+    made = load_rows(
+        files, format=format, name=format, target=target, exclude=exclude, sandbox=sandbox
+    )
     for label, value in [("files", len(files)), *table(made)]:
-        console.say(f"{label:<32}{value:>10}")
+        console.log_line(f"{label:<32}{value:>10}")
     rows = made.problems or made.conversations
     for row in {row.id: row for row in (rows[0], rows[len(rows) // 2])}.values():
-        console.say("\n" + shown(row))
+        console.log_line("\n" + shown(row))
 
 
-def table(made: Read) -> list[tuple[str, str | int]]:
+def table(made: SourceRows) -> list[tuple[str, str | int]]:
     """Return the lines that count what was read, each with its label."""
     lines: list[tuple[str, str | int]] = [
         ("rows", made.rows),
@@ -70,9 +72,9 @@ def _counted(label: str, values: Iterable[str | int]) -> list[tuple[str, str | i
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("format", choices=get_args(Format))
     parser.add_argument("path")
-    parser.add_argument("--without", nargs="*", default=[], metavar="NAME")
-    parser.add_argument("--become", choices=get_args(Become), default="problems")
+    parser.add_argument("--exclude", nargs="*", default=[], metavar="NAME")
+    parser.add_argument("--target", choices=get_args(Become), default="problems")
 
 
 if __name__ == "__main__":
-    console.run("read", main, more=_arguments, timed=False)
+    console.run_stage("read", main, more=_arguments, timed=False)

@@ -43,8 +43,8 @@ def main(model: str) -> None:
         ],
         commit_message=f"{model}, {found}",
     )
-    console.say(f"published {model} as {repo}")
+    console.log_line(f"published {model} as {repo}")
 
 
 if __name__ == "__main__":
-    console.run("publish", main, item="model", timed=False)
+    console.run_stage("publish", main, item="model", timed=False)

@@ -8,32 +8,32 @@ import pandas as pd
 import pytest
 
 from stages import analyze, prepare
-from stages.lib.analysis.accuracy import DECODINGS, answer_frame, comparison_table, status_table
+from stages.lib.analysis.accuracy import ANSWER_MODES, answer_frame, comparison_table, status_table
 from stages.lib.core.files import read_json, write_json
 from stages.lib.core.paths import (
     ANSWERS,
     EVAL_PROBLEMS,
+    GRADES,
     LIKELIHOODS,
     METRICS,
     MODEL_REPORTS,
     TABLES,
-    VERDICTS,
 )
 from stages.lib.core.schema import (
+    EvalRecord,
     Generation,
-    Graded,
     Likelihood,
+    OptionSource,
     Problem,
     Prompting,
-    Settled,
     Status,
 )
 from stages.lib.core.tables import read_parquet, write_parquet
 from stages.lib.generations.store import Store
 from stages.lib.grading import batch
-from stages.lib.grading.batch import Answer, judge, said
+from stages.lib.grading.batch import Submission, grade_batch, unmatched_answer
 from stages.lib.params.load import load_params
-from stages.lib.params.sampling import Sandbox
+from stages.lib.params.sampling import SandboxLimits
 from stages.lib.sandbox.pool import ProgramResult
 from tests.stages.conftest import Change
 
@@ -74,8 +74,8 @@ PROMPTINGS: tuple[Prompting, ...] = ("cot", "pot")
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox(timeout_s=5.0, memory_mb=256, workers=1, allow_unprotected=False)
+def sandbox() -> SandboxLimits:
+    return SandboxLimits(timeout_s=5.0, memory_mb=256, workers=1, allow_unprotected=False)
 
 
 @pytest.fixture
@@ -107,18 +107,18 @@ def test_metrics_are_the_held_out_benchmark_and_the_mean_of_the_others(analyzed:
 
 def test_the_mean_of_the_others_weighs_benchmarks_alike() -> None:
     rows = [
-        {"benchmark": name, "system": "base", "decoding": decoding, "accuracy": share}
+        {"benchmark": name, "system": "base", "answer_mode": answer_mode, "accuracy": share}
         for name, share in (("ladder", 0.9), ("gsm8k", 0.5), ("math500", 0.25))
-        for decoding in ("cot", "fallback")
+        for answer_mode in ("cot", "fallback")
     ]
     found = analyze.headline(pd.DataFrame(rows), "ladder")
     assert found == {"ladder": {"base": {"cot": 0.9}}, "others": {"base": {"cot": 0.375}}}
 
 
 def test_accuracy_is_counted_by_decoding(analyzed: None) -> None:
-    table = pd.read_csv(TABLES / "accuracy.csv").set_index(["benchmark", "system", "decoding"])
-    found = [table.loc[("gsm8k", "uniform", name), "accuracy"] for name in DECODINGS]
-    assert dict(zip(DECODINGS, found, strict=True)) == {
+    table = pd.read_csv(TABLES / "accuracy.csv").set_index(["benchmark", "system", "answer_mode"])
+    found = [table.loc[("gsm8k", "uniform", name), "accuracy"] for name in ANSWER_MODES]
+    assert dict(zip(ANSWER_MODES, found, strict=True)) == {
         "cot": 1,
         "pot": 0,
         "fallback": 1,
@@ -165,15 +165,15 @@ CHOICE = Problem(
     ],
 )
 def test_what_is_none_of_the_options_is_asked_about(
-    sandbox: Sandbox, prompting: Prompting, text: str, about: str | None
+    sandbox: SandboxLimits, prompting: Prompting, text: str, about: str | None
 ) -> None:
-    one = Answer(text, prompting, CHOICE.answer, CHOICE.kind, CHOICE.choices)
-    (judged,) = judge([one], sandbox)
-    assert said(one, judged) == about
+    one = Submission(text, prompting, CHOICE.answer, CHOICE.kind, CHOICE.choices)
+    (judged,) = grade_batch([one], sandbox)
+    assert unmatched_answer(one, judged) == about
 
 
 @pytest.mark.parametrize(
-    ("text", "reply", "status", "settled"),
+    ("text", "reply", "status", "option_source"),
     [
         ("The answer is 5.", "The closest option is (B).", "correct", "asked"),
         ("The answer is 5.", "The answer is (A).", "wrong", "asked"),
@@ -183,15 +183,15 @@ def test_what_is_none_of_the_options_is_asked_about(
     ],
 )
 def test_a_reply_settles_what_is_none_of_the_options(
-    sandbox: Sandbox, text: str, reply: str | None, status: str, settled: str
+    sandbox: SandboxLimits, text: str, reply: str | None, status: str, option_source: str
 ) -> None:
-    one = Answer(text, "cot", CHOICE.answer, CHOICE.kind, CHOICE.choices, reply)
-    (judged,) = judge([one], sandbox)
-    assert (judged.verdict.status, judged.settled) == (status, settled)
+    one = Submission(text, "cot", CHOICE.answer, CHOICE.kind, CHOICE.choices, reply)
+    (judged,) = grade_batch([one], sandbox)
+    assert (judged.verdict.status, judged.option_source) == (status, option_source)
 
 
 def test_a_program_runs_once_and_verdicts_keep_their_order(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    sandbox: SandboxLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[str] = []
 
@@ -202,10 +202,10 @@ def test_a_program_runs_once_and_verdicts_keep_their_order(
     monkeypatch.setattr(batch, "run_programs", counted)
     monkeypatch.setattr(batch, "AHEAD", 2)
     programs = ["print(4)", "print(5)", "print(5)", "print(4)", "print(6)"]
-    answers = [Answer(f"```python\n{one}\n```", "pot", "4", "number", []) for one in programs]
-    answers.insert(3, Answer("2 + 2 = 4. The answer is 4.", "cot", "4", "number", []))
+    answers = [Submission(f"```python\n{one}\n```", "pot", "4", "number", []) for one in programs]
+    answers.insert(3, Submission("2 + 2 = 4. The answer is 4.", "cot", "4", "number", []))
 
-    judged = list(judge(iter(answers), sandbox))
+    judged = list(grade_batch(iter(answers), sandbox))
 
     assert ran == ["print(4)", "print(5)", "print(6)"]
     assert [one.output for one in judged] == ["4", "5", "5", "", "4", "6"]
@@ -215,22 +215,22 @@ def test_a_program_runs_once_and_verdicts_keep_their_order(
 
 
 def test_answers_are_taken_a_few_at_a_time(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    sandbox: SandboxLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "AHEAD", 2)
     taken: list[int] = []
 
-    def answers() -> Iterator[Answer]:
+    def answers() -> Iterator[Submission]:
         for number in range(5):
             taken.append(number)
-            yield Answer("The answer is 4.", "cot", "4", "number", [])
+            yield Submission("The answer is 4.", "cot", "4", "number", [])
 
-    next(judge(answers(), sandbox))
+    next(grade_batch(answers(), sandbox))
 
     assert taken == [0, 1]
 
 
-SETTLED: list[tuple[Prompting, Status, Settled]] = [
+SETTLED: list[tuple[Prompting, Status, OptionSource]] = [
     ("cot", "wrong", ""),
     ("pot", "correct", "default"),
 ]
@@ -238,7 +238,7 @@ SETTLED: list[tuple[Prompting, Status, Settled]] = [
 
 def test_an_option_by_default_is_no_answer_of_a_program() -> None:
     graded = [
-        Graded(
+        EvalRecord(
             benchmark="options",
             problem_id="c",
             system="base",
@@ -248,19 +248,19 @@ def test_an_option_by_default_is_no_answer_of_a_program() -> None:
             output="",
             finish_reason="stop",
             n_tokens=1,
-            settled=settled,
+            option_source=option_source,
         )
-        for prompting, status, settled in SETTLED
+        for prompting, status, option_source in SETTLED
     ]
     frame = answer_frame(graded, {"options": [CHOICE]})
-    assert frame.loc[0, list(DECODINGS)].tolist() == [False, True, False, False, True]
+    assert frame.loc[0, list(ANSWER_MODES)].tolist() == [False, True, False, False, True]
     counts = status_table(graded).set_index("prompting")
     assert counts.loc["pot", ["cut", "asked", "default"]].tolist() == [0, 0, 1]
 
 
 def test_comparisons_are_paired(analyzed: None) -> None:
     table = pd.read_csv(TABLES / "comparisons.csv")
-    keys = ["benchmark", "first", "second", "decoding"]
+    keys = ["benchmark", "first", "second", "answer_mode"]
     found = table.set_index(keys)["difference"].to_dict()
     assert found[("ladder", "adaptive", "uniform", "cot")] == -1
     assert found[("ladder", "adaptive", "uniform", "pot")] == 1
@@ -293,7 +293,7 @@ def test_a_difference_in_every_source_is_told_from_one_in_a_few(
     table = comparison_table(
         frame, [["first", "second"]], draws=10, level=0.95, rng=np.random.default_rng(0)
     )
-    found = table.set_index("decoding")["p_sources"]
+    found = table.set_index("answer_mode")["p_sources"]
     if p is None:
         assert found.isna().tolist() == [True] * 3
     else:
@@ -331,7 +331,7 @@ def test_pairs_with_a_quantized_model_are_not_set_side_by_side(change: Change) -
 
 
 def test_verdicts_keep_what_programs_printed(analyzed: None) -> None:
-    rows = read_parquet(VERDICTS, Graded)
+    rows = read_parquet(GRADES, EvalRecord)
     assert len(rows) == len(SYSTEMS) * 2 * (6 + 3 + 3 + 2)
     crashed = [row for row in rows if row.status == "crashed"]
     assert crashed

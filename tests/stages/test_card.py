@@ -22,14 +22,14 @@ COUNTS = {"method": "full", "kept_step": 4, "trainable": 1000, "total": 2000, "s
 TOLD = {"problems": 18, "examples": 36, "missing": 0}
 
 
-def shares(system: str, decoding: str, accuracy: float) -> dict[str, Any]:
+def shares(system: str, answer_mode: str, accuracy: float) -> dict[str, Any]:
     low, high = round(accuracy - 0.1, 3), round(accuracy + 0.1, 3)
-    row = {"benchmark": "ladder", "system": system, "decoding": decoding, "n": 6}
+    row = {"benchmark": "ladder", "system": system, "answer_mode": answer_mode, "n": 6}
     return row | {"accuracy": accuracy, "standard_error": 0.05, "low": low, "high": high}
 
 
 def compared(first: str, second: str, difference: float, p: float) -> dict[str, Any]:
-    row = {"benchmark": "ladder", "first": first, "second": second, "decoding": "cot", "n": 6}
+    row = {"benchmark": "ladder", "first": first, "second": second, "answer_mode": "cot", "n": 6}
     interval = {"low": round(difference - 0.1, 3), "high": round(difference + 0.1, 3)}
     return row | interval | {"difference": difference, "discordant": 0.5, "p_holm": p}
 
@@ -102,7 +102,7 @@ SAID = [
     ),
     ("adaptive", "| tuning | full; 1,000 of 2,000 parameters (50.00%) |"),
     ("adaptive", "| training | 4 steps of 600 supervised tokens, 2,400 in all; kept: step 4 |"),
-    ("adaptive", "| its licence | mit, as its own files name it |"),
+    ("adaptive", "| its license | mit, as its own files name it |"),
     ("adaptive", "18 problems in 36 examples (CoT and PoT): 6 problems of each of the 3 rungs "),
     ("adaptive", "2 more were dropped for sharing words in a row with a benchmark."),
     ("adaptive", "| ladder | 0 | CoT | 6 | 25.0 | 15.0 to 35.0 |"),
@@ -124,10 +124,10 @@ SAID = [
 
 @pytest.mark.parametrize("parent", ["uniform", "base"])
 def test_a_reinforced_model_gets_a_card(measured: Change, parent: str) -> None:
-    made = {"parent": parent, "seed": 3, "tuning": {"method": "full"}, "no_signal_weight": 0.0}
+    made = {"parent": parent, "seed": 3, "tuning": {"method": "full"}, "zero_variance_weight": 0.0}
     measured(
         {
-            "reinforce.models": {"grpo": made},
+            "grpo.models": {"grpo": made},
             "quantize.models": {"adaptive-gptq4": {"parent": "grpo", "method": "rtn", "bits": 4}},
             "evaluate.models": {"base": [0], "uniform": [0], "grpo": [0], "adaptive-gptq4": [0]},
             "analyze.compare": [["grpo", "uniform"]],
@@ -139,9 +139,7 @@ def test_a_reinforced_model_gets_a_card(measured: Change, parent: str) -> None:
     card.main()
     for name in ("grpo", "adaptive-gptq4"):
         text = (CARDS / f"{name}.md").read_text()
-        assert (
-            f"| reinforcement | GRPO of `{parent}`, full: 20 steps, 1,200 answers to 7 pro" in text
-        )
+        assert f"| GRPO | from `{parent}`, full: 20 steps, 1,200 answers to 7 pro" in text
         assert ("| arm | `uniform`: Every example once a pass. |" in text) == (parent == "uniform")
         assert "None" not in text
     assert "| quantization | of `grpo`: round to nearest, 4 bits" in text
@@ -152,23 +150,23 @@ CONVERSATIONS = {
     "name": "talks",
     "format": "sharegpt",
     "path": "talks.jsonl",
-    "licence": "MIT",
+    "license": "MIT",
     "fraction": 1,
-    "without": [],
-    "become": "conversations",
+    "exclude": [],
+    "target": "conversations",
 }
 
 
 def test_a_model_of_conversations_and_what_grpo_made_of_it(measured: Change) -> None:
     tuning = {"method": "full"}
-    made = {"parent": "uniform", "seed": 3, "tuning": tuning, "no_signal_weight": 1.0}
+    made = {"parent": "uniform", "seed": 3, "tuning": tuning, "zero_variance_weight": 1.0}
     ladder = {"source": "ladder", "per_rung": 6}
     measured(
         {
             "prepare.train": [ladder, CONVERSATIONS],
             "sample.k": 0,
             "weigh.arms": {"uniform": {"strategy": "conversations", "sources": ["talks"]}},
-            "reinforce.models": {"grpo": made},
+            "grpo.models": {"grpo": made},
             "quantize.models": {},
             "evaluate.models": {"base": [0], "uniform": [0], "grpo": [0]},
             "analyze.compare": [["grpo", "uniform"]],
@@ -225,21 +223,21 @@ def test_the_text_says_what_was_measured(measured: Change) -> None:
         assert line in (CARDS / f"{model}.md").read_text()
 
 
-def test_adapters_a_hub_base_and_an_unknown_licence_are_said(
+def test_adapters_a_hub_base_and_an_unknown_license_are_said(
     measured: Change, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lora = {"method": "lora", "r": 8, "alpha": 16.0, "dropout": 0.0, "targets": ["q_proj"]}
     measured(
         {
             "model.base": "hub:org/name@" + "a" * 40,
-            "train.by_arm": {"uniform": lora | {"optimizer": "adamw"}},
+            "train.tuning_by_arm": {"uniform": lora | {"optimizer": "adamw"}},
         }
     )
-    monkeypatch.setattr(card, "licence", lambda base: "unknown")
+    monkeypatch.setattr(card, "license", lambda base: "unknown")
     card.main()
     text = (CARDS / "uniform.md").read_text()
     assert ModelCard(text).data.to_dict()["base_model"] == "org/name"
-    assert "| its licence | unknown, which its files do not name |" in text
+    assert "| its license | unknown, which its files do not name |" in text
     assert "| adapters | r = 8, alpha = 16, dropout 0, on q_proj; merged into the weights |" in text
 
 

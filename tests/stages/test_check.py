@@ -18,17 +18,17 @@ COMMIT = "0123456789" * 4
 CHECK = [sys.executable, "-m", "stages.check"]
 
 
-def part(name: str, become: str, kind: str = "gsm8k") -> dict[str, Any]:
+def part(name: str, target: str, kind: str = "gsm8k") -> dict[str, Any]:
     """Return a part of the training data, written here in the format of a data set."""
     return {
         "source": "rows",
         "name": name,
         "format": kind,
         "path": "ladder:3",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "fraction": 1.0,
-        "without": [],
-        "become": become,
+        "exclude": [],
+        "target": target,
     }
 
 
@@ -56,19 +56,25 @@ TALK = {
     "evaluate.models": {"base": [0], "talk": [0]},
     "analyze.compare": [["talk", "base"]],
 }
-GPTQ = {"parent": "uniform", "method": "gptq", "bits": 4, "draw": 1, "calibrate_on": "difficulty"}
+GPTQ = {
+    "parent": "uniform",
+    "method": "gptq",
+    "bits": 4,
+    "calibration_seed": 1,
+    "calibrate_on": "difficulty",
+}
 MEASURED = {"sample.k": 2, "prepare.demonstrations": 4}
-GRPO = {"parent": "base", "seed": 1, "tuning": {"method": "full"}, "no_signal_weight": 1.0}
+GRPO = {"parent": "base", "seed": 1, "tuning": {"method": "full"}, "zero_variance_weight": 1.0}
 FOCAL = {"strategy": "focal", "gamma": 2.0, "level": "token"}
 CONTROL = {"strategy": "control"}
 
 RIGHT = [
     {},
     TALK,
-    TALK | {"weigh.arms": UNIFORM | {"talk": talk("a"), "c": CONTROL | {"of": "uniform"}}},
-    TALK | {"weigh.arms": {"f": FOCAL, "talk": talk("a"), "c": CONTROL | {"of": "f"}}},
+    TALK | {"weigh.arms": UNIFORM | {"talk": talk("a"), "c": CONTROL | {"control_of": "uniform"}}},
+    TALK | {"weigh.arms": {"f": FOCAL, "talk": talk("a"), "c": CONTROL | {"control_of": "f"}}},
     TALK | {"weigh.arms": {"talk": talk("a")}, "prepare.train": [part("a", "conversations")]},
-    TALK | {"reinforce.models": {"grpo": GRPO}},
+    TALK | {"grpo.models": {"grpo": GRPO}},
     TALK | {"quantize.models": {"q": GPTQ | {"parent": "talk", "calibrate_on": "training"}}},
     TALK | MEASURED | {"quantize.models": {"q": GPTQ}},
     {"evaluate.models": {"base": [0], "uniform": [0]}, "analyze.compare": [["uniform", "base"]]},
@@ -102,17 +108,17 @@ WRONG = [
         "weigh.arms.uniform: 'uniform': expected a part of prepare.train that gives problems",
     ),
     (
-        TALK | {"weigh.arms": {"talk": talk("a"), "c": CONTROL | {"of": "talk"}}},
-        "weigh.arms.c.of: expected an arm that learns problems",
+        TALK | {"weigh.arms": {"talk": talk("a"), "c": CONTROL | {"control_of": "talk"}}},
+        "weigh.arms.c.control_of: expected an arm that learns problems",
     ),
     (
         TALK
         | {
             "prepare.train": [part("a", "conversations")],
             "weigh.arms": {"talk": talk("a")},
-            "reinforce.models": {"grpo": GRPO},
+            "grpo.models": {"grpo": GRPO},
         },
-        "reinforce.models: ['grpo']: expected a part of prepare.train that gives problems",
+        "grpo.models: ['grpo']: expected a part of prepare.train that gives problems",
     ),
     (
         TALK | {"weigh.arms.hard": {"strategy": "band", "low": 0.0, "high": 0.5}},
@@ -178,7 +184,7 @@ def test_the_stage_needs_no_torch() -> None:
 def test_recipes_as_small_as_this_machine_are_shown(
     recipe: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    check.foresee([f"recipe={recipe}", "size=mini"], 80)
+    check.estimate([f"recipe={recipe}", "size=mini"], 80)
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].split()[:2] == ["stage", "item"]
     assert "- 134,515,008 parameters; stages/lib/costs.py has the formulas" in shown
@@ -190,13 +196,13 @@ def test_a_model_that_does_not_fit_is_refused_and_shown(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     overrides = ["recipe=ladder", f"model.base=hub:EleutherAI/llemma_7b@{COMMIT}"]
     with pytest.raises(ValueError, match=r"train uniform: 125.5 GiB of a GPU: expected at most 80"):
-        check.foresee(overrides, 80)
+        check.estimate(overrides, 80)
     shown = capsys.readouterr().out
     assert "llama2" in shown
     assert f"hf download EleutherAI/llemma_7b --revision {COMMIT}" in shown
-    check.foresee(overrides, 192)
+    check.estimate(overrides, 192)
     launch = "train.launch={strategy: zero1, processes: 8}"
-    check.foresee([*overrides, launch, "train.micro_batches=8"], 80)
+    check.estimate([*overrides, launch, "train.micro_batches=8"], 80)
     assert "GiB of each of 8 GPUs (zero1)" in capsys.readouterr().out
 
 
@@ -205,7 +211,7 @@ def test_a_gated_model_says_what_to_do(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("stages.lib.costs.table.get_token", lambda: None)
-    check.foresee(["recipe=ladder", f"model.base=hub:google/gemma-2b@{COMMIT}"], 80)
+    check.estimate(["recipe=ladder", f"model.base=hub:google/gemma-2b@{COMMIT}"], 80)
     assert "accept its terms at https://huggingface.co/google/gemma-2b" in capsys.readouterr().out
 
 
@@ -213,7 +219,7 @@ def test_a_model_of_unknown_size_has_no_costs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    check.foresee(["recipe=ladder", f"model.base=hub:someone/model@{COMMIT}"], 80)
+    check.estimate(["recipe=ladder", f"model.base=hub:someone/model@{COMMIT}"], 80)
     shown = capsys.readouterr().out
     assert shown.startswith("source ")
     assert "model.base: someone/model: its size is unknown" in shown

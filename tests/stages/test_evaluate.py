@@ -33,17 +33,17 @@ def test_a_held_out_benchmark_without_solutions_is_named_before_the_engine_is_lo
 ) -> None:
     shutil.copy("params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pool, "Engine", None)
+    monkeypatch.setattr(pool, "EngineConfig", None)
     MODELS.mkdir(parents=True)
     (MODELS / "base").symlink_to(tiny_base)
     for name in ("ladder", "gsm8k", "math500"):
         solution = "" if name == "ladder" else "It is 4."
         write_parquet(EVAL_PROBLEMS / f"{name}.parquet", [problem(name, solution)])
-    complaint = r"^evaluate\.perplexity_on: 'ladder': none of its 1 problems has a worked solution"
+    complaint = r"^evaluate\.held_out: 'ladder': none of its 1 problems has a worked solution"
     with pytest.raises(ValueError, match=complaint):
         evaluate.main("base")
 
 
 def test_problems_without_a_solution_are_not_scored() -> None:
-    with_, without = problem("ladder", "It is 4."), problem("ladder", "")
-    assert evaluate.held_out({"ladder": [without, with_]}, "ladder") == [with_]
+    with_, exclude = problem("ladder", "It is 4."), problem("ladder", "")
+    assert evaluate.held_out({"ladder": [exclude, with_]}, "ladder") == [with_]

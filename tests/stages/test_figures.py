@@ -23,7 +23,7 @@ GPTQ4 = {
     "method": "gptq",
     "bits": 4,
     "calibrate_on": "training",
-    "draw": 1,
+    "calibration_seed": 1,
 }
 SYSTEMS = ["base", "base-4shot", "uniform", "adaptive", "adaptive-gptq4"]
 ARMS = ["uniform", "adaptive"]
@@ -44,7 +44,7 @@ def small_params() -> dict[str, Any]:
         "evaluate": {
             "models": {"base": [0, 4], "uniform": [0], "adaptive": [0], "adaptive-gptq4": [0]},
             "max_tokens": {"ladder": 64},
-            "perplexity_on": "ladder",
+            "held_out": "ladder",
         },
         "analyze": {"compare": [["adaptive", "uniform"]]},
         "figures": {"palette": "colorblind", "width_in": 4.0, "dpi": 50},
@@ -87,7 +87,7 @@ def accuracy(columns: dict[str, list[str]]) -> pd.DataFrame:
         "benchmark": ["ladder"],
         "system": SYSTEMS,
         **columns,
-        "decoding": ["cot", "pot", "fallback", "both", "either"],
+        "answer_mode": ["cot", "pot", "fallback", "both", "either"],
     }
     table = pd.DataFrame(product(*keys.values()), columns=list(keys))
     return table.assign(n=2, accuracy=0.5, standard_error=0.35, low=0.1, high=0.9)
@@ -233,8 +233,13 @@ def test_a_table_without_the_held_out_benchmark_is_named(workspace: Path, table:
 
 def test_with_a_reinforced_model_there_is_a_figure_of_its_run(workspace: Path) -> None:
     changed = small_params()
-    made = {"parent": "uniform", "seed": 1, "tuning": {"method": "full"}, "no_signal_weight": 0.2}
-    changed["reinforce"] = changed["reinforce"] | {"models": {"grpo": made}}
+    made = {
+        "parent": "uniform",
+        "seed": 1,
+        "tuning": {"method": "full"},
+        "zero_variance_weight": 0.2,
+    }
+    changed["grpo"] = changed["grpo"] | {"models": {"grpo": made}}
     Path("params.yaml").write_text(yaml.safe_dump(changed))
     log = pd.DataFrame({"step": [1, 2, 3], "reward": [0.2, None, 0.4], "kl": [0.0, 0.1, 0.2]})
     log = log.assign(answer_tokens=[30, None, 20], groups_without_signal=[0.5, None, 0.25])
@@ -243,9 +248,7 @@ def test_with_a_reinforced_model_there_is_a_figure_of_its_run(workspace: Path) -
     for name in log.columns[1:]:
         log[["step", name]].dropna().to_csv(folder / f"{name}.tsv", sep="\t", index=False)
     figures.main()
-    assert drawn() == {
-        f"{name}{kind}" for name in ALL | {"reinforcement"} for kind in (".svg", ".png")
-    }
+    assert drawn() == {f"{name}{kind}" for name in ALL | {"grpo"} for kind in (".svg", ".png")}
     (folder / "kl.tsv").write_text("step\n1\n")
     with pytest.raises(ValueError, match=f"{folder}/kl.tsv: column 'kl': missing"):
         figures.main()

@@ -15,7 +15,7 @@ import yaml
 
 from stages import analyze, paper
 from stages.lib.analysis import accuracy, response_style
-from stages.lib.core.schema import PROMPTINGS, Generation, Graded, Likelihood, Problem, Status
+from stages.lib.core.schema import PROMPTINGS, EvalRecord, Generation, Likelihood, Problem, Status
 from stages.lib.core.tables import write_parquet
 from stages.lib.generations.answers import read_answers
 from stages.lib.generations.store import Store
@@ -61,7 +61,7 @@ def small_params() -> dict[str, Any]:
         "evaluate": {
             "models": {"base": [0, 4], "uniform": [0], "adaptive": [0], "adaptive-gptq4": [0]},
             "max_tokens": {"ladder": 64, "gsm8k": 64},
-            "perplexity_on": "ladder",
+            "held_out": "ladder",
         },
         "analyze": {
             "draws": 100,
@@ -98,7 +98,7 @@ def status_of(system: str, number: int, prompting: str) -> Status:
     return "unparsed" if system == "base" else "correct"
 
 
-def write_answers(wanted: Params, problems: dict[str, list[Problem]]) -> list[Graded]:
+def write_answers(wanted: Params, problems: dict[str, list[Problem]]) -> list[EvalRecord]:
     graded = []
     for model, all_shots in wanted.evaluate.models.items():
         rows = []
@@ -121,7 +121,7 @@ def write_answers(wanted: Params, problems: dict[str, list[Problem]]) -> list[Gr
                             )
                         )
                         graded.append(
-                            Graded(
+                            EvalRecord(
                                 benchmark=benchmark,
                                 problem_id=one.id,
                                 system=system,
@@ -143,7 +143,7 @@ PART = {
     "format": "ladder",
     "where": "stages/lib/sources.py",
     "revision": "",
-    "licence": "Apache-2.0",
+    "license": "Apache-2.0",
     "rows": 2,
     "used": 2,
     "left_out": 0,
@@ -166,7 +166,9 @@ def write_data_reports(overlaps: int) -> None:
     found.to_csv("reports/data/overlaps.csv", index=False)
 
 
-def write_tables(wanted: Params, graded: list[Graded], problems: dict[str, list[Problem]]) -> None:
+def write_tables(
+    wanted: Params, graded: list[EvalRecord], problems: dict[str, list[Problem]]
+) -> None:
     frame = accuracy.answer_frame(graded, problems)
     level = wanted.analyze.interval
     tables = {
@@ -394,10 +396,10 @@ ORCA = {
     "name": "orca",
     "format": "orca-math",
     "path": "hub:microsoft/orca-math-word-problems-200k@0123456789abcdef/*.parquet",
-    "licence": "MIT",
+    "license": "MIT",
     "fraction": 0.5,
-    "without": [],
-    "become": "conversations",
+    "exclude": [],
+    "target": "conversations",
 }
 TALK = [LADDER, ORCA, ORCA | {"name": "tome"}]
 
@@ -410,9 +412,9 @@ ARMS: dict[str, dict[str, Any]] = {
     "focal": {"strategy": "focal", "gamma": 2.0, "level": "token"},
     "dart-uniform": {"strategy": "dart_uniform", "per_problem": 4},
     "dart-prop2diff": {"strategy": "dart_prop2diff", "per_problem": 4},
-    "control": {"strategy": "control", "of": "band"},
-    "focal-control": {"strategy": "control", "of": "focal"},
-    "dart-control": {"strategy": "control", "of": "dart-uniform"},
+    "control": {"strategy": "control", "control_of": "band"},
+    "focal-control": {"strategy": "control", "control_of": "focal"},
+    "dart-control": {"strategy": "control", "control_of": "dart-uniform"},
     "talk": {"strategy": "conversations", "sources": ["orca"]},
 }
 OTHER_ARMS = [
@@ -423,7 +425,7 @@ OTHER_ARMS = [
     ("focal", {"level": "example"}),
     ("dart-prop2diff", {"per_problem": 5}),
     ("talk", {"sources": ["orca", "tome"]}),
-    ("focal-control", {"of": "adaptive"}),
+    ("focal-control", {"control_of": "adaptive"}),
 ]
 
 
@@ -474,7 +476,7 @@ def conversations_recipe() -> dict[str, Any]:
             "weigh": {"arms": {"tuned": {"strategy": "conversations", "sources": ["orca"]}}},
             "train": {"tuning": QLORA},
             "quantize": {"models": {}},
-            "evaluate": {"models": {"base": [0], "tuned": [0]}, "perplexity_on": "gsm8k"},
+            "evaluate": {"models": {"base": [0], "tuned": [0]}, "held_out": "gsm8k"},
             "analyze": {"compare": [["tuned", "base"]]},
         }
     )
@@ -482,7 +484,7 @@ def conversations_recipe() -> dict[str, Any]:
 
 def mixed_recipe() -> dict[str, Any]:
     """Problems and conversations, two arms that ask for no difficulty, one of them quantized."""
-    problems = ORCA | {"name": "mathinstruct", "format": "mathinstruct", "become": "problems"}
+    problems = ORCA | {"name": "mathinstruct", "format": "mathinstruct", "target": "problems"}
     arms = {
         "talk": {"strategy": "conversations", "sources": ["orca"]},
         "focal": {"strategy": "focal", "gamma": 2.0, "level": "token"},
@@ -492,7 +494,7 @@ def mixed_recipe() -> dict[str, Any]:
             "prepare": {"train": [LADDER, problems, ORCA]},
             "sample": {"k": 0},
             "weigh": {"arms": arms},
-            "train": {"by_arm": {"talk": QLORA}},
+            "train": {"tuning_by_arm": {"talk": QLORA}},
             "quantize": {"models": {"talk-gptq4": GPTQ4 | {"parent": "talk"}}},
             "evaluate": {"models": {name: [0] for name in ("base", "talk", "focal", "talk-gptq4")}},
             "analyze": {"compare": [["talk", "focal"], ["talk", "base"], ["talk-gptq4", "talk"]]},
@@ -530,7 +532,7 @@ def runs_recipe() -> dict[str, Any]:
     arms = {
         "uniform": {"strategy": "uniform"},
         "adaptive": {"strategy": "repeat", "base": 1, "factor": 0.5},
-        "control": {"strategy": "control", "of": "adaptive"},
+        "control": {"strategy": "control", "control_of": "adaptive"},
     }
     runs = {name: [name, f"{name}-2", f"{name}-3"] for name in arms}
     of = {one: arms[name] for name, all_runs in runs.items() for one in all_runs}
@@ -578,7 +580,7 @@ def test_controls_share_a_deal_unless_each_has_its_seed(
     seeds: dict[str, int], runs: list[str], share: bool
 ) -> None:
     weigh = runs_recipe()["weigh"] | {"seeds": seeds}
-    assert descriptions.share_a_deal(Weigh.model_validate(weigh), runs) == share
+    assert descriptions.share_permutation(Weigh.model_validate(weigh), runs) == share
 
 
 def test_what_another_recipe_left_is_not_shown(repository: Params) -> None:
@@ -669,14 +671,14 @@ def test_any_recipe_has_a_paper_and_a_page(
 def test_problems_that_only_grpo_asks_are_no_lesson_of_the_arms(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = {"parent": "tuned", "seed": 1, "tuning": {"method": "full"}, "no_signal_weight": 1.0}
+    made = {"parent": "tuned", "seed": 1, "tuning": {"method": "full"}, "zero_variance_weight": 1.0}
     groups = conversations_recipe()
     groups["prepare"] |= {"train": TALK}
-    groups["reinforce"] |= {"models": {"grpo": made}}
+    groups["grpo"] |= {"models": {"grpo": made}}
     groups["evaluate"] |= {"models": {"base": [0], "tuned": [0], "grpo": [0]}}
     monkeypatch.chdir(tmp_path)
     build(groups, taught=2, conversations=5)
-    shutil.copy("reports/figures/training.svg", "reports/figures/reinforcement.svg")
+    shutil.copy("reports/figures/training.svg", "reports/figures/grpo.svg")
     facts: dict[str, Any] = {}
     typeset = paper.typeset
     monkeypatch.setattr(paper, "typeset", lambda given: (facts.update(given), typeset(given)))
@@ -723,23 +725,28 @@ def test_without_overlaps_the_paper_says_so(repository: Params) -> None:
 
 def test_a_reinforced_model_and_what_was_made_of_it_are_in_the_paper(repository: Params) -> None:
     groups = small_params()
-    made = {"parent": "uniform", "seed": 1, "tuning": {"method": "full"}, "no_signal_weight": 0.2}
+    made = {
+        "parent": "uniform",
+        "seed": 1,
+        "tuning": {"method": "full"},
+        "zero_variance_weight": 0.2,
+    }
     change_params(
         weigh=groups["weigh"] | {"arms": {"uniform": {"strategy": "uniform"}}},
-        reinforce=groups["reinforce"] | {"models": {"adaptive": made}},
+        grpo=groups["grpo"] | {"models": {"adaptive": made}},
     )
-    with pytest.raises(ValueError, match=r"figures/reinforcement\.svg: missing"):
+    with pytest.raises(ValueError, match=r"figures/grpo\.svg: missing"):
         paper.main()
-    shutil.copy("reports/figures/training.svg", "reports/figures/reinforcement.svg")
+    shutil.copy("reports/figures/training.svg", "reports/figures/grpo.svg")
     paper.main()
     page = Path("reports/index.html").read_text(encoding="utf-8")
-    assert 'id="figure-reinforcement"' in page
+    assert 'id="figure-grpo"' in page
     rows = pd.read_csv("reports/tables/comparisons.csv").to_dict("records")
     said = findings.claims_by_subject(rows, load_params())
     counts = {subject: len(claims) for subject, claims in said.items()}
     assert counts == {
         "question": 0,
-        "reinforcement": 2,
+        "grpo": 2,
         "quantization": 1,
         "others": 0,
         "elsewhere": 1,

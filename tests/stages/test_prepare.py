@@ -95,10 +95,10 @@ TALK = {
     "name": "talk",
     "format": "sharegpt",
     "path": "talk.jsonl",
-    "licence": "MIT",
+    "license": "MIT",
     "fraction": 1.0,
-    "without": [],
-    "become": "conversations",
+    "exclude": [],
+    "target": "conversations",
 }
 
 
@@ -136,7 +136,7 @@ def test_a_conversation_one_of_whose_turns_is_a_benchmarks_is_dropped(change: Ch
         "2",
         "shown in context: 1",
     )
-    assert (talk_row["licence"], talk_row["used"], talk_row["overlapping"]) == ("MIT", "1", "1")
+    assert (talk_row["license"], talk_row["used"], talk_row["overlapping"]) == ("MIT", "1", "1")
     assert (benchmark["role"], benchmark["used"]) == ("benchmark", "2")
     assert read_json(METRICS / "data.json")["conversations"] == 1
 

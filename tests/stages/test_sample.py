@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from stages import prepare, sample
 from stages.lib.core.paths import MODELS, SAMPLES, TRAIN_PROBLEMS
-from stages.lib.core.schema import Problem, Verdict
+from stages.lib.core.schema import Grade, Problem
 from stages.lib.core.tables import read_parquet
 from stages.lib.difficulty import sequential
 from stages.lib.generations.requests import Request, Sampling
@@ -33,7 +33,7 @@ def asked(
     def fill(_store: object, requests: Sequence[Request], **_: Any) -> None:
         got[:] = requests
 
-    monkeypatch.setattr(sample, "fill", fill)
+    monkeypatch.setattr(sample, "generate_missing", fill)
     monkeypatch.setattr(loading, "load_tokenizer", lambda _: tokenizer)
     monkeypatch.setattr(sample, "model_fingerprint", lambda _: "m")
     prepare.main()
@@ -98,7 +98,7 @@ def test_a_killed_sequential_run_ends_like_one_that_was_not(
     )
 
     def run(batches: int) -> list[str]:
-        monkeypatch.setattr(pool, "Engine", lambda *_: Dying(engine, batches))
+        monkeypatch.setattr(pool, "EngineConfig", lambda *_: Dying(engine, batches))
         sample.main()
         return sorted(shard.name for shard in SAMPLES.glob("*.parquet"))
 
@@ -114,8 +114,8 @@ def test_a_killed_sequential_run_ends_like_one_that_was_not(
     assert run(1_000) == undisturbed
 
 
-def verdict(right: bool) -> Verdict:
-    return Verdict(extracted="", status="correct" if right else "wrong")
+def verdict(right: bool) -> Grade:
+    return Grade(extracted="", status="correct" if right else "wrong")
 
 
 def test_an_answer_does_not_depend_on_what_is_asked_beside_it(

@@ -13,7 +13,7 @@ from stages.lib.core.paths import (
     CONVERSATIONS,
     DIFFICULTY,
     METRICS,
-    SAMPLE_VERDICTS,
+    SAMPLE_GRADES,
     SAMPLES,
     TRAIN_PROBLEMS,
     TRAINING,
@@ -25,7 +25,7 @@ from stages.lib.core.schema import (
     Generation,
     Problem,
     Prompting,
-    SampleVerdict,
+    SampleGrade,
     Turn,
 )
 from stages.lib.core.tables import read_parquet, write_parquet
@@ -127,7 +127,7 @@ def test_sampled_programs_are_judged_and_do_not_count_for_difficulty(change: Cha
     score.main()
     assert DIFFICULTY.read_bytes() == difficulty
     assert (METRICS / "difficulty.json").read_text() == metrics
-    rows = read_parquet(SAMPLE_VERDICTS, SampleVerdict)
+    rows = read_parquet(SAMPLE_GRADES, SampleGrade)
     assert Counter((one.prompting, one.status) for one in rows) == {
         ("cot", "correct"): 36,
         ("cot", "wrong"): 36,
@@ -159,9 +159,9 @@ def test_the_control_has_the_same_repeats_on_other_problems(scored: Change) -> N
         {
             "weigh.arms": {
                 "adaptive": {"strategy": "repeat", "base": 1, "factor": 1},
-                "control": {"strategy": "control", "of": "adaptive"},
-                "control-1": {"strategy": "control", "of": "adaptive"},
-                "control-2": {"strategy": "control", "of": "adaptive"},
+                "control": {"strategy": "control", "control_of": "adaptive"},
+                "control-1": {"strategy": "control", "control_of": "adaptive"},
+                "control-2": {"strategy": "control", "control_of": "adaptive"},
             },
             "weigh.seeds": {"control-2": 2},
             "evaluate.models": {"base": [0]},
@@ -211,7 +211,7 @@ def weigh_arm(changed: Change, arm: dict[str, Any]) -> None:
     """Weigh an arm and its control."""
     changed(
         {
-            "weigh.arms": {"arm": arm, "control": {"strategy": "control", "of": "arm"}},
+            "weigh.arms": {"arm": arm, "control": {"strategy": "control", "control_of": "arm"}},
             "evaluate.models": {"base": [0]},
             "quantize.models": {},
             "analyze.compare": [["base", "base"]],
@@ -238,20 +238,20 @@ def test_a_band_and_its_control_keep_the_same_number(scored: Change) -> None:
 
 def test_a_curriculum_opens_source_by_source(scored: Change) -> None:
     weigh_arm(scored, {"strategy": "curriculum", "pace": 0.5})
-    assert {(one.source, round(one.opens, 9)) for one in examples_of("arm")} == {
+    assert {(one.source, round(one.start_fraction, 9)) for one in examples_of("arm")} == {
         ("sum-1-digit", 0.0),
         ("fraction", 0.25),
         ("product-2x2", 0.5),
     }
-    opens = Counter(round(one.opens, 9) for one in examples_of("control"))
-    assert opens == {0.0: 12, 0.25: 12, 0.5: 12}
+    start_fraction = Counter(round(one.start_fraction, 9) for one in examples_of("control"))
+    assert start_fraction == {0.0: 12, 0.25: 12, 0.5: 12}
 
 
 def test_a_focal_arm_tells_its_examples_so(scored: Change) -> None:
     weigh_arm(scored, {"strategy": "focal", "gamma": 2.0, "level": "example"})
     for name, dealt in (("arm", False), ("control", True)):
         assert {
-            (one.focal_gamma, one.focal_level, one.focal_dealt) for one in examples_of(name)
+            (one.focal_gamma, one.focal_level, one.focal_shuffled) for one in examples_of(name)
         } == {(2.0, "example", dealt)}
 
 
@@ -327,7 +327,7 @@ def test_an_arm_of_conversations_learns_from_those_it_names_and_nothing_else(
     write_parquet(CONVERSATIONS, TALK)
     arm = {"strategy": "conversations", "sources": ["tales"]}
     part = {"source": "rows", "name": "tales", "format": "sharegpt", "path": "ladder:1"}
-    part |= {"licence": "MIT", "fraction": 1.0, "without": [], "become": "conversations"}
+    part |= {"license": "MIT", "fraction": 1.0, "exclude": [], "target": "conversations"}
     ladder = {"source": "ladder", "per_rung": 6}
     scored({"weigh.arms.arm": arm, "prepare.train": [ladder, part]})
     weigh.main("arm")

@@ -54,7 +54,7 @@ def ready(change: Change, tiny_base: Path) -> Change:
             "train.tokens_per_step": 40,
             "train.max_length": 64,
             "train.save_every": 1,
-            "train.by_arm": {"adaptive": LORA.model_dump()},
+            "train.tuning_by_arm": {"adaptive": LORA.model_dump()},
         }
     )
     return change
@@ -100,13 +100,13 @@ def test_what_is_set_apart_is_chosen_among_all_problems_and_conversations(
     write_parquet(TRAINING / "talk.parquet", [replace(example(0), turns=one.turns) for one in talk])
     ready({"train.steps": 1, "train.validation": 3, "train.evaluate_every": 1})
     measured: list[int] = []
-    fit = trainer.fit
+    fit = trainer.train
 
-    def watched(*arguments: Any) -> trainer.Fitted:
+    def watched(*arguments: Any) -> trainer.TrainOutput:
         measured.append(len(arguments[6]))
         return fit(*arguments)
 
-    monkeypatch.setattr(trainer, "fit", watched)
+    monkeypatch.setattr(trainer, "train", watched)
     for arm in ("uniform", "adaptive", "talk"):
         train.main(arm)
         assert "held_out_loss" in read_json(TRAINING_LOGS / f"{arm}.json")
@@ -182,7 +182,14 @@ def test_after_sigterm_a_run_ends_with_the_same_model(ready: Change) -> None:
 def together(ready: Change) -> Change:
     """Return how to change parameters where two processes can train, and one has trained."""
     shutil.copytree(REPOSITORY / ACCELERATE, ACCELERATE)
-    ready({"train.steps": 12, "train.save_every": 3, "train.micro_batches": 2, "train.by_arm": {}})
+    ready(
+        {
+            "train.steps": 12,
+            "train.save_every": 3,
+            "train.micro_batches": 2,
+            "train.tuning_by_arm": {},
+        }
+    )
     train.main("adaptive")
     return ready
 

@@ -33,7 +33,7 @@ def counts(printed: str) -> dict[str, str]:
 def test_problems_with_their_programs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = GSM8K | {"question": "And 2 more?", "answer": "So 74.\n#### 74"}
     write(folder / "train.jsonl", GSM8K, other, other, GSM8K | {"answer": "Unknown."})
-    main("gsm8k", "train.jsonl", without=[], become="problems")
+    main("gsm8k", "train.jsonl", exclude=[], target="problems")
     printed = capsys.readouterr().err
     assert counts(printed) == {
         "files": "1",
@@ -60,7 +60,7 @@ def test_conversations_without_a_source(folder: Path, capsys: pytest.CaptureFixt
     (folder / "parts").mkdir()
     write(folder / "parts" / "a.jsonl", SHAREGPT, spoken("human", "gpt"))
     write(folder / "parts" / "b.jsonl", SHAREGPT | {"source": "Other"}, spoken("human"))
-    main("sharegpt", "parts", without=["other"], become="conversations")
+    main("sharegpt", "parts", exclude=["other"], target="conversations")
     printed = capsys.readouterr().err
     assert counts(printed) == {
         "files": "2",

@@ -54,7 +54,9 @@ def test_decodings_come_from_the_stored_verdicts(replicated: Path) -> None:
     baseline, tuned = cells("table.csv", BASELINE), cells("table.csv", TUNED)
     assert (tuned["b"], tuned["w"], tuned["steps"]) == (1, 1, 5970)
     assert pd.isna(baseline["b"])
-    of = {decoding: baseline[f"gsm8k_{decoding}"] for decoding in ("cot", "pot", "fallback")}
+    of = {
+        answer_mode: baseline[f"gsm8k_{answer_mode}"] for answer_mode in ("cot", "pot", "fallback")
+    }
     # Two programs, and five texts where nine programs failed: problems 0 to 4.
     assert of == {"cot": 45.45, "pot": 18.18, "fallback": 45.45}
     assert (baseline["gsm8k_both"], baseline["gsm8k_either"]) == (18.18, 45.45)
@@ -87,7 +89,7 @@ def test_every_model_is_compared_with_the_baseline(replicated: Path) -> None:
     table = pd.read_csv(OUT / "significance.csv")
     assert set(table["verdicts"]) == {"stored", "own"}
     chosen = table[(table["benchmark"] == "gsm8k") & (table["verdicts"] == "stored")]
-    differences = chosen.set_index("decoding")["difference"].to_dict()
+    differences = chosen.set_index("answer_mode")["difference"].to_dict()
     assert differences == {"cot": 0, "pot": 0, "fallback": pytest.approx(2 / 11, abs=1e-4)}
     assert set(chosen["first"]) == {TUNED}
     assert set(chosen["second"]) == {BASELINE}

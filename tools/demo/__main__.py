@@ -34,11 +34,11 @@ def main() -> None:
     app = server.application()
     page = build(wanted, known)
     gradio.mount_gradio_app(app, page, path="/", run_history=False, **look())
-    console.say(f"demo: {address} has {', '.join(names)}; Ctrl-C ends it")
+    console.log_line(f"demo: {address} has {', '.join(names)}; Ctrl-C ends it")
     with suppress(KeyboardInterrupt):
         server.serve(app, bound)
-    console.say("demo: ended")
+    console.log_line("demo: ended")
 
 
 if __name__ == "__main__":
-    console.run("demo", main, timed=False)
+    console.run_stage("demo", main, timed=False)

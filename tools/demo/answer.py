@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stages.lib.core.paths import MODELS
-from stages.lib.core.schema import Prompting, Status, Verdict
+from stages.lib.core.schema import Grade, Prompting, Status
 from stages.lib.grading.batch import NO_PROGRAM
 from stages.lib.grading.grader import grade, grade_program, program_in
 from stages.lib.models.loading import weight_bytes
 from stages.lib.params.root import Params
-from stages.lib.params.sampling import Sandbox
+from stages.lib.params.sampling import SandboxLimits
 from stages.lib.prompts.templates import ask, question_prompt
 from stages.lib.sandbox.pool import run_programs
-from tools.demo.problems import Known, found_models
-from tools.demo.streaming import Kept, Written, write
+from tools.demo.problems import GradableProblem, found_models
+from tools.demo.streaming import ModelCache, Partial, write
 
 _FAILURES: dict[Status, str] = {
     "unparsed": "No answer was found",
@@ -25,7 +25,7 @@ _FAILURES: dict[Status, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class Panel:
     """What is shown of one model: plain texts, "" where there is nothing to show.
 
     ``status`` is that of the verdict; ``problem`` is what the user can mend.
@@ -46,13 +46,18 @@ class Side:
 
 
 def answer(
-    name: str, question: str, prompting: Prompting, known: Known | None, kept: Kept, wanted: Params
-) -> Iterator[Side]:
+    name: str,
+    question: str,
+    prompting: Prompting,
+    known: GradableProblem | None,
+    kept: ModelCache,
+    wanted: Params,
+) -> Iterator[Panel]:
     """Yield what to show of a model while it answers a question, without in-context examples.
 
     ``known`` is the problem that the question is, None if it is another.
     """
-    side = begun = Side(name, "Loading the model")
+    side = begun = Panel(name, "Loading the model")
     yield side
     try:
         for side in _written(begun, question, prompting, known, kept, wanted):
@@ -72,8 +77,13 @@ def is_bare(text: str, program: str) -> bool:
 
 
 def _written(
-    side: Side, question: str, prompting: Prompting, known: Known | None, kept: Kept, wanted: Params
-) -> Iterator[Side]:
+    side: Panel,
+    question: str,
+    prompting: Prompting,
+    known: GradableProblem | None,
+    kept: ModelCache,
+    wanted: Params,
+) -> Iterator[Panel]:
     folder = MODELS / side.model
     if side.model not in found_models(()):
         raise ValueError(f"There is no model {folder}: `make repro` makes the default ones.")
@@ -92,7 +102,7 @@ def _written(
         yield _with(side, written)
 
 
-def _with(side: Side, written: Written) -> Side:
+def _with(side: Panel, written: Partial) -> Panel:
     states = {
         "": "Writing",
         "stop": "Done",
@@ -108,7 +118,9 @@ def _with(side: Side, written: Written) -> Side:
     )
 
 
-def _with_program(side: Side, known: Known | None, sandbox: Sandbox) -> Iterator[Side]:
+def _with_program(
+    side: Panel, known: GradableProblem | None, sandbox: SandboxLimits
+) -> Iterator[Panel]:
     program = program_in(side.text)
     if not program:
         yield _graded(replace(side, output="There is no program."), NO_PROGRAM, known)
@@ -128,11 +140,11 @@ def _with_program(side: Side, known: Known | None, sandbox: Sandbox) -> Iterator
     yield _graded(replace(side, output=output), verdict, known)
 
 
-def _verdict_on_text(text: str, known: Known | None) -> Verdict | None:
+def _verdict_on_text(text: str, known: GradableProblem | None) -> Grade | None:
     return None if known is None else grade(text, **_reference(known))
 
 
-def _graded(side: Side, verdict: Verdict | None, known: Known | None) -> Side:
+def _graded(side: Panel, verdict: Grade | None, known: GradableProblem | None) -> Panel:
     if verdict is None or known is None:
         return side
     right = known.problem.answer
@@ -145,6 +157,6 @@ def _graded(side: Side, verdict: Verdict | None, known: Known | None) -> Side:
     return replace(side, status=verdict.status, verdict=said)
 
 
-def _reference(known: Known) -> dict[str, Any]:
+def _reference(known: GradableProblem) -> dict[str, Any]:
     problem = known.problem
     return {"answer": problem.answer, "kind": problem.kind, "choices": problem.choices}

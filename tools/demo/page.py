@@ -21,17 +21,17 @@ from stages.lib.core.schema import Prompting  # noqa: E402
 from stages.lib.models.loading import weight_bytes  # noqa: E402
 from stages.lib.params.root import Params  # noqa: E402
 from tools.demo.answer import (
-    Side,
+    Panel,
     answer,  # noqa: E402
 )
 from tools.demo.problems import (
-    Known,
-    complaint,
+    GradableProblem,
     examples,
     found_models,  # noqa: E402
+    validation_error,
 )
 from tools.demo.streaming import (
-    Kept,
+    ModelCache,
     side_by_side,  # noqa: E402
 )
 
@@ -76,7 +76,7 @@ class _Parts:
     sides: list[gr.HTML]
 
 
-def build(wanted: Params, known: Mapping[str, Known]) -> gr.Blocks:
+def build(wanted: Params, known: Mapping[str, GradableProblem]) -> gr.Blocks:
     """Return the page; ``known`` are the problems that can be graded, by question."""
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         parts = _lay_out(wanted, known)
@@ -95,7 +95,7 @@ def look() -> dict[str, Any]:
     }
 
 
-def _lay_out(wanted: Params, known: Mapping[str, Known]) -> _Parts:
+def _lay_out(wanted: Params, known: Mapping[str, GradableProblem]) -> _Parts:
     gr.HTML(HEADING, elem_id="heading", js_on_load=None)
     with gr.Row(elem_id="choices"):
         choices = _models(wanted)
@@ -117,18 +117,18 @@ def _lay_out(wanted: Params, known: Mapping[str, Known]) -> _Parts:
     return _Parts(models, prompting, example, question, ask, stop, notice, sides)
 
 
-def _connect(parts: _Parts, wanted: Params, known: Mapping[str, Known]) -> None:
-    kept = Kept(wanted.demo.models_in_memory)
+def _connect(parts: _Parts, wanted: Params, known: Mapping[str, GradableProblem]) -> None:
+    kept = ModelCache(wanted.demo.models_in_memory)
 
     def check(question: str, *names: str) -> tuple[Any, ...]:
-        wrong = complaint(question.strip(), wanted.demo.max_characters)
+        wrong = validation_error(question.strip(), wanted.demo.max_characters)
         if wrong:
             return wrong, gr.skip(), gr.skip()
-        return "", *(asdict(Side(name, "Waiting")) for name in names)
+        return "", *(asdict(Panel(name, "Waiting")) for name in names)
 
     def ask(question: str, one: str, other: str, prompting: Prompting) -> Iterator[Sequence[Any]]:
         question = question.strip()
-        if complaint(question, wanted.demo.max_characters):
+        if validation_error(question, wanted.demo.max_characters):
             yield gr.skip(), gr.skip()
             return
         problem = known.get(question)
@@ -190,7 +190,7 @@ def _models(wanted: Params) -> list[Choice]:
     ]
 
 
-def _problems(wanted: Params, known: Mapping[str, Known]) -> list[Choice]:
+def _problems(wanted: Params, known: Mapping[str, GradableProblem]) -> list[Choice]:
     offered = examples(known, wanted.demo.examples)
     first = "Choose one" if len(known) > 1 else "More after `make repro`"
     return [("", first, ""), *((benchmark, text, text) for benchmark, text in offered)]

@@ -14,7 +14,7 @@ QUESTION = "What is 125 * 45 + 678? Show your work."
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class GradableProblem:
     """A problem whose answer is known, and how many tokens an answer to it may have."""
 
     benchmark: str
@@ -33,20 +33,20 @@ def found_models(order: Iterable[str]) -> list[str]:
     return first + sorted(found.difference(first))
 
 
-def known_problems(wanted: Params) -> dict[str, Known]:
+def known_problems(wanted: Params) -> dict[str, GradableProblem]:
     """Return what can be graded, by question: the page's own problem and the benchmarks'.
 
     A benchmark that was not prepared yet is left out. Raises ValueError for a damaged one.
     """
-    known = {QUESTION: Known(OWN, _own(), wanted.demo.max_tokens)}
+    known = {QUESTION: GradableProblem(OWN, _own(), wanted.demo.max_tokens)}
     for name, limit in wanted.evaluate.max_tokens.items():
         path = EVAL_PROBLEMS / f"{name}.parquet"
         for problem in read_parquet(path, Problem) if path.exists() else []:
-            known.setdefault(problem.question.strip(), Known(name, problem, limit))
+            known.setdefault(problem.question.strip(), GradableProblem(name, problem, limit))
     return known
 
 
-def examples(known: Mapping[str, Known], each: int) -> list[tuple[str, str]]:
+def examples(known: Mapping[str, GradableProblem], each: int) -> list[tuple[str, str]]:
     """Return (benchmark, question) pairs: up to ``each`` per benchmark, spread over it."""
     questions: dict[str, list[str]] = {}
     for question, one in known.items():
@@ -58,7 +58,7 @@ def examples(known: Mapping[str, Known], each: int) -> list[tuple[str, str]]:
     return chosen
 
 
-def complaint(question: str, limit: int) -> str:
+def validation_error(question: str, limit: int) -> str:
     """Return what is wrong with a question, or "" if it has 1 to ``limit`` characters."""
     if not question:
         return "Write a question first."

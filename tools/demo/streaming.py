@@ -15,8 +15,8 @@ from typing import Literal, TypeVar, cast
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from stages.lib.generations.requests import cut
-from stages.lib.inference.dequantize import load_packed, unpack
+from stages.lib.generations.requests import truncate_at_stop
+from stages.lib.inference.dequantize import dequantize, load_quantized
 from stages.lib.models.loading import WEIGHTS_PATTERN, load_tokenizer
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
+class LoadedModel:
     """A loaded model, its tokenizer, and the tokens that end its answers."""
 
     model: PreTrainedModel
@@ -35,7 +35,7 @@ class Speaker:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class Partial:
     """What a model has written so far, and how fast.
 
     ``first_s`` are the seconds until the first token, the prompt read; ``rate`` is in tokens
@@ -50,16 +50,16 @@ class Written:
     ended: Literal["", "stop", "length"]
 
 
-class Kept:
+class ModelCache:
     """The models that were asked last stay in memory, at most ``most`` of them."""
 
     def __init__(self, most: int) -> None:
         """Keep none yet."""
         self._most = most
-        self._speakers: dict[tuple[Path, int], Speaker] = {}
+        self._speakers: dict[tuple[Path, int], LoadedModel] = {}
         self._lock = Lock()
 
-    def get(self, folder: Path) -> Speaker:
+    def get(self, folder: Path) -> LoadedModel:
         """Return the model of a folder, loaded unless it is kept and unchanged on disk.
 
         Raises OSError if there is none, and ValueError if it is damaged.
@@ -76,10 +76,10 @@ class Kept:
             return speaker
 
 
-def load(folder: Path) -> Speaker:
+def load(folder: Path) -> LoadedModel:
     """Load a model folder to answer with. Raises as ``Kept.get`` does."""
     tokenizer = load_tokenizer(folder)
-    model = unpack(load_packed(folder))
+    model = dequantize(load_quantized(folder))
     settings = model.generation_config
     ends = cast(
         int | list[int] | None,
@@ -87,13 +87,13 @@ def load(folder: Path) -> Speaker:
         if settings is None or settings.eos_token_id is None
         else settings.eos_token_id,
     )
-    return Speaker(model, tokenizer, frozenset([ends] if isinstance(ends, int) else ends or []))
+    return LoadedModel(model, tokenizer, frozenset([ends] if isinstance(ends, int) else ends or []))
 
 
 @torch.inference_mode()
 def write(
-    speaker: Speaker, prompt: Sequence[int], *, limit: int, stops: Sequence[str]
-) -> Iterator[Written]:
+    speaker: LoadedModel, prompt: Sequence[int], *, limit: int, stops: Sequence[str]
+) -> Iterator[Partial]:
     """Yield the greedy answer to a prompt of token ids after each of at most ``limit`` tokens.
 
     It ends with a token of ``speaker.ends`` or before the first of the texts ``stops``.
@@ -109,14 +109,14 @@ def write(
         now = time.perf_counter()
         first = now if len(made) == 1 else first
         text = cast(str, speaker.tokenizer.decode(made, skip_special_tokens=True))
-        whole = cut(text, stops)
+        whole = truncate_at_stop(text, stops)
         if made[-1] in speaker.ends or whole != text:
             ended = "stop"
         elif len(made) == limit:
             ended = "length"
         rate = (len(made) - 1) / (now - first) if len(made) > 1 else None
         shown = whole if ended else whole.rstrip(INCOMPLETE)
-        yield Written(shown, len(made), first - began, rate, ended)
+        yield Partial(shown, len(made), first - began, rate, ended)
 
 
 def side_by_side(

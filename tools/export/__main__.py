@@ -20,7 +20,7 @@ from stages.lib.core.schema import Problem
 from stages.lib.generations.answers import read_benchmarks
 from stages.lib.generations.requests import Request, Sampling
 from stages.lib.inference.engine import Engine
-from stages.lib.inference.speed import latency, of_engine
+from stages.lib.inference.speed import engine_runner, measure_latency
 from stages.lib.models import loading
 from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.params.load import load_params
@@ -28,7 +28,7 @@ from stages.lib.params.root import Params
 from stages.lib.prompts.templates import problem_prompt
 from stages.lib.runtime import console
 from tools.export import onnx
-from tools.export.agreement import agreement, rightness, spread
+from tools.export.agreement import agreement, evenly_spaced, is_correct
 from tools.export.runtime import Runtime
 
 PROBLEMS = 50
@@ -45,7 +45,7 @@ def main(name: str, precision: str) -> None:
     # ONNX first: vLLM binds this process to its cores.
     texts, speeds = with_onnx(out, requests, wanted)
     together, apart, peers = with_vllm(model, requests, wanted)
-    ours, theirs = (rightness(problems, one) for one in (texts, together))
+    ours, theirs = (is_correct(problems, one) for one in (texts, together))
     write_json(
         EXPORT_REPORTS / f"{name}-{precision}.json",
         {
@@ -69,7 +69,7 @@ def asked(model: Path, wanted: Params) -> tuple[list[Problem], list[Request]]:
     limits = wanted.evaluate.max_tokens
     benchmarks = read_benchmarks(limits)
     limit_of = {one.id: limits[name] for name, those in benchmarks.items() for one in those}
-    problems = spread([one for those in benchmarks.values() for one in those], PROBLEMS)
+    problems = evenly_spaced([one for those in benchmarks.values() for one in those], PROBLEMS)
     tokenizer = loading.load_tokenizer(model)
     prompts = [problem_prompt(tokenizer, wanted.prompts, one, "cot", ()) for one in problems]
     return problems, [
@@ -96,12 +96,14 @@ def with_onnx(
     """Return the exported model's answers and its speed."""
     runtime = Runtime(folder)
     texts = []
-    with console.bar(total=len(requests), doing="answer, ONNX", unit="problem") as progress:
+    with console.progress_bar(
+        total=len(requests), doing="answer, ONNX", unit="problem"
+    ) as progress:
         for one in requests:
             texts.append(runtime.answer(one.prompt, one.max_tokens, wanted.prompts.stop))
             progress.update(1)
     prompt = requests[0].prompt
-    return texts, latency(
+    return texts, measure_latency(
         lambda n: runtime.generate(prompt, n, ignore_eos=True), wanted.evaluate.speed
     )
 
@@ -113,7 +115,9 @@ def with_vllm(
     engine = Engine(folder, wanted.engine)
     greedy = Sampling(temperature=0.0, top_p=1.0, seed=0, stop=tuple(wanted.prompts.stop))
     fewer = [requests[start : start + FEWER] for start in range(0, len(requests), FEWER)]
-    with console.bar(total=2 * len(requests), doing="answer, vLLM", unit="problem") as progress:
+    with console.progress_bar(
+        total=2 * len(requests), doing="answer, vLLM", unit="problem"
+    ) as progress:
         together, apart = (
             [text for batch in all_ for text, _, _ in engine.answer(batch, greedy, progress.update)]
             for all_ in ([requests], fewer)
@@ -121,9 +125,9 @@ def with_vllm(
     return (
         together,
         apart,
-        latency(of_engine(engine, requests[0].prompt), wanted.evaluate.speed),
+        measure_latency(engine_runner(engine, requests[0].prompt), wanted.evaluate.speed),
     )
 
 
 if __name__ == "__main__":
-    console.run("export", main, item="model", options=("precision",), timed=False)
+    console.run_stage("export", main, item="model", options=("precision",), timed=False)

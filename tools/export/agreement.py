@@ -7,13 +7,13 @@ from stages.lib.core.schema import Problem
 from stages.lib.grading.grader import grade
 
 
-def spread(problems: Sequence[Problem], number: int) -> list[Problem]:
+def evenly_spaced(problems: Sequence[Problem], number: int) -> list[Problem]:
     """Return ``number`` problems at even distances, all of them if there are no more."""
     wanted = min(number, len(problems))
     return [problems[i * len(problems) // wanted] for i in range(wanted)]
 
 
-def rightness(problems: Sequence[Problem], texts: Sequence[str]) -> list[bool]:
+def is_correct(problems: Sequence[Problem], texts: Sequence[str]) -> list[bool]:
     """Return whether each text, a reasoned answer, is right."""
     return [
         grade(text, answer=one.answer, kind=one.kind, choices=one.choices).status == "correct"
@@ -25,7 +25,7 @@ def agreement(
     problems: Sequence[Problem], texts: Sequence[str], others: Sequence[str]
 ) -> dict[str, float]:
     """Return the shares of problems with the same text, and with the same verdict."""
-    verdicts = zip(rightness(problems, texts), rightness(problems, others), strict=True)
+    verdicts = zip(is_correct(problems, texts), is_correct(problems, others), strict=True)
     return {
         "same_text": fmean(a == b for a, b in zip(texts, others, strict=True)),
         "same_verdict": fmean(a == b for a, b in verdicts),

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from transformers import AutoConfig
 
-from stages.lib.core.files import replacing
+from stages.lib.core.files import atomic_replace
 from stages.lib.models.fingerprint import model_fingerprint
 
 BITS = {"fp32": 32, "int8": 8, "int4": 4}
@@ -45,7 +45,7 @@ def export(model: Path, out: Path, precision: str) -> None:
     Raises ValueError with the builder's last words if it does not know the architecture.
     """
     check(model, precision)
-    with TemporaryDirectory() as cache, replacing(out) as aside:
+    with TemporaryDirectory() as cache, atomic_replace(out) as aside:
         command = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
         places = ["-i", str(model), "-o", str(aside), "-c", cache]
         built = subprocess.run(

@@ -7,7 +7,7 @@ from typing import Any, cast
 import onnxruntime_genai
 from transformers import AutoTokenizer
 
-from stages.lib.generations.requests import cut
+from stages.lib.generations.requests import truncate_at_stop
 from tools.export.onnx import complete
 
 # Compiled, without types.
@@ -44,4 +44,4 @@ class Runtime:
         """Return the text that follows a prompt, up to the first of the texts in ``stop``."""
         tokens = self.generate(prompt, max_tokens)
         text = cast(str, self._tokenizer.decode(tokens, skip_special_tokens=True))
-        return cut(text, stop)
+        return truncate_at_stop(text, stop)

@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 
 from stages.lib.analysis import accuracy
-from stages.lib.core.files import replacing, write_json, write_text
-from stages.lib.core.schema import Graded
+from stages.lib.core.files import atomic_replace, write_json, write_text
+from stages.lib.core.schema import EvalRecord
 from stages.lib.figures import style
 from stages.lib.params.load import load_params
 from stages.lib.params.root import Params
@@ -43,7 +43,7 @@ def main(results: str, out: str) -> None:
     skipped: list[str] = []
     cases = read_results(Path(results), skipped.append)
     for line in skipped:
-        console.say(f"skipped: {line}")
+        console.log_line(f"skipped: {line}")
     if not cases:
         raise ValueError(f"{results}: nothing in it could be read")
     theirs = regrade.stored_verdicts(cases)
@@ -63,7 +63,7 @@ def main(results: str, out: str) -> None:
         "skipped": skipped,
     }
     write_json(folder / "summary.json", summary)
-    console.say(
+    console.log_line(
         f"{summary['models']} models, {summary['benchmarks']} benchmarks, "
         f"{summary['generations']} generations read; {len(skipped)} skipped"
     )
@@ -75,7 +75,7 @@ def write_tables(
     folder: Path,
     cases: Sequence[Case],
     models: Sequence[Model],
-    verdicts: dict[str, list[Graded]],
+    verdicts: dict[str, list[EvalRecord]],
     wanted: Params,
 ) -> None:
     """Write the score tables, the comparisons with the baseline and the figures."""
@@ -102,9 +102,9 @@ def write_tables(
     if compared:
         _write(folder / "significance.csv", pd.concat(compared, ignore_index=True))
     else:
-        console.say(f"significance.csv: {len(baselines)} models without b and w: expected one")
+        console.log_line(f"significance.csv: {len(baselines)} models without b and w: expected one")
     means = regrade.domain_table(scores["stored"], level=settings.interval)
-    with replacing(folder / "figures") as aside:
+    with atomic_replace(folder / "figures") as aside:
         aside.mkdir()
         for name, draw in (
             ("score_by_weight", charts.score_by_weight),
@@ -115,9 +115,9 @@ def write_tables(
 
 
 def _write(path: Path, table: pd.DataFrame) -> None:
-    with replacing(path) as aside:
+    with atomic_replace(path) as aside:
         table.to_csv(aside, index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":
-    console.run("replicate", main, item="results", options=["out"], timed=False)
+    console.run_stage("replicate", main, item="results", options=["out"], timed=False)

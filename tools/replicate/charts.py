@@ -26,7 +26,7 @@ def score_by_weight(
     table: pd.DataFrame, models: Sequence[Model], palette: str, width_in: float
 ) -> Figure:
     """Draw the mean PoT‖CoT score against w, a line per b; baselines are dashed."""
-    table = style.part(table, "decoding", ["fallback"])
+    table = style.part(table, "answer_mode", ["fallback"])
     domains = list(table["domain"].unique())
     figure, panels = style.panels(len(domains), width_in, 2.6, sharey=False)
     colors = style.palette(palette, sorted({f"b = {m.b:g}" for m in models if m.b is not None}))
@@ -67,7 +67,7 @@ def score_by_decoding(
     for panel, domain in zip(panels, domains, strict=True):
         rows = style.part(named, "domain", [domain])
         shown = [name for name in labels if name in set(rows["model"])]
-        style.dots(panel, rows, "accuracy", ("model", shown), ("decoding", colors))
+        style.dots(panel, rows, "accuracy", ("model", shown), ("answer_mode", colors))
         panel.set_title(domain)
         style.percent_axis(panel, "Mean accuracy (%)")
     handles = style.handles({DECODINGS[name]: color for name, color in colors.items()})

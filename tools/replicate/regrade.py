@@ -1,8 +1,8 @@
 """Published results scored again: by the stored verdicts, and by our own grading.
 
-Stored verdicts become ``Graded`` rows, as our own are, and both tables come from
+Stored verdicts become ``EvalRecord`` rows, as our own are, and both tables come from
 ``stages.lib.analysis.accuracy``, with the same definitions of the decodings. The system of a
-``Graded`` row is the model's name, the id of a problem its benchmark and place.
+``EvalRecord`` row is the model's name, the id of a problem its benchmark and place.
 """
 
 from collections import Counter, defaultdict
@@ -16,28 +16,28 @@ import pandas as pd
 from scipy.stats import norm
 
 from stages.lib.analysis import accuracy
-from stages.lib.core.schema import Graded, Problem, Status
-from stages.lib.grading.batch import Answer, judge
+from stages.lib.core.schema import EvalRecord, Problem, Status
+from stages.lib.grading.batch import Submission, grade_batch
 from stages.lib.grading.grader import grade_program
 from stages.lib.grading.numbers import read_numeral, same_number
-from stages.lib.params.sampling import Sandbox
+from stages.lib.params.sampling import SandboxLimits
 from stages.lib.sandbox.pool import ProgramResult
 from tools.replicate.results import BENCHMARKS, IN_DOMAIN, Case, Model
 
 DOMAINS = ("in domain", "out of domain")
 
 
-def stored_verdicts(cases: Sequence[Case]) -> list[Graded]:
+def stored_verdicts(cases: Sequence[Case]) -> list[EvalRecord]:
     """Return the authors' verdicts; a failed extraction or execution is a crash."""
     return [_graded(case, _stored_status(case), case.row.ans, "") for case in cases]
 
 
-def own_verdicts(cases: Sequence[Case], sandbox: Sandbox) -> list[Graded]:
+def own_verdicts(cases: Sequence[Case], sandbox: SandboxLimits) -> list[EvalRecord]:
     """Return our verdicts on the stored generations; nothing else in the files is used.
 
     As with the authors, a text without ``print(`` is no program and read as a text.
     """
-    judged = judge((_answer(case) for case in cases), sandbox)
+    judged = grade_batch((_answer(case) for case in cases), sandbox)
     return [
         _graded(
             case,
@@ -49,7 +49,7 @@ def own_verdicts(cases: Sequence[Case], sandbox: Sandbox) -> list[Graded]:
     ]
 
 
-def answers_of(cases: Sequence[Case], graded: Sequence[Graded]) -> pd.DataFrame:
+def answers_of(cases: Sequence[Case], graded: Sequence[EvalRecord]) -> pd.DataFrame:
     """Return a row per benchmark, model and problem, as ``analysis.answer_frame`` does."""
     problems: dict[str, dict[str, Problem]] = defaultdict(dict)
     for case in cases:
@@ -64,7 +64,7 @@ def score_table(scores: pd.DataFrame, models: Sequence[Model]) -> pd.DataFrame:
     model lacks is empty.
     """
     percent = {
-        (row["system"], row["benchmark"], row["decoding"]): round(100 * row["accuracy"], 2)
+        (row["system"], row["benchmark"], row["answer_mode"]): round(100 * row["accuracy"], 2)
         for row in scores.to_dict("records")
     }
     shown = [name for name in BENCHMARKS if name in set(scores["benchmark"])]
@@ -72,9 +72,9 @@ def score_table(scores: pd.DataFrame, models: Sequence[Model]) -> pd.DataFrame:
         [
             {"model": model.name, "b": model.b, "w": model.w, "steps": model.steps}
             | {
-                f"{benchmark}_{decoding}": percent.get((model.name, benchmark, decoding))
+                f"{benchmark}_{answer_mode}": percent.get((model.name, benchmark, answer_mode))
                 for benchmark in shown
-                for decoding in accuracy.DECODINGS
+                for answer_mode in accuracy.ANSWER_MODES
             }
             for model in models
         ]
@@ -90,14 +90,16 @@ def domain_table(scores: pd.DataFrame, *, level: float) -> pd.DataFrame:
     scores = scores.assign(domain=np.where(inside, *DOMAINS))
     reach = float(norm.ppf((1 + level) / 2))
     rows = []
-    for (domain, system, decoding), of in accuracy.groups(scores, ["domain", "system", "decoding"]):
+    for (domain, system, answer_mode), of in accuracy.groups(
+        scores, ["domain", "system", "answer_mode"]
+    ):
         mean = fmean(of["accuracy"])
         error = hypot(*of["standard_error"]) / len(of)
         rows.append(
             {
                 "domain": domain,
                 "system": system,
-                "decoding": decoding,
+                "answer_mode": answer_mode,
                 "benchmarks": len(of),
                 "accuracy": mean,
                 "low": mean - reach * error,
@@ -124,7 +126,7 @@ def significance_table(
 
 
 def agreement(
-    cases: Sequence[Case], theirs: Sequence[Graded], ours: Sequence[Graded]
+    cases: Sequence[Case], theirs: Sequence[EvalRecord], ours: Sequence[EvalRecord]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return how often we and the authors agree, and every verdict on which we do not.
 
@@ -150,10 +152,10 @@ def agreement(
     return rates | {"reasons": dict(reasons.most_common())}, disagreements
 
 
-def _answer(case: Case) -> Answer:
+def _answer(case: Case) -> Submission:
     text, problem = case.row.output, case.problem
     prompting = case.prompting if "print(" in text else "cot"
-    return Answer(text, prompting, problem.answer, problem.kind, problem.choices)
+    return Submission(text, prompting, problem.answer, problem.kind, problem.choices)
 
 
 def _rates(of: Counter[str]) -> dict[str, float]:
@@ -168,7 +170,7 @@ def _rates(of: Counter[str]) -> dict[str, float]:
     }
 
 
-def _reason(case: Case, our: Graded) -> str:
+def _reason(case: Case, our: EvalRecord) -> str:
     """Return why two verdicts differ, as far as the stored fields tell."""
     row = case.row
     if row.retried:
@@ -202,7 +204,7 @@ def _same_answer(case: Case, extracted: str) -> bool:
     return same_number(their_number, our_number)
 
 
-def _disagreement(case: Case, their: Graded, our: Graded, reason: str) -> dict[str, Any]:
+def _disagreement(case: Case, their: EvalRecord, our: EvalRecord, reason: str) -> dict[str, Any]:
     return {
         "reason": reason,
         "model": case.model.name,
@@ -222,8 +224,8 @@ def _stored_status(case: Case) -> Status:
     return "crashed" if case.row.err else "wrong"
 
 
-def _graded(case: Case, status: Status, extracted: str, output: str) -> Graded:
-    return Graded(
+def _graded(case: Case, status: Status, extracted: str, output: str) -> EvalRecord:
+    return EvalRecord(
         benchmark=case.benchmark,
         problem_id=case.problem.id,
         system=case.model.name,

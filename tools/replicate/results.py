@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from stages.lib.core.schema import PROMPTINGS, Problem, Prompting
 from stages.lib.core.validation import describe_error
-from stages.lib.data.sdat_suite import written_out
+from stages.lib.data.sdat_suite import split_inline_choices
 from stages.lib.prompts.templates import POT_CUE
 
 IN_DOMAIN = ("gsm8k", "math", "aqua", "numglue")
@@ -38,7 +38,7 @@ _STEPS = re.compile(r"checkpoint-(\d+)$")
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="ignore", strict=True))
-class Row:
+class PublishedRow:
     """One generation with the authors' verdict; what else they kept is ignored."""
 
     question: str
@@ -73,7 +73,7 @@ class Case:
     benchmark: str
     prompting: Prompting
     problem: Problem
-    row: Row
+    row: PublishedRow
 
 
 def parse_name(name: str) -> Model:
@@ -131,10 +131,10 @@ def _read_benchmark(model: Path, benchmark: str, problems: dict[str, list[Proble
     return cases
 
 
-def _problem(benchmark: str, place: int, row: Row) -> Problem:
+def _problem(benchmark: str, place: int, row: PublishedRow) -> Problem:
     identity = f"{benchmark}/{place}"
     return Problem(
-        **written_out(row.question.removesuffix(POT_CUE), row.gt),
+        **split_inline_choices(row.question.removesuffix(POT_CUE), row.gt),
         id=identity,
         source=benchmark,
         solution="",
@@ -145,7 +145,7 @@ def _problem(benchmark: str, place: int, row: Row) -> Problem:
     )
 
 
-def _read(path: Path) -> list[Row]:
+def _read(path: Path) -> list[PublishedRow]:
     try:
         values: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -159,7 +159,7 @@ def _read(path: Path) -> list[Row]:
         if not isinstance(value, dict):
             raise ValueError(f"{path}: row {number}: {value!r}: expected an object")
         try:
-            rows.append(Row(**value))
+            rows.append(PublishedRow(**value))
         except ValidationError as error:
             raise ValueError(f"{path}: row {number}: {describe_error(error, value)}") from error
     return rows

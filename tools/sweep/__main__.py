@@ -17,7 +17,7 @@ Exit status 3 says that a trial failed.
 import sys
 from pathlib import Path
 
-from stages.lib.core.files import replacing
+from stages.lib.core.files import atomic_replace
 from stages.lib.core.paths import CONF, SWEEP_REPORTS, SWEEPS
 from stages.lib.figures import style
 from stages.lib.params.evaluation import Figures
@@ -41,8 +41,8 @@ def main(name: str) -> None:
     failed = report(name, wanted, record, look)
     done = set(record.trials) - set(failed)
     todo = [number for number in range(wanted.trials) if number not in done]
-    console.say(f"{name}: {len(todo)} of {wanted.trials} trials left, at {record.commit[:7]}")
-    bar = console.bar(total=len(todo), doing=f"sweep {name}", unit="trial")
+    console.log_line(f"{name}: {len(todo)} of {wanted.trials} trials left, at {record.commit[:7]}")
+    bar = console.progress_bar(total=len(todo), doing=f"sweep {name}", unit="trial")
     with trials.terminated_as_interrupted(), bar as progress:
         for number in todo:
             values = point(wanted, record, number)
@@ -53,9 +53,11 @@ def main(name: str) -> None:
             trials.write(SWEEPS / name, record)
             failed = report(name, wanted, record, look)
             if number in failed:
-                console.say(f"{experiment} failed: {failed[number]}")
+                console.log_line(f"{experiment} failed: {failed[number]}")
             progress.update()
-    console.say(f"{name}: {len(record.trials) - len(failed)} trials done, {len(failed)} failed")
+    console.log_line(
+        f"{name}: {len(record.trials) - len(failed)} trials done, {len(failed)} failed"
+    )
     if failed:
         sys.exit(FAILED)
 
@@ -97,7 +99,7 @@ def report(name: str, wanted: Sweep, record: Record, look: Figures) -> dict[int,
     table = results.table(wanted, record.trials, scored)
     best = results.best(table, wanted.score.direction, BEST)
     for stem, rows in ((name, table), (f"{name}-best", best)):
-        with replacing(SWEEP_REPORTS / f"{stem}.csv") as aside:
+        with atomic_replace(SWEEP_REPORTS / f"{stem}.csv") as aside:
             rows.to_csv(aside, index=False, lineterminator="\n")
     if scored:
         baseline = results.baseline_of(record.trials, wanted.score)
@@ -107,4 +109,4 @@ def report(name: str, wanted: Sweep, record: Record, look: Figures) -> dict[int,
 
 
 if __name__ == "__main__":
-    console.run("sweep", main, item="sweep", timed=False)
+    console.run_stage("sweep", main, item="sweep", timed=False)

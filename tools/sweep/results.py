@@ -86,8 +86,8 @@ def score_label(wanted: AccuracyScore | MetricScore) -> str:
     """Return what a score is called."""
     if isinstance(wanted, MetricScore):
         return wanted.key.rpartition(".")[2].replace("_", " ")
-    decoding = style.DECODINGS[wanted.decoding]
-    return f"{wanted.benchmark}: accuracy of {wanted.system}, {decoding} (%)"
+    answer_mode = style.DECODINGS[wanted.answer_mode]
+    return f"{wanted.benchmark}: accuracy of {wanted.system}, {answer_mode} (%)"
 
 
 def _score(trial: Trial, wanted: AccuracyScore | MetricScore) -> Scored:
@@ -99,7 +99,7 @@ def _score(trial: Trial, wanted: AccuracyScore | MetricScore) -> Scored:
 
 def _accuracy(text: str, wanted: AccuracyScore, system: str) -> Scored:
     found = pd.read_csv(io.StringIO(text))
-    place = {"benchmark": wanted.benchmark, "system": system, "decoding": wanted.decoding}
+    place = {"benchmark": wanted.benchmark, "system": system, "answer_mode": wanted.answer_mode}
     rows = [row for row in found.to_dict("records") if place.items() <= row.items()]
     if len(rows) != 1:
         raise ValueError(f"score: {wanted.file}: {len(rows)} rows of {place}: expected one")

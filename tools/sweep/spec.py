@@ -26,7 +26,7 @@ from pydantic import (
 from stages.lib.core.paths import CONF, TABLES
 from stages.lib.core.schema import NonEmpty, content_id
 from stages.lib.core.validation import describe_error
-from stages.lib.params.base import Name, Seed, Size, Strict
+from stages.lib.params.base import Name, ParamGroup, PositiveInt, Seed
 from stages.lib.params.compose import compose as compose
 from stages.lib.params.load import parse_params
 
@@ -35,7 +35,7 @@ Values = Mapping[str, Any]
 """The value of each swept parameter by its path: a point of a grid or a search."""
 
 
-class Choices(Strict):
+class Choices(ParamGroup):
     """A parameter that takes one of some values."""
 
     label: NonEmpty
@@ -53,7 +53,7 @@ class Choices(Strict):
         return self.choices
 
 
-class Range(Strict):
+class Range(ParamGroup):
     """A number between two ends, drawn evenly or (``log``) evenly by its logarithm.
 
     It is whole if both ends are.
@@ -95,14 +95,14 @@ Parameter = Annotated[
 ]
 
 
-class AccuracyScore(Strict):
+class AccuracyScore(ParamGroup):
     """A system's accuracy, with its interval, from ``reports/tables/accuracy.csv``.
 
     ``baseline`` is a system to show beside it, whose accuracy no trial changes.
     """
 
     benchmark: Name
-    decoding: Literal["cot", "pot", "fallback"]
+    answer_mode: Literal["cot", "pot", "fallback"]
     system: Name
     baseline: Name | None
 
@@ -117,7 +117,7 @@ class AccuracyScore(Strict):
         return "maximize"
 
 
-class MetricScore(Strict):
+class MetricScore(ParamGroup):
     """A number of a JSON file that is in git: ``FILE:KEY``, as ``dvc metrics show`` names it."""
 
     metric: Annotated[str, Field(pattern=r"^[^:]+\.json:[^:]+$")]
@@ -145,7 +145,7 @@ Score = Annotated[
 ]
 
 
-class Grid(Strict):
+class Grid(ParamGroup):
     """Every combination of some values."""
 
     method: Literal["grid"]
@@ -170,11 +170,11 @@ class Grid(Strict):
         return self.points()
 
 
-class Search(Strict):
+class Search(ParamGroup):
     """Points that depend on the scores of those before them."""
 
     method: Literal["search"]
-    trials: Size
+    trials: PositiveInt
     seed: Seed
     targets: Annotated[list[NonEmpty], Field(min_length=1)]
     overrides: list[NonEmpty]

@@ -20,7 +20,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from omegaconf import OmegaConf
 
-from stages.lib.core.files import read_json, replacing, write_json, write_text
+from stages.lib.core.files import atomic_replace, read_json, write_json, write_text
 from stages.lib.core.paths import PARAMS
 
 REPOSITORY = "repository"
@@ -90,7 +90,7 @@ def clone(repository: Path) -> str:
         )
     commit = _git("rev-parse", "HEAD")
     cache = subprocess.run([*DVC, "cache", "dir"], capture_output=True, text=True, check=True)
-    with replacing(repository) as aside:
+    with atomic_replace(repository) as aside:
         _git("clone", "--quiet", "--no-checkout", ".", str(aside))
         _git("checkout", "--quiet", "--detach", commit, within=aside)
         write_text(aside / ".dvc" / "config.local", f"[cache]\n    dir = {cache.stdout.strip()}\n")

@@ -12,15 +12,15 @@ import pandas as pd
 
 from stages.lib.analysis import intervals, paired, significance
 from stages.lib.analysis.seeds import compare_runs
-from stages.lib.core.schema import STATUSES, Graded, Problem
+from stages.lib.core.schema import STATUSES, EvalRecord, Problem
 from stages.lib.grading.grader import FAILED
 
-DECODINGS = ("cot", "pot", "fallback", "both", "either")
+ANSWER_MODES = ("cot", "pot", "fallback", "both", "either")
 COMPARED = ("cot", "pot", "fallback")
 ASIDES = ("cut", "asked", "default")
 
 
-def answer_frame(graded: Sequence[Graded], problems: dict[str, list[Problem]]) -> pd.DataFrame:
+def answer_frame(graded: Sequence[EvalRecord], problems: dict[str, list[Problem]]) -> pd.DataFrame:
     """Return a row per benchmark, system and problem, with a column per decoding.
 
     Decoding columns are boolean: was the problem solved? ``fallback`` (PoT‖CoT) is the
@@ -66,14 +66,14 @@ def accuracy_table(frame: pd.DataFrame, by: Sequence[str], *, level: float) -> p
     """
     rows = []
     for values, group in groups(frame, by):
-        for decoding in DECODINGS:
-            correct = group[decoding].to_numpy()
+        for answer_mode in ANSWER_MODES:
+            correct = group[answer_mode].to_numpy()
             low, high = intervals.wilson_interval(int(correct.sum()), len(correct), level=level)
             error = round(intervals.standard_error(correct), 4) if len(correct) > 1 else None
             rows.append(
                 dict(zip(by, values, strict=True))
                 | {
-                    "decoding": decoding,
+                    "answer_mode": answer_mode,
                     "n": len(correct),
                     "accuracy": round(float(correct.mean()), 4),
                     "standard_error": error,
@@ -84,7 +84,7 @@ def accuracy_table(frame: pd.DataFrame, by: Sequence[str], *, level: float) -> p
     return pd.DataFrame(rows)
 
 
-def status_table(graded: Sequence[Graded]) -> pd.DataFrame:
+def status_table(graded: Sequence[EvalRecord]) -> pd.DataFrame:
     """Return how many answers of each benchmark, system and prompting have each status.
 
     Beside the statuses, ``cut`` counts the answers that ended at the token limit, ``asked``
@@ -92,8 +92,8 @@ def status_table(graded: Sequence[Graded]) -> pd.DataFrame:
     """
     rows = _columns(graded).assign(
         cut=[row.finish_reason == "length" for row in graded],
-        asked=[row.settled == "asked" for row in graded],
-        default=[row.settled == "default" for row in graded],
+        asked=[row.option_source == "asked" for row in graded],
+        default=[row.option_source == "default" for row in graded],
     )
     grouped = rows.groupby(["benchmark", "system", "prompting"], sort=False)
     counted = cast(pd.DataFrame, grouped["status"].value_counts().unstack(fill_value=0))
@@ -120,9 +120,10 @@ def comparison_table(
     tables: list[dict[str, Any]] = []
     for (benchmark,), group in groups(frame, ["benchmark"]):
         rows = [
-            {"benchmark": benchmark} | _compared(group, first, second, decoding, draws, level, rng)
+            {"benchmark": benchmark}
+            | _compared(group, first, second, answer_mode, draws, level, rng)
             for first, second in pairs
-            for decoding in COMPARED
+            for answer_mode in COMPARED
         ]
         adjusted = significance.holm([row["p"] for row in rows])
         for row, p in zip(rows, adjusted, strict=True):
@@ -148,8 +149,8 @@ def run_table(
     for (benchmark,), group in groups(frame, ["benchmark"]):
         rows = []
         for first, second in pairs:
-            for decoding in COMPARED:
-                wide = group.pivot(index="problem_id", columns="system", values=decoding)
+            for answer_mode in COMPARED:
+                wide = group.pivot(index="problem_id", columns="system", values=answer_mode)
                 sources = group.drop_duplicates("problem_id").set_index("problem_id")["source"]
                 ours, theirs = (wide[list(runs[one])].to_numpy().T for one in (first, second))
                 found = compare_runs(ours, theirs, sources[wide.index].to_numpy(), level=level)
@@ -159,7 +160,7 @@ def run_table(
                         "benchmark": benchmark,
                         "first": first,
                         "second": second,
-                        "decoding": decoding,
+                        "answer_mode": answer_mode,
                         "runs": len(ours),
                         "n": len(wide),
                         "difference": round(found.difference, 4),
@@ -181,11 +182,11 @@ def groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, 
     yield from cast(Any, frame.groupby(list(by), sort=False, dropna=True))
 
 
-def _gave_none(row: Graded) -> bool:
-    return row.status in FAILED or row.settled == "default"
+def _gave_none(row: EvalRecord) -> bool:
+    return row.status in FAILED or row.option_source == "default"
 
 
-def _columns(graded: Sequence[Graded]) -> pd.DataFrame:
+def _columns(graded: Sequence[EvalRecord]) -> pd.DataFrame:
     names = ("benchmark", "system", "problem_id", "prompting", "status")
     return pd.DataFrame({name: [getattr(row, name) for row in graded] for name in names})
 
@@ -194,14 +195,14 @@ def _compared(
     group: pd.DataFrame,
     first: str,
     second: str,
-    decoding: str,
+    answer_mode: str,
     draws: int,
     level: float,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     ours = group[group["system"] == first].set_index("problem_id")
     theirs = group[group["system"] == second].set_index("problem_id").loc[ours.index]
-    a, b = ours[decoding].to_numpy(), theirs[decoding].to_numpy()
+    a, b = ours[answer_mode].to_numpy(), theirs[answer_mode].to_numpy()
     sources = ours["source"].to_numpy()
     found = paired.compare(a, b, strata=sources, draws=draws, level=level, rng=rng)
     tell = 2.0 ** (1 - len(set(sources))) <= 1 - level
@@ -212,7 +213,7 @@ def _compared(
     return {
         "first": first,
         "second": second,
-        "decoding": decoding,
+        "answer_mode": answer_mode,
         "n": len(a),
         "difference": round(found.difference, 4),
         "low": round(found.low, 4),

@@ -12,7 +12,7 @@ from stages.lib.analysis.accuracy import groups
 from stages.lib.analysis.ratio import ratio_interval
 from stages.lib.analysis.speeds import COLUMNS, NO_KERNEL, SPEEDS, summary
 from stages.lib.core.schema import PROMPTINGS, Likelihood
-from stages.lib.params.grpo import Reinforce
+from stages.lib.params.grpo import Grpo
 from stages.lib.params.quantization import Gptq, Quantize
 
 ALL = "all"
@@ -23,20 +23,20 @@ def model_table(
     reports: Mapping[str, Mapping[str, Any]],
     likelihoods: Mapping[str, Sequence[Likelihood]],
     quantize: Quantize,
-    reinforce: Reinforce,
+    grpo: Grpo,
     *,
     level: float,
 ) -> pd.DataFrame:
     """Return size, perplexity with its interval, and speed of every model.
 
     ``reports`` and ``likelihoods`` are what was measured, by model. ``parent`` is what a
-    model was made of, ``draw`` which draw of its kind GPTQ's calibration set was. Speeds are
+    model was made of, ``calibration_seed`` the seed of GPTQ's calibration set. Speeds are
     medians, with the lowest and highest of the repeats, or say that there was no kernel.
     """
     rows = []
     for name, report in reports.items():
         quantized = quantize.models.get(name)
-        made = quantized or reinforce.models.get(name)
+        made = quantized or grpo.models.get(name)
         speed = report["speed"]
         rows.append(
             {
@@ -44,7 +44,9 @@ def model_table(
                 "parent": made.parent if made else "",
                 "method": quantized.method if quantized else "",
                 "calibration": quantized.calibrate_on if isinstance(quantized, Gptq) else "",
-                "draw": quantized.draw if isinstance(quantized, Gptq) else "",
+                "calibration_seed": quantized.calibration_seed
+                if isinstance(quantized, Gptq)
+                else "",
                 "bits": quantized.bits if quantized else FULL_BITS,
                 "bytes": report["weight_bytes"],
                 "memory_bytes": report["memory_bytes"],
@@ -69,7 +71,7 @@ def quantization_table(
     accuracy with its interval, of n problems, by benchmark and prompting. ``systems`` names
     the system, in ``accuracy``, that a model is shown as; its order is that of the table.
     """
-    shares = accuracy.set_index(["benchmark", "system", "decoding"])
+    shares = accuracy.set_index(["benchmark", "system", "answer_mode"])
     by_model = {row["model"]: row for row in models.to_dict("records")}
     rows = []
     for model, system in systems.items():
@@ -81,10 +83,10 @@ def quantization_table(
         row |= ratio
         for benchmark in accuracy["benchmark"].unique():
             row[f"{benchmark}_n"] = shares.loc[(benchmark, system, PROMPTINGS[0]), "n"]
-            for decoding in PROMPTINGS:
-                found = shares.loc[(benchmark, system, decoding)]
+            for answer_mode in PROMPTINGS:
+                found = shares.loc[(benchmark, system, answer_mode)]
                 for name, column in (("", "accuracy"), ("_low", "low"), ("_high", "high")):
-                    row[f"{benchmark}_{decoding}{name}"] = found[column]
+                    row[f"{benchmark}_{answer_mode}{name}"] = found[column]
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -107,7 +109,7 @@ def export_table(exports: Sequence[Mapping[str, Any]], *, level: float) -> pd.Da
             "bits": one["bits"],
             "bytes": one["exported"]["bytes"],
             "memory_bytes": "",
-            "draw": "",
+            "calibration_seed": "",
             **_single_speeds(one["exported"]),
             **{f"vllm_{key}": value for key, value in _single_speeds(one["vllm"]).items()},
             "same_verdict": one["agreement"]["same_verdict"],
@@ -144,10 +146,10 @@ def difference_table(
             for system, original in of:
                 ours = part[part["system"] == system].set_index("problem_id")
                 theirs = part[part["system"] == original].set_index("problem_id").loc[ours.index]
-                for decoding in PROMPTINGS:
+                for answer_mode in PROMPTINGS:
                     found = paired.compare(
-                        ours[decoding].to_numpy(),
-                        theirs[decoding].to_numpy(),
+                        ours[answer_mode].to_numpy(),
+                        theirs[answer_mode].to_numpy(),
                         strata=ours["source"].to_numpy() if topic == ALL else None,
                         draws=draws,
                         level=level,
@@ -159,7 +161,7 @@ def difference_table(
                             "topic": topic,
                             "system": system,
                             "original": original,
-                            "decoding": decoding,
+                            "answer_mode": answer_mode,
                             "n": len(ours),
                             "difference": round(found.difference, 4),
                             "low": round(found.low, 4),

@@ -16,7 +16,7 @@ import pandas as pd
 from stages.lib.analysis import intervals
 from stages.lib.analysis.accuracy import groups
 from stages.lib.analysis.steps import style
-from stages.lib.core.schema import Generation, Graded, Problem
+from stages.lib.core.schema import EvalRecord, Generation, Problem
 
 SHOWN = 8
 MEASURES = ("tokens", "steps", "stated")
@@ -37,7 +37,7 @@ ANSWERS += ["status", "extracted", "tokens", "finish_reason", "text"]
 
 def style_frame(
     answers: Iterable[tuple[str, Generation]],
-    graded: Sequence[Graded],
+    graded: Sequence[EvalRecord],
     problems: Mapping[str, Sequence[Problem]],
     systems: Sequence[str],
 ) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def style_frame(
     return pd.DataFrame(rows, columns=pd.Index(FACTS))
 
 
-def _row(problem: Problem, row: Generation, verdict: Graded) -> tuple[Any, ...]:
+def _row(problem: Problem, row: Generation, verdict: EvalRecord) -> tuple[Any, ...]:
     styled = style(row.text, problem.question) if row.prompting == "cot" else (None, None)
     return (
         verdict.benchmark,

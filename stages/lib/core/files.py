@@ -11,7 +11,7 @@ from typing import Any
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_replace(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path``; what is written there takes its place at the end.
 
     Works for a file or a folder. When the body raises, ``path`` stays as it
@@ -21,11 +21,11 @@ def replacing(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield aside
-        sync(aside)
+        fsync(aside)
         if path.is_dir():
             shutil.rmtree(path)
         aside.replace(path)
-        sync(path.parent)
+        fsync(path.parent)
     finally:
         if aside.is_dir():
             shutil.rmtree(aside)
@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    with replacing(path) as aside:
+    with atomic_replace(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
@@ -57,7 +57,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def sync(path: Path) -> None:
+def fsync(path: Path) -> None:
     """Wait until a file, or a folder's list of names, is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -16,7 +16,7 @@ FocalLevel = Literal["token", "example"]
 
 Prompting = Literal["cot", "pot"]
 
-Settled = Literal["", "asked", "default"]
+OptionSource = Literal["", "asked", "default"]
 
 Status = Literal["correct", "wrong", "unparsed", "timeout", "crashed", "refused"]
 
@@ -26,14 +26,14 @@ PROMPTINGS: tuple[Prompting, ...] = ("cot", "pot")
 STATUSES: tuple[Status, ...] = ("correct", "wrong", "unparsed", "timeout", "crashed", "refused")
 
 
-Row = TypeVar("Row")
+RowT = TypeVar("Row")
 
 
 NonEmpty = Annotated[str, Field(min_length=1)]
 
 Count = Annotated[int, Field(ge=0)]
 
-Share = Annotated[float, Field(ge=0, le=1)]
+UnitInterval = Annotated[float, Field(ge=0, le=1)]
 
 
 CHECKED = ConfigDict(extra="forbid", strict=True)
@@ -114,7 +114,7 @@ class Likelihood:
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
-class Verdict:
+class Grade:
     """What a grader made of a text. An error is never silently a wrong answer."""
 
     extracted: str
@@ -123,7 +123,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
-class SampleVerdict:
+class SampleGrade:
     """The verdict on one sample of the base model."""
 
     problem_id: str
@@ -139,17 +139,17 @@ class Difficulty:
 
     ``posterior_mean`` and the interval ``low``..``high`` are of the pass rate,
     under a Beta prior fitted to the problem's source. ``level`` grows with
-    difficulty; it is a whole number but for the level definition ``rate``.
+    difficulty; it is a whole number but for the level definition ``fail_rate``.
     """
 
     problem_id: str
     source: str
     n: Annotated[int, Field(ge=1)]
     n_correct: Count
-    pass_rate: Share
-    posterior_mean: Share
-    low: Share
-    high: Share
+    pass_rate: UnitInterval
+    posterior_mean: UnitInterval
+    low: UnitInterval
+    high: UnitInterval
     level: Annotated[float, Field(ge=0)]
 
 
@@ -158,7 +158,7 @@ class Example:
     """A training example: turns, how often and how heavily their responses count.
 
     ``problem_id`` is that of a problem or of a conversation. ``system`` is empty for the
-    usual system prompt. ``opens`` is the share of the run's steps after which it takes
+    usual system prompt. ``start_fraction`` is the share of the run's steps after which it takes
     part. The focal fields say how the model's own probabilities weigh it
     (``stages.lib.sft.focal``); with gamma 0 they do not.
     """
@@ -170,18 +170,18 @@ class Example:
     repeats: Count
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     system: str = ""
-    opens: Share = 0.0
+    start_fraction: UnitInterval = 0.0
     focal_gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     focal_level: FocalLevel = "token"
-    focal_dealt: bool = False
+    focal_shuffled: bool = False
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
-class Graded:
+class EvalRecord:
     """A generation's verdict, with what a reader of the results needs beside it.
 
     ``system`` names the model and its in-context examples; ``output`` is what the
-    program printed, or its error. ``settled`` says that the answer was none of the
+    program printed, or its error. ``option_source`` says that the answer was none of the
     options: the model was asked for the closest one, or the first counts by default.
     """
 
@@ -194,7 +194,7 @@ class Graded:
     output: str
     finish_reason: str
     n_tokens: Count
-    settled: Settled = ""
+    option_source: OptionSource = ""
 
 
 def content_id(*parts: str) -> str:

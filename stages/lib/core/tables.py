@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from stages.lib.core.files import replacing
-from stages.lib.core.schema import Row
+from stages.lib.core.files import atomic_replace
+from stages.lib.core.schema import RowT
 from stages.lib.core.validation import describe_error
 
 
@@ -26,7 +26,7 @@ def write_csv(
     """
     if not rows and not columns:
         raise ValueError(f"{path}: no rows to write")
-    with replacing(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_replace(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fieldnames=columns or list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -38,7 +38,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def read_parquet(path: Path, row_type: type[Row]) -> list[Row]:
+def read_parquet(path: Path, row_type: type[RowT]) -> list[RowT]:
     """Read a Parquet table as checked rows.
 
     Raises ValueError naming the file, the row and the field if it holds
@@ -74,7 +74,7 @@ def write_parquet(path: Path, rows: Sequence[Any], *, may_be_empty: type | None 
         table = pa.table({field.name: pa.nulls(0) for field in fields(may_be_empty)})
     else:
         raise ValueError(f"{path}: no rows to write")
-    with replacing(path) as aside:
+    with atomic_replace(path) as aside:
         pq.write_table(table, aside, compression="zstd", write_page_checksum=True)
 
 
@@ -83,7 +83,7 @@ def as_table(rows: Sequence[Any]) -> pa.Table:
     return pa.table({one.name: _column(rows, one.name) for one in fields(rows[0])})
 
 
-def read_jsonl(path: Path, row_type: type[Row]) -> list[Row]:
+def read_jsonl(path: Path, row_type: type[RowT]) -> list[RowT]:
     """Read a JSON Lines file as checked rows; errors name the file and the line."""
     values = []
     with path.open(encoding="utf-8") as lines:
@@ -116,8 +116,8 @@ def _read(path: Path) -> pa.Table:
 
 
 def _checked(
-    path: Path, values: Iterable[Any], row_type: type[Row], *, what: str, first: int
-) -> list[Row]:
+    path: Path, values: Iterable[Any], row_type: type[RowT], *, what: str, first: int
+) -> list[RowT]:
     rows = []
     for number, value in enumerate(values, start=first):
         try:

@@ -35,7 +35,7 @@ BYTES_PER_TOKEN = 1.4
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StageCost:
     """What a stage costs: tokens, GiB of each GPU, bytes kept and bytes in passing, GPU hours.
 
     ``clock`` are hours by the clock: those of one of its ``gpus``, which share the work evenly.
@@ -53,29 +53,29 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class MeanTokens:
     """Mean tokens of a prompt and of an answer."""
 
     prompt: float
     answer: float
 
 
-def forecast(wanted: Params, shape: Shape, gpu_gib: float) -> list[Line]:
+def forecast(wanted: Params, shape: Shape, gpu_gib: float) -> list[StageCost]:
     """Return the lines of a composition, in the order of the stages."""
     copies = 2 if wanted.model.base.startswith("hub:") else 1  # the Hub's cache has one
-    lines = [Line("model", "base", 0, 0, copies * 2 * shape.parameters(), 0, 0, 0, 0)]
+    lines = [StageCost("model", "base", 0, 0, copies * 2 * shape.parameters(), 0, 0, 0, 0)]
     if wanted.sample.k:
         lines.append(_sample(wanted, shape, gpu_gib))
     lines += [_train(wanted, shape, arm) for arm in wanted.weigh.arms]
-    lines += [_reinforce(wanted, shape, name, gpu_gib) for name in wanted.reinforce.models]
+    lines += [_reinforce(wanted, shape, name, gpu_gib) for name in wanted.grpo.models]
     lines += [_quantize(wanted, shape, name, made) for name, made in wanted.quantize.models.items()]
     lines += [_evaluate(wanted, shape, name, gpu_gib) for name in wanted.evaluate.models]
     return lines
 
 
-def total(lines: Sequence[Line]) -> Line:
+def total(lines: Sequence[StageCost]) -> StageCost:
     """Return sums, and of what is used one after the other the largest."""
-    return Line(
+    return StageCost(
         "all",
         "",
         sum(one.tokens for one in lines),
@@ -102,7 +102,7 @@ def rows_of(source: TrainingSource | BenchmarkSource, rungs: int) -> int:
     return rows if source.size == "all" else source.size
 
 
-def lesson(parts: Sequence[TrainingSource], rungs: int) -> Lesson:
+def lesson(parts: Sequence[TrainingSource], rungs: int) -> MeanTokens:
     """Return the mean tokens of the rows of some parts of the training data."""
     # A part of unknown rows counts as one row.
     weights = [max(rows_of(part, rungs), 1) for part in parts]
@@ -111,7 +111,7 @@ def lesson(parts: Sequence[TrainingSource], rungs: int) -> Lesson:
     def mean(values: Iterator[float]) -> float:
         return sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
 
-    return Lesson(
+    return MeanTokens(
         mean(one.question_tokens for one in facts) + TEMPLATE_TOKENS,
         mean(one.answer_tokens for one in facts),
     )
@@ -121,11 +121,11 @@ def _problems(wanted: Params) -> list[TrainingSource]:
     return [
         part
         for part in wanted.prepare.train
-        if not (isinstance(part, RowsSource) and part.become == "conversations")
+        if not (isinstance(part, RowsSource) and part.target == "conversations")
     ]
 
 
-def _sample(wanted: Params, shape: Shape, gpu_gib: float) -> Line:
+def _sample(wanted: Params, shape: Shape, gpu_gib: float) -> StageCost:
     sample, rungs = wanted.sample, len(wanted.prepare.rungs)
     parts = _problems(wanted)
     most = sample.sequential.most if sample.sequential else sample.k
@@ -136,7 +136,7 @@ def _sample(wanted: Params, shape: Shape, gpu_gib: float) -> Line:
     return _generate(wanted, shape, "sample", "base", ask, 2 * shape.parameters(), gpu_gib)
 
 
-def _train(wanted: Params, shape: Shape, arm: str) -> Line:
+def _train(wanted: Params, shape: Shape, arm: str) -> StageCost:
     settings, rungs = wanted.train.for_arm(arm), len(wanted.prepare.rungs)
     made = wanted.weigh.arms[arm]
     parts: list[TrainingSource] = _problems(wanted)
@@ -165,11 +165,11 @@ def _train(wanted: Params, shape: Shape, arm: str) -> Line:
         again=settings.gradient_checkpointing,
     )
     gpus, disk = settings.processes(), 2 * shape.parameters()
-    return Line("train", arm, tokens, peak / GIB, disk, saved, hours, gpus, hours / gpus)
+    return StageCost("train", arm, tokens, peak / GIB, disk, saved, hours, gpus, hours / gpus)
 
 
-def _reinforce(wanted: Params, shape: Shape, name: str, gpu_gib: float) -> Line:
-    settings, tuning = wanted.reinforce, wanted.reinforce.models[name].tuning
+def _reinforce(wanted: Params, shape: Shape, name: str, gpu_gib: float) -> StageCost:
+    settings, tuning = wanted.grpo, wanted.grpo.models[name].tuning
     weights = 2 * shape.parameters()
     answers = settings.prompts_per_step * settings.generations
     asked = lesson(_problems(wanted), len(wanted.prepare.rungs)).prompt
@@ -198,25 +198,25 @@ def _reinforce(wanted: Params, shape: Shape, name: str, gpu_gib: float) -> Line:
     )
     hours = learned + generated + compared / (formulas.FLOPS * formulas.COMPUTE_SHARE) / 3600
     engine = settings.gpu_memory_share * gpu_gib
-    return Line("reinforce", name, tokens, peak / GIB + engine, weights, saved, hours, 1, hours)
+    return StageCost("grpo", name, tokens, peak / GIB + engine, weights, saved, hours, 1, hours)
 
 
-def _quantize(wanted: Params, shape: Shape, name: str, made: QuantizedModel) -> Line:
+def _quantize(wanted: Params, shape: Shape, name: str, made: QuantizedModel) -> StageCost:
     settings = wanted.quantize
     calibrated = isinstance(made, Gptq)
     tokens = settings.calibration.examples * settings.calibration.max_length * calibrated
     peak = formulas.quantizing_bytes(shape, made, tokens=tokens)
     disk = formulas.quantized_bytes(shape, made, settings.group_size)
     hours = formulas.GPTQ_HOURS_PER_PARAMETER * shape.parameters() * calibrated
-    return Line("quantize", name, tokens, peak / GIB, disk, 0, hours, 1, hours)
+    return StageCost("quantize", name, tokens, peak / GIB, disk, 0, hours, 1, hours)
 
 
-def _evaluate(wanted: Params, shape: Shape, name: str, gpu_gib: float) -> Line:
+def _evaluate(wanted: Params, shape: Shape, name: str, gpu_gib: float) -> StageCost:
     rungs = len(wanted.prepare.rungs)
     ask = []
     for benchmark, source in wanted.prepare.benchmarks.items():
         facts, limit = facts_of(source), wanted.evaluate.max_tokens[benchmark]
-        one = Lesson(facts.question_tokens + TEMPLATE_TOKENS, facts.answer_tokens)
+        one = MeanTokens(facts.question_tokens + TEMPLATE_TOKENS, facts.answer_tokens)
         count = rows_of(source, rungs) * len(PROMPTINGS)
         ask += [(count, one, shots, limit) for shots in wanted.evaluate.models[name]]
     weights, unpacked = 2.0 * shape.parameters(), 0.0
@@ -234,11 +234,11 @@ def _generate(
     shape: Shape,
     stage: str,
     item: str,
-    ask: Sequence[tuple[int, Lesson, int, int]],
+    ask: Sequence[tuple[int, MeanTokens, int, int]],
     weights: float,
     gpu_gib: float,
     passing: float = 0.0,
-) -> Line:
+) -> StageCost:
     """Return the line of answering: how many prompts of a lesson, with which shots and limit.
 
     A beginning that prompts share, such as the examples, is computed once, and not counted;
@@ -265,4 +265,4 @@ def _generate(
         )
     needed = (weights + used) / formulas.ENGINE_SHARE / GIB / ranks
     disk, clock = tokens * BYTES_PER_TOKEN, hours / gpus
-    return Line(stage, item, tokens, needed, disk, passing, hours, gpus, clock)
+    return StageCost(stage, item, tokens, needed, disk, passing, hours, gpus, clock)

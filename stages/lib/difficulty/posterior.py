@@ -18,7 +18,7 @@ from scipy.stats import beta, betabinom
 
 from stages.lib.core.schema import Difficulty
 
-Definition = Literal["helper", "report", "rate"]
+Definition = Literal["capped_floor", "floor", "fail_rate"]
 
 LEAST_CONCENTRATION = 0.1
 
@@ -95,9 +95,9 @@ def pass_rates(
 def level_of(n_correct: int, n: int, *, levels: int, definition: Definition) -> float:
     """Return the level of a problem with pass rate p = n_correct / n, higher is harder.
 
-    With L = ``levels``: ``helper`` is min(floor((1 - p) L), L - 1) + 1, from 1
-    to L; ``report`` is floor((1 - p) L), from 0 to L, and L only for p = 0;
-    ``rate`` is 1 - p and ignores L. The floors are taken of whole-number
+    With L = ``levels``: ``capped_floor`` is min(floor((1 - p) L), L - 1) + 1, from 1
+    to L; ``floor`` is floor((1 - p) L), from 0 to L, and L only for p = 0;
+    ``fail_rate`` is 1 - p and ignores L. The floors are taken of whole-number
     quotients, so p = 0.8 with L = 5 is exactly one level down. Raises
     ValueError for counts outside 0..n, n below 1, fewer than one level and an
     unknown definition.
@@ -107,13 +107,13 @@ def level_of(n_correct: int, n: int, *, levels: int, definition: Definition) -> 
         raise ValueError(f"levels: {levels}: expected at least 1")
     steps = (n - n_correct) * levels // n
     match definition:
-        case "helper":
+        case "capped_floor":
             return float(min(steps, levels - 1) + 1)
-        case "report":
+        case "floor":
             return float(steps)
-        case "rate":
+        case "fail_rate":
             return (n - n_correct) / n
-    raise ValueError(f"definition: {definition!r}: expected helper, report or rate")
+    raise ValueError(f"definition: {definition!r}: expected capped_floor, floor or fail_rate")
 
 
 def fit_prior(n_correct: Sequence[int], n: Sequence[int]) -> tuple[float, float]:

@@ -17,11 +17,11 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.core.schema import Difficulty, Generation, Prompting, SampleVerdict
+from stages.lib.core.schema import Difficulty, Generation, Prompting, SampleGrade
 from stages.lib.params.strategies import DartArm
 
 
-def wanted_samples(arm: DartArm, difficulties: Sequence[Difficulty]) -> NDArray[np.int64]:
+def samples_per_problem(arm: DartArm, difficulties: Sequence[Difficulty]) -> NDArray[np.int64]:
     """Return how many samples each problem is to be learned from, (n,), of all promptings.
 
     With k = ``per_problem``: k each (``dart_uniform``), or max(1, ceil(k f / f_max))
@@ -36,7 +36,7 @@ def wanted_samples(arm: DartArm, difficulties: Sequence[Difficulty]) -> NDArray[
 
 def correct_samples(
     samples: Sequence[Generation],
-    verdicts: Sequence[SampleVerdict],
+    verdicts: Sequence[SampleGrade],
     promptings: Sequence[Prompting],
 ) -> list[Generation]:
     """Return the correct samples of some promptings, each text once for a problem and prompting.

@@ -34,7 +34,7 @@ def next_round(
     return np.where(high - low > rule.width, np.minimum(k, left), 0)
 
 
-class Rounds:
+class SequentialSampler:
     """The rounds that follow the first; called with each round's samples, it says the next."""
 
     def __init__(

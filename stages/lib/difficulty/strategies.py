@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.core.schema import Difficulty, FocalLevel
-from stages.lib.difficulty.rejection_sampling import wanted_samples
-from stages.lib.difficulty.weighting import opening_shares, repetitions
+from stages.lib.difficulty.rejection_sampling import samples_per_problem
+from stages.lib.difficulty.weighting import repeat_counts, start_fractions
 from stages.lib.params.strategies import (
     Arm,
     BandArm,
@@ -24,11 +24,11 @@ from stages.lib.params.strategies import (
 
 
 @dataclass(frozen=True)
-class Treatment:
+class ArmPlan:
     """What an arm does with each problem; arrays have the shape (n,).
 
     ``repeats`` counts a problem's places in a pass over the data, ``weights`` are its
-    loss weights, not yet scaled; it takes part after the share ``opens`` of the steps.
+    loss weights, not yet scaled; it takes part after the share ``start_fraction`` of the steps.
     The focal fields are those of its examples. ``samples`` counts the base model's own
     correct samples that it is to learn from, None for the worked solution; dealt, as
     many are drawn from all problems'.
@@ -36,17 +36,17 @@ class Treatment:
 
     repeats: NDArray[np.int64]
     weights: NDArray[np.float64]
-    opens: NDArray[np.float64]
+    start_fraction: NDArray[np.float64]
     focal_gamma: float = 0.0
     focal_level: FocalLevel = "token"
-    focal_dealt: bool = False
+    focal_shuffled: bool = False
     samples: NDArray[np.int64] | None = None
-    samples_dealt: bool = False
+    samples_shuffled: bool = False
 
 
-def treat(
+def plan_arm(
     arms: Mapping[str, Arm], name: str, n: int, difficulties: Sequence[Difficulty], *, seed: int
-) -> Treatment:
+) -> ArmPlan:
     """Return what one of the arms of problems does with each of n, in their order.
 
     ``difficulties`` are theirs, or empty where none was measured: then arms that go by it
@@ -56,25 +56,25 @@ def treat(
     Raises ValueError for a band without a problem, and for an arm of conversations.
     """
     arm = arms[name]
-    every = Treatment(np.ones(n, dtype=np.int64), np.ones(n), np.zeros(n))
+    every = ArmPlan(np.ones(n, dtype=np.int64), np.ones(n), np.zeros(n))
     levels = [one.level for one in difficulties]
     match arm:
         case UniformArm():
             return every
         case RepeatArm():
-            return replace(every, repeats=repetitions(levels, base=arm.base, factor=arm.factor))
+            return replace(every, repeats=repeat_counts(levels, base=arm.base, factor=arm.factor))
         case WeightArm():
             return replace(every, weights=arm.base + arm.factor * np.array(levels))
         case BandArm():
             return replace(every, repeats=_inside(arm, name, difficulties))
         case CurriculumArm():
-            return replace(every, opens=_opens(arm, difficulties))
+            return replace(every, start_fraction=_opens(arm, difficulties))
         case FocalArm():
             return replace(every, focal_gamma=arm.gamma, focal_level=arm.level)
         case DartArm():
-            return replace(every, samples=wanted_samples(arm, difficulties))
+            return replace(every, samples=samples_per_problem(arm, difficulties))
         case ControlArm():
-            return _dealt(treat(arms, arm.of, n, difficulties, seed=seed), seed)
+            return _dealt(plan_arm(arms, arm.control_of, n, difficulties, seed=seed), seed)
         case ConversationsArm():
             raise ValueError(f"weigh.arms.{name}: conversations: expected an arm of problems")
 
@@ -102,16 +102,16 @@ def _opens(arm: CurriculumArm, difficulties: Sequence[Difficulty]) -> NDArray[np
     The plain pass rate has few values, and most problems may share one of them; the
     posterior's mean also tells the hard sources from the easy ones.
     """
-    return opening_shares([1 - one.posterior_mean for one in difficulties], pace=arm.pace)
+    return start_fractions([1 - one.posterior_mean for one in difficulties], pace=arm.pace)
 
 
-def _dealt(of: Treatment, seed: int) -> Treatment:
+def _dealt(of: ArmPlan, seed: int) -> ArmPlan:
     dealt = np.random.default_rng(seed).permutation(len(of.repeats))
     return replace(
         of,
         repeats=of.repeats[dealt],
         weights=of.weights[dealt],
-        opens=of.opens[dealt],
-        focal_dealt=of.focal_gamma > 0,
-        samples_dealt=of.samples is not None,
+        start_fraction=of.start_fraction[dealt],
+        focal_shuffled=of.focal_gamma > 0,
+        samples_shuffled=of.samples is not None,
     )

@@ -11,7 +11,7 @@ LARGEST_DENOMINATOR = 1_000_000
 STARTING_SHARE = 0.1
 
 
-def repetitions(levels: Sequence[float], *, base: float, factor: float) -> NDArray[np.int64]:
+def repeat_counts(levels: Sequence[float], *, base: float, factor: float) -> NDArray[np.int64]:
     """Return floor(base + factor * level) per example, (n,).
 
     Exact: ``base`` and ``factor`` count as the decimals they are written as
@@ -27,7 +27,7 @@ def repetitions(levels: Sequence[float], *, base: float, factor: float) -> NDArr
     return np.array([of_level[level] for level in levels], dtype=np.int64)
 
 
-def opening_shares(hardness: Sequence[float], *, pace: float) -> NDArray[np.float64]:
+def start_fractions(hardness: Sequence[float], *, pace: float) -> NDArray[np.float64]:
     """Return after which share of a run each example joins, the easiest first, (n,).
 
     After share t of the run the easiest c = min(1, s + (1 - s) t / pace) of all

@@ -23,7 +23,7 @@ ENDS = [1, 2, 5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100]
 DIFFICULTY = ("source", "posterior_mean", "low", "high", "level")
 
 # Columns of a log of reinforcement learning, and what their axes say.
-REINFORCEMENT = {
+GRPO = {
     "reward": "Reward",
     "kl": "Divergence from the\nparent (nats per token)",
     "answer_tokens": "Tokens per answer",
@@ -88,16 +88,16 @@ def training(table: pd.DataFrame, colors: style.Colors, width_in: float) -> Figu
 
 
 @rc_context(style.STYLE)
-def reinforcement(table: pd.DataFrame, colors: style.Colors, width_in: float) -> Figure:
-    """Draw what ``REINFORCEMENT`` names against the step, and its mean over ``SMOOTHED`` steps.
+def grpo(table: pd.DataFrame, colors: style.Colors, width_in: float) -> Figure:
+    """Draw what ``GRPO`` names against the step, and its mean over ``SMOOTHED`` steps.
 
-    ``table`` has ``model``, ``step`` and the columns of ``REINFORCEMENT``, empty where a
+    ``table`` has ``model``, ``step`` and the columns of ``GRPO``, empty where a
     step had no answers of its own.
     """
     figure = Figure(figsize=(width_in, 3.8), layout="constrained")
     panels = figure.subplots(2, 2, sharex=True).ravel()
     look: dict[str, Any] = {"x": "step", "hue": "model", "palette": dict(colors), "legend": False}
-    for panel, (column, label) in zip(panels, REINFORCEMENT.items(), strict=True):
+    for panel, (column, label) in zip(panels, GRPO.items(), strict=True):
         rows = table.dropna(subset=[column])
         means = rows.groupby("model")[column].transform(
             lambda values: values.rolling(SMOOTHED, center=True, min_periods=1).mean()
@@ -124,7 +124,7 @@ def accuracy(
 ) -> Figure:
     """Draw the accuracy of every system on every benchmark, with each decoding.
 
-    ``table`` has ``benchmark``, ``system``, ``decoding``, ``n``, ``accuracy``, ``low`` and
+    ``table`` has ``benchmark``, ``system``, ``answer_mode``, ``n``, ``accuracy``, ``low`` and
     ``high``; ``colors`` has those of ``plotting.DECODINGS`` to draw. Each benchmark has a
     scale of its own, as values near the floor could not be told apart on a full one; its
     axis says so.
@@ -132,8 +132,8 @@ def accuracy(
     figure, panels = style.panels(len(benchmarks), width_in, style.height(len(systems), 0.36))
     for panel, benchmark in zip(panels, benchmarks, strict=True):
         part = style.part(table, "benchmark", [benchmark])
-        part = style.part(part, "decoding", list(colors))
-        style.dots(panel, part, "accuracy", ("system", systems), ("decoding", colors))
+        part = style.part(part, "answer_mode", list(colors))
+        style.dots(panel, part, "accuracy", ("system", systems), ("answer_mode", colors))
         panel.set_title(f"{benchmark} ($n$ = {part['n'].max()})")
         end = _end(part)
         style.percent_axis(panel, f"Accuracy (%, 0–{end})", end)

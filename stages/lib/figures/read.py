@@ -15,10 +15,10 @@ from stages.lib.core.paths import (
     TABLES,
     TRAINING_LOGS,
 )
-from stages.lib.core.schema import Problem, Row
+from stages.lib.core.schema import Problem, RowT
 from stages.lib.core.tables import read_parquet
 
-SHARES = ["system", "decoding", "n", "accuracy", "low", "high"]
+SHARES = ["system", "answer_mode", "n", "accuracy", "low", "high"]
 
 
 def by_gptq(table: pd.DataFrame) -> list[list[str]]:
@@ -43,13 +43,15 @@ def table_of(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({name: [getattr(row, name) for row in rows] for name in columns})
 
 
-def accuracies(table: str, column: str, benchmark: str, decoding: str) -> pd.DataFrame:
+def accuracies(table: str, column: str, benchmark: str, answer_mode: str) -> pd.DataFrame:
     """Return the rows of a table of accuracies for one benchmark and decoding."""
     path = TABLES / f"{table}.csv"
     rows = read_table(path, ["benchmark", column, *SHARES])
-    rows = rows.loc[(rows["benchmark"] == benchmark) & (rows["decoding"] == decoding)]
+    rows = rows.loc[(rows["benchmark"] == benchmark) & (rows["answer_mode"] == answer_mode)]
     if rows.empty:
-        raise ValueError(f"{path}: no rows of benchmark {benchmark!r} with decoding {decoding!r}")
+        raise ValueError(
+            f"{path}: no rows of benchmark {benchmark!r} with decoding {answer_mode!r}"
+        )
     return rows
 
 
@@ -69,7 +71,7 @@ def logs(names: Sequence[str], measured: Sequence[str], column: str) -> pd.DataF
     return pd.concat(tables, ignore_index=True)
 
 
-def read_rows(path: Path, row_type: type[Row]) -> list[Row]:
+def read_rows(path: Path, row_type: type[RowT]) -> list[RowT]:
     """Read a Parquet table that has rows; errors name the file."""
     rows = read_parquet(path, row_type)
     if not rows:

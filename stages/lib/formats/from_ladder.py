@@ -13,9 +13,9 @@ from itertools import cycle
 from typing import Any
 
 from stages.lib.core.schema import Problem
-from stages.lib.formats.read import Read, read_rows
+from stages.lib.formats.read import SourceRows, parse_rows
 from stages.lib.params.data import Become, Format
-from stages.lib.params.sampling import Sandbox
+from stages.lib.params.sampling import SandboxLimits
 from stages.lib.prompts.templates import POT_CUE
 
 TURNS = (1, 2, 3)
@@ -44,15 +44,15 @@ def from_ladder(problems: Sequence[Problem], format: Format, *, bare: bool) -> l
     return rows
 
 
-def through(
+def round_trip(
     problems: Sequence[Problem],
     *,
     format: Format,
     name: str,
-    become: Become,
+    target: Become,
     bare: bool,
-    sandbox: Sandbox,
-) -> Read:
+    sandbox: SandboxLimits,
+) -> SourceRows:
     """Return ladder problems written as rows of a format and read back.
 
     Conversations are of the source ``name``. Problems keep what they are known by, and no
@@ -62,7 +62,7 @@ def through(
         (f"{format}: row {n}", row)
         for n, row in enumerate(from_ladder(problems, format, bare=bare), 1)
     )
-    made = read_rows(rows, format=format, name=name, become=become, without=(), sandbox=sandbox)
+    made = parse_rows(rows, format=format, name=name, target=target, exclude=(), sandbox=sandbox)
     known = {problem.question: problem for problem in problems}
     back = [
         replace(known[one.question], answer=one.answer, solution=one.solution, program=one.program)

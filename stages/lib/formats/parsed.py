@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stages.lib.core.schema import Conversation, Problem, Turn, content_id
-from stages.lib.formats.reference_answer import Answered
+from stages.lib.formats.reference_answer import ReferenceAnswer
 
-Unusable = Literal["blank", "no answer", "several turns", "turns out of order"]
+SkipReason = Literal["blank", "no answer", "several turns", "turns out of order"]
 """Why nothing is made of a row."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ParsedProblem:
     """What a row says about a problem.
 
     ``answer`` is None if only the program can tell it. ``solution`` or ``program`` may be "";
@@ -19,7 +19,7 @@ class Told:
     """
 
     question: str
-    answer: Answered | None
+    answer: ReferenceAnswer | None
     solution: str
     program: str
     level: int | None
@@ -28,14 +28,14 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ParsedConversation:
     """What a row says as a conversation; ``system`` is "" without such a turn."""
 
     system: str
     turns: list[Turn]
 
 
-def as_problem(told: Told, answered: Answered, name: str) -> Problem:
+def as_problem(told: ParsedProblem, answered: ReferenceAnswer, name: str) -> Problem:
     """Return what a row tells as a problem with that answer.
 
     Its source is where the row came from, as MathInstruct and NuminaMath say; pass rates and
@@ -57,7 +57,7 @@ def as_problem(told: Told, answered: Answered, name: str) -> Problem:
     )
 
 
-def as_conversation(said: Said, name: str) -> Conversation:
+def as_conversation(said: ParsedConversation, name: str) -> Conversation:
     """Return what a row says as a conversation."""
     texts = [text for turn in said.turns for text in (turn.question, turn.response)]
     return Conversation(content_id(name, said.system, *texts), name, said.system, said.turns)

@@ -14,13 +14,13 @@ from typing import Any
 
 from stages.lib.core.schema import Conversation, Problem
 from stages.lib.formats.files import raw_rows
-from stages.lib.formats.parsed import Told, as_conversation, as_problem
-from stages.lib.formats.reference_answer import Answered, as_answer
+from stages.lib.formats.parsed import ParsedProblem, as_conversation, as_problem
+from stages.lib.formats.reference_answer import ReferenceAnswer, as_answer
 from stages.lib.formats.rows import parse
 from stages.lib.grading.grader import check_answer, grade_program
 from stages.lib.grading.multiple_choice import find_option
 from stages.lib.params.data import Become, Format
-from stages.lib.params.sampling import Sandbox
+from stages.lib.params.sampling import SandboxLimits
 from stages.lib.prompts.choices import split_choices
 from stages.lib.runtime import console
 from stages.lib.sandbox.pool import ProgramResult, run_programs
@@ -31,7 +31,7 @@ Numbered = tuple[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class SourceRows:
     """What became of ``rows`` raw rows.
 
     ``left_out`` counts those that nothing is made of, by reason: ``source`` (asked for),
@@ -49,20 +49,20 @@ class Read:
     programs: dict[str, int]
 
 
-def read(
+def load_rows(
     paths: Sequence[Path],
     *,
     format: Format,
     name: str,
-    become: Become,
-    without: Sequence[str],
-    sandbox: Sandbox,
-) -> Read:
+    target: Become,
+    exclude: Sequence[str],
+    sandbox: SandboxLimits,
+) -> SourceRows:
     """Return the rows of files as problems or conversations of the source ``name``.
 
-    ``without`` names sources of rows to leave out, in any case: for MathInstruct the file's
+    ``exclude`` names sources of rows to leave out, in any case: for MathInstruct the file's
     stem (``TheoremQA`` for ``data/PoT/TheoremQA.json``), else the row's ``source``. Raises
-    ValueError naming the file and the row (from 1) of a malformed one, a name in ``without``
+    ValueError naming the file and the row (from 1) of a malformed one, a name in ``exclude``
     that no row has, and files without a usable row.
     """
     rows = (
@@ -70,25 +70,25 @@ def read(
         for path in paths
         for number, row in enumerate(raw_rows(path), start=1)
     )
-    return read_rows(
-        rows, format=format, name=name, become=become, without=without, sandbox=sandbox
+    return parse_rows(
+        rows, format=format, name=name, target=target, exclude=exclude, sandbox=sandbox
     )
 
 
-def read_rows(
+def parse_rows(
     rows: Iterable[Numbered],
     *,
     format: Format,
     name: str,
-    become: Become,
-    without: Sequence[str],
-    sandbox: Sandbox,
-) -> Read:
-    """Return raw rows as ``read`` does; each comes with the words that name it in an error."""
-    unwanted = {origin.casefold() for origin in without}
+    target: Become,
+    exclude: Sequence[str],
+    sandbox: SandboxLimits,
+) -> SourceRows:
+    """Return raw rows as ``load_rows`` does; each comes with the words that name it in an error."""
+    unwanted = {origin.casefold() for origin in exclude}
     origins: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
-    told: list[Told] = []
+    told: list[ParsedProblem] = []
     conversations: dict[str, Conversation] = {}
     for where, value in rows:
         try:
@@ -99,35 +99,35 @@ def read_rows(
         if row.origin.casefold() in unwanted:
             left_out["source"] += 1
             continue
-        one = row.told() if become == "problems" else row.said()
+        one = row.told() if target == "problems" else row.said()
         if isinstance(one, str):
             left_out[one] += 1
-        elif isinstance(one, Told):
+        elif isinstance(one, ParsedProblem):
             told.append(one)
         else:
             made = as_conversation(one, name)
             left_out["duplicate"] += made.id in conversations
             conversations[made.id] = made
-    _check_names(without, origins)
+    _check_names(exclude, origins)
     merged = _merged(told, left_out)
     problems, programs = _problems(merged, name, sandbox, left_out)
     counts = {reason: count for reason, count in left_out.items() if count}
     if not problems and not conversations:
         raise ValueError(f"{name}: no usable row among {origins.total()}; left out: {counts}")
-    return Read(problems, list(conversations.values()), origins.total(), counts, programs)
+    return SourceRows(problems, list(conversations.values()), origins.total(), counts, programs)
 
 
-def _check_names(without: Sequence[str], origins: Iterable[str]) -> None:
+def _check_names(exclude: Sequence[str], origins: Iterable[str]) -> None:
     found = {origin.casefold() for origin in origins}
     known = ", ".join(sorted(filter(None, origins))) or "none"
-    for name in without:
+    for name in exclude:
         if name.casefold() not in found:
-            raise ValueError(f"without: {name!r}: no row has that source; there are: {known}")
+            raise ValueError(f"exclude: {name!r}: no row has that source; there are: {known}")
 
 
-def _merged(told: Iterable[Told], left_out: Counter[str]) -> list[list[Told]]:
+def _merged(told: Iterable[ParsedProblem], left_out: Counter[str]) -> list[list[ParsedProblem]]:
     """Return what is told of each question: the first solution and the first program."""
-    groups: defaultdict[str, list[Told]] = defaultdict(list)
+    groups: defaultdict[str, list[ParsedProblem]] = defaultdict(list)
     for one in told:
         group = groups[" ".join(one.question.split())]
         said = (one.solution, one.program)
@@ -141,7 +141,10 @@ def _merged(told: Iterable[Told], left_out: Counter[str]) -> list[list[Told]]:
 
 
 def _problems(
-    groups: Sequence[Sequence[Told]], name: str, sandbox: Sandbox, left_out: Counter[str]
+    groups: Sequence[Sequence[ParsedProblem]],
+    name: str,
+    sandbox: SandboxLimits,
+    left_out: Counter[str],
 ) -> tuple[list[Problem], dict[str, int]]:
     results = _run([one.program for group in groups for one in group if one.program], sandbox)
     problems = []
@@ -168,8 +171,8 @@ def _problems(
 
 
 def _ended(
-    coded: Told, stated: Answered | None, result: ProgramResult
-) -> tuple[Answered | None, str]:
+    coded: ParsedProblem, stated: ReferenceAnswer | None, result: ProgramResult
+) -> tuple[ReferenceAnswer | None, str]:
     """Return the answer, from the program if none is stated, and how the program ended."""
     if stated is not None:
         known = {"answer": stated.answer, "kind": stated.kind, "choices": stated.choices}
@@ -182,10 +185,12 @@ def _ended(
         single = _SINGLE.fullmatch(line)
         return as_answer(single[1] if single else line), "answered"
     letter = find_option(line, choices)[1]
-    return (Answered(letter, "choice", choices), "answered") if letter else (None, "unparsed")
+    return (
+        (ReferenceAnswer(letter, "choice", choices), "answered") if letter else (None, "unparsed")
+    )
 
 
-def _is_readable(answer: Answered) -> bool:
+def _is_readable(answer: ReferenceAnswer) -> bool:
     try:
         check_answer(answer.answer, answer.kind, answer.choices)
     except ValueError:
@@ -193,11 +198,13 @@ def _is_readable(answer: Answered) -> bool:
     return True
 
 
-def _run(programs: Iterable[str], sandbox: Sandbox) -> dict[str, ProgramResult]:
+def _run(programs: Iterable[str], sandbox: SandboxLimits) -> dict[str, ProgramResult]:
     distinct = list(dict.fromkeys(programs))
     if not distinct:
         return {}
-    with console.bar(total=len(distinct), doing="run programs", unit="program") as progress:
+    with console.progress_bar(
+        total=len(distinct), doing="run programs", unit="program"
+    ) as progress:
         results = run_programs(
             distinct,
             timeout_s=sandbox.timeout_s,

@@ -21,7 +21,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ReferenceAnswer:
     """An answer, its kind, and the choices if it is the letter of one of them."""
 
     answer: str
@@ -29,7 +29,7 @@ class Answered:
     choices: list[str]
 
 
-def find_answer(text: str, question: str) -> Answered | None:
+def find_answer(text: str, question: str) -> ReferenceAnswer | None:
     """Return the answer that a solution states, or None if it does not.
 
     It stands where ``stages.lib.grading.extraction`` finds a final answer, if it is in a box or no
@@ -42,12 +42,12 @@ def find_answer(text: str, question: str) -> Answered | None:
     choices = split_choices(question)
     if choices:
         letter = find_option(text, choices)[1] if claim is not None else ""
-        return Answered(letter, "choice", choices) if letter else None
+        return ReferenceAnswer(letter, "choice", choices) if letter else None
     stated = _only_number(text) if claim is None else find_expression(text)
     return as_answer(stated) if stated else None
 
 
-def as_answer(text: str) -> Answered:
+def as_answer(text: str) -> ReferenceAnswer:
     """Return a bare answer as a number, if it comes to one, or as an expression.
 
     A number is spelled as it was, or plainly if it has a unit, separators or markup.
@@ -56,8 +56,8 @@ def as_answer(text: str) -> Answered:
     value = _NAMED.sub("", plain)
     numeral = bare_numeral(value) or (None if _MATHEMATICS.search(value) else read_numeral(value))
     if numeral is None:
-        return Answered(plain, "expression", [])
-    return Answered(value if _PLAIN.fullmatch(value) else str(numeral), "number", [])
+        return ReferenceAnswer(plain, "expression", [])
+    return ReferenceAnswer(value if _PLAIN.fullmatch(value) else str(numeral), "number", [])
 
 
 def _only_number(text: str) -> str:

@@ -24,8 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stages.lib.core.schema import Turn
 from stages.lib.core.validation import describe_error
 from stages.lib.formats.gsm8k_calculator import annotated_program
-from stages.lib.formats.parsed import Said, Told, Unusable
-from stages.lib.formats.reference_answer import Answered, as_answer, find_answer
+from stages.lib.formats.parsed import ParsedConversation, ParsedProblem, SkipReason
+from stages.lib.formats.reference_answer import ReferenceAnswer, as_answer, find_answer
 from stages.lib.grading.extraction import last_boxed
 from stages.lib.grading.grader import program_in
 from stages.lib.params.data import Format
@@ -39,46 +39,46 @@ _ANNOTATION = re.compile(r"<<.*?>>")
 _USER, _ASSISTANT = ("human", "user"), ("gpt", "assistant")
 
 
-class Row(Protocol):
+class FormatRow(Protocol):
     """A row with the fields of its format; ``origin`` is where it is from, or ""."""
 
     @property
     def origin(self) -> str: ...  # noqa: D102
 
-    def told(self) -> Told | Unusable: ...  # noqa: D102
+    def told(self) -> ParsedProblem | SkipReason: ...  # noqa: D102
 
-    def said(self) -> Said | Unusable: ...  # noqa: D102
+    def said(self) -> ParsedConversation | SkipReason: ...  # noqa: D102
 
 
-def parse(value: dict[str, Any], format: Format) -> Row:
+def parse(value: dict[str, Any], format: Format) -> FormatRow:
     """Return a raw row with checked fields. Raises ValueError naming a field that is not right."""
     try:
-        return cast(Row, _ROWS[format].model_validate(value))
+        return cast(FormatRow, _ROWS[format].model_validate(value))
     except ValidationError as error:
         raise ValueError(f"{describe_error(error, value)} (format {format})") from error
 
 
-def _one_turn(question: str, response: str) -> Said | Unusable:
+def _one_turn(question: str, response: str) -> ParsedConversation | SkipReason:
     if not question.strip() or not response.strip():
         return "blank"
-    return Said("", [Turn(question, response)])
+    return ParsedConversation("", [Turn(question, response)])
 
 
 def _solved(
     question: str,
     solution: str,
     *,
-    answer: Answered | None,
+    answer: ReferenceAnswer | None,
     program: str = "",
     level: int | None = None,
     topic: str = "",
     origin: str = "",
-) -> Told | Unusable:
+) -> ParsedProblem | SkipReason:
     if not question.strip() or not solution.strip():
         return "blank"
     if answer is None:
         return "no answer"
-    return Told(question, answer, solution, program, level, topic, origin)
+    return ParsedProblem(question, answer, solution, program, level, topic, origin)
 
 
 class _Checked(BaseModel):
@@ -99,7 +99,7 @@ class _MathInstruct(_Checked):
     def _is_program(self) -> bool:
         return PurePosixPath(self.source).parent.name.lower() == "pot"
 
-    def told(self) -> Told | Unusable:
+    def told(self) -> ParsedProblem | SkipReason:
         level, origin = self.difficulty_level, self.origin
         if not self._is_program:
             answer = find_answer(self.output, self.instruction)
@@ -115,9 +115,9 @@ class _MathInstruct(_Checked):
         if not question or not self.output.strip():
             return "blank"
         program = program_in(self.output) or self.output.strip("\n")
-        return Told(question, None, "", program, level, origin, origin)
+        return ParsedProblem(question, None, "", program, level, origin, origin)
 
-    def said(self) -> Said | Unusable:
+    def said(self) -> ParsedConversation | SkipReason:
         return _one_turn(self.instruction, self.output)
 
 
@@ -136,13 +136,13 @@ class _Numina(_Checked):
     def origin(self) -> str:
         return self.source
 
-    def told(self) -> Told | Unusable:
+    def told(self) -> ParsedProblem | SkipReason:
         answer = find_answer(self.solution, self.problem)
         return _solved(
             self.problem, self.solution, answer=answer, topic=self.source, origin=self.source
         )
 
-    def said(self) -> Said | Unusable:
+    def said(self) -> ParsedConversation | SkipReason:
         return _in_turns([(one.role, one.content) for one in self.messages])
 
 
@@ -151,11 +151,11 @@ class _Orca(_Checked):
     answer: str
     origin: ClassVar[str] = ""
 
-    def told(self) -> Told | Unusable:
+    def told(self) -> ParsedProblem | SkipReason:
         found = find_answer(self.answer, self.question)
         return _solved(self.question, self.answer, answer=found)
 
-    def said(self) -> Said | Unusable:
+    def said(self) -> ParsedConversation | SkipReason:
         return _one_turn(self.question, self.answer)
 
 
@@ -172,7 +172,7 @@ class _ShareGpt(_Checked):
     def origin(self) -> str:
         return self.source or ""
 
-    def told(self) -> Told | Unusable:
+    def told(self) -> ParsedProblem | SkipReason:
         said = self.said()
         if isinstance(said, str):
             return said
@@ -182,7 +182,7 @@ class _ShareGpt(_Checked):
         answer = find_answer(turn.response, turn.question)
         return _solved(turn.question, turn.response, answer=answer, topic=self.origin)
 
-    def said(self) -> Said | Unusable:
+    def said(self) -> ParsedConversation | SkipReason:
         return _in_turns([(one.speaker, one.value) for one in self.conversations])
 
 
@@ -191,7 +191,7 @@ class _Gsm8k(_Checked):
     answer: str
     origin: ClassVar[str] = ""
 
-    def told(self) -> Told | Unusable:
+    def told(self) -> ParsedProblem | SkipReason:
         steps, _, ending = self.answer.partition("####")
         answer = as_answer(ending)
         if answer.kind != "number":
@@ -205,7 +205,7 @@ class _Gsm8k(_Checked):
             topic="word problems",
         )
 
-    def said(self) -> Said | Unusable:
+    def said(self) -> ParsedConversation | SkipReason:
         told = self.told()
         return told if isinstance(told, str) else _one_turn(told.question, told.solution)
 
@@ -217,18 +217,18 @@ class _Math(_Checked):
     type: str
     origin: ClassVar[str] = ""
 
-    def told(self) -> Told | Unusable:
+    def told(self) -> ParsedProblem | SkipReason:
         level = str(self.level).removeprefix("Level ")
         boxed = _boxed(self.solution)
         return _solved(
             self.problem,
             self.solution,
-            answer=Answered(boxed, "expression", []) if boxed else None,
+            answer=ReferenceAnswer(boxed, "expression", []) if boxed else None,
             level=int(level) if level.isdecimal() else None,
             topic=self.type,
         )
 
-    def said(self) -> Said | Unusable:
+    def said(self) -> ParsedConversation | SkipReason:
         return _one_turn(self.problem, self.solution)
 
 
@@ -239,7 +239,7 @@ def _boxed(solution: str) -> str:
         return ""
 
 
-def _in_turns(spoken: Sequence[tuple[str, str]]) -> Said | Unusable:
+def _in_turns(spoken: Sequence[tuple[str, str]]) -> ParsedConversation | SkipReason:
     """Return who said what as turns: a system's first, if any, then a user's and an assistant's."""
     system = ""
     if spoken and spoken[0][0] == "system":
@@ -254,7 +254,9 @@ def _in_turns(spoken: Sequence[tuple[str, str]]) -> Said | Unusable:
     if not all(text.strip() for _, text in spoken):
         return "blank"
     pairs = zip(asked, replied, strict=True)
-    return Said(system, [Turn(question[1], response[1]) for question, response in pairs])
+    return ParsedConversation(
+        system, [Turn(question[1], response[1]) for question, response in pairs]
+    )
 
 
 _ROWS: dict[Format, type[_Checked]] = {

@@ -8,7 +8,7 @@ from stages.lib.core.tables import read_parquet
 from stages.lib.generations.store import Store
 from stages.lib.params.evaluation import system_name
 
-Place = tuple[str, str, Prompting]
+AnswerKey = tuple[str, str, Prompting]
 """A system, the id of a problem, and the prompting."""
 
 
@@ -17,7 +17,7 @@ def answer_store(model: str) -> Store:
     return Store(ANSWERS / model)
 
 
-def reply_store(model: str) -> Store:
+def follow_up_store(model: str) -> Store:
     """Return where a model's replies to the closest-option question are kept."""
     return Store(ANSWERS / model / "closest_option")
 
@@ -34,10 +34,10 @@ def read_answers(models: Iterable[str]) -> Iterator[tuple[str, Generation]]:
             yield system_name(model, row.shots), row
 
 
-def read_replies(models: Iterable[str]) -> dict[Place, str]:
+def read_follow_ups(models: Iterable[str]) -> dict[AnswerKey, str]:
     """Return what the models replied to the closest-option question, where it was asked."""
     return {
         (system_name(model, row.shots), row.problem_id, row.prompting): row.text
         for model in models
-        for row in reply_store(model).rows()
+        for row in follow_up_store(model).rows()
     }

@@ -4,20 +4,20 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from stages.lib.core.schema import Generation
-from stages.lib.generations.requests import Pool, Request, Sampling
+from stages.lib.generations.requests import Backend, Request, Sampling
 from stages.lib.generations.store import Key, Store
-from stages.lib.params.sampling import Engine as Settings
-from stages.lib.runtime.console import bar
+from stages.lib.params.sampling import EngineConfig as Settings
+from stages.lib.runtime.console import progress_bar
 
 
-def fill(
+def generate_missing(
     store: Store,
     requests: Sequence[Request],
     *,
     model: str,
     sampling: Sampling,
     settings: Settings,
-    load: Callable[[], Pool],
+    load: Callable[[], Backend],
     doing: str,
     more: Callable[[Sequence[Generation]], Sequence[Request]] | None = None,
 ) -> None:
@@ -33,19 +33,19 @@ def fill(
     while requests:
         _check_lengths(requests, settings.max_model_len)
         keys = [request.key(model, sampling) for request in requests]
-        _make_missing(store, requests, keys, sampling, settings.batch_size, pool, doing)
+        _generate_round(store, requests, keys, sampling, settings.batch_size, pool, doing)
         asked += keys
         requests = more(list(store.found(keys))) if more else []
     store.compact(asked)
 
 
-def _make_missing(
+def _generate_round(
     store: Store,
     requests: Sequence[Request],
     keys: Sequence[Key],
     sampling: Sampling,
     batch_size: int,
-    pool: Callable[[], Pool],
+    pool: Callable[[], Backend],
     doing: str,
 ) -> None:
     """Make the generations of a round that the store lacks.
@@ -63,7 +63,7 @@ def _make_missing(
     left = [[i for i in batch if keys[i] in missing] for batch in cut]
     wanted = [batch for batch in left if batch]
     loaded = pool()
-    with bar(total=len(requests), doing=doing, unit="generation") as progress:
+    with progress_bar(total=len(requests), doing=doing, unit="generation") as progress:
         progress.update(len(requests) - len(missing))
         batches = [[requests[i] for i in batch] for batch in wanted]
         for number, answers in loaded.answers(batches, sampling, progress.update):

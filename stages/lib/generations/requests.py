@@ -9,7 +9,7 @@ from stages.lib.core.schema import Prompting
 from stages.lib.generations.store import Key
 
 # Text, finish reason and number of tokens.
-Answer = tuple[str, str, int]
+GeneratedText = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Request:
         return int.from_bytes(sha256(repr(said).encode()).digest()[:4], "big")
 
 
-class Pool(Protocol):
+class Backend(Protocol):
     """What answers batches: an engine, or several that share them."""
 
     def answers(
@@ -53,7 +53,7 @@ class Pool(Protocol):
         batches: Sequence[Sequence[Request]],
         sampling: Sampling,
         done: Callable[[int], object],
-    ) -> Iterator[tuple[int, list[Answer]]]:
+    ) -> Iterator[tuple[int, list[GeneratedText]]]:
         """Yield each batch's number and its answers, in order of the requests, when it is done.
 
         Batches come in any order. ``done`` is called with numbers of finished requests.
@@ -61,7 +61,7 @@ class Pool(Protocol):
         ...
 
 
-def cut(text: str, stops: Sequence[str]) -> str:
+def truncate_at_stop(text: str, stops: Sequence[str]) -> str:
     """Return what stands before the first of the texts that end an answer."""
     places = [place for place in map(text.find, stops) if place >= 0]
     return text[: min(places, default=len(text))]

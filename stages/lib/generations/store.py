@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from stages.lib.core.files import sync
+from stages.lib.core.files import fsync
 from stages.lib.core.schema import Count, Generation, Prompting
 
 Key = tuple[str, str, Prompting, int, int, str]
@@ -108,7 +108,7 @@ class Store:
             if shard not in new:
                 shard.unlink()
         (self.folder / _ASIDE).unlink(missing_ok=True)
-        sync(self.folder)
+        fsync(self.folder)
         self._next = None
 
     def _tables(self, wanted: Sequence[Key]) -> Iterator[pa.Table]:
@@ -133,10 +133,10 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         aside = self.folder / _ASIDE
         aside.write_bytes(written)
-        sync(aside)
+        fsync(aside)
         shard = self.folder / f"{number:06d}-{_digest(written)}.parquet"
         aside.rename(shard)
-        sync(self.folder)
+        fsync(self.folder)
         return shard
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Literal
 
-Outcome = Literal["equal", "different", "unreadable", "timeout"]
+Equality = Literal["equal", "different", "unreadable", "timeout"]
 
 SECONDS = 2.0
 """Processor time of one comparison: ten times that of the slowest pair of MATH's answers."""
@@ -44,7 +44,7 @@ _PRINTED: tuple[tuple[re.Pattern[str], str], ...] = (
 _LAST_POWER = re.compile(r"(.*)\*\*\s*(\([^()]*\)|-?[\w.]+(?:\^\{[^{}]*\})?)", re.DOTALL)
 
 
-def compare(candidate: str, reference: str) -> Outcome:
+def compare(candidate: str, reference: str) -> Equality:
     """Tell whether a candidate, in LaTeX or as SymPy prints it, equals the reference.
 
     ``unreadable``: one of them is not mathematics, or Math-Verify failed on the
@@ -64,7 +64,7 @@ class _Child:
         self._lock = Lock()
         self._process: subprocess.Popen[str] | None = None
 
-    def ask(self, candidate: str, reference: str) -> Outcome:
+    def ask(self, candidate: str, reference: str) -> Equality:
         with self._lock:
             process = self._process or self._start()
             question = json.dumps([candidate, reference])
@@ -136,7 +136,7 @@ def _serve() -> None:
         sys.stdout.flush()
 
 
-def _outcome(candidate: str, reference: str) -> Outcome:
+def _outcome(candidate: str, reference: str) -> Equality:
     from math_verify import parse, verify
 
     sides = [parse(f"${side}$", parsing_timeout=0) for side in (reference, candidate)]

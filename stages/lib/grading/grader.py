@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from stages.lib.core.schema import AnswerKind, Status, Verdict
+from stages.lib.core.schema import AnswerKind, Grade, Status
 from stages.lib.grading import equivalence
 from stages.lib.grading.extraction import (
     find_claim,
@@ -33,7 +33,7 @@ KEPT = 1000
 
 FAILED: tuple[Status, ...] = ("unparsed", "timeout", "crashed", "refused")
 
-_STATUS_OF: dict[equivalence.Outcome, Status] = {
+_STATUS_OF: dict[equivalence.Equality, Status] = {
     "equal": "correct",
     "different": "wrong",
     "unreadable": "unparsed",
@@ -54,7 +54,7 @@ _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 
 def grade(
     text: str, *, answer: str, kind: AnswerKind, choices: Sequence[str] | None = None
-) -> Verdict:
+) -> Grade:
     """Grade a generation against the reference answer; no text makes it raise or hang.
 
     The status is ``correct``, ``wrong``, ``unparsed`` (no answer that can be
@@ -69,7 +69,7 @@ def grade(
 
 def grade_program(
     result: ProgramResult, *, answer: str, kind: AnswerKind, choices: Sequence[str] | None = None
-) -> Verdict:
+) -> Grade:
     """Grade a program by the last line that it printed.
 
     A value in a list, a set or a dictionary of one (``[3]``, ``{x: 3}``) or
@@ -79,7 +79,7 @@ def grade_program(
     ``unparsed``.
     """
     if result.status != "ok":
-        return Verdict(extracted="", status=result.status)
+        return Grade(extracted="", status=result.status)
     line = result.stdout.strip().rpartition("\n")[2].strip()
     if kind == "choice":
         return _verdict_on_option(find_option(line, choices), answer)
@@ -130,17 +130,17 @@ def _is_comparable(answer: str) -> bool:
     return equivalence.compare(answer, answer) == "equal"
 
 
-def _verdict_on_option(option: tuple[str, str], answer: str) -> Verdict:
+def _verdict_on_option(option: tuple[str, str], answer: str) -> Grade:
     extracted, letter = option
     matched = letter if letter != extracted else ""
     status: Status = "unparsed"
     if letter:
         status = "correct" if letter == answer.strip().upper() else "wrong"
-    return Verdict(extracted=extracted[:KEPT], status=status, matched_option=matched)
+    return Grade(extracted=extracted[:KEPT], status=status, matched_option=matched)
 
 
-def _verdict_on_number(candidate: str, answer: str) -> Verdict:
-    return Verdict(extracted=candidate[:KEPT], status=_status_of_number(candidate, answer))
+def _verdict_on_number(candidate: str, answer: str) -> Grade:
+    return Grade(extracted=candidate[:KEPT], status=_status_of_number(candidate, answer))
 
 
 def _status_of_number(candidate: str, answer: str) -> Status:
@@ -153,8 +153,8 @@ def _status_of_number(candidate: str, answer: str) -> Status:
     return _STATUS_OF[equivalence.compare(candidate, answer)]
 
 
-def _verdict_on_expression(candidate: str, answer: str) -> Verdict:
-    return Verdict(extracted=candidate[:KEPT], status=_status_of_expression(candidate, answer))
+def _verdict_on_expression(candidate: str, answer: str) -> Grade:
+    return Grade(extracted=candidate[:KEPT], status=_status_of_expression(candidate, answer))
 
 
 def _status_of_expression(candidate: str, answer: str) -> Status:

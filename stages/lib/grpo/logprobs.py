@@ -17,7 +17,7 @@ from stages.lib.training.attention import attend_per_example
 
 
 @dataclass(frozen=True)
-class Answered:
+class PackedCompletions:
     """One row of prompts, each followed by its answers, and where to find what it says.
 
     ``input_ids`` and ``position_ids`` have the shape (1, length). ``asked`` are the places
@@ -35,7 +35,9 @@ class Answered:
     places: torch.Tensor
 
 
-def lay_out(input_ids: torch.Tensor, attention_mask: torch.Tensor, answer_length: int) -> Answered:
+def pack_shared_prompts(
+    input_ids: torch.Tensor, attention_mask: torch.Tensor, answer_length: int
+) -> PackedCompletions:
     """Return a padded batch as one row in which equal prompts stand once.
 
     ``input_ids`` and ``attention_mask`` have the shape (answers, length): prompts padded
@@ -65,7 +67,7 @@ def lay_out(input_ids: torch.Tensor, attention_mask: torch.Tensor, answer_length
             row += given[:-1]
             positions += range(len(prompt), len(prompt) + len(given) - 1)
     of, tokens, numbers, places = torch.tensor(scored, device=input_ids.device).unbind(1)
-    return Answered(
+    return PackedCompletions(
         input_ids.new_tensor([row]),
         input_ids.new_tensor([positions]),
         input_ids.new_tensor(asked),
@@ -87,9 +89,9 @@ def log_probabilities(
     """Return each answer's log-probabilities and entropies, (answers, answer_length).
 
     Both are in nats, under logits divided by the temperature, and 0 at padding. For the
-    shapes see ``lay_out``. Entropies carry no gradient.
+    shapes see ``pack_shared_prompts``. Entropies carry no gradient.
     """
-    laid = lay_out(input_ids, attention_mask, answer_length)
+    laid = pack_shared_prompts(input_ids, attention_mask, answer_length)
     with _scoring(model):
         logits = model(
             input_ids=laid.input_ids,

@@ -16,23 +16,23 @@ def plan_rounds(
     *,
     rounds: int,
     per_round: int,
-    no_signal_weight: float,
+    zero_variance_weight: float,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
     """Return the places of the problems to ask, shape (rounds, per_round).
 
     Rounds are cut from shuffled passes. A pass holds each problem with a pass rate between
-    0 and 1 once, and any other with the probability ``no_signal_weight``. The problems of
+    0 and 1 once, and any other with the probability ``zero_variance_weight``. The problems of
     a round differ: one that would come twice waits for the next. Raises ValueError if a
     pass holds, on average, fewer problems than a round.
     """
     rates = np.asarray(pass_rates, dtype=float)
-    weights = np.where((rates == 0) | (rates == 1), no_signal_weight, 1.0)
+    weights = np.where((rates == 0) | (rates == 1), zero_variance_weight, 1.0)
     held = int(weights.sum())
     if held < per_round:
         raise ValueError(
-            f"reinforce.prompts_per_step: {per_round}: expected at most {held}, the problems that "
-            f"a pass holds on average with a no_signal_weight of {no_signal_weight}"
+            f"grpo.prompts_per_step: {per_round}: expected at most {held}, the problems that "
+            f"a pass holds on average with a zero_variance_weight of {zero_variance_weight}"
         )
     ahead: list[int] = []
     planned = []

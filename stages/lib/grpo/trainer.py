@@ -23,16 +23,16 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from stages.lib.core.schema import Problem
-from stages.lib.generations.requests import cut
+from stages.lib.generations.requests import truncate_at_stop
 from stages.lib.grpo.logprobs import log_probabilities
 from stages.lib.grpo.rewards import answer_reward, format_reward
-from stages.lib.params.grpo import Reinforce, ReinforcedModel
+from stages.lib.params.grpo import Grpo, GrpoModel
 from stages.lib.runtime.devices import use_one_gpu
 from stages.lib.runtime.malloc import keep_freed_memory
-from stages.lib.training.adapters import Trainable, keep_adapters_in_32_bit, plain
+from stages.lib.training.adapters import Trainable, unwrap, upcast_adapters
 from stages.lib.training.attention import can_attend_per_example
 from stages.lib.training.callbacks import Progress, Termination
-from stages.lib.training.checkpoints import last_whole
+from stages.lib.training.checkpoints import latest_complete
 from stages.lib.training.optim import optimizer_of
 
 # A column of the log, and what TRL calls it.
@@ -77,7 +77,7 @@ class RoundTrainer(GRPOTrainer):
         batch_size: int | None = None,
         **options: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        scored = plain(cast(Trainable, self.accelerator.unwrap_model(model)))
+        scored = unwrap(cast(Trainable, self.accelerator.unwrap_model(model)))
         if self.aux_loss_enabled or not can_attend_per_example(scored):
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, **options
@@ -95,13 +95,13 @@ def fit(
     model: Trainable,
     tokenizer: PreTrainedTokenizerBase,
     questions: Questions,
-    settings: Reinforce,
-    made: ReinforcedModel,
+    settings: Grpo,
+    made: GrpoModel,
     checkpoints: Path,
     shown: "tqdm[Any]",
     watching: Sequence[TrainerCallback] = (),
 ) -> list[dict[str, Any]]:
-    """Reinforce a model in place, from the last whole checkpoint if there is one.
+    """Grpo a model in place, from the last whole checkpoint if there is one.
 
     Returns the rows of ``rows_by_step``. On a GPU a resumed run gets other answers than
     one that went through, as vLLM's random state is not saved. Raises ValueError for a
@@ -116,7 +116,7 @@ def fit(
     options = {"lr": settings.learning_rate, "weight_decay": 0.0} | options
     trainer = RoundTrainer(
         model=cast(Any, model),
-        reward_funcs=cast(Any, reward_functions(questions, end_tokens(plain(model), tokenizer))),
+        reward_funcs=cast(Any, reward_functions(questions, end_tokens(unwrap(model), tokenizer))),
         args=_arguments(settings, made, questions, checkpoints),
         train_dataset=_dataset(questions),
         processing_class=tokenizer,
@@ -127,9 +127,9 @@ def fit(
         # A copy of the new adapters, which a resumed run would be loaded from instead of
         # them. Without it the parent is the model without adapters, as it should be.
         model.delete_adapter("ref")
-    keep_adapters_in_32_bit(model)
+    upcast_adapters(model)
     with termination.awaited():
-        trainer.train(resume_from_checkpoint=last_whole(checkpoints))
+        trainer.train(resume_from_checkpoint=latest_complete(checkpoints))
     return rows_by_step(trainer.state.log_history)
 
 
@@ -138,7 +138,7 @@ def reward_functions(questions: Questions, ends: set[int]) -> list[Callable[...,
 
     def answer(completions: Sequence[str], place: Sequence[int], **_: Any) -> list[float]:
         return [
-            answer_reward(questions.problems[at], cut(text, questions.stops))
+            answer_reward(questions.problems[at], truncate_at_stop(text, questions.stops))
             for at, text in zip(place, completions, strict=True)
         ]
 
@@ -146,7 +146,7 @@ def reward_functions(questions: Questions, ends: set[int]) -> list[Callable[...,
         completions: Sequence[str], completion_ids: Sequence[Sequence[int]], **_: Any
     ) -> list[float]:
         return [
-            format_reward(cut(text, questions.stops), ended=ids[-1] in ends)
+            format_reward(truncate_at_stop(text, questions.stops), ended=ids[-1] in ends)
             for text, ids in zip(completions, completion_ids, strict=True)
         ]
 
@@ -163,7 +163,7 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> se
 def rows_by_step(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return a row per step: ``step``, ``COLUMNS``, ``loss`` and ``learning_rate``.
 
-    Rewards are means over the round's answers, weighted in ``reward`` alone; ``cut`` is
+    Rewards are means over the round's answers, weighted in ``reward`` alone; ``truncate_at_stop`` is
     the share of answers that ended at the limit. A step on the answers of the step before
     has no rewards. ``kl`` (to the parent) and ``entropy`` are in nats per token.
     """
@@ -194,7 +194,7 @@ def _problems_by_step(questions: Questions, iterations: int) -> list[list[str]]:
 
 
 def _arguments(
-    settings: Reinforce, made: ReinforcedModel, questions: Questions, checkpoints: Path
+    settings: Grpo, made: GrpoModel, questions: Questions, checkpoints: Path
 ) -> GRPOConfig:
     answers = settings.prompts_per_step * settings.generations
     longest = max(map(len, questions.prompts))

@@ -14,12 +14,12 @@ from typing import Any, cast
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from stages.lib.core.files import replacing
+from stages.lib.core.files import atomic_replace
 from stages.lib.core.paths import UNPACKED
 from stages.lib.models.loading import load_model, load_tokenizer
 
 
-def load_packed(folder: Path) -> PreTrainedModel:
+def load_quantized(folder: Path) -> PreTrainedModel:
     """Load a model folder, quantized weights as they are saved: GPTQ's by GPTQModel."""
     if _quantization(folder).get("quant_method") != "gptq":
         return load_model(folder, torch.bfloat16).eval()
@@ -34,7 +34,7 @@ def memory_bytes(model: PreTrainedModel) -> int:
     return sum({one.data_ptr(): one.nbytes for one in model.state_dict().values()}.values())
 
 
-def unpack(model: PreTrainedModel) -> PreTrainedModel:
+def dequantize(model: PreTrainedModel) -> PreTrainedModel:
     """Return a model with all weights in bf16; one that is not quantized is returned itself.
 
     A quantized ``model`` is used up.
@@ -72,14 +72,14 @@ def has_kernel(folder: Path) -> bool:
 
 
 @contextmanager
-def runnable(folder: Path) -> Iterator[Path]:
+def engine_ready(folder: Path) -> Iterator[Path]:
     """Yield a folder that the engine runs: ``folder``, or an unpacked copy for the time."""
     if has_kernel(folder):
         yield folder
         return
     copy = UNPACKED / folder.name
-    with replacing(copy) as aside:
-        unpack(load_packed(folder)).save_pretrained(aside)
+    with atomic_replace(copy) as aside:
+        dequantize(load_quantized(folder)).save_pretrained(aside)
         load_tokenizer(folder).save_pretrained(aside)
     try:
         yield copy

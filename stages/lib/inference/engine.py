@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from vllm import EngineArgs, LLMEngine, RequestOutput, SamplingParams, TokensPrompt  # noqa: E402
 
-from stages.lib.generations.requests import Answer, Request, Sampling
-from stages.lib.params.sampling import Engine as Settings
-from stages.lib.runtime.devices import cores, dealt
+from stages.lib.generations.requests import GeneratedText, Request, Sampling
+from stages.lib.params.sampling import EngineConfig as Settings
+from stages.lib.runtime.devices import cores, partition
 from stages.lib.runtime.malloc import keep_freed_memory
 
 # Read when vLLM is imported: no core kept back, no second process to talk to, and no 8-bit
@@ -56,7 +56,7 @@ class Engine:
         done: Callable[[int], object],
         *,
         ignore_eos: bool = False,
-    ) -> list[Answer]:
+    ) -> list[GeneratedText]:
         """Return text, finish reason and token count per request, in order.
 
         ``done`` is called with the number of requests that just finished.
@@ -75,7 +75,7 @@ class Engine:
                     seed=request.seed(sampling),
                 ),
             )
-        answers: dict[int, Answer] = {}
+        answers: dict[int, GeneratedText] = {}
         while self._vllm.has_unfinished_requests():
             for output in self._vllm.step():
                 if isinstance(output, RequestOutput) and output.finished:
@@ -90,7 +90,7 @@ class Engine:
         batches: Sequence[Sequence[Request]],
         sampling: Sampling,
         done: Callable[[int], object],
-    ) -> Iterator[tuple[int, list[Answer]]]:
+    ) -> Iterator[tuple[int, list[GeneratedText]]]:
         """Answer one batch after the other: a pool of one."""
         for number, batch in enumerate(batches):
             yield number, self.answer(batch, sampling, done)
@@ -102,7 +102,7 @@ def _ranks(count: int) -> dict[str, Any]:
         return {}
     if not torch.cuda.is_available():
         # By itself vLLM gives each rank a NUMA node, and refuses where there are fewer.
-        bound = "|".join(",".join(map(str, one)) for one in dealt(cores(), count))
+        bound = "|".join(",".join(map(str, one)) for one in partition(cores(), count))
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", bound)
     return {"tensor_parallel_size": count, "distributed_executor_backend": "mp"}
 

@@ -13,25 +13,25 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import cast
 
-from stages.lib.generations.requests import Answer, Request, Sampling
+from stages.lib.generations.requests import GeneratedText, Request, Sampling
 from stages.lib.inference.engine import Engine
-from stages.lib.params.sampling import Engine as Settings
+from stages.lib.params.sampling import EngineConfig as Settings
 from stages.lib.runtime.child_process import end_with_parent
-from stages.lib.runtime.devices import cores, dealt, gpus
+from stages.lib.runtime.devices import cores, gpus, partition
 
 # Of a process that is to end by itself.
 _SECONDS_TO_END = 10
 
 
-class Processes:
+class ProcessPool:
     """Engines in processes of their own, which share the batches."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         """Start ``settings.engines`` processes; each loads the model folder."""
         context = get_context("spawn")
         count = settings.engines
-        names = dealt(gpus(), count)
-        places = dealt(cores(), count)
+        names = partition(gpus(), count)
+        places = partition(cores(), count)
         self._workers = {}
         for part in range(count):
             ours, theirs = context.Pipe()
@@ -47,7 +47,7 @@ class Processes:
         batches: Sequence[Sequence[Request]],
         sampling: Sampling,
         done: Callable[[int], object],
-    ) -> Iterator[tuple[int, list[Answer]]]:
+    ) -> Iterator[tuple[int, list[GeneratedText]]]:
         """Yield each batch's number and answers as it is done.
 
         Raises ChildProcessError if a process ends, behind the answers that others had ready.
@@ -106,7 +106,7 @@ class Processes:
         )
 
 
-def _received(connection: Connection) -> list[Answer] | None:
+def _received(connection: Connection) -> list[GeneratedText] | None:
     """Return the answers that wait in a pipe, or nothing if its process has ended."""
     with suppress(EOFError, OSError):
         if connection.poll():

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 
-from stages.lib.generations.requests import Pool
+from stages.lib.generations.requests import Backend
 from stages.lib.inference.engine import Engine
-from stages.lib.params.sampling import Engine as Settings
+from stages.lib.params.sampling import EngineConfig as Settings
 from stages.lib.runtime.devices import cores, gpus
 
 
-class Engines(AbstractContextManager["Engines"]):
+class EnginePool(AbstractContextManager["EnginePool"]):
     """Loads what answers when it is first asked for; other processes end with it."""
 
     def __init__(self, folder: Callable[[], Path], settings: Settings) -> None:
@@ -22,10 +22,10 @@ class Engines(AbstractContextManager["Engines"]):
             _check(settings)
         self._folder, self._settings = folder, settings
         self._engine: Engine | None = None
-        self._pool: Pool | None = None
+        self._pool: Backend | None = None
         self._open = ExitStack()
 
-    def pool(self) -> Pool:
+    def pool(self) -> Backend:
         """Return what answers batches: the engine itself where there is only one, here."""
         if self._settings.backend == "local" and self._settings.engines == 1:
             return self.single()
@@ -49,12 +49,12 @@ class Engines(AbstractContextManager["Engines"]):
         """End the engines that are not in this process."""
         self.close()
 
-    def _shared(self) -> Pool:
+    def _shared(self) -> Backend:
         if self._settings.backend == "ray":
             # Imported here: it takes a second, which others need not wait.
-            from stages.lib.inference.ray_cluster import Cluster as Shared
+            from stages.lib.inference.ray_cluster import RayPool as Shared
         else:
-            from stages.lib.inference.multiprocess import Processes as Shared
+            from stages.lib.inference.multiprocess import ProcessPool as Shared
         return self._open.enter_context(closing(Shared(self._folder(), self._settings)))
 
 

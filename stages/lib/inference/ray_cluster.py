@@ -11,9 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 
 import stages
-from stages.lib.generations.requests import Answer, Request, Sampling
+from stages.lib.generations.requests import GeneratedText, Request, Sampling
 from stages.lib.inference.engine import Engine
-from stages.lib.params.sampling import Engine as Settings
+from stages.lib.params.sampling import EngineConfig as Settings
 
 # Read when Ray is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -27,7 +27,7 @@ from ray.util import get_node_ip_address  # noqa: E402
 _ATTEMPTS = 4
 
 
-class Cluster:
+class RayPool:
     """A connection to Ray; actors live as long as a round of batches."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
@@ -62,7 +62,7 @@ class Cluster:
         batches: Sequence[Sequence[Request]],
         sampling: Sampling,
         done: Callable[[int], object],
-    ) -> Iterator[tuple[int, list[Answer]]]:
+    ) -> Iterator[tuple[int, list[GeneratedText]]]:
         """Yield each batch's number and answers as it is done.
 
         Raises ValueError if an actor cannot load the model, and RuntimeError if it is something

@@ -11,7 +11,7 @@ from stages.lib.inference.engine import Engine
 from stages.lib.params.evaluation import Speed
 
 
-def latency(answer: Callable[[int], object], speed: Speed) -> dict[str, list[float]]:
+def measure_latency(answer: Callable[[int], object], speed: Speed) -> dict[str, list[float]]:
     """Return tokens per second and the milliseconds to the first token, of a single prompt.
 
     A list each, of ``speed.repeats``. ``answer(n)`` reads the prompt anew and generates n
@@ -26,18 +26,18 @@ def latency(answer: Callable[[int], object], speed: Speed) -> dict[str, list[flo
     }
 
 
-def speeds(
+def measure_throughput(
     engine: Engine, prompts: Sequence[tuple[int, ...]], speed: Speed
 ) -> dict[str, list[float]]:
-    """Return vLLM's tokens per second for all prompts at once, and the ``latency`` of the first."""
+    """Return vLLM's tokens per second for all prompts at once, and for the first alone."""
     tokens = len(prompts) * speed.tokens
     return {
         "tokens_per_second": _rates(lambda: _answer(engine, prompts, speed.tokens), tokens, speed)
-    } | latency(of_engine(engine, prompts[0]), speed)
+    } | measure_latency(engine_runner(engine, prompts[0]), speed)
 
 
-def of_engine(engine: Engine, prompt: tuple[int, ...]) -> Callable[[int], object]:
-    """Return what answers a prompt with vLLM, for ``latency``."""
+def engine_runner(engine: Engine, prompt: tuple[int, ...]) -> Callable[[int], object]:
+    """Return what answers a prompt with vLLM, for ``measure_latency``."""
     return lambda tokens: _answer(engine, [prompt], tokens)
 
 

@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from stages.lib.core.files import file_sha256
-from stages.lib.models.fingerprint import saving
+from stages.lib.models.fingerprint import save_atomically
 from stages.lib.models.loading import load_model, load_tokenizer
 from stages.lib.params.base_model import Base
 
@@ -24,7 +24,7 @@ FETCHED = ["model*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
 def convert_base(base: Base, out: Path) -> None:
     """Save a base model as bf16 safetensors with its tokenizer and chat template."""
     model, tokenizer = _load_origin(base)
-    with saving(out) as aside:
+    with save_atomically(out) as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
 

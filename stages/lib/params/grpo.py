@@ -4,13 +4,22 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from stages.lib.params.base import Count, Name, Positive, Rate, Seed, Share, Size, Strict
+from stages.lib.params.base import (
+    Name,
+    NonNegativeInt,
+    OpenUnit,
+    ParamGroup,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+    UnitInterval,
+)
 from stages.lib.params.training import AdapterTuning, Schedule, Tracker, Tuning
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Rewards(Strict):
+class Rewards(ParamGroup):
     """How much a right answer is worth, and how much the form that training teaches."""
 
     answer: Weight
@@ -23,20 +32,20 @@ class Rewards(Strict):
         return self
 
 
-class ReinforcedModel(Strict):
+class GrpoModel(ParamGroup):
     """The base or an arm to begin from, and what is its own.
 
-    ``no_signal_weight`` is how likely a problem with a pass rate of 0 or 1 is drawn,
+    ``zero_variance_weight`` is how likely a problem with a pass rate of 0 or 1 is drawn,
     beside one in between.
     """
 
     parent: Name
     seed: Seed
     tuning: Tuning
-    no_signal_weight: Rate
+    zero_variance_weight: UnitInterval
 
     @model_validator(mode="after")
-    def _answers_as_it_is_trained(self) -> "ReinforcedModel":
+    def _answers_as_it_is_trained(self) -> "GrpoModel":
         if isinstance(self.tuning, AdapterTuning) and self.tuning.dropout:
             raise ValueError(
                 f"tuning.dropout: {self.tuning.dropout}: expected 0.0, as the model that is "
@@ -45,7 +54,7 @@ class ReinforcedModel(Strict):
         return self
 
 
-class Reinforce(Strict):
+class Grpo(ParamGroup):
     """GRPO: the models to make and the settings they share.
 
     A round asks ``prompts_per_step`` problems ``generations`` times; ``iterations`` steps
@@ -53,27 +62,27 @@ class Reinforce(Strict):
     the parent, ``epsilon`` clips probability ratios. ``gpu_memory_share`` is vLLM's.
     """
 
-    models: dict[Name, ReinforcedModel]
-    steps: Size
-    prompts_per_step: Size
+    models: dict[Name, GrpoModel]
+    steps: PositiveInt
+    prompts_per_step: PositiveInt
     generations: Annotated[int, Field(ge=2)]
-    iterations: Size
-    micro_batches: Size
-    max_tokens: Size
+    iterations: PositiveInt
+    micro_batches: PositiveInt
+    max_tokens: PositiveInt
     temperature: Annotated[float, Field(gt=0, le=2)]
     rewards: Rewards
-    beta: Positive
-    epsilon: Share
-    learning_rate: Positive
+    beta: PositiveFloat
+    epsilon: OpenUnit
+    learning_rate: PositiveFloat
     schedule: Schedule
-    warmup_steps: Count
-    max_grad_norm: Positive
-    save_every: Size
-    gpu_memory_share: Share
+    warmup_steps: NonNegativeInt
+    max_grad_norm: PositiveFloat
+    save_every: PositiveInt
+    gpu_memory_share: OpenUnit
     tracking: list[Tracker]
 
     @model_validator(mode="after")
-    def _is_made_of_whole_rounds(self) -> "Reinforce":
+    def _is_made_of_whole_rounds(self) -> "Grpo":
         for key in ("steps", "save_every"):
             steps = getattr(self, key)
             if steps % self.iterations:

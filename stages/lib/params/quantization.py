@@ -5,16 +5,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.lib.params.base import Name, Seed, Size, Strict
+from stages.lib.params.base import Name, ParamGroup, PositiveInt, Seed
 
 Bits = Literal[2, 3, 4, 8]
 
 
-class Gptq(Strict):
-    """GPTQ (Frantar et al. 2023) of an arm or a reinforced model.
+class Gptq(ParamGroup):
+    """GPTQ (Frantar et al. 2023) of an arm or a GRPO model.
 
     It is calibrated on the parent's training examples, on as many of them with hard
-    problems drawn more often, or on text that has nothing to do with them. Another ``draw``
+    problems drawn more often, or on text that has nothing to do with them. Another ``calibration_seed``
     is another calibration set of the same kind.
     """
 
@@ -22,10 +22,10 @@ class Gptq(Strict):
     parent: Name
     bits: Bits
     calibrate_on: Literal["training", "difficulty", "text"]
-    draw: Size
+    calibration_seed: PositiveInt
 
 
-class Rtn(Strict):
+class Rtn(ParamGroup):
     """Round to nearest on the grid of GPTQ: the control, which needs no calibration."""
 
     method: Literal["rtn"]
@@ -33,7 +33,7 @@ class Rtn(Strict):
     bits: Bits
 
 
-class Nf4(Strict):
+class Nf4(ParamGroup):
     """bitsandbytes' 4-bit normal floats with double quantization (Dettmers et al. 2023)."""
 
     method: Literal["nf4"]
@@ -41,7 +41,7 @@ class Nf4(Strict):
     bits: Literal[4]
 
 
-class Int8(Strict):
+class Int8(ParamGroup):
     """bitsandbytes' LLM.int8() (Dettmers et al. 2022), the weights of it."""
 
     method: Literal["int8"]
@@ -52,14 +52,14 @@ class Int8(Strict):
 QuantizedModel = Annotated[Gptq | Rtn | Nf4 | Int8, Field(discriminator="method")]
 
 
-class Calibration(Strict):
+class Calibration(ParamGroup):
     """How much text GPTQ sees: examples or passages, and tokens of each at most."""
 
-    examples: Size
-    max_length: Size
+    examples: PositiveInt
+    max_length: PositiveInt
 
 
-class Quantize(Strict):
+class Quantize(ParamGroup):
     """The models to make, and the settings that GPTQ and round to nearest share."""
 
     seed: Seed

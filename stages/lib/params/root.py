@@ -2,12 +2,12 @@
 
 from pydantic import model_validator
 
-from stages.lib.params.base import Strict
+from stages.lib.params.base import ParamGroup
 from stages.lib.params.data import Model, Prepare, Prompts, RowsSource
 from stages.lib.params.evaluation import Analyze, Demo, Evaluate, Figures, Hub, Paper
-from stages.lib.params.grpo import Reinforce
+from stages.lib.params.grpo import Grpo
 from stages.lib.params.quantization import Gptq, Quantize
-from stages.lib.params.sampling import Engine, Sample, Sandbox, Score
+from stages.lib.params.sampling import EngineConfig, Sample, SandboxLimits, Score
 from stages.lib.params.strategies import (
     Arm,
     ControlArm,
@@ -19,20 +19,20 @@ from stages.lib.params.strategies import (
 from stages.lib.params.training import Train
 
 
-class Params(Strict):
+class Params(ParamGroup):
     """The whole of ``params.yaml``."""
 
     model: Model
     prepare: Prepare
     prompts: Prompts
-    engine: Engine
+    engine: EngineConfig
     sample: Sample
     score: Score
     weigh: Weigh
     train: Train
-    reinforce: Reinforce
+    grpo: Grpo
     quantize: Quantize
-    sandbox: Sandbox
+    sandbox: SandboxLimits
     evaluate: Evaluate
     analyze: Analyze
     figures: Figures
@@ -43,16 +43,16 @@ class Params(Strict):
     @model_validator(mode="after")
     def _names_agree(self) -> "Params":
         arms = set(self.weigh.arms)
-        for key in ("by_arm", "seeds"):
+        for key in ("tuning_by_arm", "seeds"):
             for name in getattr(self.train, key):
                 if name not in arms:
                     raise ValueError(f"train.{key}.{name}: expected one of {sorted(arms)}")
-        for name, made in self.reinforce.models.items():
+        for name, made in self.grpo.models.items():
             if name in {"base"} | arms | set(self.quantize.models):
-                raise ValueError(f"reinforce.models.{name}: expected a name that is not taken")
+                raise ValueError(f"grpo.models.{name}: expected a name that is not taken")
             if made.parent not in {"base"} | arms:
-                _complain_of_parent(f"reinforce.models.{name}", made.parent, {"base"} | arms)
-        tuned = arms | set(self.reinforce.models)
+                _complain_of_parent(f"grpo.models.{name}", made.parent, {"base"} | arms)
+        tuned = arms | set(self.grpo.models)
         for name, made in self.quantize.models.items():
             if made.parent not in tuned:
                 _complain_of_parent(f"quantize.models.{name}", made.parent, tuned)
@@ -65,9 +65,9 @@ class Params(Strict):
                 f"evaluate.max_tokens: {sorted(self.evaluate.max_tokens)}: "
                 f"expected a limit for each of {sorted(self.prepare.benchmarks)}"
             )
-        if self.evaluate.perplexity_on not in self.prepare.benchmarks:
+        if self.evaluate.held_out not in self.prepare.benchmarks:
             raise ValueError(
-                f"evaluate.perplexity_on: {self.evaluate.perplexity_on!r}: "
+                f"evaluate.held_out: {self.evaluate.held_out!r}: "
                 f"expected one of {sorted(self.prepare.benchmarks)}"
             )
         self._check_quantized()
@@ -109,12 +109,12 @@ class Params(Strict):
         if len(set(names)) < len(names):
             raise ValueError(f"prepare.train: {names}: expected each name once")
         for part in parts:
-            if part.format == "sharegpt" and part.become == "problems":
+            if part.format == "sharegpt" and part.target == "problems":
                 raise ValueError(
-                    f"prepare.train: {part.name}: become: 'problems': expected 'conversations' "
+                    f"prepare.train: {part.name}: target: 'problems': expected 'conversations' "
                     "of format sharegpt, whose rows have no answer to check"
                 )
-        told = {part.name for part in parts if part.become == "conversations"}
+        told = {part.name for part in parts if part.target == "conversations"}
         has_problems = len(told) < len(self.prepare.train)
         for name, arm in self.weigh.arms.items():
             if isinstance(arm, ConversationsArm):
@@ -122,7 +122,7 @@ class Params(Strict):
                 if unknown:
                     raise ValueError(
                         f"weigh.arms.{name}.sources: {unknown}: expected parts of prepare.train "
-                        f"that become conversations: {sorted(told)}"
+                        f"with target conversations: {sorted(told)}"
                     )
             elif not has_problems:
                 raise ValueError(
@@ -130,10 +130,12 @@ class Params(Strict):
                     "gives problems"
                 )
             elif isinstance(self._lesson(arm), ConversationsArm):
-                raise ValueError(f"weigh.arms.{name}.of: expected an arm that learns problems")
-        if self.reinforce.models and not has_problems:
+                raise ValueError(
+                    f"weigh.arms.{name}.control_of: expected an arm that learns problems"
+                )
+        if self.grpo.models and not has_problems:
             raise ValueError(
-                f"reinforce.models: {sorted(self.reinforce.models)}: expected a part of "
+                f"grpo.models: {sorted(self.grpo.models)}: expected a part of "
                 "prepare.train that gives problems"
             )
 
@@ -174,7 +176,7 @@ class Params(Strict):
 
     def _lesson(self, arm: Arm) -> Arm:
         """Return the arm that says what is learned: of a control, the one it is a control of."""
-        return self.weigh.arms[arm.of] if isinstance(arm, ControlArm) else arm
+        return self.weigh.arms[arm.control_of] if isinstance(arm, ControlArm) else arm
 
 
 def _complain_of_parent(key: str, parent: str, known: set[str]) -> None:

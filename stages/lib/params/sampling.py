@@ -5,45 +5,52 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from stages.lib.core.schema import Prompting
-from stages.lib.params.base import Count, Positive, Seed, Share, Size, Strict
+from stages.lib.params.base import (
+    NonNegativeInt,
+    OpenUnit,
+    ParamGroup,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+)
 
 
-class Engine(Strict):
+class EngineConfig(ParamGroup):
     """The generation engines, shared by sampling and evaluation: where, how many, their limits."""
 
     backend: Literal["local", "ray"]
-    engines: Size
-    tensor_parallel: Size
-    cpus: Size
+    engines: PositiveInt
+    tensor_parallel: PositiveInt
+    cpus: PositiveInt
 
-    kv_cache_gib: Size
-    max_model_len: Size
-    max_num_seqs: Size
+    kv_cache_gib: PositiveInt
+    max_model_len: PositiveInt
+    max_num_seqs: PositiveInt
     block_size: Annotated[int, Field(ge=16, multiple_of=16)]
-    batch_size: Size
+    batch_size: PositiveInt
 
 
-class Sandbox(Strict):
+class SandboxLimits(ParamGroup):
     """Limits on each program that a model wrote."""
 
-    timeout_s: Positive
+    timeout_s: PositiveFloat
     memory_mb: Annotated[int, Field(ge=64)]
-    workers: Size
+    workers: PositiveInt
     allow_unprotected: bool
 
 
-class Sequential(Strict):
+class Sequential(ParamGroup):
     """More rounds for problems whose posterior interval is wider than ``width``.
 
     The interval holds the probability ``interval``; a problem gets at most ``most`` samples.
     """
 
-    width: Share
-    interval: Share
-    most: Size
+    width: OpenUnit
+    interval: OpenUnit
+    most: PositiveInt
 
 
-class Sample(Strict):
+class Sample(ParamGroup):
     """Samples of the base model on the training problems, ``k`` of each prompting.
 
     With k = 0 there are none, and no difficulty. With ``sequential``, k are a round, and
@@ -52,12 +59,12 @@ class Sample(Strict):
 
     seed: Seed
     prompting: list[Prompting]
-    k: Count
+    k: NonNegativeInt
     sequential: Sequential | None
-    shots: Count
+    shots: NonNegativeInt
     temperature: Annotated[float, Field(gt=0, le=2)]
     top_p: Annotated[float, Field(gt=0, le=1)]
-    max_tokens: Size
+    max_tokens: PositiveInt
 
     @field_validator("prompting")
     @classmethod
@@ -75,9 +82,9 @@ class Sample(Strict):
         return self
 
 
-class Score(Strict):
+class Score(ParamGroup):
     """From samples to difficulty."""
 
-    definition: Literal["helper", "report", "rate"]
+    definition: Literal["capped_floor", "floor", "fail_rate"]
     levels: Annotated[int, Field(ge=1, le=100)]
-    interval: Share
+    interval: OpenUnit

@@ -5,16 +5,16 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from stages.lib.core.schema import FocalLevel, Prompting
-from stages.lib.params.base import Name, Rate, Seed, Size, Strict
+from stages.lib.params.base import Name, ParamGroup, PositiveInt, Seed, UnitInterval
 
 
-class UniformArm(Strict):
+class UniformArm(ParamGroup):
     """Every example once a pass."""
 
     strategy: Literal["uniform"]
 
 
-class RepeatArm(Strict):
+class RepeatArm(ParamGroup):
     """Every example floor(base + factor * level) times a pass."""
 
     strategy: Literal["repeat"]
@@ -22,7 +22,7 @@ class RepeatArm(Strict):
     factor: Annotated[float, Field(ge=0)]
 
 
-class WeightArm(Strict):
+class WeightArm(ParamGroup):
     """Every example once a pass, its loss weighted by base + factor * level (mean 1)."""
 
     strategy: Literal["weight"]
@@ -30,12 +30,12 @@ class WeightArm(Strict):
     factor: Annotated[float, Field(ge=0)]
 
 
-class BandArm(Strict):
+class BandArm(ParamGroup):
     """Problems with a pass rate from low to high, ends included, once a pass; no others."""
 
     strategy: Literal["band"]
-    low: Rate
-    high: Rate
+    low: UnitInterval
+    high: UnitInterval
 
     @field_validator("high")
     @classmethod
@@ -46,14 +46,14 @@ class BandArm(Strict):
         return high
 
 
-class CurriculumArm(Strict):
+class CurriculumArm(ParamGroup):
     """Every example once a pass, from easy to hard: all take part after ``pace`` of the steps."""
 
     strategy: Literal["curriculum"]
     pace: Annotated[float, Field(gt=0, le=1)]
 
 
-class FocalArm(Strict):
+class FocalArm(ParamGroup):
     """Every example once a pass, its loss weighted by (1 - p)^gamma.
 
     p is the model's own probability, while it trains, of the token, or per token of
@@ -65,7 +65,7 @@ class FocalArm(Strict):
     level: FocalLevel
 
 
-class DartArm(Strict):
+class DartArm(ParamGroup):
     """The base model's own correct samples, once a pass, instead of the worked solutions.
 
     Up to ``per_problem`` of each problem (``dart_uniform``), or in proportion to its
@@ -73,21 +73,21 @@ class DartArm(Strict):
     """
 
     strategy: Literal["dart_uniform", "dart_prop2diff"]
-    per_problem: Size
+    per_problem: PositiveInt
 
 
-class ConversationsArm(Strict):
+class ConversationsArm(ParamGroup):
     """The conversations of some of the data sets once a pass, and no problems."""
 
     strategy: Literal["conversations"]
     sources: Annotated[list[Name], Field(min_length=1)]
 
 
-class ControlArm(Strict):
+class ControlArm(ParamGroup):
     """What another arm does with each problem, dealt to random problems."""
 
     strategy: Literal["control"]
-    of: Name
+    control_of: Name
 
 
 Arm = Annotated[
@@ -104,7 +104,7 @@ Arm = Annotated[
 ]
 
 
-class Weigh(Strict):
+class Weigh(ParamGroup):
     """The arms: how often, and how heavily, each training example counts.
 
     A control deals by ``seed``, or by its own of ``seeds``.
@@ -131,9 +131,10 @@ class Weigh(Strict):
     def _controls_name_an_arm(self) -> "Weigh":
         for name, arm in self.arms.items():
             if isinstance(arm, ControlArm):
-                of = self.arms.get(arm.of)
+                of = self.arms.get(arm.control_of)
                 if of is None or isinstance(of, ControlArm):
                     raise ValueError(
-                        f"arms.{name}.of: {arm.of!r}: expected an arm that is not a control"
+                        f"arms.{name}.control_of: {arm.control_of!r}: "
+                        "expected an arm that is not a control"
                     )
         return self

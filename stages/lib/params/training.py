@@ -6,26 +6,33 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from stages.lib.core.schema import NonEmpty
-from stages.lib.params.base import Count, Name, Positive, Seed, Size, Strict
+from stages.lib.params.base import (
+    Name,
+    NonNegativeInt,
+    ParamGroup,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+)
 
 Schedule = Literal["cosine", "linear", "constant_with_warmup"]
 
 
-class FullTuning(Strict):
+class FullTuning(ParamGroup):
     """Every parameter is trained."""
 
     method: Literal["full"]
 
 
-class AdapterTuning(Strict):
+class AdapterTuning(ParamGroup):
     """Low-rank adapters beside frozen weights, in bf16 (lora) or in NF4 (qlora).
 
     ``targets`` are the last parts of the names of the linear layers that get one.
     """
 
     method: Literal["lora", "qlora"]
-    r: Size
-    alpha: Positive
+    r: PositiveInt
+    alpha: PositiveFloat
     dropout: Annotated[float, Field(ge=0, lt=1)]
     targets: Annotated[list[NonEmpty], Field(min_length=1)]
     optimizer: Literal["adamw", "paged_adamw_8bit"]
@@ -34,7 +41,7 @@ class AdapterTuning(Strict):
 Tuning = Annotated[FullTuning | AdapterTuning, Field(discriminator="method")]
 
 
-class Launch(Strict):
+class Launch(ParamGroup):
     """Several processes: how they share the work, and how many they are on all machines."""
 
     strategy: Literal["ddp", "fsdp2", "zero1", "zero3"]
@@ -59,10 +66,10 @@ TRACKER_VERSIONS: dict[Tracker, str] = {
 }
 
 
-class Train(Strict):
+class Train(ParamGroup):
     """Supervised fine-tuning; every arm gets ``steps * tokens_per_step`` supervised tokens.
 
-    ``seeds`` replaces ``seed``, and ``by_arm`` ``tuning``, in the arms that they name.
+    ``seeds`` replaces ``seed``, and ``tuning_by_arm`` ``tuning``, in the arms that they name.
     ``validation`` problems are set apart; loss on them is measured and may choose the
     checkpoint to keep. ``launch`` deals each step's micro-batches to several processes.
     ``tracking`` names who is told of every step beside DVCLive.
@@ -71,21 +78,21 @@ class Train(Strict):
     seed: Seed
     seeds: dict[Name, Seed]
     tuning: Tuning
-    by_arm: dict[Name, Tuning]
-    steps: Size
-    tokens_per_step: Size
-    micro_batches: Size
+    tuning_by_arm: dict[Name, Tuning]
+    steps: PositiveInt
+    tokens_per_step: PositiveInt
+    micro_batches: PositiveInt
     gradient_checkpointing: bool
-    max_length: Size
-    too_long: Literal["error", "drop", "truncate"]
-    learning_rate: Positive
+    max_length: PositiveInt
+    overlong: Literal["error", "drop", "truncate"]
+    learning_rate: PositiveFloat
     schedule: Schedule
-    warmup_steps: Count
+    warmup_steps: NonNegativeInt
     weight_decay: Annotated[float, Field(ge=0)]
-    max_grad_norm: Positive
-    save_every: Size
-    validation: Count
-    evaluate_every: Size | None
+    max_grad_norm: PositiveFloat
+    save_every: PositiveInt
+    validation: NonNegativeInt
+    evaluate_every: PositiveInt | None
     keep: Literal["last", "best"]
     launch: Launch | None
     tracking: list[Tracker]
@@ -128,7 +135,7 @@ class Train(Strict):
                 f"keep: 'best': expected 'last' with {launch.strategy}, "
                 "whose processes hold no whole model"
             )
-        tunings = (self.tuning, *self.by_arm.values())
+        tunings = (self.tuning, *self.tuning_by_arm.values())
         if launch.strategy != "ddp" and any(one.method == "qlora" for one in tunings):
             raise ValueError(
                 f"launch.strategy: '{launch.strategy}': expected 'ddp' with qlora, "
@@ -142,5 +149,8 @@ class Train(Strict):
 
     def for_arm(self, arm: str) -> "Train":
         """Return the settings of one arm, with the tuning and the seed that are its own."""
-        own = {"tuning": self.by_arm.get(arm, self.tuning), "seed": self.seeds.get(arm, self.seed)}
-        return self.model_copy(update=own | {"by_arm": {}, "seeds": {}})
+        own = {
+            "tuning": self.tuning_by_arm.get(arm, self.tuning),
+            "seed": self.seeds.get(arm, self.seed),
+        }
+        return self.model_copy(update=own | {"tuning_by_arm": {}, "seeds": {}})

@@ -11,11 +11,11 @@ from stages.lib.prompts.templates import encode, pieces
 
 
 @dataclass(frozen=True)
-class Tokens:
+class TokenizedExample:
     """An example as token ids, and which of them are learned: those of its responses."""
 
     ids: list[int]
-    learned: list[bool]
+    loss_mask: list[bool]
     weight: float
 
     def __len__(self) -> int:
@@ -25,24 +25,26 @@ class Tokens:
     @property
     def supervised(self) -> int:
         """Return how many of them are learned."""
-        return sum(self.learned)
+        return sum(self.loss_mask)
 
-    def first(self, count: int) -> "Tokens":
+    def first(self, count: int) -> "TokenizedExample":
         """Return the example cut after ``count`` tokens."""
-        return Tokens(self.ids[:count], self.learned[:count], self.weight)
+        return TokenizedExample(self.ids[:count], self.loss_mask[:count], self.weight)
 
 
 def tokenize(
     example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Prompts, max_length: int
-) -> Tokens:
+) -> TokenizedExample:
     """Return an example as tokens. Raises ValueError if it is longer than ``max_length``."""
-    tokens = tokens_of(example, tokenizer, prompts)
+    tokens = tokenize_any_length(example, tokenizer, prompts)
     if len(tokens) > max_length:
         raise ValueError(f"train.max_length: {max_length}: {describe_length(example, tokens)}")
     return tokens
 
 
-def tokens_of(example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Prompts) -> Tokens:
+def tokenize_any_length(
+    example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Prompts
+) -> TokenizedExample:
     """Return an example as tokens, however many."""
     ids: list[int] = []
     learned: list[bool] = []
@@ -53,13 +55,13 @@ def tokens_of(example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Pro
         response = _plain(tokenizer, to_learn)
         ids += given + response
         learned += [False] * len(given) + [True] * len(response)
-    return Tokens(ids, learned, example.weight)
+    return TokenizedExample(ids, learned, example.weight)
 
 
 def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return cast(list[int], tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def describe_length(example: Example, tokens: Tokens) -> str:
+def describe_length(example: Example, tokens: TokenizedExample) -> str:
     """Return how many tokens an example has, as a clause for an error."""
     return f"example of problem {example.problem_id} ({example.prompting}) has {len(tokens)} tokens"

@@ -1,6 +1,6 @@
-"""Facts about the models and data sets of the recipes: licences, gates, sizes.
+"""Facts about the models and data sets of the recipes: licenses, gates, sizes.
 
-Shapes are those of each model's ``config.json``; licences and gates those of its card on the
+Shapes are those of each model's ``config.json``; licenses and gates those of its card on the
 Hub; rows those of the data sets' cards. Nothing here is fetched: a model that is not listed
 is read from where it lies (``shape_of``).
 """
@@ -67,23 +67,23 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """A published model: its licence's identifier, whether terms must be accepted, its shape."""
+    """A published model: its license's identifier, whether terms must be accepted, its shape."""
 
-    licence: str
+    license: str
     gated: bool
     shape: Shape
 
 
 @dataclass(frozen=True, slots=True)
 class DataFacts:
-    """A published data set: its licence, rows, and mean tokens of a question and an answer.
+    """A published data set: its license, rows, and mean tokens of a question and an answer.
 
-    ``NONE_STATED`` is the licence of a card that has none. ``counted`` says that the tokens were
+    ``NONE_STATED`` is the license of a card that has none. ``counted`` says that the tokens were
     counted, by the tokenizer of SmolLM2, in what the project has of the set; otherwise they
     are assumed, and the table says so.
     """
 
-    licence: str
+    license: str
     rows: int
     question_tokens: float
     answer_tokens: float
@@ -95,8 +95,8 @@ NONE_STATED = "none stated"
 
 SMOLLM2 = ModelFacts("apache-2.0", False, Shape(30, 576, 1536, 9, 3, 64, 49_152, tied=True))
 
-# By the id on the Hub. Licences: of Llemma that of its parent Code Llama; "llama3.2" and
-# "gemma" are licences of their makers, who gate the files until their terms are accepted.
+# By the id on the Hub. Licenses: of Llemma that of its parent Code Llama; "llama3.2" and
+# "gemma" are licenses of their makers, who gate the files until their terms are accepted.
 MODELS = {
     "EleutherAI/llemma_7b": ModelFacts(
         "llama2", False, Shape(32, 4096, 11_008, 32, 32, 128, 32_016, tied=False)
@@ -115,7 +115,7 @@ MODELS = {
     "meta-llama/Llama-3.2-3B-Instruct": ModelFacts(
         "llama3.2", True, Shape(28, 3072, 8192, 24, 8, 128, 128_256, tied=True)
     ),
-    # A copy of Llama-3.2-1B-Instruct that is not gated; its licence stays.
+    # A copy of Llama-3.2-1B-Instruct that is not gated; its license stays.
     "unsloth/Llama-3.2-1B-Instruct": ModelFacts(
         "llama3.2", False, Shape(16, 2048, 8192, 32, 8, 64, 128_256, tied=True)
     ),

@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 from transformers import BitsAndBytesConfig
 
-from stages.lib.models.fingerprint import saving
+from stages.lib.models.fingerprint import save_atomically
 from stages.lib.models.loading import load_model, load_tokenizer
 
 
-def bitsandbytes(parent: Path, out: Path, form: BitsAndBytesConfig) -> None:
+def quantize_bitsandbytes(parent: Path, out: Path, form: BitsAndBytesConfig) -> None:
     """Save the model of ``parent`` as bitsandbytes packs it."""
     model = load_model(parent, torch.bfloat16, quantization_config=form)
-    with saving(out) as aside:
+    with save_atomically(out) as aside:
         model.save_pretrained(aside)
         load_tokenizer(parent).save_pretrained(aside)

@@ -7,7 +7,7 @@ import numpy as np
 from stages.lib.core.schema import Example
 
 
-def draw(
+def sample_calibration(
     examples: Sequence[Example],
     n: int,
     rng: np.random.Generator,

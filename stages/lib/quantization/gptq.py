@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from stages.lib.core.tables import read_csv, write_csv
-from stages.lib.models.fingerprint import saving
+from stages.lib.models.fingerprint import save_atomically
 from stages.lib.params.quantization import Bits, Quantize
 
 # Read when GPTQModel is imported; without it the pool asks for workers it has not got.
@@ -54,7 +54,7 @@ def check_group_size(folder: Path, group_size: int) -> None:
         )
 
 
-def on_a_grid(
+def quantize_gptq_or_rtn(
     parent: Path,
     out: Path,
     *,
@@ -88,12 +88,12 @@ def on_a_grid(
     model.quantize(texts, batch_size=CALIBRATION_BATCH)
     if calibration is None:
         done(layer_count(parent))  # nobody is called back when weights are only rounded
-    with saving(out) as aside:
+    with save_atomically(out) as aside:
         model.save(str(aside))
-        _settle(aside / "quant_log.csv")
+        _sort_log(aside / "quant_log.csv")
 
 
-def _settle(log: Path) -> None:
+def _sort_log(log: Path) -> None:
     # Its rows come in the order in which threads end, each with its duration.
     rows = sorted(read_csv(log), key=lambda row: (int(row["layer"]), row["module"]))
     write_csv(log, [{name: row[name] for name in row if name != "time"} for row in rows])

@@ -9,7 +9,7 @@ CAPTIONS = {
     "training": "Training loss and learning rate by optimizer step. All arms share the schedule "
     "and the number of supervised tokens. Arms train on different mixtures, so a lower loss "
     "is not a better model.",
-    "reinforcement": "GRPO by optimizer step: the reward, which weighs right answers and their "
+    "grpo": "GRPO by optimizer step: the reward, which weighs right answers and their "
     "form, the divergence from the parent, the length of answers, and the share of groups whose "
     "answers all earned the same, which teach nothing. Thin: each step; thick: the mean over five.",
     "accuracy": "Accuracy on each benchmark by system and decoding, with intervals. Mind the "
@@ -32,7 +32,7 @@ def not_drawn(wanted: Params) -> set[str]:
     made = {wanted.quantize.models[name].method for family in families for name in family[1:]}
     missing = set() if made else {"width"}
     missing |= set() if "gptq" in made else {"topics"}
-    missing |= set() if wanted.reinforce.models else {"reinforcement"}
+    missing |= set() if wanted.grpo.models else {"grpo"}
     missing |= set() if wanted.sample.k else {"difficulty"}
-    tuned = {*wanted.weigh.arms, *wanted.reinforce.models}
+    tuned = {*wanted.weigh.arms, *wanted.grpo.models}
     return missing | (set() if tuned & set(wanted.evaluate.models) else {"sources", "programs"})

@@ -1,7 +1,7 @@
 """From a comparison of two systems to an English sentence that the statistics carry.
 
 A row has the columns of ``reports/tables/comparisons.csv``: ``benchmark``, ``first``,
-``second``, ``decoding``, ``n`` problems, ``difference`` (first minus second) with its
+``second``, ``answer_mode``, ``n`` problems, ``difference`` (first minus second) with its
 interval ``low`` to ``high``, ``discordant`` and ``detectable`` (NaN for none), all shares
 of the problems, ``p_sources`` (NaN for none) and ``p_holm``. A row of ``runs.csv`` has
 no ``discordant``, and can be summed up too. One system beats another only if the interval
@@ -15,12 +15,12 @@ from typing import Any, Literal
 from stages.lib.analysis.significance import POWER
 from stages.lib.report.numbers import p_value, percent
 
-Row = Mapping[str, Any]
+TableRow = Mapping[str, Any]
 
-Outcome = Literal["first", "second", "noise", "same"]
+Winner = Literal["first", "second", "noise", "same"]
 
 
-DECODING_NAMES = {
+ANSWER_MODE_NAMES = {
     "cot": "CoT",
     "pot": "PoT",
     "fallback": "PoT‖CoT",
@@ -41,7 +41,7 @@ _PHRASES = {
 }
 
 
-def outcome(row: Row) -> Outcome:
+def winner(row: TableRow) -> Winner:
     """Return which system is ahead by the interval: ``first``, ``second``, or neither.
 
     ``same`` is a pair that solved exactly the same problems, ``noise`` any other whose
@@ -57,21 +57,21 @@ def outcome(row: Row) -> Outcome:
     return "second" if high < 0 else "noise"
 
 
-def remark(row: Row, level: float) -> str:
+def interval_only_note(row: TableRow, level: float) -> str:
     """Return what has to be said of a lead that the interval alone shows, else nothing."""
-    alone = outcome(row) in ("first", "second") and row["p_holm"] > 1 - level
+    alone = winner(row) in ("first", "second") and row["p_holm"] > 1 - level
     return _INTERVAL_ALONE if alone else ""
 
 
-def sentence(row: Row, *, level: float) -> str:
+def sentence(row: TableRow, *, level: float) -> str:
     """Return what one comparison shows, in full sentences.
 
     ``level`` is that of the interval and of the test. A difference within noise comes
     with the smallest true difference that as many problems would usually show.
     """
     first, second = row["first"], row["second"]
-    where = f"On {row['benchmark']} with {DECODING_NAMES[row['decoding']]}"
-    match outcome(row):
+    where = f"On {row['benchmark']} with {ANSWER_MODE_NAMES[row['answer_mode']]}"
+    match winner(row):
         case "first":
             return f"{where}, {first} {_leads(row, second, 1, level)}"
         case "second":
@@ -88,7 +88,7 @@ def sentence(row: Row, *, level: float) -> str:
             )
 
 
-def summary(rows: Sequence[Row], *, level: float) -> str:
+def summary(rows: Sequence[TableRow], *, level: float) -> str:
     """Return in one clause how the first system did against the second, by decoding.
 
     ``rows`` compare one pair on one benchmark; ``level`` is that of the intervals and of
@@ -100,16 +100,16 @@ def summary(rows: Sequence[Row], *, level: float) -> str:
     _, first, second = pairs.pop()
     said: list[str] = []
     for (found, note), verb in _PHRASES.items():
-        of = [row for row in rows if (outcome(row), remark(row, level)) == (found, note)]
+        of = [row for row in rows if (winner(row), interval_only_note(row, level)) == (found, note)]
         if of:
             everywhere = len(of) == len(rows) > 1
-            names = [DECODING_NAMES[row["decoding"]] for row in of]
+            names = [ANSWER_MODE_NAMES[row["answer_mode"]] for row in of]
             with_which = "every decoding" if everywhere else _listed(names)
             said.append(f"{verb} {'it' if said else second} with {with_which}{note}")
     return f"{first} {_listed(said)}"
 
 
-def overview(rows: Sequence[Row], *, level: float, between: str = "systems") -> str:
+def overview(rows: Sequence[TableRow], *, level: float, between: str = "systems") -> str:
     """Return how many comparisons on one benchmark found a difference, and which.
 
     ``between`` says what is compared.
@@ -118,8 +118,8 @@ def overview(rows: Sequence[Row], *, level: float, between: str = "systems") -> 
     benchmarks = {row["benchmark"] for row in rows}
     if len(benchmarks) != 1:
         raise ValueError(f"rows: {sorted(benchmarks)}: expected one benchmark")
-    ahead = [row for row in rows if outcome(row) in ("first", "second")]
-    found = [row for row in ahead if not remark(row, level)]
+    ahead = [row for row in rows if winner(row) in ("first", "second")]
+    found = [row for row in ahead if not interval_only_note(row, level)]
     count = f"{len(found)} of the {len(rows)} comparisons" if found else "no comparison"
     count += f" of {between}"
     said = [f"On {benchmarks.pop()}, {count} found a difference beyond noise."]
@@ -129,9 +129,9 @@ def overview(rows: Sequence[Row], *, level: float, between: str = "systems") -> 
     return " ".join(said)
 
 
-def _leads(row: Row, other: str, sign: Literal[1, -1], level: float) -> str:
+def _leads(row: TableRow, other: str, sign: Literal[1, -1], level: float) -> str:
     evidence = _evidence(row, sign, level)
-    if remark(row, level):
+    if interval_only_note(row, level):
         said = (
             f"is ahead of {other} by {evidence}, which the corrected test does not confirm. "
             f"{_what_would_show(row)}"
@@ -146,7 +146,7 @@ def _leads(row: Row, other: str, sign: Literal[1, -1], level: float) -> str:
     return said
 
 
-def _evidence(row: Row, sign: Literal[1, -1], level: float) -> str:
+def _evidence(row: TableRow, sign: Literal[1, -1], level: float) -> str:
     low, high = sorted((sign * row["low"], sign * row["high"]))
     return (
         f"{percent(sign * row['difference'])} points ({level:.0%} interval {percent(low)} to "
@@ -159,7 +159,7 @@ def _equals(p: float) -> str:
     return shown if shown.startswith("<") else f"= {shown}"
 
 
-def _what_may_hide(row: Row, level: float) -> str:
+def _what_may_hide(row: TableRow, level: float) -> str:
     if row["low"] == row["high"]:
         return "That does not show that there is none."
     return (
@@ -168,7 +168,7 @@ def _what_may_hide(row: Row, level: float) -> str:
     )
 
 
-def _what_would_show(row: Row) -> str:
+def _what_would_show(row: TableRow) -> str:
     if isnan(row["detectable"]):
         return (
             f"They differ on {percent(row['discordant'])}% of the {row['n']} problems: even if all "

@@ -57,18 +57,18 @@ def strategy(arms: Mapping[str, Arm], name: str) -> str:
             )
         case ConversationsArm():
             return "Every conversation once a pass; all responses are learned."
-        case ControlArm(of=of):
+        case ControlArm(control_of=of):
             return f"A control: what the arm `{of}` does, dealt to random problems."
 
 
-def by_difficulty(wanted: Params) -> bool:
+def uses_difficulty(wanted: Params) -> bool:
     """Return whether some arm treats problems by how often the base model solves them."""
-    lessons = [_lesson(wanted.weigh.arms, name) for name in wanted.weigh.arms]
+    lessons = [_source_arm(wanted.weigh.arms, name) for name in wanted.weigh.arms]
     blind = UniformArm | FocalArm | ConversationsArm
     return wanted.sample.k > 0 and any(not isinstance(one, blind) for one in lessons)
 
 
-def share_a_deal(weigh: Weigh, runs: Sequence[str]) -> bool:
+def share_permutation(weigh: Weigh, runs: Sequence[str]) -> bool:
     """Return whether two of an arm's runs are controls of one deal.
 
     Focal weights are dealt while the arm trains, by its own seed.
@@ -77,7 +77,7 @@ def share_a_deal(weigh: Weigh, runs: Sequence[str]) -> bool:
         weigh.seed_of(run)
         for run in runs
         if isinstance(weigh.arms.get(run), ControlArm)
-        and not isinstance(_lesson(weigh.arms, run), FocalArm)
+        and not isinstance(_source_arm(weigh.arms, run), FocalArm)
     ]
     return len(set(dealt)) < len(dealt)
 
@@ -115,15 +115,15 @@ def training_source(wanted: Params, taught: Arm | None) -> str:
     return "; ".join(parts)
 
 
-def _lesson(arms: Mapping[str, Arm], name: str) -> Arm:
+def _source_arm(arms: Mapping[str, Arm], name: str) -> Arm:
     """Return the arm that says what is learned: of a control, the one it is a control of."""
     arm = arms[name]
-    return arms[arm.of] if isinstance(arm, ControlArm) else arm
+    return arms[arm.control_of] if isinstance(arm, ControlArm) else arm
 
 
 def _conversations(source: TrainingSource) -> str | None:
     """Return the name of a source of conversations, None for one of problems."""
-    if isinstance(source, RowsSource) and source.become == "conversations":
+    if isinstance(source, RowsSource) and source.target == "conversations":
         return source.name
     return None
 
@@ -135,12 +135,12 @@ def _part(source: TrainingSource, rungs: Sequence[str]) -> str:
         case FileSource(path=path):
             return f"the file `{Path(path).name}`"
         case RowsSource(ladder=LadderRows() as own):
-            without = " without steps" if own.bare else ""
-            return f"{_ladder(own.per_rung, rungs)}, written as {source.format} rows{without}"
+            exclude = " without steps" if own.bare else ""
+            return f"{_ladder(own.per_rung, rungs)}, written as {source.format} rows{exclude}"
         case RowsSource():
             share = "" if source.fraction == 1 else f"{source.fraction:.0%} of "
             where = source.path.removeprefix("hub:")
-            return f"{share}{source.name} (`{where}`, {source.format} rows, {source.licence})"
+            return f"{share}{source.name} (`{where}`, {source.format} rows, {source.license})"
 
 
 def _ladder(per_rung: int, rungs: Sequence[str]) -> str:

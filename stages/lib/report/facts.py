@@ -35,7 +35,7 @@ def timings(wanted: Params) -> list[dict[str, Any]]:
     for stage, items in (
         ("weigh", wanted.weigh.arms),
         ("train", wanted.weigh.arms),
-        ("reinforce", wanted.reinforce.models),
+        ("grpo", wanted.grpo.models),
         ("quantize", wanted.quantize.models),
         ("evaluate", wanted.evaluate.models),
     ):
@@ -108,7 +108,7 @@ def flatten(value: Any, path: str = "") -> list[tuple[str, str]]:
     return [(path, json.dumps(value, ensure_ascii=False))]
 
 
-def read_rows(table: str) -> list[claims.Row]:
+def read_rows(table: str) -> list[claims.TableRow]:
     """Return the rows of a table of the analysis."""
     return [
         dict(row)

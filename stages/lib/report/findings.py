@@ -5,19 +5,19 @@ from typing import Any
 
 from stages.lib.params.root import Params
 from stages.lib.report import claims
-from stages.lib.report.descriptions import share_a_deal
+from stages.lib.report.descriptions import share_permutation
 from stages.lib.report.facts import read_rows
 
 
-def claims_by_subject(rows: Sequence[claims.Row], wanted: Params) -> dict[str, Any]:
+def claims_by_subject(rows: Sequence[claims.TableRow], wanted: Params) -> dict[str, Any]:
     """Return the paper's sentences about comparisons.
 
-    ``question`` compares arms on the held-out benchmark, ``reinforcement`` and
+    ``question`` compares arms on the held-out benchmark, ``grpo`` and
     ``quantization`` such models with others, ``others`` the rest; ``elsewhere`` sums up the
     other benchmarks.
     """
-    level, held_out = wanted.analyze.interval, wanted.evaluate.perplexity_on
-    subjects = ("question", "reinforcement", "quantization", "others", "elsewhere")
+    level, held_out = wanted.analyze.interval, wanted.evaluate.held_out
+    subjects = ("question", "grpo", "quantization", "others", "elsewhere")
     said: dict[str, Any] = {subject: [] for subject in subjects}
     for benchmark in wanted.prepare.benchmarks:
         of_benchmark = [row for row in rows if row["benchmark"] == benchmark]
@@ -35,12 +35,12 @@ def claims_by_subject(rows: Sequence[claims.Row], wanted: Params) -> dict[str, A
     return said
 
 
-def answer(rows: Sequence[claims.Row], wanted: Params) -> str:
+def answer(rows: Sequence[claims.TableRow], wanted: Params) -> str:
     """Return how many comparisons of arms on the held-out benchmark found a difference."""
     of_arms = [
         row
         for row in rows
-        if row["benchmark"] == wanted.evaluate.perplexity_on
+        if row["benchmark"] == wanted.evaluate.held_out
         and _subject([row["first"], row["second"]], wanted) == "question"
     ]
     if not of_arms:
@@ -57,12 +57,12 @@ def several_runs(wanted: Params) -> dict[str, Any] | None:
     pairs = wanted.analyze.pairs_of_runs()
     if not pairs:
         return None
-    rows = [row for row in read_rows("runs") if row["benchmark"] == wanted.evaluate.perplexity_on]
+    rows = [row for row in read_rows("runs") if row["benchmark"] == wanted.evaluate.held_out]
     systems = {name: wanted.analyze.runs[name] for pair in pairs for name in pair}
     by_pair = [[row for row in rows if [row["first"], row["second"]] == pair] for pair in pairs]
     return {
         "systems": systems,
-        "deals": [name for name, of in systems.items() if share_a_deal(wanted.weigh, of)],
+        "deals": [name for name, of in systems.items() if share_permutation(wanted.weigh, of)],
         "claims": [
             {"summary": claims.summary(of_pair, level=wanted.analyze.interval)}
             for of_pair in by_pair
@@ -73,7 +73,7 @@ def several_runs(wanted: Params) -> dict[str, Any] | None:
 def _subject(pair: list[str], wanted: Params) -> str:
     for subject, made in (
         ("quantization", wanted.quantize.models),
-        ("reinforcement", wanted.reinforce.models),
+        ("grpo", wanted.grpo.models),
     ):
         if any(name in made for name in pair):
             return subject

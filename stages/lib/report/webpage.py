@@ -14,8 +14,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stages.lib.core.schema import PROMPTINGS, STATUSES, Generation, Graded, Problem
-from stages.lib.report.claims import DECODING_NAMES
+from stages.lib.core.schema import PROMPTINGS, STATUSES, EvalRecord, Generation, Problem
+from stages.lib.report.claims import ANSWER_MODE_NAMES
 from stages.lib.report.webpage_tables import Table
 
 TEMPLATE = "page.html.j2"
@@ -76,7 +76,7 @@ def pack(value: Any) -> str:
 def browser(
     problems: Mapping[str, Sequence[Problem]],
     answers: Iterable[tuple[str, Generation]],
-    graded: Sequence[Graded],
+    graded: Sequence[EvalRecord],
     *,
     systems: Sequence[str],
     limit: int,
@@ -113,12 +113,12 @@ def browser(
     return {
         "systems": list(systems),
         "statuses": list(STATUSES),
-        "promptings": {name: DECODING_NAMES[name] for name in PROMPTINGS},
+        "promptings": {name: ANSWER_MODE_NAMES[name] for name in PROMPTINGS},
         "problems": found,
     }
 
 
-def _answer(row: Generation, verdict: Graded) -> dict[str, Any]:
+def _answer(row: Generation, verdict: EvalRecord) -> dict[str, Any]:
     return {
         "text": row.text,
         "output": verdict.output,

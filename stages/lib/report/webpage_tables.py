@@ -6,7 +6,7 @@ from math import isnan
 
 from stages.lib.analysis.speeds import NO_KERNEL
 from stages.lib.core.schema import PROMPTINGS, STATUSES
-from stages.lib.report.claims import DECODING_NAMES, Row, outcome, remark
+from stages.lib.report.claims import ANSWER_MODE_NAMES, TableRow, interval_only_note, winner
 from stages.lib.report.numbers import fixed, p_value, percent
 
 
@@ -30,11 +30,11 @@ class Table:
 
 def tables(
     *,
-    accuracy: Sequence[Row],
-    comparisons: Sequence[Row],
-    statuses: Sequence[Row],
-    styles: Sequence[Row],
-    models: Sequence[Row],
+    accuracy: Sequence[TableRow],
+    comparisons: Sequence[TableRow],
+    statuses: Sequence[TableRow],
+    styles: Sequence[TableRow],
+    models: Sequence[TableRow],
     benchmarks: Sequence[str],
     systems: Sequence[str],
     level: float,
@@ -54,13 +54,13 @@ def tables(
 
 
 def _accuracy_table(
-    rows: Sequence[Row], benchmarks: Sequence[str], systems: Sequence[str], level: float
+    rows: Sequence[TableRow], benchmarks: Sequence[str], systems: Sequence[str], level: float
 ) -> Table:
-    by_cell = {(row["benchmark"], row["system"], row["decoding"]): row for row in rows}
+    by_cell = {(row["benchmark"], row["system"], row["answer_mode"]): row for row in rows}
     body = []
     for benchmark in benchmarks:
         for system in systems:
-            of_system = [by_cell[benchmark, system, name] for name in DECODING_NAMES]
+            of_system = [by_cell[benchmark, system, name] for name in ANSWER_MODE_NAMES]
             cells = [
                 Cell(
                     percent(row["accuracy"]),
@@ -72,12 +72,12 @@ def _accuracy_table(
             body.append([_text(benchmark), _text(system), _count(of_system[0]["n"]), *cells])
     return Table(
         f"Accuracy in percent with {level:.0%} intervals",
-        ["Benchmark", "System", "Problems", *DECODING_NAMES.values()],
+        ["Benchmark", "System", "Problems", *ANSWER_MODE_NAMES.values()],
         body,
     )
 
 
-def _comparison_table(rows: Sequence[Row], benchmarks: Sequence[str], level: float) -> Table:
+def _comparison_table(rows: Sequence[TableRow], benchmarks: Sequence[str], level: float) -> Table:
     body = []
     for row in sorted(rows, key=lambda row: benchmarks.index(row["benchmark"])):
         first, second = row["first"], row["second"]
@@ -86,16 +86,16 @@ def _comparison_table(rows: Sequence[Row], benchmarks: Sequence[str], level: flo
             "second": f"{second} ahead",
             "noise": "within noise",
             "same": "no difference seen",
-        }[outcome(row)]
+        }[winner(row)]
         span = f"{percent(row['low'])} to {percent(row['high'])}"
         body.append(
             [
                 _text(row["benchmark"]),
                 _text(f"{first} − {second}"),
-                _text(DECODING_NAMES[row["decoding"]]),
+                _text(ANSWER_MODE_NAMES[row["answer_mode"]]),
                 Cell(percent(row["difference"]), row["difference"], span),
                 Cell(p_value(row["p_holm"]), row["p_holm"]),
-                _text(reading + remark(row, level)),
+                _text(reading + interval_only_note(row, level)),
             ]
         )
     return Table(
@@ -106,7 +106,9 @@ def _comparison_table(rows: Sequence[Row], benchmarks: Sequence[str], level: flo
     )
 
 
-def _status_table(rows: Sequence[Row], benchmarks: Sequence[str], systems: Sequence[str]) -> Table:
+def _status_table(
+    rows: Sequence[TableRow], benchmarks: Sequence[str], systems: Sequence[str]
+) -> Table:
     by_cell = {(row["benchmark"], row["system"], row["prompting"]): row for row in rows}
     counts = [*STATUSES, "cut"]
     about = "What became of every answer; cut: how many ended at the token limit"
@@ -120,7 +122,7 @@ def _status_table(rows: Sequence[Row], benchmarks: Sequence[str], systems: Seque
             [
                 _text(benchmark),
                 _text(system),
-                _text(DECODING_NAMES[prompting]),
+                _text(ANSWER_MODE_NAMES[prompting]),
                 *(_count(by_cell[benchmark, system, prompting][name]) for name in counts),
             ]
             for benchmark in benchmarks
@@ -130,7 +132,7 @@ def _status_table(rows: Sequence[Row], benchmarks: Sequence[str], systems: Seque
     )
 
 
-def _style_table(rows: Sequence[Row], level: float) -> Table:
+def _style_table(rows: Sequence[TableRow], level: float) -> Table:
     return Table(
         "How compared systems answer: length in tokens, the share with steps and the share that "
         f"end with a stated answer, in percent, with {level:.0%} intervals",
@@ -139,7 +141,7 @@ def _style_table(rows: Sequence[Row], level: float) -> Table:
             [
                 _text(row["benchmark"]),
                 _text(row["system"]),
-                _text(DECODING_NAMES[row["prompting"]]),
+                _text(ANSWER_MODE_NAMES[row["prompting"]]),
                 _with_ends(row, "tokens", lambda value: fixed(value, 1)),
                 Cell(fixed(row["median_tokens"], 0), row["median_tokens"]),
                 _with_ends(row, "steps", percent),
@@ -150,14 +152,14 @@ def _style_table(rows: Sequence[Row], level: float) -> Table:
     )
 
 
-def _with_ends(row: Row, name: str, show: Callable[[float], str]) -> Cell:
+def _with_ends(row: TableRow, name: str, show: Callable[[float], str]) -> Cell:
     value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
     if isnan(value):
         return Cell("–", -1)
     return Cell(show(value), value, "" if isnan(low) else f"{show(low)}–{show(high)}")
 
 
-def _model_table(rows: Sequence[Row], batch: int) -> Table:
+def _model_table(rows: Sequence[TableRow], batch: int) -> Table:
     speeds = {
         f"Tokens/s, batch of {batch}": ("tokens_per_second", 0),
         "Tokens/s, batch of 1": ("tokens_per_second_single", 1),

@@ -39,7 +39,7 @@ _FULL = 1 << 20
 _TERMINAL = "UPHILL_TERMINAL"
 
 
-def run(
+def run_stage(
     name: str,
     work: Callable[..., None],
     *,
@@ -87,7 +87,7 @@ def _attempt(label: str, log: Path, work: Callable[[], None], timed: bool) -> in
     except (ValueError, OSError) as error:
         return _stop(label, error)
     except KeyboardInterrupt:
-        say(f"{label}: interrupted")
+        log_line(f"{label}: interrupted")
         return 130
     except Exception as error:
         # The log may be on the disk that is full.
@@ -96,13 +96,13 @@ def _attempt(label: str, log: Path, work: Callable[[], None], timed: bool) -> in
         # torch.save says "unexpected pos" when there is no room.
         full = "the disk is full: " if shutil.disk_usage(Path()).free < _FULL else ""
         said = f"{full}{type(error).__name__}: {' '.join(str(error).split())}"
-        say(f"{label}: {said}; see {log}")
+        log_line(f"{label}: {said}; see {log}")
         return 1
     return 0
 
 
 def _stop(label: str, error: Exception) -> int:
-    say(f"{label}: {' '.join(str(error).split())}")
+    log_line(f"{label}: {' '.join(str(error).split())}")
     return 1
 
 
@@ -122,12 +122,12 @@ def environment() -> dict[str, str]:
     return os.environ | {_TERMINAL: f"/proc/{os.getpid()}/fd/{terminal.fileno()}"}
 
 
-def say(line: str) -> None:
+def log_line(line: str) -> None:
     """Print one line on the terminal, or in the log if this is not the first process."""
     tqdm.write(line, file=_terminal if _terminal and rank() == 0 else sys.stderr)
 
 
-def bar(*, total: int | None, doing: str, unit: str) -> "tqdm[Any]":
+def progress_bar(*, total: int | None, doing: str, unit: str) -> "tqdm[Any]":
     """Return a progress bar with rate and, if the total is known, time left, on the terminal."""
     terminal = _terminal or sys.stderr
     interactive = terminal.isatty()
@@ -160,7 +160,7 @@ def seconds_since_start() -> float:
 
 @contextmanager
 def _chatter_to(log: Path) -> Iterator[Path]:
-    """Send file descriptors 1 and 2 to a log; keep the terminal for ``say`` and ``bar``."""
+    """Send file descriptors 1 and 2 to a log; lines and bars still reach the terminal."""
     global _terminal
     log.parent.mkdir(parents=True, exist_ok=True)
     terminal = _opened_terminal()

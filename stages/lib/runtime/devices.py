@@ -24,7 +24,7 @@ def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-def dealt(things: Sequence[_Thing], count: int) -> list[list[_Thing]]:
+def partition(things: Sequence[_Thing], count: int) -> list[list[_Thing]]:
     """Return ``count`` parts of equal size, neighbours together; what is left over is in none."""
     size = len(things) // count
     return [list(things[part * size : (part + 1) * size]) for part in range(count)]

@@ -49,7 +49,7 @@ OPEN_FILES = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Sandbox:
+class Confinement:
     """What a program enters: the layers found, and its limits in bytes and seconds."""
 
     layers: tuple[str, ...]
@@ -80,7 +80,7 @@ class Sandbox:
             prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(self.filter))
 
 
-def prepare(scratch: Path, *, memory_bytes: int, cpu_s: int) -> Sandbox:
+def prepare(scratch: Path, *, memory_bytes: int, cpu_s: int) -> Confinement:
     """Confine this worker as far as its work allows, and build what its programs enter.
 
     ``memory_bytes`` is what a program may map beyond what the worker has mapped
@@ -100,7 +100,7 @@ def prepare(scratch: Path, *, memory_bytes: int, cpu_s: int) -> Sandbox:
     ruleset = build_ruleset(libraries, scratch)
     program_filter = build_filter(may_write=ruleset is not None)
     found = (ruleset is not None, program_filter is not None, namespaces)
-    return Sandbox(
+    return Confinement(
         layers=tuple(layer for layer, there in zip(LAYERS, found, strict=True) if there),
         ruleset=ruleset,
         filter=program_filter,

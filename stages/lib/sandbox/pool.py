@@ -23,7 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stages.lib.sandbox import confinement
-from stages.lib.sandbox.worker import CHECK, START_S, ProgramResult, Settings
+from stages.lib.sandbox.worker import CHECK, START_S, ProgramResult, WorkerConfig
 
 PROGRAM_CHARACTERS = 100_000
 
@@ -77,7 +77,7 @@ def run_programs(
             if i not in results and bool(_LIBRARIES.search(text)) == libraries
         )
         with TemporaryDirectory(prefix="programs-") as folder:
-            settings = Settings(folder, libraries, timeout_s, memory_mb)
+            settings = WorkerConfig(folder, libraries, timeout_s, memory_mb)
             crew: list[_Worker] = []
             try:
                 crew += [_start(settings) for _ in range(min(workers, len(pending)))]
@@ -103,7 +103,7 @@ def _unfit(text: str) -> ProgramResult | None:
     return None
 
 
-def _start(settings: Settings) -> _Worker:
+def _start(settings: WorkerConfig) -> _Worker:
     ours, theirs = socket.socketpair()
     command = [sys.executable, "-s", "-P", "-X", "utf8", "-c", _START_WORKER]
     with theirs:
@@ -155,7 +155,7 @@ def _stop(worker: _Worker) -> None:
 
 
 def _work_off(
-    crew: list[_Worker], programs: Sequence[str], pending: deque[int], settings: Settings
+    crew: list[_Worker], programs: Sequence[str], pending: deque[int], settings: WorkerConfig
 ) -> Iterator[tuple[int, ProgramResult]]:
     """Yield the index and the result of each pending program as it ends.
 

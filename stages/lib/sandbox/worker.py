@@ -72,7 +72,7 @@ class ProgramResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class WorkerConfig:
     """Where a worker's programs run, how long and how large they may get, what is loaded."""
 
     folder: str
@@ -83,7 +83,7 @@ class Settings:
 
 def serve(settings_json: str) -> NoReturn:
     """Be a worker: answer each program that arrives on descriptor 0 with its result."""
-    settings = Settings(**json.loads(settings_json))
+    settings = WorkerConfig(**json.loads(settings_json))
     channel = Connection(os.dup(0))
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -126,13 +126,13 @@ def _warm_up_sympy(sympy: ModuleType) -> None:
 
 
 def _run(
-    text: str, box: confinement.Sandbox, channel: Connection, timeout_s: float
+    text: str, box: confinement.Confinement, channel: Connection, timeout_s: float
 ) -> ProgramResult:
     started = time.monotonic()
     (out, out_end), (err, err_end) = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become(text, box, out_end, err_end)
+        _become_program(text, box, out_end, err_end)
     os.close(out_end)
     os.close(err_end)
     said = {out: bytearray(), err: bytearray()}
@@ -228,7 +228,7 @@ def _judge(stopped: str, code: int, complaint: str) -> tuple[ProgramStatus, str]
 # What follows runs in the fork that becomes the program.
 
 
-def _become(text: str, box: confinement.Sandbox, out: int, err: int) -> NoReturn:
+def _become_program(text: str, box: confinement.Confinement, out: int, err: int) -> NoReturn:
     code = 1
     try:
         os.setsid()

@@ -18,28 +18,28 @@ from transformers import PreTrainedTokenizerBase
 from stages.lib.core.schema import Example
 from stages.lib.params.data import Prompts
 from stages.lib.params.training import Train
-from stages.lib.prompts.tokenize import Tokens, describe_length, tokens_of
+from stages.lib.prompts.tokenize import TokenizedExample, describe_length, tokenize_any_length
 from stages.lib.sft.focal import focal_columns
-from stages.lib.sft.schedule import UnfitExampleError, deal, plan_steps
+from stages.lib.sft.schedule import UnfitExampleError, balance_micro_batches, plan_steps
 from stages.lib.training.packing import IGNORED, micro_batch
 
 
 @dataclass(frozen=True)
-class Fitting:
+class TokenizedExamples:
     """Examples of an allowed length, their tokens, and how many were longer."""
 
     examples: list[Example]
-    tokens: list[Tokens]
-    too_long: int
+    tokens: list[TokenizedExample]
+    overlong: int
 
 
-def fitting(
+def tokenize_examples(
     examples: Sequence[Example],
     tokenizer: PreTrainedTokenizerBase,
     prompts: Prompts,
     settings: Train,
-) -> Fitting:
-    """Return examples of at most ``settings.max_length`` tokens; ``settings.too_long`` says how.
+) -> TokenizedExamples:
+    """Return examples of at most ``settings.max_length`` tokens; ``settings.overlong`` says how.
 
     One that is longer is an error, is dropped, or loses its end, and an end of turn with
     it; one whose prompt leaves nothing to learn is dropped then, too. One that is never
@@ -47,19 +47,21 @@ def fitting(
     error, and if every example were dropped.
     """
     limit = settings.max_length
-    pairs = [(one, tokens_of(one, tokenizer, prompts)) for one in examples]
-    too_long = [(one, tokens) for one, tokens in pairs if one.repeats and len(tokens) > limit]
-    if too_long and settings.too_long == "error":
-        raise ValueError(f"train.max_length: {limit}: {describe_length(*too_long[0])}")
-    if settings.too_long == "truncate":
+    pairs = [(one, tokenize_any_length(one, tokenizer, prompts)) for one in examples]
+    overlong = [(one, tokens) for one, tokens in pairs if one.repeats and len(tokens) > limit]
+    if overlong and settings.overlong == "error":
+        raise ValueError(f"train.max_length: {limit}: {describe_length(*overlong[0])}")
+    if settings.overlong == "truncate":
         pairs = [(one, tokens.first(limit)) for one, tokens in pairs]
     kept = [(one, tokens) for one, tokens in pairs if len(tokens) <= limit and tokens.supervised]
     if examples and not kept:
         raise ValueError(f"train.max_length: {limit}: all {len(examples)} examples are longer")
-    return Fitting([one for one, _ in kept], [tokens for _, tokens in kept], len(too_long))
+    return TokenizedExamples(
+        [one for one, _ in kept], [tokens for _, tokens in kept], len(overlong)
+    )
 
 
-def plan(fitted: Fitting, settings: Train) -> list[dict[str, list[Any]]]:
+def plan(fitted: TokenizedExamples, settings: Train) -> list[dict[str, list[Any]]]:
     """Return the micro-batches of a whole run, ``settings.micro_batches`` per step, in order.
 
     Every step has exactly ``settings.tokens_per_step`` supervised tokens. Weights are
@@ -78,7 +80,7 @@ def plan(fitted: Fitting, settings: Train) -> list[dict[str, list[Any]]]:
     batches = [
         [step[i] for i in chosen]
         for step in steps
-        for chosen in deal([len(tokens[i]) for i in step], settings.micro_batches)
+        for chosen in balance_micro_batches([len(tokens[i]) for i in step], settings.micro_batches)
     ]
     rows = [
         micro_batch([tokens[i] for i in batch], mean)
@@ -87,18 +89,18 @@ def plan(fitted: Fitting, settings: Train) -> list[dict[str, list[Any]]]:
     ]
     if any(one.focal_gamma for one in examples):
         for row, batch in zip(rows, batches, strict=True):
-            learned = [tokens[i].learned for i in batch]
+            learned = [tokens[i].loss_mask for i in batch]
             row |= focal_columns([examples[i] for i in batch], learned, rng)
     return rows
 
 
-def _steps(fitted: Fitting, settings: Train, rng: np.random.Generator) -> list[list[int]]:
+def _steps(fitted: TokenizedExamples, settings: Train, rng: np.random.Generator) -> list[list[int]]:
     """Return the examples of each step; errors name the parameter and the problem."""
     try:
         steps = plan_steps(
             [one.supervised for one in fitted.tokens],
             [one.repeats for one in fitted.examples],
-            [one.opens for one in fitted.examples],
+            [one.start_fraction for one in fitted.examples],
             steps=settings.steps,
             tokens_per_step=settings.tokens_per_step,
             rng=rng,
@@ -118,7 +120,9 @@ def _steps(fitted: Fitting, settings: Train, rng: np.random.Generator) -> list[l
     return steps
 
 
-def shown(rows: Sequence[Mapping[str, list[Any]]], fitted: Fitting) -> dict[str, float]:
+def exposure_stats(
+    rows: Sequence[Mapping[str, list[Any]]], fitted: TokenizedExamples
+) -> dict[str, float]:
     """Return what the micro-batches of a run show of the examples that they were planned from.
 
     ``shown`` counts examples, ``distinct`` different ones and ``of_problems`` their problems,

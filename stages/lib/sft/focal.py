@@ -46,7 +46,7 @@ def focal_columns(
             n_units + min(place, n_own - 1) if one else NO_UNIT
             for one, place in zip(of_example, places, strict=False)
         ]
-        if example.focal_dealt:
+        if example.focal_shuffled:
             dealt += range(n_units, n_units + n_own)
         n_units += n_own
     judge_of = np.arange(n_units)

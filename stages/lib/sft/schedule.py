@@ -33,7 +33,7 @@ class UnfitExampleError(ValueError):
 def plan_steps(
     tokens: Sequence[int],
     repeats: Sequence[int],
-    opens: Sequence[float],
+    start_fraction: Sequence[float],
     *,
     steps: int,
     tokens_per_step: int,
@@ -43,7 +43,7 @@ def plan_steps(
 
     ``tokens`` counts each example's supervised tokens, ``repeats`` how often a
     pass over the data holds it; it takes part from the first step t of
-    0..steps - 1 with t / steps at least its entry of ``opens``. Freshly shuffled
+    0..steps - 1 with t / steps at least its entry of ``start_fraction``. Freshly shuffled
     passes follow each other; a step takes whole examples from the head of this
     stream, and its last places are chosen among the next few hundred so that the
     sum is exact. What was skipped stays at the head for the next step, and every
@@ -60,13 +60,16 @@ def plan_steps(
     """
     # Sums are kept as bits of one long integer; a numpy integer would overflow there.
     lengths = [int(count) for count in tokens]
-    _check_plan(lengths, repeats, opens, steps)
+    _check_plan(lengths, repeats, start_fraction, steps)
     joins = [
-        ceil(Fraction(share).limit_denominator(LARGEST_DENOMINATOR) * steps) for share in opens
+        ceil(Fraction(share).limit_denominator(LARGEST_DENOMINATOR) * steps)
+        for share in start_fraction
     ]
     starts = sorted({join for join in joins if join < steps})
     if starts[:1] != [0]:
-        raise ValueError(f"opens: least {min(opens)}: expected 0, an example to begin with")
+        raise ValueError(
+            f"opens: least {min(start_fraction)}: expected 0, an example to begin with"
+        )
     plan: list[list[int]] = []
     skipped: list[int] = []
     for start, end in pairwise([*starts, steps]):
@@ -80,7 +83,7 @@ def plan_steps(
     return plan
 
 
-def deal(lengths: Sequence[int], bins: int) -> list[list[int]]:
+def balance_micro_batches(lengths: Sequence[int], bins: int) -> list[list[int]]:
     """Deal a step's examples to ``bins`` micro-batches of about equal total length.
 
     Returns the indices of each bin. The longest goes first, each to the
@@ -172,9 +175,9 @@ def _exact_subset(lengths: Sequence[int], target: int) -> list[int] | None:
 
 
 def _check_plan(
-    tokens: Sequence[int], repeats: Sequence[int], opens: Sequence[float], steps: int
+    tokens: Sequence[int], repeats: Sequence[int], start_fraction: Sequence[float], steps: int
 ) -> None:
-    lengths = [len(tokens), len(repeats), len(opens)]
+    lengths = [len(tokens), len(repeats), len(start_fraction)]
     if len(set(lengths)) > 1 or lengths[0] == 0:
         raise ValueError(f"tokens, repeats, opens: lengths {lengths}: expected equal, at least 1")
     if steps < 1:

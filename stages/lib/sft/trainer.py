@@ -15,15 +15,15 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from stages.lib.params.training import Train
-from stages.lib.prompts.tokenize import Tokens
+from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.runtime.devices import use_one_gpu
 from stages.lib.runtime.malloc import keep_freed_memory
 from stages.lib.sft.loss import weighted_loss
 from stages.lib.sft.validation import Validation, restore, rows_by_step
-from stages.lib.training.adapters import Trainable, keep_adapters_in_32_bit, plain
+from stages.lib.training.adapters import Trainable, unwrap, upcast_adapters
 from stages.lib.training.attention import attend_per_example
 from stages.lib.training.callbacks import Progress, Termination
-from stages.lib.training.checkpoints import last_whole
+from stages.lib.training.checkpoints import latest_complete
 from stages.lib.training.optim import optimizer_of
 
 Weights = dict[str, torch.Tensor]
@@ -62,7 +62,7 @@ class PlannedTrainer(SFTTrainer):
 
 
 @dataclass(frozen=True)
-class Fitted:
+class TrainOutput:
     """What came of training: the rows of ``validation.rows_by_step``, and the weights.
 
     ``weights`` are None where the model holds them itself. Otherwise each process held a
@@ -73,16 +73,16 @@ class Fitted:
     weights: Weights | None
 
 
-def fit(
+def train(
     model: Trainable,
     tokenizer: PreTrainedTokenizerBase,
     micro_batches: Sequence[dict[str, list[Any]]],
     settings: Train,
     checkpoints: Path,
     shown: "tqdm[Any]",
-    held_out: Sequence[Tokens] = (),
+    held_out: Sequence[TokenizedExample] = (),
     watching: Sequence[TrainerCallback] = (),
-) -> Fitted:
+) -> TrainOutput:
     """Train a model, from the last whole checkpoint if there is one.
 
     ``held_out`` are the solutions that ``settings.evaluate_every`` and ``settings.keep``
@@ -90,7 +90,7 @@ def fit(
     not a number, and InterruptedError after a SIGTERM, when a checkpoint has been saved.
     """
     keep_freed_memory()
-    attend_per_example(plain(model))
+    attend_per_example(unwrap(model))
     deepspeed = settings.launch is not None and settings.launch.is_deepspeed()
     optimizer, options = optimizer_of(settings.tuning, deepspeed=deepspeed)
     termination = Termination()
@@ -108,15 +108,15 @@ def fit(
         callbacks=[*callbacks, *watching],
         optimizer_cls_and_kwargs=(optimizer, {"lr": settings.learning_rate} | options),
     )
-    keep_adapters_in_32_bit(model)
+    upcast_adapters(model)
     _check_launch(trainer.accelerator, settings)
     with termination.awaited():
-        trainer.train(resume_from_checkpoint=last_whole(checkpoints))
+        trainer.train(resume_from_checkpoint=latest_complete(checkpoints))
     if settings.keep == "best":
         restore(model, best)
     split = settings.launch is not None and settings.launch.splits_the_model()
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if split else None
-    return Fitted(rows_by_step(trainer.state.log_history), cast(Weights | None, weights))
+    return TrainOutput(rows_by_step(trainer.state.log_history), cast(Weights | None, weights))
 
 
 def _check_launch(there: Accelerator, settings: Train) -> None:

@@ -13,17 +13,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
-from stages.lib.core.files import replacing
+from stages.lib.core.files import atomic_replace
 from stages.lib.core.schema import Example, content_id
 from stages.lib.prompts.templates import POT_CUE
-from stages.lib.prompts.tokenize import Tokens
-from stages.lib.training.adapters import Trainable, plain
+from stages.lib.prompts.tokenize import TokenizedExample
+from stages.lib.training.adapters import Trainable, unwrap
 from stages.lib.training.likelihood import negative_log_likelihoods
 
 HELD_OUT_LOSS = "held_out_loss"
 
 
-def choose(questions: Iterable[str], count: int, *, seed: int) -> set[str]:
+def choose_held_out(questions: Iterable[str], count: int, *, seed: int) -> set[str]:
     """Return ``count`` of some questions, or all if they are fewer, without a prompting's cue.
 
     The choice depends on the texts alone. It is made among all training problems, and
@@ -34,7 +34,9 @@ def choose(questions: Iterable[str], count: int, *, seed: int) -> set[str]:
     return set(sorted(texts, key=lambda text: content_id(str(seed), text))[:count])
 
 
-def set_apart(examples: Sequence[Example], chosen: Set[str]) -> tuple[list[Example], list[Example]]:
+def split_held_out(
+    examples: Sequence[Example], chosen: Set[str]
+) -> tuple[list[Example], list[Example]]:
     """Return an arm's examples to train on, and those set apart, which ask what was chosen.
 
     What is set apart is measured once, however often the arm would repeat it.
@@ -66,7 +68,9 @@ class Validation(TrainerCallback):
     be one. The measurements stand in the trainer's history, which checkpoints hold.
     """
 
-    def __init__(self, solutions: Sequence[Tokens], *, every: int, best: Path | None) -> None:
+    def __init__(
+        self, solutions: Sequence[TokenizedExample], *, every: int, best: Path | None
+    ) -> None:
         """Remember what to measure, when, and where the best parameters go."""
         self.solutions = solutions
         self.every = every
@@ -80,12 +84,12 @@ class Validation(TrainerCallback):
         loss = self._loss(model)
         state.log_history.append({"step": state.global_step, HELD_OUT_LOSS: loss})
         if self.best is not None and loss < min(before, default=math.inf):
-            with replacing(self.best) as aside:
+            with atomic_replace(self.best) as aside:
                 save_file({name: param.data for name, param in _trained(model).items()}, aside)
 
     def _loss(self, model: Trainable) -> float:
         model.eval()
-        found = negative_log_likelihoods(plain(model), self.solutions, lambda _: None)
+        found = negative_log_likelihoods(unwrap(model), self.solutions, lambda _: None)
         model.train()
         return sum(found) / sum(one.supervised for one in self.solutions)
 

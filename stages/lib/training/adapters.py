@@ -39,7 +39,7 @@ def with_adapters(model: PreTrainedModel, tuning: AdapterTuning, *, seed: int) -
     lacking = sorted(set(tuning.targets) - there)
     if lacking:
         raise ValueError(
-            f"train.tuning.targets (or those of the arm in train.by_arm): {lacking}: "
+            f"train.tuning.targets (or those of the arm in train.tuning_by_arm): {lacking}: "
             f"the model has no such linear layer; expected some of {sorted(there)}"
         )
     set_seed(seed)
@@ -53,7 +53,7 @@ def with_adapters(model: PreTrainedModel, tuning: AdapterTuning, *, seed: int) -
     return cast(PeftModel, get_peft_model(model, config))
 
 
-def merged(model: Trainable) -> PreTrainedModel:
+def merge_adapters(model: Trainable) -> PreTrainedModel:
     """Return an ordinary bf16 model that computes the same, with the adapters in its weights.
 
     Weights in NF4 are unpacked first: they are what the adapters were trained beside.
@@ -61,7 +61,7 @@ def merged(model: Trainable) -> PreTrainedModel:
     """
     if isinstance(model, PreTrainedModel):
         return model
-    if getattr(plain(model), "is_quantized", False):
+    if getattr(unwrap(model), "is_quantized", False):
         config, adapters = model.peft_config["default"], get_peft_model_state_dict(model)
         unpacked = cast(PreTrainedModel, model.unload()).dequantize(torch.bfloat16)
         model = cast(PeftModel, get_peft_model(unpacked, config))
@@ -69,7 +69,7 @@ def merged(model: Trainable) -> PreTrainedModel:
     return cast(PreTrainedModel, cast(Any, model).merge_and_unload())
 
 
-def keep_adapters_in_32_bit(model: Trainable) -> None:
+def upcast_adapters(model: Trainable) -> None:
     """Undo that TRL's trainers make adapters bf16 beside NF4 weights: small steps are lost."""
     if isinstance(model, PeftModel):
         for param in model.parameters():
@@ -77,7 +77,7 @@ def keep_adapters_in_32_bit(model: Trainable) -> None:
                 param.data = param.data.float()
 
 
-def plain(model: Trainable) -> PreTrainedModel:
+def unwrap(model: Trainable) -> PreTrainedModel:
     """Return the transformers model itself; its layers keep their adapters."""
     if isinstance(model, PreTrainedModel):
         return model

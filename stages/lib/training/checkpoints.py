@@ -10,7 +10,7 @@ from stages.lib.runtime import console
 from stages.lib.training.callbacks import COMPLETE
 
 
-def folder_for(name: str, depends_on: str) -> Path:
+def checkpoint_dir(name: str, depends_on: str) -> Path:
     """Return where the checkpoints of a model's training lie, and say which are not used.
 
     ``depends_on`` identifies all that the training depends on.
@@ -18,11 +18,11 @@ def folder_for(name: str, depends_on: str) -> Path:
     checkpoints = CHECKPOINTS / name / depends_on
     for other in sorted((CHECKPOINTS / name).glob("*")):
         if other != checkpoints:
-            console.say(f"{name}: not used, of other parameters or data: {other}")
+            console.log_line(f"{name}: not used, of other parameters or data: {other}")
     return checkpoints
 
 
-def last_whole(checkpoints: Path) -> str | None:
+def latest_complete(checkpoints: Path) -> str | None:
     """Return the newest checkpoint that was written to its end; remove the others."""
     whole = sorted(
         (path.parent for path in checkpoints.glob(f"checkpoint-*/{COMPLETE}")),

@@ -17,7 +17,7 @@ _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _PATIENCE = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "600"}
 
 
-def run(launch: Launch, stage: str, item: str) -> None:
+def launch_processes(launch: Launch, stage: str, item: str) -> None:
     """Run ``python -m stages.STAGE ITEM`` in ``launch.processes`` processes, to their end.
 
     A SIGTERM is handed on. Raises ChildProcessError if one of them fails; the first of

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from transformers import PreTrainedModel
 
-from stages.lib.prompts.tokenize import Tokens
+from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.runtime.malloc import keep_freed_memory
 from stages.lib.training.attention import attend_per_example
 from stages.lib.training.packing import IGNORED, micro_batch
@@ -15,7 +15,7 @@ _ROW_TOKENS = 1024
 
 @torch.no_grad()
 def negative_log_likelihoods(
-    model: PreTrainedModel, solutions: Sequence[Tokens], done: Callable[[int], object]
+    model: PreTrainedModel, solutions: Sequence[TokenizedExample], done: Callable[[int], object]
 ) -> list[float]:
     """Return the negative log-likelihood of each response, in nats.
 
@@ -36,8 +36,8 @@ def negative_log_likelihoods(
     return found
 
 
-def _rows(solutions: Sequence[Tokens]) -> list[list[Tokens]]:
-    rows: list[list[Tokens]] = [[]]
+def _rows(solutions: Sequence[TokenizedExample]) -> list[list[TokenizedExample]]:
+    rows: list[list[TokenizedExample]] = [[]]
     for one in solutions:
         if rows[-1] and sum(map(len, rows[-1])) + len(one) > _ROW_TOKENS:
             rows.append([])

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from stages.lib.prompts.tokenize import Tokens
+from stages.lib.prompts.tokenize import TokenizedExample
 
 IGNORED = -100
 
 
-def micro_batch(examples: Sequence[Tokens], mean_weight: float) -> dict[str, list[Any]]:
+def micro_batch(examples: Sequence[TokenizedExample], mean_weight: float) -> dict[str, list[Any]]:
     """Return one row of concatenated examples: ids, labels, position ids, token weights.
 
     All lists have the row's length. The label of a token that is not learned is -100 and
@@ -26,10 +26,10 @@ def micro_batch(examples: Sequence[Tokens], mean_weight: float) -> dict[str, lis
         row["input_ids"] += example.ids
         row["labels"] += [
             token if is_learned else IGNORED
-            for token, is_learned in zip(example.ids, example.learned, strict=True)
+            for token, is_learned in zip(example.ids, example.loss_mask, strict=True)
         ]
         row["position_ids"] += range(len(example))
-        row["weights"] += [weight if is_learned else 0.0 for is_learned in example.learned]
+        row["weights"] += [weight if is_learned else 0.0 for is_learned in example.loss_mask]
     if all(label == IGNORED for label in row["labels"]):
         raise ValueError("micro-batch: no supervised token; expected at least one response token")
     return row

@@ -193,7 +193,7 @@ def _wandb(run: Run) -> Iterator[Log]:
         made = begin(mode=None if known else "offline")
     except wandb.Error as error:
         why = str(error).partition("\n")[0]
-        console.say(f"tracking: wandb: {run.name} is kept offline, to be synced later: {why}")
+        console.log_line(f"tracking: wandb: {run.name} is kept offline, to be synced later: {why}")
         made = begin(mode="offline")
     try:
         yield lambda step, values: made.log(dict(values), step=step)

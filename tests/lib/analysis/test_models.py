@@ -14,13 +14,13 @@ from stages.lib.analysis.models import (
     quantization_table,
 )
 from stages.lib.core.schema import Likelihood
-from stages.lib.params.grpo import Reinforce
+from stages.lib.params.grpo import Grpo
 from stages.lib.params.quantization import Calibration, Gptq, Nf4, Quantize
 
 QUANTIZE = Quantize(
     seed=1,
     models={
-        "a-q3": Gptq(method="gptq", parent="a", bits=3, calibrate_on="text", draw=2),
+        "a-q3": Gptq(method="gptq", parent="a", bits=3, calibrate_on="text", calibration_seed=2),
         "a-nf4": Nf4(method="nf4", parent="a", bits=4),
     },
     group_size=32,
@@ -48,15 +48,15 @@ def likelihoods() -> dict[str, list[Likelihood]]:
 def models() -> pd.DataFrame:
     report: dict[str, Any] = {"weight_bytes": 8, "memory_bytes": 9, "speed": None}
     reports = {"a": report | {"speed": SPEED}, "a-q3": report, "a-nf4": report}
-    reinforce = Reinforce.model_construct(models={})
-    return model_table(reports, likelihoods(), QUANTIZE, reinforce, level=0.95)
+    grpo = Grpo.model_construct(models={})
+    return model_table(reports, likelihoods(), QUANTIZE, grpo, level=0.95)
 
 
 def test_the_table_of_models_says_what_each_was_made_of(models: pd.DataFrame) -> None:
     assert models["parent"].tolist() == ["", "a", "a"]
     assert models["method"].tolist() == ["", "gptq", "nf4"]
     assert models["calibration"].tolist() == ["", "text", ""]
-    assert models["draw"].tolist() == ["", 2, ""]
+    assert models["calibration_seed"].tolist() == ["", 2, ""]
     assert models["bits"].tolist() == [16, 3, 4]
     assert models["perplexity"].tolist() == pytest.approx([exp(2), exp(4), exp(2.1)], abs=1e-4)
     assert all(models["perplexity_low"] < models["perplexity"])
@@ -74,9 +74,9 @@ def test_the_ratio_is_of_the_same_solutions(models: pd.DataFrame) -> None:
     shares = {"n": 4, "accuracy": 0.5, "low": 0.2, "high": 0.8}
     accuracy = pd.DataFrame(
         [
-            {"benchmark": "b", "system": system, "decoding": decoding} | shares
+            {"benchmark": "b", "system": system, "answer_mode": answer_mode} | shares
             for system in ("a-4shot", "a-q3", "a-nf4")
-            for decoding in ("cot", "pot", "fallback")
+            for answer_mode in ("cot", "pot", "fallback")
         ]
     )
     systems = {"a": "a-4shot", "a-q3": "a-q3", "a-nf4": "a-nf4"}
@@ -136,10 +136,10 @@ def test_differences_are_paired_by_benchmark_and_topic() -> None:
     )
     table = difference_table(
         frame, [("a-q3", "a")], draws=200, level=0.95, rng=np.random.default_rng(1)
-    ).set_index(["topic", "decoding"])
+    ).set_index(["topic", "answer_mode"])
     assert table["n"].tolist() == [40, 40, 20, 20, 20, 20]
     assert table.loc[("all", "cot"), "difference"] == -0.5
     assert table.loc[("odd", "cot"), "difference"] == -1.0
     assert table.loc[("odd", "cot"), "high"] < 0
     assert table.loc[("even", "cot"), "difference"] == 0.0
-    assert set(table.xs("pot", level="decoding")["difference"]) == {0}
+    assert set(table.xs("pot", level="answer_mode")["difference"]) == {0}

@@ -8,7 +8,7 @@ import pytest
 
 from stages.lib.analysis import intervals
 from stages.lib.analysis.response_style import SHOWN, Bootstrap, style_frame, tables
-from stages.lib.core.schema import Generation, Graded, Problem, Prompting
+from stages.lib.core.schema import EvalRecord, Generation, Problem, Prompting
 
 STEPS = "1 + 2 = 3. The answer is 3."
 PAIR = ["tuned", "base"]
@@ -60,7 +60,7 @@ def frame_of(
                 )
             )
             graded.append(
-                Graded(
+                EvalRecord(
                     benchmark=benchmark,
                     problem_id=one.id,
                     system=system,

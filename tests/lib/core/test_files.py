@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib.core.files import read_json, replacing, write_json
+from stages.lib.core.files import atomic_replace, read_json, write_json
 
 
 def test_a_file_is_replaced_only_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with replacing(path) as aside:
+    with atomic_replace(path) as aside:
         aside.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
@@ -20,7 +20,7 @@ def test_a_folder_is_replaced_with_all_that_was_in_it(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()
     (path / "old").touch()
-    with replacing(path) as aside:
+    with atomic_replace(path) as aside:
         aside.mkdir()
         (aside / "new").touch()
     assert [child.name for child in path.iterdir()] == ["new"]
@@ -30,7 +30,7 @@ def test_a_folder_is_replaced_with_all_that_was_in_it(tmp_path: Path) -> None:
 def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path: Path, make: object) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(OSError, match="disk full"), replacing(path) as aside:
+    with pytest.raises(OSError, match="disk full"), atomic_replace(path) as aside:
         make(aside)  # type: ignore[operator]
         raise OSError("disk full")
     assert path.read_text() == "old"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.lib.core.schema import Conversation, Problem, SampleVerdict, Turn, content_id
+from stages.lib.core.schema import Conversation, Problem, SampleGrade, Turn, content_id
 from stages.lib.core.tables import as_table, read_jsonl, read_parquet, write_parquet
 
 PROBLEM = Problem(
@@ -109,7 +109,7 @@ def test_an_id_depends_on_where_its_parts_end() -> None:
 
 
 TALK = Conversation("c", "s", "", [Turn("Hello?", "Hello."), Turn("And?", "That is all.")])
-VERDICT = SampleVerdict("p", "cot", 0, "correct", "2")
+VERDICT = SampleGrade("p", "cot", 0, "correct", "2")
 
 
 @pytest.mark.parametrize("row", [PROBLEM, replace(PROBLEM, level=None), TALK, VERDICT])
@@ -138,7 +138,7 @@ def test_a_bad_row_of_a_table_is_named(
     columns = {key: [value, value] for key, value in asdict(VERDICT).items()}
     pq.write_table(pa.table(columns | {name: values}), tmp_path / "rows.parquet")
     with pytest.raises(ValueError, match=f"rows.parquet: {message}"):
-        read_parquet(tmp_path / "rows.parquet", SampleVerdict)
+        read_parquet(tmp_path / "rows.parquet", SampleGrade)
 
 
 @pytest.mark.parametrize(
@@ -152,10 +152,10 @@ def test_a_table_with_other_columns_is_refused(
     kept = {name: values for name, values in columns.items() if values is not None}
     pq.write_table(pa.table(kept), tmp_path / "rows.parquet")
     with pytest.raises(ValueError, match=f"rows.parquet: row 0: {message}"):
-        read_parquet(tmp_path / "rows.parquet", SampleVerdict)
+        read_parquet(tmp_path / "rows.parquet", SampleGrade)
 
 
 def test_columns_may_stand_in_any_order(tmp_path: Path) -> None:
     columns = {name: [value] for name, value in reversed(asdict(VERDICT).items())}
     pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
-    assert read_parquet(tmp_path / "rows.parquet", SampleVerdict) == [VERDICT]
+    assert read_parquet(tmp_path / "rows.parquet", SampleGrade) == [VERDICT]

@@ -6,7 +6,7 @@ import pytest
 
 from stages.lib.core.paths import CONF
 from stages.lib.costs import formulas
-from stages.lib.costs.forecast import GIB, Line, forecast, lesson, rows_of, total
+from stages.lib.costs.forecast import GIB, StageCost, forecast, lesson, rows_of, total
 from stages.lib.params.compose import compose
 from stages.lib.params.data import RowsSource
 from stages.lib.params.load import parse_params
@@ -21,14 +21,14 @@ def composed(*overrides: str) -> Params:
     return parse_params(compose(overrides, CONF), where="test")
 
 
-def lines(wanted: Params, shape: Any = SHAPE) -> dict[tuple[str, str], Line]:
+def lines(wanted: Params, shape: Any = SHAPE) -> dict[tuple[str, str], StageCost]:
     return {(one.stage, one.item): one for one in forecast(wanted, shape, 80)}
 
 
 def test_every_model_that_is_made_or_asked_has_a_line() -> None:
     wanted = composed("recipe=grpo")
     made = [("train", one) for one in ("uniform", "adaptive", "control")]
-    made += [("reinforce", "uniform-grpo")]
+    made += [("grpo", "uniform-grpo")]
     made += [("quantize", one) for one in wanted.quantize.models]
     made += [("evaluate", one) for one in wanted.evaluate.models]
     assert list(lines(wanted)) == [("model", "base"), ("sample", "base"), *made]
@@ -39,7 +39,7 @@ def test_tokens_are_counted_from_the_parameters() -> None:
     assert found["sample", "base"].tokens == 14 * 28 * 4 * 64
     # 15 tokens of a question, 20 of the template and 29 of an answer, which are supervised.
     assert found["train", "uniform"].tokens == pytest.approx(14 * 896 * (15 + 20 + 29) / 29)
-    assert found["reinforce", "uniform-grpo"].tokens == 20 * 12 * 4 * (35 + 48)
+    assert found["grpo", "uniform-grpo"].tokens == 20 * 12 * 4 * (35 + 48)
     assert found["quantize", "adaptive-gptq4"].tokens == 64 * 512
     once = (280 + 60 + 60) * 2 * 96
     assert found["evaluate", "uniform"].tokens == once
@@ -112,7 +112,7 @@ def test_engines_share_the_hours_and_tensor_parallelism_the_memory() -> None:
 
 def test_conversations_need_no_samples_and_are_counted_by_their_own_parts() -> None:
     raw = compose(["recipe=ladder", "sample.k=0", "train.steps=10"], CONF)
-    told = {"source": "rows", "licence": "MIT", "without": [], "become": "conversations"}
+    told = {"source": "rows", "license": "MIT", "exclude": [], "target": "conversations"}
     orca = f"hub:microsoft/orca-math-word-problems-200k@{COMMIT}/*.parquet"
     raw["prepare"]["train"] += [
         told | {"name": "a", "format": "orca-math", "path": orca, "fraction": 1.0},
@@ -132,7 +132,7 @@ def test_conversations_need_no_samples_and_are_counted_by_their_own_parts() -> N
 
 
 def test_rows_and_tokens_of_parts() -> None:
-    told = {"source": "rows", "licence": "mit", "without": [], "become": "conversations"}
+    told = {"source": "rows", "license": "mit", "exclude": [], "target": "conversations"}
     written = RowsSource(name="a", format="gsm8k", path="ladder:3", fraction=0.5, **told)
     orca = f"hub:microsoft/orca-math-word-problems-200k@{COMMIT}/*.parquet"
     published = RowsSource(name="b", format="orca-math", path=orca, fraction=0.25, **told)
@@ -144,5 +144,5 @@ def test_rows_and_tokens_of_parts() -> None:
 
 
 def test_a_total_sums_what_adds_up_and_takes_the_largest_of_the_rest() -> None:
-    two = [Line("a", "x", 1, 2, 3, 4, 5, 1, 5), Line("b", "y", 10, 1, 30, 2, 50, 4, 12.5)]
-    assert total(two) == Line("all", "", 11, 2, 33, 4, 55, 4, 17.5)
+    two = [StageCost("a", "x", 1, 2, 3, 4, 5, 1, 5), StageCost("b", "y", 10, 1, 30, 2, 50, 4, 12.5)]
+    assert total(two) == StageCost("all", "", 11, 2, 33, 4, 55, 4, 17.5)

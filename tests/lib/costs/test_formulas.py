@@ -86,11 +86,11 @@ def test_activations_are_what_autograd_keeps(
 
 def test_dropout_keeps_a_byte_for_each_input() -> None:
     inputs = 5 * SMALL.hidden + SMALL.heads * SMALL.head_dim + SMALL.intermediate
-    without, dropped = (
+    exclude, dropped = (
         formulas.activation_bytes(SMALL, adapters("lora", dropout=some), 10, longest=10)
         for some in (0.0, 0.05)
     )
-    assert dropped - without == SMALL.layers * 10 * inputs
+    assert dropped - exclude == SMALL.layers * 10 * inputs
 
 
 def test_full_tuning_holds_what_its_optimizer_holds() -> None:
@@ -203,7 +203,9 @@ def test_a_batch_is_what_the_memory_holds() -> None:
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_files_of_quantized_models_have_the_estimated_size(bits: Any) -> None:
-    made = Gptq(method="gptq", draw=1, parent="adaptive", bits=bits, calibrate_on="training")
+    made = Gptq(
+        method="gptq", calibration_seed=1, parent="adaptive", bits=bits, calibrate_on="training"
+    )
     report = read_json(MODEL_REPORTS / f"adaptive-gptq{bits}.json")
     assert formulas.quantized_bytes(SMOLLM2.shape, made, 64) / report["weight_bytes"] == (
         pytest.approx(1, abs=0.002)
@@ -231,7 +233,7 @@ def test_gptq_holds_a_block_and_the_products_of_its_widest_inputs() -> None:
     shape = MODELS["EleutherAI/llemma_7b"].shape
     block, widest = 2 * (4 * 4096**2 + 3 * 4096 * 11_008), 4 * 4096 * 11_008
     rtn = Rtn(method="rtn", parent="a", bits=4)
-    gptq = Gptq(method="gptq", draw=1, parent="a", bits=4, calibrate_on="text")
+    gptq = Gptq(method="gptq", calibration_seed=1, parent="a", bits=4, calibrate_on="text")
     assert formulas.quantizing_bytes(shape, rtn, tokens=0) == block + widest
     assert formulas.quantizing_bytes(shape, gptq, tokens=1000) == (
         block + widest + 3 * 4 * 11_008**2 + 2 * 2 * 1000 * 4096

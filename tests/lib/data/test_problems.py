@@ -12,7 +12,7 @@ import pytest
 from stages.lib.core.schema import Problem, content_id
 from stages.lib.data import ladder
 from stages.lib.data.ladder import RUNGS
-from stages.lib.data.problems import check_problems, load_jsonl, subset
+from stages.lib.data.problems import check_problems, load_jsonl, subsample
 
 PROBLEM = Problem(
     id="p1",
@@ -127,16 +127,16 @@ class TestSplit:
 class TestSubset:
     def test_it_keeps_the_order_and_depends_on_the_seed(self) -> None:
         problems = asking(*(f"What is {n} + 1?" for n in range(50)))
-        chosen = subset(problems, size=20, seed=1)
+        chosen = subsample(problems, size=20, seed=1)
         assert len({problem.id for problem in chosen}) == 20
         assert chosen == [problem for problem in problems if problem in chosen]
-        assert chosen == subset(problems, size=20, seed=1)
-        assert chosen != subset(problems, size=20, seed=2)
-        assert subset(problems, size=50, seed=1) == problems
+        assert chosen == subsample(problems, size=20, seed=1)
+        assert chosen != subsample(problems, size=20, seed=2)
+        assert subsample(problems, size=50, seed=1) == problems
 
     def test_more_than_there_are(self) -> None:
         with pytest.raises(ValueError, match="size: 2: expected at most the 1 problems"):
-            subset([PROBLEM], size=2, seed=1)
+            subsample([PROBLEM], size=2, seed=1)
 
 
 MINIMAL = {"source": "mine", "question": "2 + 2?", "answer": "4", "kind": "number"}

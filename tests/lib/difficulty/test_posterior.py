@@ -13,7 +13,7 @@ from stages.lib.difficulty.posterior import Definition, fit_prior, level_of, mea
 
 
 @pytest.mark.parametrize(
-    ("n_correct", "n", "levels", "helper", "report", "rate"),
+    ("n_correct", "n", "levels", "capped_floor", "in_report", "fail_rate"),
     [
         (4, 4, 5, 1, 0, 0),
         (3, 4, 5, 2, 1, 0.25),
@@ -26,9 +26,13 @@ from stages.lib.difficulty.posterior import Definition, fit_prior, level_of, mea
     ],
 )
 def test_three_definitions_of_a_level(
-    n_correct: int, n: int, levels: int, helper: int, report: int, rate: float
+    n_correct: int, n: int, levels: int, capped_floor: int, in_report: int, fail_rate: float
 ) -> None:
-    expected: dict[Definition, float] = {"helper": helper, "report": report, "rate": rate}
+    expected: dict[Definition, float] = {
+        "capped_floor": capped_floor,
+        "floor": in_report,
+        "fail_rate": fail_rate,
+    }
     for definition, level in expected.items():
         assert level_of(n_correct, n, levels=levels, definition=definition) == level
 
@@ -39,7 +43,7 @@ def test_levels_are_exact_where_floats_are_not() -> None:
         for n_correct in range(n + 1):
             for levels in (1, 3, 5, 7, 10):
                 exact = floor((1 - Fraction(n_correct, n)) * levels)
-                assert level_of(n_correct, n, levels=levels, definition="report") == exact
+                assert level_of(n_correct, n, levels=levels, definition="floor") == exact
 
 
 def log_likelihood(n_correct: list[int], n: list[int], prior: tuple[float, float]) -> float:
@@ -91,7 +95,7 @@ def test_measure_gives_the_posterior_by_hand() -> None:
         [0, 3, 0],
         [4, 3, 4],
         levels=5,
-        definition="helper",
+        definition="capped_floor",
         interval=0.9,
     )
     low, high = beta.ppf([0.05, 0.95], 0.5, 12.5)
@@ -108,7 +112,7 @@ def test_the_prior_pulls_a_problem_towards_its_own_source() -> None:
     sources = ["easy"] * 40 + ["hard"] * 40
     n_correct = [4, 4, 3, 4] * 10 + [0, 1, 0, 0] * 10
     ids = [str(number) for number in range(80)]
-    rows = measure(sources, ids, n_correct, [4] * 80, levels=5, definition="report", interval=0.9)
+    rows = measure(sources, ids, n_correct, [4] * 80, levels=5, definition="floor", interval=0.9)
     by_count = {(row.source, row.n_correct): row.posterior_mean for row in rows}
     assert 0.75 < by_count["easy", 3] < by_count["easy", 4] < 1
     assert 0 < by_count["hard", 0] < by_count["hard", 1] < 0.25
@@ -128,7 +132,7 @@ def test_the_interval_holds_the_true_pass_rate_as_often_as_it_says(
         rng.binomial(4, rates).tolist(),
         [4] * 20_000,
         levels=5,
-        definition="helper",
+        definition="capped_floor",
         interval=0.9,
     )
     held = [row.low <= rate <= row.high for row, rate in zip(rows, rates, strict=True)]
@@ -141,7 +145,7 @@ GOOD: dict[str, Any] = {
     "n_correct": [1, 2],
     "n": [4, 4],
     "levels": 5,
-    "definition": "helper",
+    "definition": "capped_floor",
     "interval": 0.9,
 }
 
@@ -160,7 +164,7 @@ GOOD: dict[str, Any] = {
         ({"n_correct": [0, 0], "n": [0, 4]}, "n: 0: expected at least 1"),
         ({"n_correct": [0.5, 1]}, "n_correct: float64: expected whole numbers"),
         ({"levels": 0}, "levels: 0: expected at least 1"),
-        ({"definition": "easy"}, "definition: 'easy': expected helper, report or rate"),
+        ({"definition": "easy"}, "definition: 'easy': expected capped_floor, floor or fail_rate"),
         ({"interval": 90}, "interval: 90: expected between 0 and 1"),
     ],
 )
@@ -174,7 +178,10 @@ def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
     [
         (lambda: fit_prior([], []), r"n_correct, n: shapes \(0,\), \(0,\)"),
         (lambda: fit_prior([1], [2, 2]), r"n_correct, n: shapes \(1,\), \(2,\)"),
-        (lambda: level_of(3, 2, levels=5, definition="rate"), "n_correct: 3: expected 0 to n=2"),
+        (
+            lambda: level_of(3, 2, levels=5, definition="fail_rate"),
+            "n_correct: 3: expected 0 to n=2",
+        ),
     ],
 )
 def test_the_parts_check_their_counts(call: Callable[[], object], message: str) -> None:

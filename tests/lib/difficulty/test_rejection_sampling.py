@@ -2,8 +2,12 @@
 
 import pytest
 
-from stages.lib.core.schema import Difficulty, Generation, Prompting, SampleVerdict, Status
-from stages.lib.difficulty.rejection_sampling import correct_samples, first_of_each, wanted_samples
+from stages.lib.core.schema import Difficulty, Generation, Prompting, SampleGrade, Status
+from stages.lib.difficulty.rejection_sampling import (
+    correct_samples,
+    first_of_each,
+    samples_per_problem,
+)
 from stages.lib.params.strategies import DartArm
 
 
@@ -37,7 +41,7 @@ def test_wanted_samples_by_hand(
     strategy: str, k: int, counts: list[tuple[int, int]], wanted: list[int]
 ) -> None:
     arm = DartArm.model_validate({"strategy": strategy, "per_problem": k})
-    assert wanted_samples(arm, [difficulty(*one) for one in counts]).tolist() == wanted
+    assert samples_per_problem(arm, [difficulty(*one) for one in counts]).tolist() == wanted
 
 
 def sample(
@@ -68,9 +72,9 @@ SAMPLES = [
 ]
 
 
-def verdict(row: Generation) -> SampleVerdict:
+def verdict(row: Generation) -> SampleGrade:
     status: Status = "wrong" if row.text == "wrong" else "correct"
-    return SampleVerdict(
+    return SampleGrade(
         problem_id=row.problem_id,
         prompting=row.prompting,
         index=row.index,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stages.lib.core.schema import Generation, Problem, Prompting
 from stages.lib.difficulty.posterior import pass_rates
-from stages.lib.difficulty.sequential import Rounds, next_round
+from stages.lib.difficulty.sequential import SequentialSampler, next_round
 from stages.lib.generations.requests import Request
 from stages.lib.params.sampling import Sequential
 
@@ -96,7 +96,7 @@ def asked(name: str, index: int, prompting: Prompting = "cot") -> Request:
 def test_rounds_are_graded_and_ask_for_the_samples_behind_those_that_are_there() -> None:
     problems = [problem(name, "hard" if name < "e" else "mixed") for name in "abcdefgh"]
     firsts = [asked(one.id, 0) for one in problems]
-    rounds = Rounds(problems, firsts, k=2, rule=rule(0.3, 5))
+    rounds = SequentialSampler(problems, firsts, k=2, rule=rule(0.3, 5))
     right = {("e", 0), ("f", 0), ("g", 0), ("g", 1), ("h", 0)}
 
     def answer(requests: Sequence[Request]) -> list[Generation]:

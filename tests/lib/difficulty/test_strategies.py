@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stages.lib.core.schema import Difficulty
-from stages.lib.difficulty.strategies import Treatment, treat
+from stages.lib.difficulty.strategies import ArmPlan, plan_arm
 from stages.lib.params.strategies import Weigh
 
 K = 4
@@ -32,11 +32,11 @@ def difficulty(number: int, n_correct: int) -> Difficulty:
 DIFFICULTIES = [difficulty(number, right) for number, right in enumerate(N_CORRECT)]
 
 
-def treated(arm: dict[str, Any]) -> tuple[Treatment, Treatment]:
+def treated(arm: dict[str, Any]) -> tuple[ArmPlan, ArmPlan]:
     """Return what an arm does with the problems, and what its control does."""
-    raw = {"arm": arm, "control": {"strategy": "control", "of": "arm"}}
+    raw = {"arm": arm, "control": {"strategy": "control", "control_of": "arm"}}
     arms = Weigh.model_validate({"seed": 1, "seeds": {}, "prompting": ["cot"], "arms": raw}).arms
-    own, control = (treat(arms, name, 12, DIFFICULTIES, seed=1) for name in ("arm", "control"))
+    own, control = (plan_arm(arms, name, 12, DIFFICULTIES, seed=1) for name in ("arm", "control"))
     return own, control
 
 
@@ -81,7 +81,11 @@ def test_repeats_and_weights_by_hand(
 )
 def test_a_control_has_the_same_numbers_on_other_problems(arm: dict[str, Any]) -> None:
     own, control = (
-        list(zip(*(of.tolist() for of in (one.repeats, one.weights, one.opens)), strict=True))
+        list(
+            zip(
+                *(of.tolist() for of in (one.repeats, one.weights, one.start_fraction)), strict=True
+            )
+        )
         for one in treated(arm)
     )
     assert Counter(own) == Counter(control)
@@ -92,7 +96,7 @@ def test_a_curriculum_opens_the_easiest_first() -> None:
     own, _ = treated({"strategy": "curriculum", "pace": 0.5})
     # A quarter has the best pass rate; the other three quarters join evenly.
     opens_of = {4: 0, 3: 1 / 9, 2: 2 / 9, 1: 3 / 9, 0: 1 / 2}
-    assert own.opens.tolist() == pytest.approx([opens_of[right] for right in N_CORRECT])
+    assert own.start_fraction.tolist() == pytest.approx([opens_of[right] for right in N_CORRECT])
     assert set(own.repeats) == set(own.weights) == {1}
 
 
@@ -101,8 +105,8 @@ def test_a_focal_arm_leaves_the_data_as_it_is_and_its_control_deals_factors(leve
     own, control = treated({"strategy": "focal", "gamma": 2.0, "level": level})
     for one, dealt in ((own, False), (control, True)):
         assert set(one.repeats) == set(one.weights) == {1}
-        assert set(one.opens) == {0}
-        assert (one.focal_gamma, one.focal_level, one.focal_dealt) == (2.0, level, dealt)
+        assert set(one.start_fraction) == {0}
+        assert (one.focal_gamma, one.focal_level, one.focal_shuffled) == (2.0, level, dealt)
 
 
 def test_a_control_is_a_function_of_the_seed() -> None:

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, milp
 
-from stages.lib.difficulty.weighting import opening_shares, repetitions
+from stages.lib.difficulty.weighting import repeat_counts, start_fractions
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from stages.lib.difficulty.weighting import opening_shares, repetitions
 def test_repetitions_are_exact(
     levels: list[float], base: float, factor: float, repeats: list[int]
 ) -> None:
-    assert repetitions(levels, base=base, factor=factor).tolist() == repeats
+    assert repeat_counts(levels, base=base, factor=factor).tolist() == repeats
 
 
 EXAMPLES, BATCH = 168_810, 128
@@ -55,7 +55,7 @@ def test_which_levels_can_give_the_published_step_counts(levels: list[float], fi
     rows: list[NDArray[Any]] = [np.ones(len(levels))]
     low, high = [EXAMPLES], [EXAMPLES]
     for (base, factor), steps in PUBLISHED_STEPS.items():
-        rows.append(repetitions(levels, base=base, factor=factor))
+        rows.append(repeat_counts(levels, base=base, factor=factor))
         low.append(BATCH * (steps - 1) + 1)
         high.append(BATCH * steps)
     found = milp(
@@ -72,12 +72,12 @@ def test_one_set_of_levels_from_1_to_5_gives_the_published_step_counts() -> None
     levels = np.repeat([1, 2, 3, 4, 5], per_level).tolist()
     assert len(levels) == EXAMPLES
     for (base, factor), steps in PUBLISHED_STEPS.items():
-        repeats = repetitions(levels, base=base, factor=factor)
+        repeats = repeat_counts(levels, base=base, factor=factor)
         assert -(-int(repeats.sum()) // BATCH) == steps
 
 
 @pytest.mark.parametrize(
-    ("hardness", "pace", "opens"),
+    ("hardness", "pace", "start_fraction"),
     [
         ([3, 1, 2, 1], 1.0, [1, 0, 0.5, 0]),
         ([5, 5, 5], 0.5, [0, 0, 0]),
@@ -85,19 +85,21 @@ def test_one_set_of_levels_from_1_to_5_gives_the_published_step_counts() -> None
         (list(range(20)), 0.9, [0, 0, *(0.05 * n for n in range(1, 19))]),
     ],
 )
-def test_opening_shares_by_hand(hardness: list[float], pace: float, opens: list[float]) -> None:
-    assert opening_shares(hardness, pace=pace).tolist() == pytest.approx(opens)
+def test_opening_shares_by_hand(
+    hardness: list[float], pace: float, start_fraction: list[float]
+) -> None:
+    assert start_fractions(hardness, pace=pace).tolist() == pytest.approx(start_fraction)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: repetitions([], base=1, factor=1), "levels: empty"),
+        (lambda: repeat_counts([], base=1, factor=1), "levels: empty"),
         (
-            lambda: repetitions([1, 3], base=2, factor=-1),
+            lambda: repeat_counts([1, 3], base=2, factor=-1),
             "base=2, factor=-1: level 3 gives -1: expected 0 or more",
         ),
-        (lambda: opening_shares([], pace=1.0), "hardness: empty"),
+        (lambda: start_fractions([], pace=1.0), "hardness: empty"),
     ],
 )
 def test_what_is_wrong_is_named(call: Callable[[], object], message: str) -> None:

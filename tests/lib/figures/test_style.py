@@ -60,16 +60,16 @@ def shares(columns: list[str], rows: list[tuple[Any, ...]]) -> pd.DataFrame:
 
 def by_benchmark() -> pd.DataFrame:
     rows = [
-        (benchmark, system, decoding, 50, share, share / 2, min(1.0, 2 * share))
+        (benchmark, system, answer_mode, 50, share, share / 2, min(1.0, 2 * share))
         for benchmark, best in (("ladder", 0.4), ("gsm8k", 0.02))
         for system, of_best in (("base", 0.5), ("tuned", 1.0))
-        for decoding, share in (
+        for answer_mode, share in (
             ("cot", best * of_best),
             ("pot", best * of_best / 2),
             ("either", 0.9),
         )
     ]
-    return shares(["benchmark", "system", "decoding", "n"], rows)
+    return shares(["benchmark", "system", "answer_mode", "n"], rows)
 
 
 def by_topic() -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pytest
 from stages.lib.core.schema import Problem
 from stages.lib.data.ladder import RUNGS, ladder
 from stages.lib.data.ladder_solutions import multiplication
-from stages.lib.formats.from_ladder import from_ladder, joined, through
+from stages.lib.formats.from_ladder import from_ladder, joined, round_trip
 from stages.lib.formats.rows import parse
 from stages.lib.params.data import Format
 from tests.lib.formats.test_read import SANDBOX
@@ -27,8 +27,8 @@ def plain(solution: str) -> str:
 @cache
 def back(format: Format, *, bare: bool) -> list[Problem]:
     problems = PROBLEMS[:6] if format == "sharegpt" else PROBLEMS
-    made = through(
-        problems, format=format, name="mini", become="problems", bare=bare, sandbox=SANDBOX
+    made = round_trip(
+        problems, format=format, name="mini", target="problems", bare=bare, sandbox=SANDBOX
     )
     return made.problems
 
@@ -63,11 +63,11 @@ def test_the_programs_of_mathinstruct_are_the_ladders_own() -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_conversations(format: Format) -> None:
-    made = through(
+    made = round_trip(
         PROBLEMS[:7],
         format=format,
         name="mini",
-        become="conversations",
+        target="conversations",
         bare=False,
         sandbox=SANDBOX,
     )

@@ -8,23 +8,23 @@ from typing import Any
 
 import pytest
 
-from stages.lib.formats.read import Read, read, read_rows
+from stages.lib.formats.read import SourceRows, load_rows, parse_rows
 from stages.lib.params.data import Become, Format
-from stages.lib.params.sampling import Sandbox
+from stages.lib.params.sampling import SandboxLimits
 from tests.lib.formats.test_rows import GSM8K, MATHINSTRUCT, NUMINA, ORCA, PROGRAM, SHAREGPT, spoken
 
-SANDBOX = Sandbox(timeout_s=5.0, memory_mb=256, workers=1, allow_unprotected=False)
+SANDBOX = SandboxLimits(timeout_s=5.0, memory_mb=256, workers=1, allow_unprotected=False)
 
 
 def made(
     *rows: dict[str, Any],
     format: Format = "mathinstruct",
-    become: Become = "problems",
-    without: Sequence[str] = (),
-) -> Read:
+    target: Become = "problems",
+    exclude: Sequence[str] = (),
+) -> SourceRows:
     numbered = [(f"row {number}", row) for number, row in enumerate(rows, start=1)]
-    return read_rows(
-        numbered, format=format, name="mine", become=become, without=without, sandbox=SANDBOX
+    return parse_rows(
+        numbered, format=format, name="mine", target=target, exclude=exclude, sandbox=SANDBOX
     )
 
 
@@ -106,7 +106,7 @@ class TestMathInstruct:
     @pytest.mark.parametrize("name", ["theoremqa", "TheoremQA"])
     def test_sources_are_left_out_by_their_stem(self, name: str) -> None:
         theorem = PROGRAM | {"source": "data/PoT/TheoremQA.json"}
-        result = made(MATHINSTRUCT, theorem, without=[name])
+        result = made(MATHINSTRUCT, theorem, exclude=[name])
         assert [problem.answer for problem in result.problems] == ["B"]
         assert result.left_out == {"source": 1}
 
@@ -116,7 +116,7 @@ class TestMathInstruct:
             "without: 'camel_math': no row has that source; there are: aqua_rat, math50k_camel"
         )
         with pytest.raises(ValueError, match=re.escape(message)):
-            made(MATHINSTRUCT, camel, without=["camel_math"])
+            made(MATHINSTRUCT, camel, exclude=["camel_math"])
 
 
 def test_a_program_of_annotations_is_run() -> None:
@@ -141,7 +141,7 @@ def test_a_row_is_left_out_for_one_reason() -> None:
 
 def test_conversations_are_not_judged() -> None:
     unsure = ORCA | {"answer": "2 of the 5."}
-    result = made(ORCA, unsure, ORCA, format="orca-math", become="conversations")
+    result = made(ORCA, unsure, ORCA, format="orca-math", target="conversations")
     assert [one.turns[0].response for one in result.conversations] == [
         ORCA["answer"],
         unsure["answer"],
@@ -151,7 +151,7 @@ def test_conversations_are_not_judged() -> None:
 
 def test_an_unusable_conversation_is_counted() -> None:
     result = made(
-        SHAREGPT, spoken("human", "human"), spoken("gpt"), format="sharegpt", become="conversations"
+        SHAREGPT, spoken("human", "human"), spoken("gpt"), format="sharegpt", target="conversations"
     )
     assert len(result.conversations) == 1
     assert len(result.conversations[0].turns) == 2
@@ -171,15 +171,15 @@ def test_files_are_read_as_one_and_a_malformed_row_is_named(tmp_path: Path) -> N
     known: dict[str, Any] = {
         "format": "mathinstruct",
         "name": "mine",
-        "become": "problems",
-        "without": [],
+        "target": "problems",
+        "exclude": [],
         "sandbox": SANDBOX,
     }
-    result = read([first, second], **known)
+    result = load_rows([first, second], **known)
     assert [(problem.answer, problem.program) for problem in result.problems] == [
         ("B", ""),
         ("10", "print(10)"),
     ]
     second.write_text(json.dumps(MATHINSTRUCT) + "\n" + json.dumps({"instruction": "2 + 2?"}))
     with pytest.raises(ValueError, match=r"b\.jsonl: row 2: output: missing .format mathinst"):
-        read([first, second], **known)
+        load_rows([first, second], **known)

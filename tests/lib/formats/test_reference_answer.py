@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.lib.formats.reference_answer import Answered, as_answer, find_answer
+from stages.lib.formats.reference_answer import ReferenceAnswer, as_answer, find_answer
 
 TOLD = {
     # a mark
@@ -46,10 +46,10 @@ def test_the_answer_of_a_solution(text: str) -> None:
 )
 def test_a_choice_is_told_by_its_letter_or_its_text(text: str, letter: str | None) -> None:
     found = find_answer(text, "2 + 2?\nAnswer Choices: (A) 3 (B) 4")
-    assert found == (letter and Answered(letter, "choice", ["3", "4"]))
+    assert found == (letter and ReferenceAnswer(letter, "choice", ["3", "4"]))
 
 
 def test_a_printed_value() -> None:
-    assert as_answer("33.333333333333336") == Answered("33.333333333333336", "number", [])
+    assert as_answer("33.333333333333336") == ReferenceAnswer("33.333333333333336", "number", [])
     assert as_answer("1e3").answer == "1000"
-    assert as_answer("sqrt(2)/2") == Answered("sqrt(2)/2", "expression", [])
+    assert as_answer("sqrt(2)/2") == ReferenceAnswer("sqrt(2)/2", "expression", [])

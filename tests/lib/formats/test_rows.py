@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stages.lib.core.schema import Conversation, Problem, Turn, content_id
-from stages.lib.formats.parsed import Told, as_conversation, as_problem
+from stages.lib.formats.parsed import ParsedProblem, as_conversation, as_problem
 from stages.lib.formats.rows import parse
 from stages.lib.params.data import Format
 
@@ -152,7 +152,7 @@ def test_a_solution_is_kept_as_it_is_but_for_the_marks_of_gsm8k() -> None:
 def test_a_program_stands_without_its_cue_and_its_fence(cue: str, fence: str) -> None:
     row = PROGRAM | {"instruction": f"Mean of 4 and 6?{cue}"}
     row["output"] = fence.format(PROGRAM["output"])
-    assert parse(row, "mathinstruct").told() == Told(
+    assert parse(row, "mathinstruct").told() == ParsedProblem(
         "Mean of 4 and 6?", None, "", PROGRAM["output"], None, "mathqa", "mathqa"
     )
     assert problem(row, format="mathinstruct", name="mine") is None
@@ -233,9 +233,9 @@ def test_a_conversation_of_one_turn_is_a_problem() -> None:
 
 @pytest.mark.parametrize(("format", "row", "field"), ROWS)
 def test_a_malformed_row_names_its_field(format: Format, row: dict[str, Any], field: str) -> None:
-    without = {name: value for name, value in row.items() if name != field}
+    exclude = {name: value for name, value in row.items() if name != field}
     with pytest.raises(ValueError, match=f"^{field}: missing .format {format}.$"):
-        parse(without, format)
+        parse(exclude, format)
     with pytest.raises(ValueError, match=rf"^{field}.*: 0\.5: "):
         parse(row | {field: 0.5}, format)
 

@@ -226,7 +226,7 @@ def test_a_stage_ends_in_one_line_that_names_a_damaged_shard(
     damaged[40] ^= 1
     shard.write_bytes(damaged)
     with pytest.raises(SystemExit) as end:
-        console.run("score", lambda: console.say(str(list(store.rows()))))
+        console.run_stage("score", lambda: console.log_line(str(list(store.rows()))))
     assert end.value.code == 1
     shown = capfd.readouterr()
     assert shown.out == ""

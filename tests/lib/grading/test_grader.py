@@ -10,7 +10,7 @@ from fractions import Fraction
 import pytest
 from math_verify import parse, verify
 
-from stages.lib.core.schema import AnswerKind, Verdict
+from stages.lib.core.schema import AnswerKind, Grade
 from stages.lib.grading import equivalence
 from stages.lib.grading.grader import check_answer, grade, grade_program, program_in
 from stages.lib.grading.numbers import Numeral, bare_numeral, parse_number, same_number
@@ -552,7 +552,7 @@ def test_program_is_graded_by_what_it_printed(
 @pytest.mark.parametrize("status", ["timeout", "crashed", "refused"])
 def test_failed_program_keeps_its_status(status: str) -> None:
     result = ProgramResult(status, "4\n", "it failed", 1.0)  # pyright: ignore[reportArgumentType]
-    assert grade_program(result, answer="4", kind="number") == Verdict("", status)  # pyright: ignore[reportArgumentType]
+    assert grade_program(result, answer="4", kind="number") == Grade("", status)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from stages.lib.grpo.logprobs import lay_out, log_probabilities
+from stages.lib.grpo.logprobs import log_probabilities, pack_shared_prompts
 from stages.lib.training import attention
 from tests.conftest import tiny_model
 
@@ -25,7 +25,7 @@ def padded() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_a_prompt_stands_once_before_its_answers_whose_last_tokens_are_left_out() -> None:
-    laid = lay_out(*padded(), LONGEST)
+    laid = pack_shared_prompts(*padded(), LONGEST)
     assert laid.input_ids.tolist() == [[5, 6, 7, 8, 11, 12, 15, 11, 17, 9, 10, 14, 19, 20]]
     assert laid.position_ids.tolist() == [[0, 1, 2, 3, 4, 5, 4, 4, 5, 0, 1, 2, 3, 4]]
     assert laid.asked.tolist() == [3, 4, 5, 6, 7, 8, 10, 11, 12, 13]

@@ -3,7 +3,7 @@
 import pytest
 
 from stages.lib.core.schema import AnswerKind, Problem
-from stages.lib.generations.requests import cut
+from stages.lib.generations.requests import truncate_at_stop
 from stages.lib.grpo.rewards import answer_reward, format_reward
 
 
@@ -80,4 +80,4 @@ def test_the_form_is_half_the_last_sentence_and_half_the_end(
     ],
 )
 def test_what_follows_a_stop_text_does_not_count(text: str, stops: list[str], kept: str) -> None:
-    assert cut(text, stops) == kept
+    assert truncate_at_stop(text, stops) == kept

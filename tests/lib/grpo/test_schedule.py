@@ -12,7 +12,7 @@ RATES = [0.0, 0.25, 0.5, 0.75, 1.0]
 def counts(weight: float, *, rounds: int, per_round: int, seed: int = 1) -> list[int]:
     rng = np.random.default_rng(seed)
     planned = plan_rounds(
-        RATES, rounds=rounds, per_round=per_round, no_signal_weight=weight, rng=rng
+        RATES, rounds=rounds, per_round=per_round, zero_variance_weight=weight, rng=rng
     )
     assert planned.shape == (rounds, per_round)
     assert all(len(set(asked)) == per_round for asked in planned.tolist())
@@ -45,6 +45,6 @@ def test_the_plan_depends_on_the_seed_alone() -> None:
 
 @pytest.mark.parametrize(("weight", "per_round", "held"), [(0.0, 4, 3), (0.4, 4, 3), (1.0, 6, 5)])
 def test_too_few_problems_are_named(weight: float, per_round: int, held: int) -> None:
-    message = rf"^reinforce.prompts_per_step: {per_round}: expected at most {held}, .* of {weight}$"
+    message = rf"^grpo.prompts_per_step: {per_round}: expected at most {held}, .* of {weight}$"
     with pytest.raises(ValueError, match=message):
         counts(weight, rounds=1, per_round=per_round)

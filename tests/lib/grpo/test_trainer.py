@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast, TrainerCallback
 from stages.lib.grpo import trainer
 from stages.lib.grpo.logprobs import log_probabilities
 from stages.lib.grpo.trainer import Questions, fit, reward_functions, rows_by_step
-from stages.lib.params.grpo import Reinforce, ReinforcedModel, Rewards
+from stages.lib.params.grpo import Grpo, GrpoModel, Rewards
 from stages.lib.params.training import FullTuning, Tuning
 from stages.lib.prompts.templates import question_prompt
 from stages.lib.training.adapters import load_trainable
@@ -48,7 +48,7 @@ FULL, LORA = FullTuning(method="full"), adapters(dropout=0.0)
 PROBLEMS = [problem(str(number)) for number in range(4)]
 
 
-def reinforced(
+def train_grpo(
     tokenizer: PreTrainedTokenizerFast,
     base: Path,
     folder: Path,
@@ -59,8 +59,8 @@ def reinforced(
     **changes: Any,
 ) -> tuple[list[dict[str, Any]], list[torch.Tensor]]:
     """Return the log, and the parameters that were trained."""
-    settings = Reinforce(**(SETTINGS | changes))
-    made = ReinforcedModel(parent="base", seed=3, tuning=tuning, no_signal_weight=0.0)
+    settings = Grpo(**(SETTINGS | changes))
+    made = GrpoModel(parent="base", seed=3, tuning=tuning, zero_variance_weight=0.0)
     model = load_trainable(base, made.tuning, seed=made.seed)
     rounds = settings.steps // settings.iterations
     places = np.arange(rounds * settings.prompts_per_step) % len(PROBLEMS)
@@ -73,7 +73,7 @@ def reinforced(
 
 
 def test_the_reward_rises(tokenizer: PreTrainedTokenizerFast, terse: Path, tmp_path: Path) -> None:
-    log, _ = reinforced(
+    log, _ = train_grpo(
         tokenizer,
         terse,
         tmp_path,
@@ -108,7 +108,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
     begun = Beginnings()
 
     def run(folder: str) -> tuple[list[dict[str, Any]], list[torch.Tensor]]:
-        return reinforced(
+        return train_grpo(
             tokenizer,
             terse,
             tmp_path / folder,
@@ -134,7 +134,7 @@ def test_sigterm_saves_a_checkpoint_between_rounds(
     options: dict[str, Any] = {"steps": 6, "iterations": 2, "save_every": 6}
     with pytest.raises(InterruptedError, match="SIGTERM after step 4; a checkpoint"):
         # The signal comes in the third step, the first of two on the same answers.
-        reinforced(tokenizer, terse, tmp_path, bar=TerminatingBar, **options)
+        train_grpo(tokenizer, terse, tmp_path, bar=TerminatingBar, **options)
     assert (tmp_path / "checkpoint-4" / "complete").exists()
 
 
@@ -145,15 +145,15 @@ def test_one_process_reinforces_where_several_gpus_are_visible(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert len(reinforced(tokenizer, terse, tmp_path, steps=1)[0]) == 1
+    assert len(train_grpo(tokenizer, terse, tmp_path, steps=1)[0]) == 1
 
 
 def test_micro_batches_do_not_change_a_step(
     tokenizer: PreTrainedTokenizerFast, terse: Path, tmp_path: Path
 ) -> None:
     options: dict[str, Any] = {"steps": 1, "save_every": 1, "learning_rate": 1e-2}
-    _, whole = reinforced(tokenizer, terse, tmp_path / "1", **options)
-    _, dealt = reinforced(tokenizer, terse, tmp_path / "4", micro_batches=4, **options)
+    _, whole = train_grpo(tokenizer, terse, tmp_path / "1", **options)
+    _, dealt = train_grpo(tokenizer, terse, tmp_path / "4", micro_batches=4, **options)
     for one, other in zip(whole, dealt, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0.02)
 
@@ -174,7 +174,7 @@ def test_a_loss_that_is_not_a_number_names_its_step_and_problems(
 
     monkeypatch.setattr(trainer, "log_probabilities", broken_later)
     with pytest.raises(ValueError, match=r"step 2: loss nan: .* problems p$") as error:
-        reinforced(tokenizer, terse, tmp_path)
+        train_grpo(tokenizer, terse, tmp_path)
     assert "\n" not in str(error.value)
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from stages.lib.core.schema import Generation
-from stages.lib.generations.complete import fill
-from stages.lib.generations.requests import Answer, Request, Sampling
+from stages.lib.generations.complete import generate_missing
+from stages.lib.generations.requests import GeneratedText, Request, Sampling
 from stages.lib.generations.store import Store
 from stages.lib.inference.engine import Engine
-from stages.lib.params.sampling import Engine as Settings
+from stages.lib.params.sampling import EngineConfig as Settings
 
 LIMITS = Settings(
     backend="local",
@@ -55,7 +55,7 @@ class Unordered(FakeEngine):
         batches: Sequence[Sequence[Request]],
         sampling: Sampling,
         done: Callable[[int], object],
-    ) -> Iterator[tuple[int, list[Answer]]]:
+    ) -> Iterator[tuple[int, list[GeneratedText]]]:
         for number in reversed(range(len(batches))):
             yield number, self.answer(batches[number], sampling, done)
 
@@ -65,7 +65,7 @@ def requests(k: int, prompt: tuple[int, ...] = (1, 2)) -> list[Request]:
 
 
 def run(folder: Path, wanted: Sequence[Request], engine: FakeEngine, **changes: Any) -> None:
-    fill(
+    generate_missing(
         Store(folder),
         wanted,
         model="m",
@@ -95,7 +95,7 @@ def test_nothing_missing_loads_no_engine(tmp_path: Path) -> None:
     def refuse() -> Engine:
         raise AssertionError("the engine was loaded")
 
-    fill(
+    generate_missing(
         Store(tmp_path),
         requests(1),
         model="m",

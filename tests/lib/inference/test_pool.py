@@ -12,16 +12,16 @@ import psutil
 import pytest
 
 from stages.lib.core.schema import Generation
-from stages.lib.generations.complete import fill
+from stages.lib.generations.complete import generate_missing
 from stages.lib.generations.requests import Request, Sampling
 from stages.lib.generations.store import Key, Store, key
 from stages.lib.inference import pool
 from stages.lib.inference.engine import Engine
-from stages.lib.inference.pool import Engines
+from stages.lib.inference.pool import EnginePool
 from stages.lib.inference.ray_cluster import Actor, needs
-from stages.lib.params.sampling import Engine as Settings
+from stages.lib.params.sampling import EngineConfig as Settings
 from stages.lib.runtime import devices
-from stages.lib.runtime.devices import dealt
+from stages.lib.runtime.devices import partition
 
 # Each of these starts processes by the handful.
 pytestmark = pytest.mark.xdist_group("engines")
@@ -67,8 +67,8 @@ class Watched(Store):
 
 def run(store: Store, folder: Path, wanted: Settings) -> list[str]:
     """Fill a store; return the names of its shards, which have their hashes."""
-    with Engines(lambda: folder, wanted) as several:
-        fill(
+    with EnginePool(lambda: folder, wanted) as several:
+        generate_missing(
             store,
             REQUESTS,
             model="m",
@@ -187,8 +187,8 @@ def test_a_process_that_is_killed_ends_the_run_and_the_next_one_goes_on(
 
 
 def test_parts_are_equal_and_of_neighbours() -> None:
-    assert dealt([0, 1, 2, 3, 4], 2) == [[0, 1], [2, 3]]
-    assert dealt([], 2) == [[], []]
+    assert partition([0, 1, 2, 3, 4], 2) == [[0, 1], [2, 3]]
+    assert partition([], 2) == [[], []]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_more_than_a_machine_has_is_named_before_anything_is_loaded(
         raise AssertionError("the model was asked for")
 
     with pytest.raises(ValueError) as error:
-        Engines(refuse, settings(**changes))
+        EnginePool(refuse, settings(**changes))
     assert complaint in str(error.value)
 
 
@@ -237,13 +237,13 @@ def test_one_engine_follows_others_only_when_they_have_ended(
         events.append("one")
         return Engine.__new__(Engine)
 
-    monkeypatch.setattr("stages.lib.inference.multiprocess.Processes", Shared)
-    monkeypatch.setattr(pool, "Engine", one)
+    monkeypatch.setattr("stages.lib.inference.multiprocess.ProcessPool", Shared)
+    monkeypatch.setattr(pool, "EngineConfig", one)
     monkeypatch.setattr(pool, "cores", lambda: [0, 1])
     monkeypatch.setattr(pool, "gpus", list)
-    with Engines(lambda: tmp_path, settings(engines=2)) as several:
+    with EnginePool(lambda: tmp_path, settings(engines=2)) as several:
         assert several.pool() is several.pool()
         assert several.single() is several.single()
     assert events == ["several", "ended", "one"]
-    with Engines(lambda: tmp_path, settings()) as only:
+    with EnginePool(lambda: tmp_path, settings()) as only:
         assert only.pool() is only.single()

@@ -6,7 +6,7 @@ import pytest
 
 from stages.lib.analysis.speeds import summary
 from stages.lib.inference import speed
-from stages.lib.inference.speed import latency
+from stages.lib.inference.speed import measure_latency
 from stages.lib.params.evaluation import Speed
 
 
@@ -20,7 +20,7 @@ def test_repeats_of_a_clock_that_is_set_by_hand(monkeypatch: pytest.MonkeyPatch)
         asked[tokens] += 1
 
     monkeypatch.setattr(speed.time, "monotonic", lambda: now[0])
-    found = latency(answer, Speed(prompts=1, tokens=32, repeats=3))
+    found = measure_latency(answer, Speed(prompts=1, tokens=32, repeats=3))
     assert found == {
         "tokens_per_second_single": [8.0, 16.0, 0.5],
         "first_token_ms": [500.0, 100.0, 250.0],

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stages.lib.models.base import convert_base
-from stages.lib.models.fingerprint import SEAL, model_fingerprint
+from stages.lib.models.fingerprint import FINGERPRINT_FILE, model_fingerprint
 from stages.lib.models.loading import load_model, load_tokenizer, weight_bytes
 from stages.lib.params.base_model import Base, parse_base
 
@@ -76,7 +76,9 @@ def test_a_changed_bit_of_a_saved_model_is_noticed(
     tiny_base: Path, tmp_path: Path, name: str
 ) -> None:
     convert_base(Base("folder", str(tiny_base)), tmp_path / "out")
-    assert (tmp_path / "out" / SEAL).read_text().strip() == model_fingerprint(tmp_path / "out")
+    assert (tmp_path / "out" / FINGERPRINT_FILE).read_text().strip() == model_fingerprint(
+        tmp_path / "out"
+    )
     changed = bytearray((tmp_path / "out" / name).read_bytes())
     changed[-2] ^= 1
     (tmp_path / "out" / name).write_bytes(changed)
@@ -192,7 +194,7 @@ def test_the_fingerprint_is_that_of_the_weights(tiny_base: Path, tmp_path: Path)
     convert_base(Base("folder", str(tiny_base)), tmp_path / "a")
     convert_base(Base("folder", str(tiny_base)), tmp_path / "b")
     assert model_fingerprint(tmp_path / "a") == model_fingerprint(tmp_path / "b")
-    (tmp_path / "b" / SEAL).unlink()
+    (tmp_path / "b" / FINGERPRINT_FILE).unlink()
     weights = next((tmp_path / "b").glob("*.safetensors"))
     changed = bytearray(weights.read_bytes())
     changed[-1] ^= 1

@@ -18,7 +18,7 @@ def test_recipe_size_and_values_are_chosen() -> None:
     base = f"hub:EleutherAI/llemma_7b@{commit}"
     overrides = ["recipe=grpo", "size=mini", "train.steps=3", f"model.base={base}"]
     found = compose(overrides, CONF)
-    assert list(found["reinforce"]["models"]) == ["uniform-grpo"]
+    assert list(found["grpo"]["models"]) == ["uniform-grpo"]
     assert (found["train"]["steps"], found["model"]["base"]) == (3, base)
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
-from stages.lib.data.build import gather
+from stages.lib.data.build import build_datasets
 from stages.lib.data.sdat_suite import LAYOUTS, read_suite
 from stages.lib.formats.files import files_of
 from stages.lib.params.data import FileSource, Overlap, Prepare, SuiteSource
@@ -63,7 +63,7 @@ def test_prepare_takes_it_from_there(cache: Path) -> None:
         benchmarks={"choices": wanted},
         overlap=Overlap(words=8, template_words=8),
     )
-    _, (part,) = gather(settings, SANDBOX)
+    _, (part,) = build_datasets(settings, SANDBOX)
     assert [one.choices for one in part.problems] == [["3", "4", "none of (A) and (B)"]]
     assert (part.origin.where, part.origin.revision) == (
         SOURCES["aqua"].repository,

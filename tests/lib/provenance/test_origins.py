@@ -1,4 +1,4 @@
-"""Where sources come from: what is missing, not pinned or of another licence is named."""
+"""Where sources come from: what is missing, not pinned or of another license is named."""
 
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ def rows(**changes: Any) -> RowsSource:
         "name": "orca",
         "format": "orca-math",
         "path": ORCA,
-        "licence": "MIT",
+        "license": "MIT",
         "fraction": 1.0,
-        "without": [],
-        "become": "conversations",
+        "exclude": [],
+        "target": "conversations",
     }
     return RowsSource(**(told | changes))
 
@@ -33,8 +33,8 @@ BAD_ROWS = [
     ({"path": "nowhere.jsonl"}, "path: 'nowhere.jsonl': no such file"),
     ({"path": "nowhere/*.jsonl"}, "path: 'nowhere/*.jsonl': no such file"),
     ({"path": "/nowhere/*.jsonl"}, "path: '/nowhere/*.jsonl': no such file"),
-    ({"licence": "apache-2.0"}, "licence: 'apache-2.0': expected mit, as the card of microsoft/"),
-    ({"licence": "  "}, "licence: '  ': expected mit, as the card of microsoft/"),
+    ({"license": "apache-2.0"}, "license: 'apache-2.0': expected mit, as the card of microsoft/"),
+    ({"license": "  "}, "license: '  ': expected mit, as the card of microsoft/"),
 ]
 
 
@@ -85,16 +85,16 @@ def test_the_hubs_cache_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_gated_model_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     found = origins.of_model(f"hub:google/gemma-2b@{COMMIT}")
-    assert (found.there, found.gated, found.licence) == (False, True, "gemma")
+    assert (found.there, found.gated, found.license) == (False, True, "gemma")
     unknown = origins.of_model(f"hub:someone/model@{COMMIT}")
-    assert (unknown.gated, unknown.licence) == (None, "see its card")
+    assert (unknown.gated, unknown.license) == (None, "see its card")
     with pytest.raises(ValueError, match="model.base: .*: expected a commit"):
         origins.of_model(f"hub:google/gemma-2b@{'0' * 40}")
 
 
 def test_a_local_model(tiny_base: Path) -> None:
     found = origins.of_model(f"folder:{tiny_base}")
-    assert (found.there, found.licence, found.files) == (True, "unknown", None)
+    assert (found.there, found.license, found.files) == (True, "unknown", None)
     with pytest.raises(ValueError, match="model.base: '/nowhere': no such file"):
         origins.of_model("folder:/nowhere")
 
@@ -108,7 +108,7 @@ def test_benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="prepare.benchmarks.sat.path: 'hub': sat is not there"):
         origins.of_benchmark("sat", SuiteSource(source="sat", path="hub", size="all"))
     svamp = origins.of_benchmark("svamp", SuiteSource(source="svamp", path="hub", size="all"))
-    assert (svamp.there, svamp.licence, svamp.where) == (False, "mit", "ChilleD/SVAMP")
+    assert (svamp.there, svamp.license, svamp.where) == (False, "mit", "ChilleD/SVAMP")
     assert svamp.files is not None
     assert svamp.files.command().endswith(
         "--include 'data/train-00000-of-00001.parquet' --include 'data/test-00000-of-00001.parquet'"

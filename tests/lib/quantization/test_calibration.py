@@ -5,7 +5,7 @@ import pytest
 
 from stages.lib.core.schema import Example, Turn
 from stages.lib.data.packaged import passages
-from stages.lib.quantization.calibration import draw
+from stages.lib.quantization.calibration import sample_calibration
 
 
 def example(problem: str, repeats: int = 1) -> Example:
@@ -23,7 +23,10 @@ EXAMPLES = [example("never", 0), example("easy"), example("half"), example("hard
 
 
 def drawn(n: int, seed: int, rates: dict[str, float] | None = None) -> list[str]:
-    return [one.problem_id for one in draw(EXAMPLES, n, np.random.default_rng(seed), rates)]
+    return [
+        one.problem_id
+        for one in sample_calibration(EXAMPLES, n, np.random.default_rng(seed), rates)
+    ]
 
 
 def test_what_is_taught_is_drawn_once_as_it_is_repeated() -> None:
@@ -46,7 +49,7 @@ def test_hard_problems_are_drawn_as_they_are_failed() -> None:
 def test_without_an_example_to_draw_the_parameter_is_named(examples: list[Example]) -> None:
     rates = dict.fromkeys(["never", "easy", "half", "hard"], 1.0)
     with pytest.raises(ValueError, match=r"quantize\.calibration: expected an example"):
-        draw(examples, 1, np.random.default_rng(1), rates)
+        sample_calibration(examples, 1, np.random.default_rng(1), rates)
 
 
 def test_passages_are_prose() -> None:

@@ -14,12 +14,18 @@ from transformers import (
     Qwen3Config,
 )
 
-from stages.lib.inference.dequantize import has_kernel, load_packed, memory_bytes, runnable, unpack
+from stages.lib.inference.dequantize import (
+    dequantize,
+    engine_ready,
+    has_kernel,
+    load_quantized,
+    memory_bytes,
+)
 from stages.lib.models.bitsandbytes import int8, nf4
 from stages.lib.models.loading import load_model, weight_bytes
 from stages.lib.params.quantization import Bits, Calibration, Quantize
-from stages.lib.quantization.bitsandbytes import bitsandbytes
-from stages.lib.quantization.gptq import check_group_size, layer_count, on_a_grid
+from stages.lib.quantization.bitsandbytes import quantize_bitsandbytes
+from stages.lib.quantization.gptq import check_group_size, layer_count, quantize_gptq_or_rtn
 from stages.lib.training.likelihood import negative_log_likelihoods
 from tests.conftest import one_turn
 
@@ -44,18 +50,25 @@ def settings(**changes: Any) -> Quantize:
 def make(parent: Path, out: Path, bits: Bits, calibrated: bool = True) -> list[int]:
     layers: list[int] = []
     texts = CALIBRATION if calibrated else None
-    on_a_grid(parent, out, bits=bits, settings=settings(), calibration=texts, done=layers.append)
+    quantize_gptq_or_rtn(
+        parent, out, bits=bits, settings=settings(), calibration=texts, done=layers.append
+    )
     return layers
 
 
 def loss(folder: Path) -> float:
-    return sum(negative_log_likelihoods(unpack(load_packed(folder)), SOLUTIONS, lambda _: None))
+    return sum(
+        negative_log_likelihoods(dequantize(load_quantized(folder)), SOLUTIONS, lambda _: None)
+    )
 
 
 def error(folder: Path, parent: Path) -> float:
     """Return the mean squared error of a layer's weights."""
     name = "model.layers.0.mlp.up_proj"
-    ours, theirs = weight(unpack(load_packed(folder)), name), weight(load_model(parent, BF16), name)
+    ours, theirs = (
+        weight(dequantize(load_quantized(folder)), name),
+        weight(load_model(parent, BF16), name),
+    )
     return float((ours - theirs).square().mean())
 
 
@@ -84,7 +97,7 @@ def test_fewer_bits_are_smaller_and_further_from_the_parent(
     assert math.isclose(loss(tiny_base), loss(folders[0]), rel_tol=0.01)
     errors = [error(folder, tiny_base) for folder in folders]
     assert errors == sorted(errors)
-    sizes = [memory_bytes(load_packed(folder)) for folder in (tiny_base, *folders)]
+    sizes = [memory_bytes(load_quantized(folder)) for folder in (tiny_base, *folders)]
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) == len(sizes)
     assert [has_kernel(folder) for folder in folders] == [False, True, False, False]
@@ -93,7 +106,7 @@ def test_fewer_bits_are_smaller_and_further_from_the_parent(
 def test_round_to_nearest_is_on_the_grid_of_its_group(tiny_base: Path, tmp_path: Path) -> None:
     make(tiny_base, tmp_path / "q", 3, calibrated=False)
     name = "model.layers.0.mlp.up_proj"
-    rounded = weight(unpack(load_packed(tmp_path / "q")), name)
+    rounded = weight(dequantize(load_quantized(tmp_path / "q")), name)
     before = weight(load_model(tiny_base, BF16), name)
     for ours, theirs in zip(rounded[0].split(32), before[0].split(32), strict=True):
         points = ours.unique()
@@ -109,9 +122,9 @@ def test_formats_of_bitsandbytes_load_again(
     tiny_base: Path, tmp_path: Path, form: Any, smaller: float
 ) -> None:
     out = tmp_path / "q"
-    bitsandbytes(tiny_base, out, form)
+    quantize_bitsandbytes(tiny_base, out, form)
     layer = "model.layers.0.mlp.up_proj.weight"
-    packed = load_packed(out).state_dict()[layer]
+    packed = load_quantized(out).state_dict()[layer]
     assert (
         packed.nbytes * smaller < load_model(tiny_base, torch.bfloat16).state_dict()[layer].nbytes
     )
@@ -130,13 +143,13 @@ def test_the_engine_gets_an_unpacked_copy_where_it_has_no_kernel(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     make(tiny_base, tmp_path / "q", 3, calibrated=False)
-    with runnable(tmp_path / "q") as copy:
+    with engine_ready(tmp_path / "q") as copy:
         assert copy == Path("data/unpacked/q")
         assert has_kernel(copy)
         assert (copy / "tokenizer.json").is_file()
         assert loss(copy) == loss(tmp_path / "q")
     assert not copy.exists()
-    with runnable(tiny_base) as same:
+    with engine_ready(tiny_base) as same:
         assert same == tiny_base
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stages.lib.report.claims import outcome, overview, sentence, summary
+from stages.lib.report.claims import overview, sentence, summary, winner
 from stages.lib.report.numbers import p_value, percent
 
 
@@ -13,7 +13,7 @@ def row(**changes: Any) -> dict[str, Any]:
         "benchmark": "ladder",
         "first": "adaptive",
         "second": "uniform",
-        "decoding": "cot",
+        "answer_mode": "cot",
         "n": 280,
         "difference": 0.05,
         "low": 0.012,
@@ -47,7 +47,7 @@ SAME = {
             "Holm-corrected p = 0.012).",
         ),
         (
-            {"difference": -0.05, "low": -0.088, "high": -0.012, "decoding": "fallback"},
+            {"difference": -0.05, "low": -0.088, "high": -0.012, "answer_mode": "fallback"},
             "On ladder with PoT‖CoT, uniform beats adaptive by 5.0 points (95% interval 1.2 to "
             "8.8, Holm-corrected p = 0.012).",
         ),
@@ -121,7 +121,7 @@ def test_the_level_of_the_interval_is_the_tables() -> None:
 )
 def test_a_row_that_contradicts_itself_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected"):
-        outcome(row(**changes))
+        winner(row(**changes))
 
 
 @pytest.mark.parametrize(
@@ -129,25 +129,25 @@ def test_a_row_that_contradicts_itself_is_refused(changes: dict[str, Any]) -> No
     [
         ([{}], "adaptive beats uniform with CoT"),
         (
-            [NOISE, {"decoding": "pot"}, {"decoding": "fallback"}],
+            [NOISE, {"answer_mode": "pot"}, {"answer_mode": "fallback"}],
             "adaptive beats uniform with PoT and PoT‖CoT, and is within noise of it with CoT",
         ),
         (
             [
                 SAME,
-                {"decoding": "pot", "difference": -0.05, "low": -0.1, "high": -0.01},
-                NOISE | {"decoding": "fallback"},
+                {"answer_mode": "pot", "difference": -0.05, "low": -0.1, "high": -0.01},
+                NOISE | {"answer_mode": "fallback"},
             ],
             "adaptive loses to uniform with PoT, is within noise of it with PoT‖CoT, "
             "and solves exactly the same problems as it with CoT",
         ),
         (
-            [{"p_holm": 0.06}, {"decoding": "pot"}],
+            [{"p_holm": 0.06}, {"answer_mode": "pot"}],
             "adaptive beats uniform with PoT, and is ahead of it with CoT (by the interval "
             "alone, not by the corrected test)",
         ),
         (
-            [NOISE | {"decoding": name} for name in ("cot", "pot", "fallback")],
+            [NOISE | {"answer_mode": name} for name in ("cot", "pot", "fallback")],
             "adaptive is within noise of uniform with every decoding",
         ),
     ],
@@ -160,8 +160,8 @@ def test_rows_of_several_runs_are_summed_up_too() -> None:
     row = {"benchmark": "ladder", "first": "one", "second": "two", "p_holm": 0.01}
     ends = {"cot": (0.01, 0.2, 0.3), "pot": (0.0, 0.0, 0.0), "fallback": (-0.3, -0.2, -0.1)}
     rows = [
-        row | {"decoding": decoding, "low": low, "difference": difference, "high": high}
-        for decoding, (low, difference, high) in ends.items()
+        row | {"answer_mode": answer_mode, "low": low, "difference": difference, "high": high}
+        for answer_mode, (low, difference, high) in ends.items()
     ]
     assert summary(rows, level=0.95) == (
         "one beats two with CoT, loses to it with PoT‖CoT, and is within noise of it with PoT"
@@ -175,7 +175,7 @@ def test_a_summary_is_of_one_pair(rows: list[dict[str, Any]]) -> None:
 
 
 def test_an_overview_names_what_was_found() -> None:
-    rows = [row(**NOISE), row(decoding="pot"), row(decoding="fallback", **SAME)]
+    rows = [row(**NOISE), row(answer_mode="pot"), row(answer_mode="fallback", **SAME)]
     assert overview(rows, level=0.95) == (
         "On ladder, 1 of the 3 comparisons of systems found a difference beyond noise. On ladder "
         "with PoT, adaptive beats uniform by 5.0 points (95% interval 1.2 to 8.8, Holm-corrected "
@@ -184,7 +184,7 @@ def test_an_overview_names_what_was_found() -> None:
 
 
 def test_an_overview_counts_what_the_interval_alone_shows() -> None:
-    rows = [row(**NOISE), row(decoding="pot", p_holm=0.06)]
+    rows = [row(**NOISE), row(answer_mode="pot", p_holm=0.06)]
     assert overview(rows, level=0.95) == (
         "On ladder, no comparison of systems found a difference beyond noise. In 1 the interval "
         "alone excludes zero."

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stages.lib.core.schema import PROMPTINGS, Generation, Graded, Problem, Prompting, Status
+from stages.lib.core.schema import PROMPTINGS, EvalRecord, Generation, Problem, Prompting, Status
 from stages.lib.report.webpage import Figure, browser, pack, render
 from stages.lib.report.webpage_tables import Table, tables
 
@@ -49,8 +49,8 @@ def answer(system: str, name: str, prompting: Prompting, text: str = "1") -> tup
     return system, row
 
 
-def verdict(system: str, name: str, prompting: Prompting, status: Status = "correct") -> Graded:
-    return Graded(
+def verdict(system: str, name: str, prompting: Prompting, status: Status = "correct") -> EvalRecord:
+    return EvalRecord(
         benchmark="ladder",
         problem_id=name,
         system=system,
@@ -95,7 +95,7 @@ def some_tables() -> list[Table]:
         {
             "benchmark": benchmark,
             "system": system,
-            "decoding": decoding,
+            "answer_mode": answer_mode,
             "n": 20,
             "accuracy": share,
             "low": 0.01,
@@ -103,9 +103,9 @@ def some_tables() -> list[Table]:
         }
         for benchmark in ("gsm8k", "ladder")
         for system, share in (("tuned", 0.125), ("base", 0.05))
-        for decoding in ("cot", "pot", "fallback", "both", "either")
+        for answer_mode in ("cot", "pot", "fallback", "both", "either")
     ]
-    compared = {"decoding": "pot", "n": 20, "p_holm": 0.0004, "discordant": 0.2}
+    compared = {"answer_mode": "pot", "n": 20, "p_holm": 0.0004, "discordant": 0.2}
     comparisons = [
         compared
         | {"benchmark": benchmark, "first": "tuned", "second": "base"}

@@ -22,7 +22,7 @@ def run(
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["stage", *arguments])
     try:
-        console.run("try", work, item=item)  # type: ignore[arg-type]
+        console.run_stage("try", work, item=item)  # type: ignore[arg-type]
     except SystemExit as end:
         return int(end.code or 0)
     return 0
@@ -30,7 +30,7 @@ def run(
 
 def chatter() -> None:
     os.write(1, b"from C++\n")
-    console.say("the last word")
+    console.log_line("the last word")
 
 
 def test_the_terminal_gets_what_is_said_and_the_log_the_rest(

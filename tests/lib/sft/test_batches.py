@@ -10,7 +10,7 @@ from stages.lib.core.schema import Example, Turn
 from stages.lib.params.data import Prompts
 from stages.lib.params.training import FullTuning, Train
 from stages.lib.prompts.tokenize import tokenize
-from stages.lib.sft.batches import fitting, plan, shown
+from stages.lib.sft.batches import exposure_stats, plan, tokenize_examples
 from stages.lib.training.packing import IGNORED, micro_batch
 from tests.conftest import END, one_turn, prompt_of, response_of
 
@@ -33,14 +33,14 @@ def settings(**changes: Any) -> Train:
     values = {
         "seed": 1,
         "tuning": FullTuning(method="full"),
-        "by_arm": {},
+        "tuning_by_arm": {},
         "seeds": {},
         "steps": 6,
         "tokens_per_step": 40,
         "micro_batches": 2,
         "gradient_checkpointing": False,
         "max_length": 64,
-        "too_long": "error",
+        "overlong": "error",
         "learning_rate": 1e-3,
         "schedule": "constant_with_warmup",
         "warmup_steps": 0,
@@ -59,7 +59,7 @@ def settings(**changes: Any) -> Train:
 def planned(
     examples: list[Example], tokenizer: PreTrainedTokenizerFast, chosen: Train
 ) -> list[dict[str, Any]]:
-    return plan(fitting(examples, tokenizer, CHAT, chosen), chosen)
+    return plan(tokenize_examples(examples, tokenizer, CHAT, chosen), chosen)
 
 
 @pytest.mark.parametrize("prompts", [CHAT, ALPACA])
@@ -92,8 +92,8 @@ def test_a_conversation_brings_its_own_system_prompt(tokenizer: PreTrainedTokeni
     usual = Prompts(format="chat", system="Solve.", stop=[])
     own = tokenize(replace(example(0), system="Rhyme."), tokenizer, usual, 512)
     assert f"<|system|>Rhyme.{END}<|user|>" in tokenizer.decode(own.ids)
-    without = tokenize(example(0), tokenizer, usual, 512)
-    assert f"<|system|>Solve.{END}<|user|>" in tokenizer.decode(without.ids)
+    exclude = tokenize(example(0), tokenizer, usual, 512)
+    assert f"<|system|>Solve.{END}<|user|>" in tokenizer.decode(exclude.ids)
 
 
 def test_alpaca_has_a_conversations_own_system_prompt_in_the_place_of_its_preamble(
@@ -114,12 +114,14 @@ def test_examples_that_are_too_long_are_dropped_and_said(
     examples = [example(number) for number in range(9)]
     lengths = [len(tokenize(one, tokenizer, CHAT, 64)) for one in examples]
     limit = max(lengths) - 1
-    found = fitting(examples, tokenizer, CHAT, settings(max_length=limit, too_long="drop"))
+    found = tokenize_examples(
+        examples, tokenizer, CHAT, settings(max_length=limit, overlong="drop")
+    )
     assert found.examples == [one for one, n in zip(examples, lengths, strict=True) if n <= limit]
     assert [len(tokens) for tokens in found.tokens] == [n for n in lengths if n <= limit]
-    assert found.too_long == len(examples) - len(found.examples) > 0
+    assert found.overlong == len(examples) - len(found.examples) > 0
     with pytest.raises(ValueError, match=r"train.max_length: 5: all 9 examples are longer"):
-        fitting(examples, tokenizer, CHAT, settings(max_length=5, too_long="drop"))
+        tokenize_examples(examples, tokenizer, CHAT, settings(max_length=5, overlong="drop"))
 
 
 def test_an_example_that_no_pass_holds_may_be_too_long(
@@ -127,10 +129,10 @@ def test_an_example_that_no_pass_holds_may_be_too_long(
 ) -> None:
     limit = len(tokenize(example(0), tokenizer, CHAT, 64))
     outside = example(4, repeats=0)
-    found = fitting([example(0), outside], tokenizer, CHAT, settings(max_length=limit))
-    assert (found.examples, found.too_long) == ([example(0)], 0)
+    found = tokenize_examples([example(0), outside], tokenizer, CHAT, settings(max_length=limit))
+    assert (found.examples, found.overlong) == ([example(0)], 0)
     with pytest.raises(ValueError, match=rf"train.max_length: {limit}: example of problem p4 "):
-        fitting([example(0), example(4)], tokenizer, CHAT, settings(max_length=limit))
+        tokenize_examples([example(0), example(4)], tokenizer, CHAT, settings(max_length=limit))
 
 
 # Five examples, each of 4 to 8 supervised tokens: "yes", up to four marks, and the end.
@@ -162,9 +164,9 @@ def test_a_plan_that_cannot_be_names_the_parameter_and_the_problem(
 def test_examples_that_are_too_long_lose_their_end(tokenizer: PreTrainedTokenizerFast) -> None:
     whole = tokenize(example(4), tokenizer, CHAT, 64)
     limit = len(whole) - 2
-    chosen = settings(max_length=limit, too_long="truncate")
-    found = fitting([example(0), example(4)], tokenizer, CHAT, chosen)
-    assert found.too_long == 1
+    chosen = settings(max_length=limit, overlong="truncate")
+    found = tokenize_examples([example(0), example(4)], tokenizer, CHAT, chosen)
+    assert found.overlong == 1
     assert found.tokens[0] == tokenize(example(0), tokenizer, CHAT, 64)
     assert prompt_of(found.tokens[1]) == prompt_of(whole)
     assert response_of(found.tokens[1]) == response_of(whole)[:-2]
@@ -175,11 +177,11 @@ def test_a_prompt_that_leaves_nothing_to_learn_is_dropped(
 ) -> None:
     long = replace(example(4), turns=[Turn("4?" * 9, "yes")])
     limit = len(prompt_of(tokenize(long, tokenizer, CHAT, 64)))
-    chosen = settings(max_length=limit, too_long="truncate")
-    found = fitting([example(0), long], tokenizer, CHAT, chosen)
-    assert (found.examples, found.too_long) == ([example(0)], 1)
+    chosen = settings(max_length=limit, overlong="truncate")
+    found = tokenize_examples([example(0), long], tokenizer, CHAT, chosen)
+    assert (found.examples, found.overlong) == ([example(0)], 1)
     with pytest.raises(ValueError, match=f"train.max_length: {limit}: all 1 examples are longer"):
-        fitting([long], tokenizer, CHAT, chosen)
+        tokenize_examples([long], tokenizer, CHAT, chosen)
 
 
 def test_a_micro_batch_is_its_examples_end_to_end() -> None:
@@ -221,7 +223,7 @@ def test_weights_have_mean_one_over_the_supervised_tokens(
 
 
 def test_an_example_is_not_in_a_step_before_it_joins(tokenizer: PreTrainedTokenizerFast) -> None:
-    examples = [replace(example(number), opens=0.5 * (number >= 5)) for number in range(9)]
+    examples = [replace(example(number), start_fraction=0.5 * (number >= 5)) for number in range(9)]
     rows = planned(examples, tokenizer, settings())
     texts = [tokenizer.decode(row["input_ids"]) for row in rows]
     asked = [{number for number in range(9) if f"{number}?" in text} for text in texts]
@@ -258,9 +260,11 @@ def test_the_plan_is_a_function_of_the_seed(tokenizer: PreTrainedTokenizerFast) 
 def test_what_a_run_shows_is_counted(tokenizer: PreTrainedTokenizerFast) -> None:
     # Two examples of one problem, one of them twice a pass; an example of another problem.
     same = replace(example(0), turns=[Turn("0?", "yes!")])
-    fitted = fitting([example(0, repeats=2), same, example(5)], tokenizer, CHAT, settings())
+    fitted = tokenize_examples(
+        [example(0, repeats=2), same, example(5)], tokenizer, CHAT, settings()
+    )
     lengths = [one.supervised for one in fitted.tokens]
     a_pass = 2 * lengths[0] + lengths[1] + lengths[2]
     rows = plan(fitted, settings(steps=2, tokens_per_step=a_pass))
-    found = shown(rows, fitted)
+    found = exposure_stats(rows, fitted)
     assert found == {"shown": 8, "distinct": 3, "of_problems": 2, "most": 4, "passes": 2.0}

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from stages.lib.core.schema import Example, FocalLevel, Turn
-from stages.lib.prompts.tokenize import Tokens
+from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft.focal import NO_UNIT, focal_columns, focal_factors
 from stages.lib.sft.loss import weighted_loss
 from stages.lib.training.packing import micro_batch
@@ -38,17 +38,17 @@ def example(gamma: float, level: FocalLevel, dealt: bool = False) -> Example:
         weight=1.0,
         focal_gamma=gamma,
         focal_level=level,
-        focal_dealt=dealt,
+        focal_shuffled=dealt,
     )
 
 
 def tensors(
-    tokens: Sequence[Tokens], like: Example | None = None, seed: int = 0
+    tokens: Sequence[TokenizedExample], like: Example | None = None, seed: int = 0
 ) -> dict[str, torch.Tensor]:
     """Return a row of examples, all of which are weighed like ``like``."""
     row = micro_batch(tokens, 1.0)
     if like is not None:
-        learned = [one.learned for one in tokens]
+        learned = [one.loss_mask for one in tokens]
         row |= focal_columns([like] * len(tokens), learned, np.random.default_rng(seed))
     return {name: torch.tensor([values]) for name, values in row.items()}
 
@@ -73,7 +73,7 @@ def positions_of(row: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 @torch.no_grad()
-def losses_of(model: Qwen2ForCausalLM, tokens: Tokens) -> torch.Tensor:
+def losses_of(model: Qwen2ForCausalLM, tokens: TokenizedExample) -> torch.Tensor:
     """Return the negative log-probabilities of a response, read alone."""
     ids = torch.tensor([tokens.ids])
     log_probs = model(input_ids=ids).logits[0, :-1].log_softmax(-1)
@@ -140,7 +140,7 @@ def test_the_factors_are_constants_to_the_gradient(
     "split", [[[FIRST], [SECOND, THIRD]], [[THIRD, FIRST], [SECOND]], [[FIRST], [SECOND], [THIRD]]]
 )
 def test_any_split_into_micro_batches_has_the_same_gradient(
-    model: Qwen2ForCausalLM, level: FocalLevel, split: list[list[Tokens]]
+    model: Qwen2ForCausalLM, level: FocalLevel, split: list[list[TokenizedExample]]
 ) -> None:
     like = example(2.0, level)
     whole = gradients(model, [tensors(ALL, like)])

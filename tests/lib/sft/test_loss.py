@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
-from stages.lib.prompts.tokenize import Tokens
+from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft.loss import weighted_loss
 from stages.lib.training.packing import micro_batch
 from tests.conftest import one_turn, tiny_model
@@ -24,7 +24,9 @@ def model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
     return tiny_model(tokenizer).double()
 
 
-def gradients(model: Qwen2ForCausalLM, rows: Sequence[Sequence[Tokens]], total: int) -> Gradients:
+def gradients(
+    model: Qwen2ForCausalLM, rows: Sequence[Sequence[TokenizedExample]], total: int
+) -> Gradients:
     """Return the gradients that micro-batches accumulate."""
     model.zero_grad()
     for row in rows:
@@ -38,7 +40,7 @@ def assert_same(first: Gradients, second: Gradients) -> None:
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-8)
 
 
-def weighted(tokens: Tokens, weight: float) -> Tokens:
+def weighted(tokens: TokenizedExample, weight: float) -> TokenizedExample:
     return replace(tokens, weight=weight)
 
 
@@ -61,7 +63,7 @@ def test_weight_k_has_the_gradient_of_k_repetitions(model: Qwen2ForCausalLM, k: 
     "split", [[[FIRST], [SECOND, THIRD]], [[THIRD, FIRST], [SECOND]], [[FIRST], [SECOND], [THIRD]]]
 )
 def test_any_split_into_micro_batches_has_the_same_gradient(
-    model: Qwen2ForCausalLM, split: list[list[Tokens]]
+    model: Qwen2ForCausalLM, split: list[list[TokenizedExample]]
 ) -> None:
     assert_same(gradients(model, [[FIRST, SECOND, THIRD]], 9), gradients(model, split, 9))
 
@@ -69,7 +71,7 @@ def test_any_split_into_micro_batches_has_the_same_gradient(
 def test_a_packed_example_does_not_see_its_neighbours(model: Qwen2ForCausalLM) -> None:
     model.eval()
 
-    def logits_of_second(before: Tokens) -> torch.Tensor:
+    def logits_of_second(before: TokenizedExample) -> torch.Tensor:
         row = micro_batch([before, SECOND], 1.0)
         packed = model(
             input_ids=torch.tensor([row["input_ids"]]),

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.lib.difficulty.weighting import opening_shares
-from stages.lib.sft.schedule import deal, plan_steps
+from stages.lib.difficulty.weighting import start_fractions
+from stages.lib.sft.schedule import balance_micro_batches, plan_steps
 
 
 def seeded(seed: int = 0) -> np.random.Generator:
@@ -34,9 +34,9 @@ AT_ONCE = [0.0] * 300
 def test_every_step_holds_exactly_its_tokens_in_proportion_to_the_repeats(
     tokens: list[int], repeats: list[int], steps: int, tokens_per_step: int
 ) -> None:
-    opens = [0.0] * len(tokens)
+    start_fraction = [0.0] * len(tokens)
     plan = plan_steps(
-        tokens, repeats, opens, steps=steps, tokens_per_step=tokens_per_step, rng=seeded()
+        tokens, repeats, start_fraction, steps=steps, tokens_per_step=tokens_per_step, rng=seeded()
     )
     assert [sum(tokens[example] for example in step) for step in plan] == [tokens_per_step] * steps
     counts = np.bincount(np.concatenate(plan), minlength=len(tokens))
@@ -59,9 +59,11 @@ def test_every_example_is_seen_before_the_pass_after_next() -> None:
 @pytest.mark.parametrize("joining", [0, 20], ids=["all at once", "one more in every step"])
 def test_length_does_not_decide_how_often_an_example_is_seen(joining: int) -> None:
     counts = np.zeros(300)
-    opens = [0.0] * (300 - joining) + [number / 20 for number in range(joining)]
+    start_fraction = [0.0] * (300 - joining) + [number / 20 for number in range(joining)]
     for seed in range(100):
-        plan = plan_steps(VARIED, [1] * 300, opens, steps=20, tokens_per_step=500, rng=seeded(seed))
+        plan = plan_steps(
+            VARIED, [1] * 300, start_fraction, steps=20, tokens_per_step=500, rng=seeded(seed)
+        )
         counts += np.bincount(np.concatenate(plan), minlength=300)
     counts = counts[: 300 - joining]
     short = np.array(VARIED[: 300 - joining]) < np.median(VARIED)
@@ -79,20 +81,22 @@ def test_a_plan_depends_on_its_seed_alone() -> None:
 HARDNESS = RNG.integers(1, 31, 300).tolist()
 
 
-def paced(opens: Any, *, steps: int = 40) -> list[list[int]]:
-    return plan_steps(VARIED, REPEATS, opens, steps=steps, tokens_per_step=2048, rng=seeded())
+def paced(start_fraction: Any, *, steps: int = 40) -> list[list[int]]:
+    return plan_steps(
+        VARIED, REPEATS, start_fraction, steps=steps, tokens_per_step=2048, rng=seeded()
+    )
 
 
 @pytest.mark.parametrize("pace", [0.2, 0.5, 1.0])
 @pytest.mark.parametrize("dealt", [False, True], ids=["curriculum", "control"])
 def test_examples_join_at_their_pace_and_every_step_is_full(pace: float, dealt: bool) -> None:
-    opens = opening_shares(HARDNESS, pace=pace)
+    start_fraction = start_fractions(HARDNESS, pace=pace)
     if dealt:
-        opens = seeded().permutation(opens)
-    plan = paced(opens)
+        start_fraction = seeded().permutation(start_fraction)
+    plan = paced(start_fraction)
     assert [sum(VARIED[example] for example in step) for step in plan] == [2048] * 40
     for at, step in enumerate(plan):
-        assert max(opens[step]) <= at / 40
+        assert max(start_fraction[step]) <= at / 40
     # From here on there is one plan over everything.
     counts = np.bincount(np.concatenate([[], *plan[int(pace * 40) :]]).astype(int), minlength=300)
     passes = counts.sum() / sum(REPEATS)
@@ -101,11 +105,11 @@ def test_examples_join_at_their_pace_and_every_step_is_full(pace: float, dealt: 
 
 @pytest.mark.parametrize("pace", [0.3, 1.0])
 def test_the_share_that_takes_part_grows_evenly(pace: float) -> None:
-    opens = opening_shares(list(range(100)), pace=pace)
+    start_fraction = start_fractions(list(range(100)), pace=pace)
     for t in np.linspace(0, 1, 31):
         competence = min(1.0, 0.1 + 0.9 * t / pace)
-        assert abs((opens <= t + 1e-12).mean() - competence) < 0.01 + 1e-9
-    assert max(opens) == pytest.approx(pace)
+        assert abs((start_fraction <= t + 1e-12).mean() - competence) < 0.01 + 1e-9
+    assert max(start_fraction) == pytest.approx(pace)
 
 
 def test_an_example_joins_in_the_very_step_that_its_share_names() -> None:
@@ -115,16 +119,16 @@ def test_an_example_joins_in_the_very_step_that_its_share_names() -> None:
 
 
 def test_in_a_run_too_short_for_its_pace_examples_join_together() -> None:
-    plan = paced(opening_shares(HARDNESS, pace=0.9), steps=2)
+    plan = paced(start_fractions(HARDNESS, pace=0.9), steps=2)
     assert [sum(VARIED[example] for example in step) for step in plan] == [2048] * 2
 
 
 def test_what_joins_later_may_be_what_completes_a_step() -> None:
     """Only what takes part is asked to add up: nothing else can complete the first steps."""
     late = {"tokens": [3, 3, 2], "repeats": [1, 1, 1], "steps": 4, "tokens_per_step": 8}
-    plan_steps(**late, opens=[0.0, 0.0, 0.0], rng=seeded())
+    plan_steps(**late, start_fraction=[0.0, 0.0, 0.0], rng=seeded())
     with pytest.raises(ValueError, match="no whole examples of 3 to 3 supervised tokens"):
-        plan_steps(**late, opens=[0.0, 0.0, 0.5], rng=seeded())
+        plan_steps(**late, start_fraction=[0.0, 0.0, 0.5], rng=seeded())
 
 
 @pytest.mark.parametrize(
@@ -137,7 +141,7 @@ def test_what_joins_later_may_be_what_completes_a_step() -> None:
     ],
 )
 def test_deal_by_hand(lengths: list[int], bins: int, dealt: list[list[int]]) -> None:
-    assert deal(lengths, bins) == dealt
+    assert balance_micro_batches(lengths, bins) == dealt
 
 
 def test_deal_keeps_everything_within_four_thirds_of_the_best() -> None:
@@ -145,7 +149,7 @@ def test_deal_keeps_everything_within_four_thirds_of_the_best() -> None:
     for bins in (2, 3):
         for _ in range(10):
             lengths = rng.integers(1, 30, 7).tolist()
-            dealt = deal(lengths, bins)
+            dealt = balance_micro_batches(lengths, bins)
             assert sorted(index for part in dealt for index in part) == list(range(7))
             best = min(
                 max(sum(x for x, b in zip(lengths, to, strict=True) if b == a) for a in range(bins))
@@ -159,7 +163,7 @@ def test_deal_keeps_everything_within_four_thirds_of_the_best() -> None:
 PLAN: dict[str, Any] = {
     "tokens": [3, 5],
     "repeats": [1, 1],
-    "opens": [0.0, 0.0],
+    "start_fraction": [0.0, 0.0],
     "steps": 2,
     "tokens_per_step": 16,
 }
@@ -169,8 +173,8 @@ PLAN: dict[str, Any] = {
     ("change", "message"),
     [
         ({"tokens": [3]}, r"tokens, repeats, opens: lengths \[1, 2, 2\]: expected equal"),
-        ({"opens": [0.1, 0.2]}, "opens: least 0.1: expected 0, an example to begin with"),
-        ({"tokens": [], "repeats": [], "opens": []}, "expected equal, at least 1"),
+        ({"start_fraction": [0.1, 0.2]}, "opens: least 0.1: expected 0, an example to begin with"),
+        ({"tokens": [], "repeats": [], "start_fraction": []}, "expected equal, at least 1"),
         ({"steps": 0}, "steps: 0: expected at least 1"),
         ({"repeats": [1, -1]}, "repeats: example 1: -1: expected 0 or more"),
         ({"repeats": [0, 0]}, "repeats: all 0: expected at least one"),
@@ -208,4 +212,4 @@ def test_a_plan_that_cannot_be_is_refused(change: dict[str, Any], message: str) 
 )
 def test_a_deal_that_cannot_be_is_refused(lengths: list[int], bins: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        deal(lengths, bins)
+        balance_micro_batches(lengths, bins)

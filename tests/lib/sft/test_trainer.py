@@ -14,9 +14,9 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
 
-from stages.lib.prompts.tokenize import Tokens
+from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft import trainer
-from stages.lib.sft.trainer import fit
+from stages.lib.sft.trainer import train
 from tests.conftest import tiny_model
 from tests.lib.sft.test_batches import example, planned, settings
 
@@ -35,7 +35,7 @@ def trained(
     tokenizer: PreTrainedTokenizerFast,
     folder: Path,
     bar: type[tqdm] = tqdm,
-    held_out: Sequence[Tokens] = (),
+    held_out: Sequence[TokenizedExample] = (),
     watching: Sequence[TrainerCallback] = (),
     **changes: Any,
 ) -> tuple[list[dict[str, float]], list[torch.Tensor]]:
@@ -43,7 +43,7 @@ def trained(
     model = tiny_model(tokenizer).bfloat16()
     rows = planned([example(number) for number in range(9)], tokenizer, chosen)
     with bar(total=6, file=io.StringIO()) as progress:
-        fitted = fit(model, tokenizer, rows, chosen, folder, progress, held_out, watching)
+        fitted = train(model, tokenizer, rows, chosen, folder, progress, held_out, watching)
     return fitted.log, [param.detach().clone() for param in model.parameters()]
 
 
@@ -83,13 +83,13 @@ def test_a_focal_arm_learns(
 ) -> None:
     chosen = settings(learning_rate=1e-2)
     focal = [
-        replace(example(number), focal_gamma=2.0, focal_level="example", focal_dealt=dealt)
+        replace(example(number), focal_gamma=2.0, focal_level="example", focal_shuffled=dealt)
         for number in range(9)
     ]
     rows = planned(focal, tokenizer, chosen)
     with tqdm(disable=True) as progress:
         model = tiny_model(tokenizer).bfloat16()
-        log = fit(model, tokenizer, rows, chosen, tmp_path, progress).log
+        log = train(model, tokenizer, rows, chosen, tmp_path, progress).log
     assert log[-1]["loss"] < log[0]["loss"] - 0.5
 
 
@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_a_number_names_its_step_and_problems(
         tqdm(disable=True) as progress,
         pytest.raises(ValueError, match="step 3: loss nan") as error,
     ):
-        fit(model, tokenizer, rows, chosen, tmp_path, progress)
+        train(model, tokenizer, rows, chosen, tmp_path, progress)
     said = str(error.value)
     assert "\n" not in said
     named = set(said.partition("problems ")[2].split(", "))

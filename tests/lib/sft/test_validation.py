@@ -12,8 +12,14 @@ from transformers import PreTrainedTokenizerFast
 
 from stages.lib.core.schema import Example, Turn
 from stages.lib.prompts.templates import POT_CUE
-from stages.lib.prompts.tokenize import Tokens
-from stages.lib.sft.validation import HELD_OUT_LOSS, best_step, choose, loss_at, set_apart
+from stages.lib.prompts.tokenize import TokenizedExample
+from stages.lib.sft.validation import (
+    HELD_OUT_LOSS,
+    best_step,
+    choose_held_out,
+    loss_at,
+    split_held_out,
+)
 from tests.conftest import one_turn
 from tests.lib.sft.test_batches import example
 from tests.lib.sft.test_trainer import Beginnings, trained
@@ -22,7 +28,7 @@ BEST: dict[str, Any] = {"validation": 3, "evaluate_every": 2, "keep": "best", "s
 
 
 @pytest.fixture
-def held_out(tokenizer: PreTrainedTokenizerFast) -> list[Tokens]:
+def held_out(tokenizer: PreTrainedTokenizerFast) -> list[TokenizedExample]:
     # Other responses than those trained on: more training makes them worse at some point.
     return [one_turn(list(range(20, 30)), [number, 60, 61], 1.0) for number in range(5)]
 
@@ -42,20 +48,20 @@ def test_the_problems_set_apart_are_not_trained_on() -> None:
         for number in range(9)
         for cue in ("", POT_CUE)
     ]
-    left, apart = set_apart(arm, choose(QUESTIONS, 3, seed=1))
+    left, apart = split_held_out(arm, choose_held_out(QUESTIONS, 3, seed=1))
     assert (len(left), len(apart)) == (12, 6)
     assert not ids(left) & ids(apart)
     assert ids(apart) == CHOSEN
-    assert ids(apart) != ids(set_apart(arm, choose(QUESTIONS, 3, seed=3))[1])
-    assert set_apart(arm, set()) == (arm, [])
+    assert ids(apart) != ids(split_held_out(arm, choose_held_out(QUESTIONS, 3, seed=3))[1])
+    assert split_held_out(arm, set()) == (arm, [])
 
 
 def test_what_is_set_apart_does_not_depend_on_what_an_arm_holds() -> None:
-    chosen = choose(reversed([*QUESTIONS, "0?  "]), 3, seed=1)
+    chosen = choose_held_out(reversed([*QUESTIONS, "0?  "]), 3, seed=1)
     # As in an arm of the model's own samples, which has no problem that was never solved.
     for held in (range(9), range(4), range(4, 9)):
         arm = [example(number) for number in held]
-        left, apart = set_apart([replace(one, repeats=0) for one in arm[:1]] + arm[1:], chosen)
+        left, apart = split_held_out([replace(one, repeats=0) for one in arm[:1]] + arm[1:], chosen)
         assert {one.repeats for one in apart} == {1}
         assert ids(apart) == CHOSEN & ids(arm)
         assert ids(left) == ids(arm) - CHOSEN
@@ -63,18 +69,18 @@ def test_what_is_set_apart_does_not_depend_on_what_an_arm_holds() -> None:
 
 def test_something_has_to_be_left_to_train_on_and_something_to_be_set_apart() -> None:
     arm = [example(number) for number in range(9)]
-    chosen = choose(QUESTIONS, 3, seed=1)
+    chosen = choose_held_out(QUESTIONS, 3, seed=1)
     inside = [replace(one, repeats=int(one.problem_id in CHOSEN)) for one in arm]
-    for some, asked in [(arm, choose(QUESTIONS, 9, seed=1)), (inside, chosen)]:
+    for some, asked in [(arm, choose_held_out(QUESTIONS, 9, seed=1)), (inside, chosen)]:
         with pytest.raises(ValueError, match=r"^train\.validation: .* nothing is left of the arm"):
-            set_apart(some, asked)
+            split_held_out(some, asked)
     outside = [one for one in arm if one.problem_id not in CHOSEN]
     with pytest.raises(ValueError, match=r"^train\.validation: .* nothing of the arm is among"):
-        set_apart(outside, chosen)
+        split_held_out(outside, chosen)
 
 
 def test_measuring_changes_nothing_of_the_training(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, held_out: list[Tokens]
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, held_out: list[TokenizedExample]
 ) -> None:
     log, params = trained(tokenizer, tmp_path / "plain")
     measuring: dict[str, Any] = {"validation": 3, "evaluate_every": 4}
@@ -89,7 +95,7 @@ def test_measuring_changes_nothing_of_the_training(
 
 
 def test_the_best_parameters_are_kept_also_by_a_run_that_was_killed(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, held_out: list[Tokens]
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, held_out: list[TokenizedExample]
 ) -> None:
     log, kept = trained(tokenizer, tmp_path / "whole", held_out=held_out, **BEST)
     step = best_step(log)

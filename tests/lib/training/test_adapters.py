@@ -17,13 +17,13 @@ from transformers import (
 
 from stages.lib.core.files import file_sha256
 from stages.lib.params.training import AdapterTuning, FullTuning
-from stages.lib.sft.trainer import fit
+from stages.lib.sft.trainer import train
 from stages.lib.training import adapters as training_adapters
 from stages.lib.training.adapters import (
     load_trainable,
-    merged,
+    merge_adapters,
     parameter_counts,
-    plain,
+    unwrap,
     with_adapters,
 )
 from tests.conftest import tiny_model
@@ -61,7 +61,7 @@ def trained(
     assert isinstance(model, PeftModel)
     rows = planned([example(number) for number in range(9)], tokenizer, chosen)
     with tqdm(disable=True) as progress:
-        fitted = fit(model, tokenizer, rows, chosen, folder, progress, watching=watching)
+        fitted = train(model, tokenizer, rows, chosen, folder, progress, watching=watching)
     return fitted.log, model
 
 
@@ -98,7 +98,7 @@ def test_a_killed_run_with_adapters_ends_with_the_same_bytes(
     assert resumed_log == log
     hashes = []
     for name, model in [("a", whole), ("b", resumed)]:
-        merged(model).save_pretrained(tmp_path / name)
+        merge_adapters(model).save_pretrained(tmp_path / name)
         hashes.append(file_sha256(tmp_path / name / "model.safetensors"))
     assert hashes[0] == hashes[1]
 
@@ -112,9 +112,9 @@ def test_merged_and_unmerged_logits_agree(
 ) -> None:
     start = logits(load_trainable(tiny_base, tuning, seed=1))
     _, model = trained(tiny_base, tokenizer, tuning, tmp_path / "checkpoints")
-    plain(model).set_attn_implementation("sdpa")
+    unwrap(model).set_attn_implementation("sdpa")
     unmerged = logits(model)
-    merged(model).save_pretrained(tmp_path / "saved")
+    merge_adapters(model).save_pretrained(tmp_path / "saved")
     # As evaluation and quantization load it.
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.bfloat16)
     # Merged weights are rounded to bf16, whose resolution is 1/256.
@@ -130,14 +130,14 @@ def test_in_32_bit_merged_and_unmerged_logits_agree_closely(
         if "lora_B" in name:
             torch.nn.init.normal_(param)
     unmerged = logits(model)
-    torch.testing.assert_close(logits(merged(model)), unmerged, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits(merge_adapters(model)), unmerged, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("tuning", [LORA, QLORA])
 def test_a_merged_model_is_an_ordinary_one(tiny_base: Path, tuning: AdapterTuning) -> None:
-    model = merged(load_trainable(tiny_base, tuning, seed=1))
+    model = merge_adapters(load_trainable(tiny_base, tuning, seed=1))
     full = load_trainable(tiny_base, FullTuning(method="full"), seed=1)
-    assert merged(full) is full
+    assert merge_adapters(full) is full
     assert {name: value.shape for name, value in model.state_dict().items()} == {
         name: value.shape for name, value in full.state_dict().items()
     }

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from stages.lib.params.training import FullTuning, Tuning
-from stages.lib.prompts.tokenize import Tokens
+from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft.loss import weighted_loss
 from stages.lib.training import adapters, attention
 from stages.lib.training.adapters import load_trainable
@@ -28,7 +28,7 @@ EXAMPLES = [
 def test_loss_and_gradient_are_those_of_masked_attention(
     tokenizer: PreTrainedTokenizerFast,
     monkeypatch: pytest.MonkeyPatch,
-    examples: list[Tokens],
+    examples: list[TokenizedExample],
     plain_up_to: int,
 ) -> None:
     monkeypatch.setattr(attention, "_PLAIN_UP_TO", plain_up_to)

@@ -21,7 +21,7 @@ def test_after_sigterm_there_is_time_for_a_large_checkpoint(
         return SimpleNamespace(wait=lambda: 0)
 
     monkeypatch.setattr(subprocess, "Popen", start)
-    distributed.run(Launch(strategy="ddp", processes=2), "train", "uniform")
+    distributed.launch_processes(Launch(strategy="ddp", processes=2), "train", "uniform")
     before = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=2)
     for name, value in environments[0].items():
         monkeypatch.setenv(name, value)

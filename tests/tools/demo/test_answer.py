@@ -8,9 +8,9 @@ from stages.lib.core.paths import MODELS
 from stages.lib.core.schema import Prompting
 from stages.lib.params.load import load_params
 from tests.conftest import REPOSITORY, TAUGHT
-from tools.demo.answer import Side, answer, is_bare
+from tools.demo.answer import Panel, answer, is_bare
 from tools.demo.problems import QUESTION, known_problems
-from tools.demo.streaming import Kept
+from tools.demo.streaming import ModelCache
 
 OUTPUT = "<img src=x onerror=hacked=1>\n6303"
 
@@ -25,11 +25,11 @@ def with_models(
     monkeypatch.chdir(tmp_path)
 
 
-def asked(model: str, prompting: Prompting, question: str = QUESTION, **limits: Any) -> list[Side]:
+def asked(model: str, prompting: Prompting, question: str = QUESTION, **limits: Any) -> list[Panel]:
     wanted = load_params(REPOSITORY / "params.yaml")
     wanted = wanted.model_copy(update={"demo": wanted.demo.model_copy(update=limits)})
     known = known_problems(wanted).get(question)
-    return list(answer(model, question, prompting, known, Kept(2), wanted))
+    return list(answer(model, question, prompting, known, ModelCache(2), wanted))
 
 
 def test_reasoning_is_shown_as_it_grows_and_graded(with_models: None) -> None:
@@ -64,8 +64,8 @@ def test_no_answer_or_no_program_is_not_a_wrong_answer(with_models: None) -> Non
     *_, cut = asked("base", "cot", max_tokens=5)
     assert (cut.state, cut.status) == ("Cut at the limit of 5 tokens", "unparsed")
     assert cut.verdict == "No answer was found; right is 6303"
-    *_, without = asked("base", "pot", max_tokens=5)
-    assert (without.status, without.output) == ("unparsed", "There is no program.")
+    *_, exclude = asked("base", "pot", max_tokens=5)
+    assert (exclude.status, exclude.output) == ("unparsed", "There is no program.")
 
 
 def test_an_answer_that_nobody_knows_has_no_verdict(with_models: None) -> None:

@@ -7,7 +7,14 @@ from stages.lib.core.schema import Problem
 from stages.lib.core.tables import write_parquet
 from stages.lib.params.load import load_params
 from tests.conftest import REPOSITORY
-from tools.demo.problems import OWN, QUESTION, complaint, examples, found_models, known_problems
+from tools.demo.problems import (
+    OWN,
+    QUESTION,
+    examples,
+    found_models,
+    known_problems,
+    validation_error,
+)
 
 WANTED = load_params(REPOSITORY / "params.yaml")
 
@@ -70,4 +77,4 @@ def test_examples_are_spread_over_each_benchmark(
     ],
 )
 def test_a_question_has_a_length(question: str, said: str) -> None:
-    assert complaint(question, 1200) == said
+    assert validation_error(question, 1200) == said

@@ -11,12 +11,12 @@ from stages.lib.prompts.templates import question_prompt
 from tests.conftest import REPOSITORY, TAUGHT
 from tools.demo import streaming
 from tools.demo.problems import QUESTION
-from tools.demo.streaming import INCOMPLETE, Kept, Speaker, side_by_side, write
+from tools.demo.streaming import INCOMPLETE, LoadedModel, ModelCache, side_by_side, write
 
 PROMPT = tuple(range(40, 60))
 
 
-def texts(speaker: Speaker, limit: int, *stops: str) -> list[str]:
+def texts(speaker: LoadedModel, limit: int, *stops: str) -> list[str]:
     return [one.text for one in write(speaker, PROMPT, limit=limit, stops=stops)]
 
 
@@ -67,7 +67,7 @@ def test_only_so_many_models_are_kept_and_a_changed_one_is_loaded_again(
     for name in "abc":
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.safetensors").touch()
-    kept = Kept(2)
+    kept = ModelCache(2)
     first = kept.get(tmp_path / "a")
     for name in "bab":
         kept.get(tmp_path / name)

@@ -16,7 +16,7 @@ from tools.sweep.spec import AccuracyScore, MetricScore
 from tools.sweep.trials import Trial
 
 LOSS = MetricScore(metric="reports/a.json:deep.loss", direction="minimize")
-LADDER = AccuracyScore(benchmark="ladder", decoding="pot", system="adaptive", baseline="uniform")
+LADDER = AccuracyScore(benchmark="ladder", answer_mode="pot", system="adaptive", baseline="uniform")
 TABLE = """benchmark,system,decoding,n,accuracy,low,high
 ladder,adaptive,cot,9,0.1,0.0,0.2
 ladder,adaptive,pot,9,0.5,0.4,0.6

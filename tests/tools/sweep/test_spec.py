@@ -96,11 +96,11 @@ BAD_POINTS = [
     ({"overrides": ["train.stpes=3"]}, "overrides: Could not override 'train.stpes'"),
     ({"overrides": ["~evaluate.models.uniform"]}, "analyze.compare: "),
     (
-        {"score": {"benchmark": "ladder", "decoding": "cot", "system": "x", "baseline": None}},
+        {"score": {"benchmark": "ladder", "answer_mode": "cot", "system": "x", "baseline": None}},
         "'x': ",
     ),
     (
-        {"score": {"benchmark": "x", "decoding": "cot", "system": "adaptive", "baseline": None}},
+        {"score": {"benchmark": "x", "answer_mode": "cot", "system": "adaptive", "baseline": None}},
         "'x': ",
     ),
 ]

@@ -1,18 +1,18 @@
 """The miniature of GRPO: does the reward rise beyond noise, and how long does it take?
 
 Runs the model of the recipe ``grpo`` with three seeds, each as its own process of the stage
-in a folder of its own, and compares what the parent and the reinforced model earn on the
-same problems (``benchmarks.earned``): on those that the runs ask, and on the ladder's, which
+in a folder of its own, and compares what the parent and the GRPO model earn on the
+same problems (``benchmarks.grpo_rewards``): on those that the runs ask, and on the ladder's, which
 they never saw. The intervals are at 95%: one over seeds and problems
 (``stages.lib.analysis.seeds``), and Student's over the seeds alone. Beside them stands
-the mean reward of the last quarter of steps less that of the first. Needs the parent's model, the problems and their difficulty
-in ``data/``. ``seconds`` are of the whole stage, imports included.
+the mean reward of the last quarter of steps less that of the first. Needs the parent's model,
+the problems and their difficulty in ``data/``. ``seconds`` are of the whole stage, imports included.
 
 Each seed's log by step, rewards by problem, settings and seconds are kept in
-``reports/benchmarks/``, and the rises of all in ``reinforce.csv``.
+``reports/benchmarks/``, and the rises of all in ``grpo.csv``.
 With seeds on the command line only those are run, and the others are taken from there.
 
-    python -m benchmarks.reinforce [SEED ...]
+    python -m benchmarks.grpo [SEED ...]
 """
 
 import os
@@ -30,10 +30,10 @@ import yaml
 from dvc.utils.hydra import compose_and_dump
 from scipy.stats import t as student
 
-from benchmarks import earned
+from benchmarks import grpo_rewards
 from benchmarks.report import line
 from stages.lib.analysis.seeds import compare_runs
-from stages.lib.core.files import read_json, replacing, write_json
+from stages.lib.core.files import atomic_replace, read_json, write_json
 from stages.lib.core.paths import (
     DIFFICULTY,
     MODELS,
@@ -48,7 +48,7 @@ from stages.lib.params.load import load_params
 
 SEEDS = (1, 2, 3)
 KEPT = REPORTS / "benchmarks"
-SUMMARY = KEPT / "reinforce.csv"
+SUMMARY = KEPT / "grpo.csv"
 LEVEL = 0.95
 
 
@@ -102,13 +102,13 @@ def of_problems(tables: Sequence[pd.DataFrame], most: float) -> dict[str, Any]:
 
 
 def run(seed: int) -> None:
-    """Reinforce with a seed, and keep its log, its seconds, and what it earns."""
+    """Grpo with a seed, and keep its log, its seconds, and what it earns."""
     here = Path.cwd()
     with TemporaryDirectory() as folder:
         there = Path(folder)
         name, parent = _prepare(there, seed)
         subprocess.run(
-            [sys.executable, "-m", "stages.reinforce", name],
+            [sys.executable, "-m", "stages.grpo", name],
             cwd=there,
             env=os.environ | {"PYTHONPATH": str(here)},
             check=True,
@@ -116,15 +116,15 @@ def run(seed: int) -> None:
         files = sorted((there / TRAINING_LOGS / name / "plots" / "metrics").glob("*.tsv"))
         tables = [pd.read_csv(path, sep="\t", index_col="step") for path in files]
         wanted = load_params(there / PARAMS)
-        before = earned.rewards(MODELS / parent, wanted, seed)
-        after = earned.rewards(there / MODELS / name, wanted, seed)
-        seconds = read_json(there / TIMINGS / f"reinforce-{name}.json")["seconds"]
-    with replacing(KEPT / f"reinforce-{seed}.csv") as aside:
+        before = grpo_rewards.rewards(MODELS / parent, wanted, seed)
+        after = grpo_rewards.rewards(there / MODELS / name, wanted, seed)
+        seconds = read_json(there / TIMINGS / f"grpo-{name}.json")["seconds"]
+    with atomic_replace(KEPT / f"grpo-{seed}.csv") as aside:
         pd.concat(tables, axis="columns").to_csv(aside, lineterminator="\n")
     write_csv(
         _rewards(seed), [_pair(first, last) for first, last in zip(before, after, strict=True)]
     )
-    settings = wanted.reinforce.model_dump(mode="json", exclude={"models"})
+    settings = wanted.grpo.model_dump(mode="json", exclude={"models"})
     write_json(_about(seed), {"seconds": seconds, "settings": settings})
 
 
@@ -138,10 +138,10 @@ def summary(seeds: Sequence[int]) -> dict[str, dict[str, Any]]:
         raise ValueError(f"{KEPT}: seeds {list(seeds)} ran with other settings: run all of them")
     most = sum(first["rewards"].values())
     tables = [pd.read_csv(_rewards(seed)) for seed in seeds]
-    steps = [pd.read_csv(KEPT / f"reinforce-{seed}.csv")["reward"].dropna() for seed in seeds]
+    steps = [pd.read_csv(KEPT / f"grpo-{seed}.csv")["reward"].dropna() for seed in seeds]
     return {
         kind: of_problems([table.loc[table["set"] == kind] for table in tables], most)
-        for kind in earned.ANSWERS
+        for kind in grpo_rewards.ANSWERS
     } | {"steps": of_steps([one.tolist() for one in steps]) | {"low": None, "high": None}}
 
 
@@ -150,7 +150,7 @@ def _prepare(there: Path, seed: int) -> tuple[str, str]:
     here = Path.cwd()
     compose_and_dump(str(there / PARAMS), str(here / "conf"), None, "config", "", ["recipe=grpo"])
     values = yaml.safe_load((there / PARAMS).read_text(encoding="utf-8"))
-    (name, made), *_ = values["reinforce"]["models"].items()
+    (name, made), *_ = values["grpo"]["models"].items()
     made["seed"] = seed
     (there / PARAMS).write_text(yaml.safe_dump(values), encoding="utf-8")
     for path in (MODELS / made["parent"], TRAIN_PROBLEMS, DIFFICULTY):
@@ -169,11 +169,11 @@ def _pair(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rewards(seed: int) -> Path:
-    return KEPT / f"reinforce-rewards-{seed}.csv"
+    return KEPT / f"grpo-rewards-{seed}.csv"
 
 
 def _about(seed: int) -> Path:
-    return KEPT / f"reinforce-{seed}.json"
+    return KEPT / f"grpo-{seed}.json"
 
 
 def main() -> None:
@@ -182,13 +182,13 @@ def main() -> None:
         run(seed)
     missing = [seed for seed in SEEDS if not _about(seed).exists()]
     if missing:
-        sys.exit(f"seeds {missing}: not run yet: python -m benchmarks.reinforce SEED ...")
+        sys.exit(f"seeds {missing}: not run yet: python -m benchmarks.grpo SEED ...")
     found = summary(SEEDS)
     write_csv(SUMMARY, [{"on": on} | rises for on, rises in found.items()])
     asked = found.pop("asked")
     print(
         line(
-            "reinforce",
+            "grpo",
             ours=asked.pop("after"),
             peer=asked.pop("before"),
             unit="mean reward",

@@ -15,7 +15,7 @@ from typing import Any
 from stages.lib.core.paths import DIFFICULTY, EVAL_PROBLEMS, TRAIN_PROBLEMS
 from stages.lib.core.schema import Difficulty, Problem
 from stages.lib.core.tables import read_parquet
-from stages.lib.params.grpo import Reinforce
+from stages.lib.params.grpo import Grpo
 from stages.lib.params.root import Params
 
 # Answers to each problem: few are asked, so each of them more often.
@@ -44,13 +44,13 @@ def rewards(model: Path, wanted: Params, seed: int) -> list[dict[str, Any]]:
 
 
 def mean_reward(
-    problem: Problem, answers: Sequence[tuple[str, bool]], settings: Reinforce, stops: Sequence[str]
+    problem: Problem, answers: Sequence[tuple[str, bool]], settings: Grpo, stops: Sequence[str]
 ) -> dict[str, float]:
     """Return the mean ``reward`` of answers, text and whether it ended, and how many are right."""
-    from stages.lib.generations.requests import cut
+    from stages.lib.generations.requests import truncate_at_stop
     from stages.lib.grpo.rewards import answer_reward, format_reward
 
-    texts = [(cut(text, stops), ended) for text, ended in answers]
+    texts = [(truncate_at_stop(text, stops), ended) for text, ended in answers]
     right = fmean(answer_reward(problem, text) for text, _ in texts)
     form = fmean(format_reward(text, ended=ended) for text, ended in texts)
     weights = settings.rewards
@@ -63,7 +63,7 @@ def _measure(model: Path, wanted: Params, seed: int) -> list[dict[str, Any]]:
     from stages.lib.models.loading import load_tokenizer
     from stages.lib.prompts.templates import ask, question_prompt
 
-    settings, tokenizer = wanted.reinforce, load_tokenizer(model)
+    settings, tokenizer = wanted.grpo, load_tokenizer(model)
     problems = fixed_problems()
     requests = [
         Request(

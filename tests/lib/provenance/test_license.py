@@ -1,4 +1,4 @@
-"""Where the licence of a base model is found."""
+"""Where the license of a base model is found."""
 
 from pathlib import Path
 
@@ -6,13 +6,13 @@ import pytest
 from gguf import GGUFWriter
 
 from stages.lib.params.base_model import Base
-from stages.lib.provenance import licence as provenance_licence
-from stages.lib.provenance.licence import licence
+from stages.lib.provenance import license as provenance_license
+from stages.lib.provenance.license import license_of
 
 CARDS = [
     ("---\nlicense: mit\n---\n# A model\n", "mit"),
     ("---\ntags: [a]\n---\n# A model\n", "unknown"),
-    ("# A model under the MIT licence\n", "unknown"),
+    ("# A model under the MIT license\n", "unknown"),
     (None, "unknown"),
 ]
 
@@ -21,7 +21,7 @@ CARDS = [
 def test_of_a_folder(tmp_path: Path, card: str | None, expected: str) -> None:
     if card is not None:
         (tmp_path / "README.md").write_text(card)
-    assert licence(Base("folder", str(tmp_path))) == expected
+    assert license_of(Base("folder", str(tmp_path))) == expected
 
 
 @pytest.mark.parametrize(("named", "expected"), [("gemma", "gemma"), (None, "unknown")])
@@ -33,7 +33,7 @@ def test_of_a_gguf_file(tmp_path: Path, named: str | None, expected: str) -> Non
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
-    assert licence(Base("gguf", str(path))) == expected
+    assert license_of(Base("gguf", str(path))) == expected
 
 
 def test_of_a_hub_model_it_is_that_of_its_card_at_the_commit(
@@ -46,9 +46,9 @@ def test_of_a_hub_model_it_is_that_of_its_card_at_the_commit(
         asked.append((repo, revision))
         return str(tmp_path / name)
 
-    monkeypatch.setattr(provenance_licence, "hf_hub_download", download)
+    monkeypatch.setattr(provenance_license, "hf_hub_download", download)
     base = Base("hub", "org/name", revision="a" * 40)
-    assert licence(base) == "llama3.2"
+    assert license_of(base) == "llama3.2"
     assert asked == [("org/name", "a" * 40)]
 
 
@@ -57,4 +57,4 @@ def test_of_a_hub_model_out_of_reach_it_is_unknown(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert licence(Base("hub", "org/name", revision="a" * 40)) == "unknown"
+    assert license_of(Base("hub", "org/name", revision="a" * 40)) == "unknown"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks import earned, reinforce
-from benchmarks.reinforce import of_problems, of_steps, over_seeds
+from benchmarks import grpo, grpo_rewards
+from benchmarks.grpo import of_problems, of_steps, over_seeds
 from stages.lib.core.files import write_json
 from stages.lib.core.schema import Problem
 from stages.lib.params.grpo import Rewards
@@ -54,34 +54,32 @@ def test_problems_are_compared_inside_sources_that_have_several() -> None:
 
 
 def test_answers_earn_as_in_training() -> None:
-    settings = load_params().reinforce.model_copy(
-        update={"rewards": Rewards(answer=1.0, format=0.2)}
-    )
+    settings = load_params().grpo.model_copy(update={"rewards": Rewards(answer=1.0, format=0.2)})
     asked = Problem("1", "s", "1 + 1", "2", "number", [], "", "", None, "t", "t")
     said = [("1 + 1 = 2. The answer is 2.", True), ("The answer is 3.", False)]
-    found = earned.mean_reward(asked, said, settings, [])
+    found = grpo_rewards.mean_reward(asked, said, settings, [])
     # Right and whole: 1.2; wrong, and cut off behind its statement: 0.1.
     assert found == {"reward": pytest.approx((1.2 + 0.1) / 2), "right": 0.5}
 
 
 def test_kept_runs_are_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reinforce, "KEPT", tmp_path)
+    monkeypatch.setattr(grpo, "KEPT", tmp_path)
     about = {"seconds": 1.0, "settings": {"rewards": {"answer": 1.0, "format": 0.2}, "steps": 4}}
     for seed, rise in zip((1, 2, 3), (0.1, 0.2, 0.3), strict=True):
         both = [
             table([0.0] * 4, [gain] * 4).assign(set=kind)
             for kind, gain in (("asked", rise), ("unseen", rise / 2))
         ]
-        pd.concat(both).to_csv(tmp_path / f"reinforce-rewards-{seed}.csv", index=False)
+        pd.concat(both).to_csv(tmp_path / f"grpo-rewards-{seed}.csv", index=False)
         log = pd.DataFrame({"step": [1, 2, 3, 4], "reward": [0.0, 9.0, None, rise]})
-        log.to_csv(tmp_path / f"reinforce-{seed}.csv", index=False)
-        write_json(tmp_path / f"reinforce-{seed}.json", about)
-    found = reinforce.summary((1, 2, 3))
+        log.to_csv(tmp_path / f"grpo-{seed}.csv", index=False)
+        write_json(tmp_path / f"grpo-{seed}.json", about)
+    found = grpo.summary((1, 2, 3))
     assert {kind: rises["rise"] for kind, rises in found.items()} == {
         "asked": 0.2,
         "unseen": 0.1,
         "steps": 0.2,
     }
-    write_json(tmp_path / "reinforce-2.json", about | {"settings": {"steps": 5}})
+    write_json(tmp_path / "grpo-2.json", about | {"settings": {"steps": 5}})
     with pytest.raises(ValueError, match=r"seeds \[1, 2, 3\] ran with other settings"):
-        reinforce.summary((1, 2, 3))
+        grpo.summary((1, 2, 3))

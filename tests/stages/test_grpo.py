@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages import reinforce
+from stages import grpo
 from stages.lib.core.files import read_json
 from stages.lib.core.paths import (
     CHECKPOINTS,
@@ -25,7 +25,7 @@ from tests.stages.test_figures import problem
 
 # The base never solved the first two, and always the last.
 RATES = [0.0, 0.0, 0.25, 0.5, 0.75, 1.0]
-MADE = {"parent": "base", "seed": 1, "tuning": {"method": "full"}, "no_signal_weight": 0.0}
+MADE = {"parent": "base", "seed": 1, "tuning": {"method": "full"}, "zero_variance_weight": 0.0}
 
 
 @pytest.fixture
@@ -52,12 +52,12 @@ def ready(change: Change, terse: Path) -> Change:
     change(
         {
             "prompts.system": "",
-            "reinforce.steps": 2,
-            "reinforce.prompts_per_step": 3,
-            "reinforce.generations": 2,
-            "reinforce.max_tokens": 4,
-            "reinforce.save_every": 1,
-            "reinforce.models": {
+            "grpo.steps": 2,
+            "grpo.prompts_per_step": 3,
+            "grpo.generations": 2,
+            "grpo.max_tokens": 4,
+            "grpo.save_every": 1,
+            "grpo.models": {
                 "grpo": MADE,
                 "lora": MADE | {"tuning": adapters(dropout=0.0).model_dump()},
             },
@@ -68,7 +68,7 @@ def ready(change: Change, terse: Path) -> Change:
 
 @pytest.mark.parametrize("name", ["grpo", "lora"])
 def test_a_model_is_made_with_its_log_and_what_it_was_asked(ready: Change, name: str) -> None:
-    reinforce.main(name)
+    grpo.main(name)
     tables = {path.stem: path for path in (TRAINING_LOGS / name / "plots/metrics").iterdir()}
     assert set(tables) == {
         "reward",
@@ -104,13 +104,11 @@ def test_a_model_is_made_with_its_log_and_what_it_was_asked(ready: Change, name:
 
 
 def test_an_empty_pool_stops_the_stage_in_one_line(ready: Change) -> None:
-    ready({"reinforce.prompts_per_step": 4})
-    with pytest.raises(ValueError, match=r"^reinforce.prompts_per_step: 4: expected at most 3, "):
-        reinforce.main("grpo")
+    ready({"grpo.prompts_per_step": 4})
+    with pytest.raises(ValueError, match=r"^grpo.prompts_per_step: 4: expected at most 3, "):
+        grpo.main("grpo")
 
 
 def test_a_name_that_is_not_there_is_refused(ready: Change) -> None:
-    with pytest.raises(
-        ValueError, match=r"^reinforce.models: 'x': expected one of \['grpo', 'lora'\]"
-    ):
-        reinforce.main("x")
+    with pytest.raises(ValueError, match=r"^grpo.models: 'x': expected one of \['grpo', 'lora'\]"):
+        grpo.main("x")

@@ -1,4 +1,4 @@
-"""The licence of a base model, as its own files name it."""
+"""The license of a base model, as its own files name it."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ CARD = "README.md"
 UNKNOWN = "unknown"
 
 
-def licence(base: Base) -> str:
-    """Return the licence's identifier, such as ``apache-2.0``, or ``unknown``.
+def license_of(base: Base) -> str:
+    """Return the license's identifier, such as ``apache-2.0``, or ``unknown``.
 
     A GGUF file has it in ``general.license``, a folder and a Hub model in the front matter
     of their card. A Hub model's card is taken from the Hub's cache where it is in it.
