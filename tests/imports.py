@@ -1,44 +1,63 @@
-"""Which of the repository's modules a stage reaches by its imports."""
+"""What imports what: the modules and packages of the repository, read from their source."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
+
+LIBRARY = Path("stages/lib")
 
 
-def reached(module: Path) -> set[str]:
-    """Return the paths of ``module`` and of every module under ``stages`` that it imports.
+class Import(NamedTuple):
+    """A package of the library that a file imports, and where."""
 
-    A package of the library stands for its modules, as a folder. A template of the library
-    is reached by the module that names it.
-    """
-    found: set[str] = set()
-    open_ends = [module]
-    while open_ends:
-        path = open_ends.pop()
-        if str(path) not in found:
-            found.add(str(path))
-            modules = path.glob("*.py") if path.is_dir() else [path]
-            open_ends += [other for one in modules for other in _imported(one)]
-    return found
+    package: str
+    file: Path
+    line: int
 
 
-def _imported(path: Path) -> list[Path]:
-    if path.suffix != ".py":
-        return []
-    names: list[str] = []
-    templates: list[Path] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+def packages() -> list[str]:
+    """Return the names of the library's packages."""
+    return sorted(path.parent.name for path in LIBRARY.glob("*/__init__.py"))
+
+
+def files_of(package: str) -> list[Path]:
+    """Return the modules of a package of the library; packages are flat."""
+    return sorted((LIBRARY / package).glob("*.py"))
+
+
+def imports_of(file: Path) -> Iterator[Import]:
+    """Yield every import of a package of the library in a file, inside functions too."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            # `from stages.lib import core` and `from stages.lib.core import files` name it.
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.Constant) and str(node.value).endswith(".j2"):
-            templates.append(Path("stages/lib", str(node.value)))
-    candidates = [_place(name.split(".")) for name in names if name.startswith("stages.")]
-    return templates + [path for path in candidates if path is not None]
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for package in {name.split(".")[2] for name in names if name.startswith("stages.lib.")}:
+            yield Import(package, file, node.lineno)
 
 
-def _place(name: list[str]) -> Path | None:
-    if len(name) > 2 and Path(*name[:3]).is_dir():
-        return Path(*name[:3])
-    path = Path(*name).with_suffix(".py")
-    return path if path.exists() else None
+def imported_modules(file: Path) -> set[str]:
+    """Return the dotted names of all that a file imports from ``stages`` and ``tools``."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.partition(".")[0] in ("stages", "tools")}
+
+
+def reached(file: Path) -> set[str]:
+    """Return the packages that a file imports, and all that these import in turn."""
+    found: set[str] = set()
+    queue = [file]
+    while queue:
+        for item in imports_of(queue.pop()):
+            if item.package not in found:
+                found.add(item.package)
+                queue += files_of(item.package)
+    return found

@@ -1,6 +1,5 @@
 """What dvc.yaml declares is what the stages use."""
 
-import ast
 from pathlib import Path
 from typing import Any
 
@@ -10,103 +9,6 @@ from dvc.utils.hydra import compose_and_dump
 
 from stages.lib.params import training
 from stages.lib.params.load import load_params, parse_params
-from stages.lib.params.root import Params
-from tests.imports import reached
-
-# Commands, not stages: for published results (of replications/sdat), the Hub, sweeps, the
-# demo, CPUs without PyTorch, a look at a data set.
-OTHERS = {"__init__", "replicate", "publish", "sweep", "demo", "export", "read"}
-STAGES = sorted({path.stem for path in Path("stages").glob("*.py")} - OTHERS)
-PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-
-
-def declared(stage: str) -> dict[str, Any]:
-    entry = PIPELINE[stage]
-    return entry.get("do", entry)
-
-
-def groups_used(stage: str) -> set[str]:
-    """Return the parameter groups that a stage takes from what ``params.load()`` returns."""
-    tree = ast.parse(Path("stages", f"{stage}.py").read_text(encoding="utf-8"))
-    used, loaded = set(), set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and _is_load(node.value):
-            loaded |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
-            of = node.value
-            if _is_load(of) or (isinstance(of, ast.Name) and of.id in loaded):
-                used.add(node.attr)
-    return used & set(Params.model_fields)
-
-
-def _is_load(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and ast.unparse(node.func) == "params.load"
-
-
-def test_every_stage_is_in_the_pipeline() -> None:
-    assert sorted(PIPELINE) == STAGES
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_every_module_that_it_reaches(stage: str) -> None:
-    modules = {dep for dep in declared(stage)["deps"] if dep.startswith("stages/")}
-    assert modules == reached(Path("stages", f"{stage}.py"))
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_the_parameter_groups_that_it_loads(stage: str) -> None:
-    if "params.yaml" in declared(stage)["deps"]:
-        assert "params" not in declared(stage)
-    else:
-        params = declared(stage).get("params", [])
-        assert {one.partition(".")[0] for one in params} == groups_used(stage)
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_group_of_which_parts_are_declared_is_declared_in_full(stage: str) -> None:
-    parts = [one.split(".") for one in declared(stage).get("params", []) if "." in one]
-    for group in {first for first, *_ in parts}:
-        fields = Params.model_fields[group].annotation.model_fields  # type: ignore[union-attr]
-        assert sorted(second for first, second, *_ in parts if first == group) == sorted(fields)
-        # Of what is made, a stage for each depends on its own entry alone.
-        assert [group, "models", "${key}"] in parts
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_runs_as_its_own_module(stage: str) -> None:
-    assert declared(stage)["cmd"].removesuffix(" ${key}") == f"python -m stages.{stage}"
-
-
-def test_no_module_of_the_library_imports_a_stage() -> None:
-    of_stages = {str(Path("stages", f"{stage}.py")) for stage in STAGES}
-    for module in Path("stages/lib").rglob("*.py"):
-        assert not reached(module) & of_stages
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_no_stage_imports_another(stage: str) -> None:
-    found = {path for path in reached(Path("stages", f"{stage}.py")) if "/lib/" not in path}
-    assert found <= {str(Path("stages", f"{stage}.py")), str(Path("stages", "__init__.py"))}
-
-
-def test_vllm_is_imported_by_generation_alone_and_its_kernels() -> None:
-    importing = {
-        module.name
-        for module in Path("stages").rglob("*.py")
-        if any(line.startswith(("import vllm", "from vllm")) for line in module.open())
-    }
-    assert importing == {"generation.py", "cpu_kernels.py"}
-
-
-def test_the_default_recipe_composes_to_the_committed_parameters(tmp_path: Path) -> None:
-    composed = tmp_path / "params.yaml"
-    compose_and_dump(str(composed), str(Path("conf").resolve()), None, "config", "", [])
-    assert composed.read_text() == Path("params.yaml").read_text()
-
-
-def test_every_group_of_parameters_is_used_by_a_stage() -> None:
-    assert set().union(*map(groups_used, [*STAGES, "publish", "demo"])) == set(Params.model_fields)
 
 
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in Path("conf/recipe").glob("*.yaml")))

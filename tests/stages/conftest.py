@@ -1,15 +1,26 @@
 """A folder to run a stage in, with the committed parameters made small."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from stages.lib.params.base import ParamGroup
+from tests.pipeline import SCRIPTS, group_of, tracks
 from tests.small import make_small, set_params
 
 Change = Callable[[dict[str, Any]], None]
+
+# Read, but of no effect on results: dvc.yaml tracks none of them.
+NO_EFFECT = {
+    "engine": {"backend", "engines", "cpus"},
+    "sandbox": {"workers", "allow_unprotected"},
+    "train": {"save_every", "tracking"},
+    "grpo": {"save_every", "tracking"},
+}
 
 
 @pytest.fixture
@@ -20,3 +31,43 @@ def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
     Path("params.yaml").write_text(yaml.safe_dump(committed), encoding="utf-8")
     make_small(tmp_path)
     return lambda values: set_params(tmp_path, values)
+
+
+@pytest.fixture(autouse=True)
+def parameters_that_are_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail where a stage reads a parameter that dvc.yaml does not track for it."""
+    read: set[tuple[str, str, str]] = set()
+    original = ParamGroup.__getattribute__
+
+    def recording(self: ParamGroup, name: str) -> Any:
+        if name in type(self).__pydantic_fields__:
+            group, stage = group_of(type(self)), _running_stage()
+            if group and stage:
+                read.add((stage, group, name))
+        return original(self, name)
+
+    monkeypatch.setattr(ParamGroup, "__getattribute__", recording)
+    yield
+    untracked = {
+        f"stages/{stage}.py reads {group}.{name}, which dvc.yaml does not track for it"
+        for stage, group, name in read
+        if name not in NO_EFFECT.get(group, ()) and not tracks(stage, group, name)
+    }
+    assert not untracked
+
+
+def _running_stage() -> str | None:
+    """Return the stage whose script is on the stack; None while parameters are validated."""
+    frame = sys._getframe(2)
+    if "/stages/lib/params/" in frame.f_code.co_filename:
+        return None
+    while frame is not None:
+        path = Path(frame.f_code.co_filename)
+        if (
+            path.parent.name == "stages"
+            and path.parent.parent.name != "tests"
+            and path.stem in SCRIPTS
+        ):
+            return path.stem
+        frame = frame.f_back
+    return None

@@ -1,0 +1,123 @@
+"""The architecture: which package may import which, what parameters may hold, sizes."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.imports import files_of, imported_modules, imports_of, packages
+
+# What each package of the library may import, beside itself.
+ARROWS = {
+    "core": "",
+    "sandbox": "",
+    "params": "core",
+    "runtime": "core",
+    "provenance": "core params",
+    "prompts": "core params",
+    "models": "core params",
+    "grading": "core params runtime sandbox",
+    "generations": "core params runtime",
+    "formats": "core grading params prompts provenance runtime sandbox",
+    "data": "core formats grading params prompts provenance",
+    "difficulty": "core generations grading params prompts runtime",
+    "inference": "core generations models params runtime",
+    "quantization": "core models params",
+    "training": "core models params prompts runtime",
+    "sft": "core params prompts runtime training",
+    "grpo": "core generations grading params runtime training",
+    "analysis": "core grading params",
+    "figures": "analysis core",
+    "report": "analysis core params provenance",
+    "costs": "core params provenance",
+}
+SOURCES = sorted(path for folder in ("stages", "tools") for path in Path(folder).rglob("*.py"))
+LONGEST_MODULE, LONGEST_FUNCTION = 300, 50
+
+
+def test_the_table_names_every_package() -> None:
+    assert sorted(ARROWS) == packages()
+
+
+@pytest.mark.parametrize("package", ARROWS)
+def test_a_package_imports_only_what_the_table_allows(package: str) -> None:
+    allowed = {package, *ARROWS[package].split()}
+    broken = [
+        f"{item.file}:{item.line}: {package} imports {item.package}"
+        for file in files_of(package)
+        for item in imports_of(file)
+        if item.package not in allowed
+    ]
+    assert not broken, "\n".join(broken)
+
+
+def test_arrows_go_one_way() -> None:
+    below: dict[str, set[str]] = {}
+    for package, allowed in ARROWS.items():  # each is listed after those that it may import
+        assert set(allowed.split()) <= set(below), package
+        below[package] = set(allowed.split())
+
+
+def test_packages_are_flat() -> None:
+    assert not [
+        path
+        for path in Path("stages/lib").glob("*/*")
+        if path.is_dir() and path.name != "__pycache__"
+    ]
+
+
+def test_the_library_imports_no_stage_and_no_tool_and_stages_no_stage() -> None:
+    for file in SOURCES:
+        if file.parts[0] == "stages":
+            above = {
+                name
+                for name in imported_modules(file)
+                if not name.startswith("stages.lib") and name not in ("stages", "stages.lib")
+            }
+            assert not above, f"{file}: {above}"
+
+
+def test_tools_import_no_stage() -> None:
+    for file in Path("tools").rglob("*.py"):
+        above = {
+            name
+            for name in imported_modules(file)
+            if name.startswith("stages.") and not name.startswith("stages.lib")
+        }
+        assert not above, f"{file}: {above}"
+
+
+def test_vllm_is_imported_by_two_modules() -> None:
+    importing = {
+        str(file)
+        for file in SOURCES
+        if any(
+            line.startswith(("import vllm", "from vllm")) for line in file.open(encoding="utf-8")
+        )
+    }
+    assert importing == {f"stages/lib/inference/{name}.py" for name in ("engine", "cpu_kernels")}
+
+
+@pytest.mark.parametrize("file", files_of("params"), ids=lambda path: path.stem)
+def test_parameters_hold_declarations_and_validators_alone(file: Path) -> None:
+    """No stage depends on this package: what it did would change results unseen."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+        for method in (item for item in node.body if isinstance(item, ast.FunctionDef)):
+            decorators = {ast.unparse(item).partition("(")[0] for item in method.decorator_list}
+            is_check = decorators & {
+                "field_validator",
+                "model_validator",
+            } or method.name.startswith("_")
+            assert is_check, f"{file}:{method.lineno}: {node.name}.{method.name} is no validator"
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=str)
+def test_modules_and_functions_are_small(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST_MODULE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            length = node.end_lineno - node.lineno + 1
+            assert length <= LONGEST_FUNCTION, f"{file}:{node.lineno}: {node.name}: {length} lines"

@@ -1,0 +1,64 @@
+"""What dvc.yaml declares is what the stages use, and no more."""
+
+from pathlib import Path
+
+import pytest
+from dvc.utils.hydra import compose_and_dump
+
+from stages.lib.params.root import Params
+from tests.imports import reached
+from tests.pipeline import PIPELINE, SCRIPTS, declared
+
+# They change no result: declarations (values are tracked), and what only runs the work.
+NO_DEPENDENCY = {"params", "runtime"}
+# Packages that a stage may never come to reach, since it would run again for nothing.
+MUST_NOT_REACH = {
+    "a plot or the page": ({"figures", "report"}, {"sample", "train", "grpo", "evaluate"}),
+    "grading": ({"grading", "sandbox"}, {"sample", "evaluate", "train", "quantize"}),
+    "the training plan": ({"sft"}, {"evaluate", "follow_up", "likelihood", "quantize"}),
+    "the ladder's texts": ({"data", "formats"}, {"quantize", "train", "sample", "evaluate"}),
+}
+
+
+def test_the_scripts_are_the_stages() -> None:
+    assert sorted(PIPELINE) == SCRIPTS
+
+
+@pytest.mark.parametrize("stage", SCRIPTS)
+def test_a_stage_runs_as_its_own_module(stage: str) -> None:
+    assert declared(stage)["cmd"].removesuffix(" ${key}") == f"python -m stages.{stage}"
+
+
+@pytest.mark.parametrize("stage", SCRIPTS)
+def test_a_stage_depends_on_the_packages_that_it_reaches(stage: str) -> None:
+    code = {dep for dep in declared(stage)["deps"] if dep.startswith("stages/")}
+    left_out = NO_DEPENDENCY - ({"params"} if stage == "check" else set())
+    packages = reached(Path("stages", f"{stage}.py")) - left_out
+    assert code == {f"stages/{stage}.py", *(f"stages/lib/{name}" for name in packages)}
+
+
+@pytest.mark.parametrize("edit", MUST_NOT_REACH)
+def test_an_edit_must_not_run_what_it_cannot_change(edit: str) -> None:
+    packages, stages = MUST_NOT_REACH[edit]
+    for stage in stages:
+        assert not reached(Path("stages", f"{stage}.py")) & packages, stage
+
+
+@pytest.mark.parametrize("stage", sorted(set(SCRIPTS) - {"check"}))
+def test_the_schema_of_one_group_runs_no_stage_of_another(stage: str) -> None:
+    assert "stages/lib/params" not in declared(stage)["deps"]
+
+
+@pytest.mark.parametrize("stage", SCRIPTS)
+def test_tracked_parameters_exist(stage: str) -> None:
+    for path in declared(stage).get("params", []):
+        group, *fields = path.split(".")
+        assert group in Params.model_fields
+        annotation = Params.model_fields[group].annotation
+        assert not fields or fields[0] in annotation.model_fields  # type: ignore[union-attr]
+
+
+def test_the_default_recipe_composes_to_the_committed_parameters(tmp_path: Path) -> None:
+    composed = tmp_path / "params.yaml"
+    compose_and_dump(str(composed), str(Path("conf").resolve()), None, "config", "", [])
+    assert composed.read_text() == Path("params.yaml").read_text()
