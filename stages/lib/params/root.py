@@ -2,6 +2,7 @@
 
 from pydantic import model_validator
 
+from stages.lib.core.schema import system_name
 from stages.lib.params.base import ParamGroup
 from stages.lib.params.data import Model, Prepare, Prompts, RowsSource
 from stages.lib.params.evaluation import Analyze, Demo, Evaluate, Figures, Hub, Paper
@@ -43,10 +44,6 @@ class Params(ParamGroup):
     @model_validator(mode="after")
     def _names_agree(self) -> "Params":
         arms = set(self.weigh.arms)
-        for key in ("tuning_by_arm", "seeds"):
-            for name in getattr(self.train, key):
-                if name not in arms:
-                    raise ValueError(f"train.{key}.{name}: expected one of {sorted(arms)}")
         for name, made in self.grpo.models.items():
             if name in {"base"} | arms | set(self.quantize.models):
                 raise ValueError(f"grpo.models.{name}: expected a name that is not taken")
@@ -70,8 +67,11 @@ class Params(ParamGroup):
                 f"evaluate.held_out: {self.evaluate.held_out!r}: "
                 f"expected one of {sorted(self.prepare.benchmarks)}"
             )
+        self._check_launch()
         self._check_quantized()
-        systems = self.evaluate.systems()
+        systems = [
+            system_name(model, n) for model, shots in self.evaluate.models.items() for n in shots
+        ]
         for pair in self.analyze.compare:
             for system in pair:
                 if system not in systems:
@@ -84,6 +84,18 @@ class Params(ParamGroup):
         self._check_difficulty()
         self._check_shots()
         return self
+
+    def _check_launch(self) -> None:
+        """Raise ValueError if an arm's tuning does not go with how processes share the work."""
+        launch = self.train.launch
+        if launch is None or launch.strategy == "ddp":
+            return
+        tunings = [self.train.tuning, *(arm.train.tuning for arm in self.weigh.arms.values())]
+        if any(tuning is not None and tuning.method == "qlora" for tuning in tunings):
+            raise ValueError(
+                f"train.launch.strategy: '{launch.strategy}': expected 'ddp' with qlora, "
+                "whose 4-bit weights stay whole"
+            )
 
     def _check_quantized(self) -> None:
         """Raise ValueError if a quantized model could not be set beside its original."""

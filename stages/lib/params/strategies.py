@@ -2,19 +2,33 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
-from stages.lib.core.schema import FocalLevel, Prompting
-from stages.lib.params.base import Name, ParamGroup, PositiveInt, Seed, UnitInterval
+from stages.lib.core.schema import FocalLevel, Prompting, UnitInterval
+from stages.lib.params.base import Name, ParamGroup, Seed
+from stages.lib.params.training import Tuning
 
 
-class UniformArm(ParamGroup):
+class ArmTraining(ParamGroup):
+    """What one arm trains with instead of ``train.seed`` and ``train.tuning``; both optional."""
+
+    seed: Seed | None = None
+    tuning: Tuning | None = None
+
+
+class ArmGroup(ParamGroup):
+    """What every arm may have beside its strategy."""
+
+    train: ArmTraining = ArmTraining()
+
+
+class UniformArm(ArmGroup):
     """Every example once a pass."""
 
     strategy: Literal["uniform"]
 
 
-class RepeatArm(ParamGroup):
+class RepeatArm(ArmGroup):
     """Every example floor(base + factor * level) times a pass."""
 
     strategy: Literal["repeat"]
@@ -22,7 +36,7 @@ class RepeatArm(ParamGroup):
     factor: Annotated[float, Field(ge=0)]
 
 
-class WeightArm(ParamGroup):
+class WeightArm(ArmGroup):
     """Every example once a pass, its loss weighted by base + factor * level (mean 1)."""
 
     strategy: Literal["weight"]
@@ -30,7 +44,7 @@ class WeightArm(ParamGroup):
     factor: Annotated[float, Field(ge=0)]
 
 
-class BandArm(ParamGroup):
+class BandArm(ArmGroup):
     """Problems with a pass rate from low to high, ends included, once a pass; no others."""
 
     strategy: Literal["band"]
@@ -46,14 +60,14 @@ class BandArm(ParamGroup):
         return high
 
 
-class CurriculumArm(ParamGroup):
+class CurriculumArm(ArmGroup):
     """Every example once a pass, from easy to hard: all take part after ``pace`` of the steps."""
 
     strategy: Literal["curriculum"]
     pace: Annotated[float, Field(gt=0, le=1)]
 
 
-class FocalArm(ParamGroup):
+class FocalArm(ArmGroup):
     """Every example once a pass, its loss weighted by (1 - p)^gamma.
 
     p is the model's own probability, while it trains, of the token, or per token of
@@ -65,7 +79,7 @@ class FocalArm(ParamGroup):
     level: FocalLevel
 
 
-class DartArm(ParamGroup):
+class DartArm(ArmGroup):
     """The base model's own correct samples, once a pass, instead of the worked solutions.
 
     Up to ``per_problem`` of each problem (``dart_uniform``), or in proportion to its
@@ -76,18 +90,22 @@ class DartArm(ParamGroup):
     per_problem: PositiveInt
 
 
-class ConversationsArm(ParamGroup):
+class ConversationsArm(ArmGroup):
     """The conversations of some of the data sets once a pass, and no problems."""
 
     strategy: Literal["conversations"]
     sources: Annotated[list[Name], Field(min_length=1)]
 
 
-class ControlArm(ParamGroup):
-    """What another arm does with each problem, dealt to random problems."""
+class ControlArm(ArmGroup):
+    """What another arm does with each problem, permuted among all problems.
+
+    ``seed`` of the permutation is ``weigh.seed`` where the arm has none.
+    """
 
     strategy: Literal["control"]
     control_of: Name
+    seed: Seed | None = None
 
 
 Arm = Annotated[
@@ -107,32 +125,19 @@ Arm = Annotated[
 class Weigh(ParamGroup):
     """The arms: how often, and how heavily, each training example counts.
 
-    A control deals by ``seed``, or by its own of ``seeds``.
+    ``seed`` permutes the controls that have no seed of their own.
     """
 
     seed: Seed
-    seeds: dict[Name, Seed]
     prompting: Annotated[list[Prompting], Field(min_length=1)]
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
-
-    def seed_of(self, arm: str) -> int:
-        """Return the seed that an arm is dealt by."""
-        return self.seeds.get(arm, self.seed)
-
-    @model_validator(mode="after")
-    def _seeds_are_of_controls(self) -> "Weigh":
-        controls = [name for name, arm in self.arms.items() if isinstance(arm, ControlArm)]
-        for name in self.seeds:
-            if name not in controls:
-                raise ValueError(f"seeds.{name}: expected a control, one of {controls}")
-        return self
 
     @model_validator(mode="after")
     def _controls_name_an_arm(self) -> "Weigh":
         for name, arm in self.arms.items():
             if isinstance(arm, ControlArm):
-                of = self.arms.get(arm.control_of)
-                if of is None or isinstance(of, ControlArm):
+                original = self.arms.get(arm.control_of)
+                if original is None or isinstance(original, ControlArm):
                     raise ValueError(
                         f"arms.{name}.control_of: {arm.control_of!r}: "
                         "expected an arm that is not a control"

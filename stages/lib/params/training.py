@@ -3,17 +3,17 @@
 from importlib.util import find_spec
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
-
-from stages.lib.core.schema import NonEmpty
-from stages.lib.params.base import (
-    Name,
+from pydantic import (
+    Field,
     NonNegativeInt,
-    ParamGroup,
     PositiveFloat,
     PositiveInt,
-    Seed,
+    field_validator,
+    model_validator,
 )
+
+from stages.lib.core.schema import NonEmpty
+from stages.lib.params.base import ParamGroup, Seed
 
 Schedule = Literal["cosine", "linear", "constant_with_warmup"]
 
@@ -69,16 +69,14 @@ TRACKER_VERSIONS: dict[Tracker, str] = {
 class Train(ParamGroup):
     """Supervised fine-tuning; every arm gets ``steps * tokens_per_step`` supervised tokens.
 
-    ``seeds`` replaces ``seed``, and ``tuning_by_arm`` ``tuning``, in the arms that they name.
-    ``validation`` problems are set apart; loss on them is measured and may choose the
-    checkpoint to keep. ``launch`` deals each step's micro-batches to several processes.
-    ``tracking`` names who is told of every step beside DVCLive.
+    An arm may replace ``seed`` and ``tuning`` (``weigh.arms.<arm>.train``). ``validation``
+    problems are held out; the loss on them is measured and may choose the checkpoint to keep.
+    ``launch`` spreads each step's micro-batches over several processes. ``tracking`` names
+    experiment trackers beside DVCLive.
     """
 
     seed: Seed
-    seeds: dict[Name, Seed]
     tuning: Tuning
-    tuning_by_arm: dict[Name, Tuning]
     steps: PositiveInt
     tokens_per_step: PositiveInt
     micro_batches: PositiveInt
@@ -135,22 +133,8 @@ class Train(ParamGroup):
                 f"keep: 'best': expected 'last' with {launch.strategy}, "
                 "whose processes hold no whole model"
             )
-        tunings = (self.tuning, *self.tuning_by_arm.values())
-        if launch.strategy != "ddp" and any(one.method == "qlora" for one in tunings):
-            raise ValueError(
-                f"launch.strategy: '{launch.strategy}': expected 'ddp' with qlora, "
-                "whose 4-bit weights stay whole"
-            )
         return self
 
     def processes(self) -> int:
         """Return how many processes share the work of each step."""
         return 1 if self.launch is None else self.launch.processes
-
-    def for_arm(self, arm: str) -> "Train":
-        """Return the settings of one arm, with the tuning and the seed that are its own."""
-        own = {
-            "tuning": self.tuning_by_arm.get(arm, self.tuning),
-            "seed": self.seeds.get(arm, self.seed),
-        }
-        return self.model_copy(update=own | {"tuning_by_arm": {}, "seeds": {}})
