@@ -77,10 +77,10 @@ params: setup
 	  compose_and_dump('params.yaml', str(Path('conf').resolve()), None, 'config', '', [])"
 
 sweep: setup
-	python -m stages.sweep $(SWEEP)
+	python -m tools.sweep $(SWEEP)
 
 demo: setup
-	python -m stages.demo
+	python -m tools.demo
 
 export: setup
 	python -m stages.export $(MODEL) --precision $(PRECISION)

@@ -21,18 +21,18 @@ from typing import Any
 
 from benchmarks.report import machine
 from stages.lib.analysis.intervals import wilson_interval
-from stages.lib.analysis.speeds import summary
+from stages.lib.analysis.speeds import summarize_speeds
 from stages.lib.core.paths import DEMONSTRATIONS, REPORTS
 from stages.lib.core.schema import Problem
 from stages.lib.core.tables import read_parquet, write_csv
 from stages.lib.generations.answers import read_benchmarks
 from stages.lib.models.base import convert_base
-from stages.lib.models.loading import load_tokenizer, weight_bytes
+from stages.lib.models.folder import weight_bytes
+from stages.lib.models.loading import load_tokenizer
 from stages.lib.params.base_model import Base, parse_base
 from stages.lib.params.load import load_params
 from stages.lib.params.root import Params
-from stages.lib.prompts.few_shot import choose_demonstrations
-from stages.lib.prompts.templates import problem_prompt
+from stages.lib.prompts.few_shot import few_shot_prompt
 from tools.export.agreement import is_correct
 
 BENCHMARK = "ladder"
@@ -78,19 +78,13 @@ def row(base: str, model: Path, engine: Any, wanted: Params, shots: int) -> dict
             "cot",
             shots,
             0,
-            problem_prompt(
-                tokenizer,
-                wanted.prompts,
-                one,
-                "cot",
-                choose_demonstrations(one, pool, shots, "cot"),
-            ),
+            few_shot_prompt(tokenizer, wanted.prompts, one, "cot", pool, shots),
             limit,
         )
         for one in problems
     ]
     greedy = Sampling(temperature=0.0, top_p=1.0, seed=0, stop=tuple(wanted.prompts.stop))
-    answers = engine.answer(requests, greedy, lambda _: None)
+    answers = engine.generate(requests, greedy, lambda _: None)
     right = is_correct(problems, [text for text, _, _ in answers])
     low, high = wilson_interval(sum(right), len(right), level=wanted.analyze.interval)
     return {
@@ -101,7 +95,7 @@ def row(base: str, model: Path, engine: Any, wanted: Params, shots: int) -> dict
         "low": round(low, 4),
         "high": round(high, 4),
         "bytes": weight_bytes(model),
-        **summary(
+        **summarize_speeds(
             measure_latency(engine_runner(engine, requests[0].prompt), wanted.evaluate.speed)
         ),
         "machine": machine(),

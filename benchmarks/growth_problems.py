@@ -130,7 +130,7 @@ def _word_problems(rows: int) -> Iterator[dict[str, str]]:
 
 def _ladder(rungs: Sequence[str], rows: int) -> Iterator[Problem]:
     """Yield problems of the rungs in turn, with ids of their own; their texts come again."""
-    drawn = ladder.ladder(rungs, per_rung=PER_RUNG, seed=SEED)
+    drawn = ladder.sample_ladder(rungs, per_rung=PER_RUNG, seed=SEED)
     for number in range(rows):
         rung, place = number % len(rungs), number // len(rungs) % PER_RUNG
         yield replace(drawn[rung * PER_RUNG + place], id=f"{number:016x}")

@@ -6,7 +6,8 @@ same problems (``benchmarks.grpo_rewards``): on those that the runs ask, and on 
 they never saw. The intervals are at 95%: one over seeds and problems
 (``stages.lib.analysis.seeds``), and Student's over the seeds alone. Beside them stands
 the mean reward of the last quarter of steps less that of the first. Needs the parent's model,
-the problems and their difficulty in ``data/``. ``seconds`` are of the whole stage, imports included.
+the problems and their difficulty in ``data/``. ``seconds`` are of the whole stage, imports
+included.
 
 Each seed's log by step, rewards by problem, settings and seconds are kept in
 ``reports/benchmarks/``, and the rises of all in ``grpo.csv``.

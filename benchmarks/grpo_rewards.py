@@ -61,7 +61,7 @@ def _measure(model: Path, wanted: Params, seed: int) -> list[dict[str, Any]]:
     from stages.lib.generations.requests import Request, Sampling
     from stages.lib.inference.engine import Engine
     from stages.lib.models.loading import load_tokenizer
-    from stages.lib.prompts.templates import ask, question_prompt
+    from stages.lib.prompts.templates import question_prompt, user_message
 
     settings, tokenizer = wanted.grpo, load_tokenizer(model)
     problems = fixed_problems()
@@ -71,7 +71,7 @@ def _measure(model: Path, wanted: Params, seed: int) -> list[dict[str, Any]]:
             "cot",
             0,
             index,
-            question_prompt(tokenizer, wanted.prompts, ask(problem.question, "cot")),
+            question_prompt(tokenizer, wanted.prompts, user_message(problem.question, "cot")),
             settings.max_tokens,
         )
         for kind, ones in problems.items()
@@ -80,7 +80,7 @@ def _measure(model: Path, wanted: Params, seed: int) -> list[dict[str, Any]]:
     ]
     # As in training, a text that ends an answer is cut off afterwards.
     sampling = Sampling(settings.temperature, top_p=1.0, seed=seed)
-    answers = Engine(model, wanted.engine).answer(requests, sampling, lambda _: None)
+    answers = Engine(model, wanted.engine).generate(requests, sampling, lambda _: None)
     given: Mapping[str, list[tuple[str, bool]]] = {one.problem_id: [] for one in requests}
     for request, (text, reason, _) in zip(requests, answers, strict=True):
         given[request.problem_id].append((text, reason == "stop"))

@@ -40,7 +40,7 @@ from stages.lib.models import loading
 from stages.lib.params.data import Prompts
 from stages.lib.params.load import load_params
 from stages.lib.params.sampling import EngineConfig
-from stages.lib.prompts.templates import ask, problem_prompt, prompt_text
+from stages.lib.prompts.templates import problem_prompt, prompt_text, user_message
 from stages.lib.runtime import console
 
 MODEL = MODELS / "uniform"  # a tuned model ends its answers
@@ -71,7 +71,7 @@ def documents(
     """Return the same prompts as texts, with the reference answers."""
     return [
         {
-            "prompt": prompt_text(tokenizer, settings, ask(problem.question, "cot")),
+            "prompt": prompt_text(tokenizer, settings, user_message(problem.question, "cot")),
             "answer": problem.answer,
         }
         for problem in asked
@@ -89,6 +89,7 @@ def verdicts(texts: Sequence[str], asked: Sequence[Problem]) -> list[bool]:
 def ours(limits: EngineConfig) -> list[bool]:
     """Answer and grade as the stages do; return the verdicts."""
     from stages.lib.generations.requests import Request, Sampling
+    from stages.lib.inference.engine import Engine
 
     wanted, asked = load_params(), problems()
     inputs = prompts(loading.load_tokenizer(MODEL), wanted.prompts, asked)
@@ -98,7 +99,7 @@ def ours(limits: EngineConfig) -> list[bool]:
     ]
     stop = tuple(wanted.prompts.stop)
     greedy = Sampling(temperature=0.0, top_p=1.0, seed=0, stop=stop)
-    answers = EngineConfig(MODEL, limits).answer(requests, greedy, lambda _: None)
+    answers = Engine(MODEL, limits).generate(requests, greedy, lambda _: None)
     return verdicts([text for text, _, _ in answers], asked)
 
 

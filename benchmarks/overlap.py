@@ -20,7 +20,7 @@ import reasoning_gym
 
 from benchmarks.report import line
 from stages.lib.data import packaged
-from stages.lib.data.decontamination import Overlap, overlaps
+from stages.lib.data.decontamination import Overlap, find_overlaps
 
 KINDS = {"words": (13, False), "template": (8, True)}
 MADE, SEED = 7473, 1
@@ -42,7 +42,7 @@ def made_up() -> tuple[list[str], list[str]]:
 def ours(training: Sequence[str], evaluation: Sequence[str]) -> dict[str, list[Overlap]]:
     """Run both checks."""
     return {
-        kind: overlaps(training, evaluation, n=n, normalise_numbers=normalised)
+        kind: find_overlaps(training, evaluation, n=n, mask_numbers=normalised)
         for kind, (n, normalised) in KINDS.items()
     }
 

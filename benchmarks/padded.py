@@ -24,7 +24,7 @@ from benchmarks.report import line, measured
 from stages.lib.core.paths import MODELS
 from stages.lib.models import loading
 from stages.lib.params.load import load_params
-from stages.lib.prompts.templates import pieces
+from stages.lib.prompts.templates import prompt_response_pairs
 from stages.lib.training import packing
 
 LENGTH, STEPS, EXAMPLES_PER_STEP = 512, 4, 8
@@ -62,7 +62,9 @@ def peer() -> dict[str, Any]:
     rows = [
         {"prompt": prompt, "response": response}
         for one in training.examples()[0][: STEPS * EXAMPLES_PER_STEP]
-        for prompt, response in pieces(collator.tokenizer, prompts, one.turns, system="")
+        for prompt, response in prompt_response_pairs(
+            collator.tokenizer, prompts, one.turns, system=""
+        )
     ]
     with TemporaryDirectory() as folder:
         trainer = Trainer(

@@ -26,7 +26,7 @@ import black
 
 from benchmarks.report import line, measured
 from stages.lib.generations.answers import read_answers
-from stages.lib.grading.grader import program_in
+from stages.lib.grading.grader import extract_program
 from stages.lib.params.load import load_params
 from stages.lib.sandbox.pool import run_programs
 from tools.replicate.results import read_results
@@ -43,7 +43,7 @@ def programs() -> list[str]:
     else:
         answers = read_answers(load_params().evaluate.models)
         texts = [row.text for _, row in answers if row.prompting == "pot"]
-    return [program for text in texts if (program := program_in(text))]
+    return [program for text in texts if (program := extract_program(text))]
 
 
 def ours() -> dict[str, Any]:

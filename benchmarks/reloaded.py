@@ -19,12 +19,13 @@ from scipy.stats import fisher_exact
 from transformers import PreTrainedModel
 
 from stages.lib.core.paths import MODELS
+from stages.lib.generations.answers import read_benchmarks
 from stages.lib.generations.requests import Request, truncate_at_stop
 from stages.lib.inference.dequantize import has_kernel
 from stages.lib.models import loading
 from stages.lib.params.load import load_params
 from stages.lib.runtime import console
-from tools.export.__main__ import asked, with_vllm
+from tools.export.__main__ import run_vllm, select_problems
 from tools.export.agreement import agreement
 
 BATCH = 10
@@ -55,7 +56,7 @@ def with_transformers(name: str, requests: Sequence[Request], stops: Sequence[st
     pad = cast(int, ends if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
     texts = []
     with console.progress_bar(
-        total=len(requests), doing="answer, transformers", unit="problem"
+        total=len(requests), desc="answer, transformers", unit="problem"
     ) as shown:
         for start in range(0, len(requests), BATCH):
             batch = requests[start : start + BATCH]
@@ -71,9 +72,10 @@ def main(name: str) -> None:
     wanted = load_params()
     if not has_kernel(MODELS / name):
         sys.exit(f"{name}: vLLM has no kernel for it here, and reads its weights unpacked")
-    problems, requests = asked(MODELS / name, wanted)
+    benchmarks = read_benchmarks(wanted.evaluate.max_tokens)
+    problems, requests = select_problems(MODELS / name, benchmarks, wanted)
     texts = with_transformers(name, requests, wanted.prompts.stop)
-    together, apart, _ = with_vllm(MODELS / name, requests, wanted)
+    together, apart, _ = run_vllm(MODELS / name, requests, wanted)
     found, itself = agreement(problems, texts, together), agreement(problems, apart, together)
     counts = [
         [round(len(problems) * share), round(len(problems) * (1 - share))]

@@ -18,8 +18,7 @@ from stages.lib.core.schema import Problem
 from stages.lib.core.tables import read_parquet
 from stages.lib.models import loading
 from stages.lib.params.load import load_params
-from stages.lib.prompts.few_shot import choose_demonstrations
-from stages.lib.prompts.templates import problem_prompt
+from stages.lib.prompts.few_shot import few_shot_prompt
 
 PROMPTS = 256
 
@@ -30,13 +29,7 @@ def prompts(problems: Sequence[Problem]) -> list[tuple[int, ...]]:
     tokenizer = loading.load_tokenizer(MODELS / "base")
     pool = read_parquet(DEMONSTRATIONS, Problem)
     return [
-        problem_prompt(
-            tokenizer,
-            wanted.prompts,
-            problem,
-            "cot",
-            choose_demonstrations(problem, pool, wanted.sample.shots, "cot"),
-        )
+        few_shot_prompt(tokenizer, wanted.prompts, problem, "cot", pool, wanted.sample.shots)
         for problem in problems
     ]
 
@@ -61,9 +54,9 @@ def ours() -> dict[str, float]:
         for i, prompt in enumerate(timed_prompts())
     ]
     settings = Sampling(sample.temperature, sample.top_p, sample.seed)
-    engine.answer(requests, settings, lambda _: None)
+    engine.generate(requests, settings, lambda _: None)
     started = time.monotonic()
-    answers = engine.answer(requests, settings, lambda _: None)
+    answers = engine.generate(requests, settings, lambda _: None)
     tokens = sum(n_tokens for _, _, n_tokens in answers)
     return {"rate": tokens / (time.monotonic() - started), "load_s": loaded}
 

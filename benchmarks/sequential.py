@@ -26,7 +26,7 @@ from stages.lib.core.paths import DATA, MODELS, TRAIN_PROBLEMS
 from stages.lib.core.schema import Problem
 from stages.lib.core.tables import read_parquet
 from stages.lib.difficulty.posterior import pass_rates
-from stages.lib.difficulty.sequential import next_round
+from stages.lib.difficulty.sequential import extra_samples
 from stages.lib.generations.complete import generate_missing
 from stages.lib.generations.requests import Request, Sampling
 from stages.lib.generations.store import Store
@@ -99,7 +99,7 @@ def draw() -> Drawn:
         ),
         settings=engine,
         load=lambda: Engine(base, engine),
-        doing="draw",
+        desc="draw",
     )
     place = {problem.id: i for i, problem in enumerate(problems)}
     right = np.zeros((len(problems), draws), dtype=np.bool_)
@@ -118,7 +118,7 @@ def by_rule(drawn: Drawn, rival: Rival) -> NDArray[np.int64]:
     n = np.full(len(drawn.sources), rival.round)
     while True:
         n_correct = first(drawn.right, n)
-        more = next_round(
+        more = extra_samples(
             drawn.sources, n_correct.tolist(), n.tolist(), k=rival.round, rule=rival.rule
         )
         if not more.any():

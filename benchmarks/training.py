@@ -99,7 +99,7 @@ def ours() -> dict[str, Any]:
     model = loading.load_model(MODELS / "base", torch.bfloat16)
     with (
         TemporaryDirectory() as folder,
-        progress_bar(total=STEPS, doing="ours", unit="step") as shown,
+        progress_bar(total=STEPS, desc="ours", unit="step") as shown,
     ):
         started = time.monotonic()
         log = train(model, tokenizer, planned, chosen, Path(folder), shown).log

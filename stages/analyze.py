@@ -1,206 +1,115 @@
 """Grade every answer and compute the statistics.
 
-Reads the benchmarks, the raw answers of every model, and what was measured of it and of its
-exports; runs the programs that models wrote in the sandbox. Writes ``data/verdicts.parquet``,
-``reports/tables/*.csv`` and ``reports/metrics/accuracy.json``.
+Reads the benchmarks, the answers and follow-up replies of every model, its likelihoods and
+reports, and the reports of exports; runs model-written programs in the sandbox. Writes
+``data/grades.parquet``, ``reports/tables/*.csv`` and ``reports/metrics/accuracy.json``.
 
     python -m stages.analyze
 """
 
-from collections.abc import Iterable
-from itertools import tee
-from statistics import fmean
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from stages.lib.analysis import response_style
-from stages.lib.analysis.accuracy import (
-    accuracy_table,
-    answer_frame,
-    comparison_table,
-    run_table,
-    status_table,
+from stages.lib.analysis.accuracy import accuracy_table, answer_frame, headline, status_table
+from stages.lib.analysis.comparisons import comparison_table, run_table
+from stages.lib.analysis.quantization import (
+    Measurements,
+    is_of_evaluated_model,
+    model_tables,
+    unquantized_pairs,
 )
-from stages.lib.analysis.models import (
-    difference_table,
-    export_table,
-    model_table,
-    quantization_table,
-)
+from stages.lib.analysis.records import grade_answers
+from stages.lib.analysis.response_style import Bootstrap, style_frame, style_tables
+from stages.lib.analysis.seeds import pairs_with_runs
+from stages.lib.analysis.systems import default_system
 from stages.lib.core.files import atomic_replace, read_json, write_json
 from stages.lib.core.paths import (
     EXPORT_REPORTS,
     GRADES,
+    LIKELIHOOD_REPORTS,
     LIKELIHOODS,
     METRICS,
     MODEL_REPORTS,
     TABLES,
 )
-from stages.lib.core.schema import PROMPTINGS, EvalRecord, Generation, Likelihood, Problem
+from stages.lib.core.schema import Likelihood
 from stages.lib.core.tables import read_parquet, write_parquet
-from stages.lib.generations.answers import AnswerKey, read_answers, read_benchmarks, read_follow_ups
-from stages.lib.grading.batch import grade_batch, submission
-from stages.lib.params.evaluation import system_name
+from stages.lib.generations.answers import read_answers, read_benchmarks, read_follow_ups
+from stages.lib.params.evaluation import Evaluate
 from stages.lib.params.load import load_params
-from stages.lib.params.root import Params
-from stages.lib.params.sampling import SandboxLimits
 from stages.lib.runtime import console
-
-OUTPUT_SHOWN = 500
-OTHERS = "others"
 
 
 def main() -> None:
-    """Grade and analyze."""
-    wanted = load_params()
-    settings = wanted.analyze
-    problems = read_benchmarks(wanted.prepare.benchmarks)
-    models = wanted.evaluate.models
-    graded = grade_all(read_answers(models), read_follow_ups(models), problems, wanted.sandbox)
-    write_parquet(GRADES, graded)
+    """Grade the answers and write the tables."""
+    params = load_params()
+    settings, models = params.analyze, params.evaluate.models
+    level, draws = settings.interval, settings.draws
+    problems = read_benchmarks(params.prepare.benchmarks)
+    pairs = unquantized_pairs(params)
+    styled_systems = {system for pair in pairs for system in pair}
 
-    frame = answer_frame(graded, problems)
-    level = settings.interval
-    accuracy = accuracy_table(frame, ["benchmark", "system"], level=level)
+    # One pass over the answers: their texts are kept only where the style tables need them.
+    records, styled = [], []
+    answers, follow_ups = read_answers(models), read_follow_ups(models)
+    for answer, record in grade_answers(answers, follow_ups, problems, params.sandbox):
+        records.append(record)
+        if record.system in styled_systems:
+            styled.append((answer, record))
+    write_parquet(GRADES, records)
+
+    # The tables that draw from the generator keep this order, as each moves it on.
     rng = np.random.default_rng(settings.seed)
-    tables = {
-        "accuracy": accuracy,
-        "accuracy_by_source": _by(frame, "source", level),
-        "accuracy_by_topic": _by(frame, "topic", level),
-        "accuracy_by_level": _by(frame, "level", level),
-        "statuses": status_table(graded),
-        "comparisons": comparison_table(
-            frame, settings.compare, draws=settings.draws, level=level, rng=rng
-        ),
-    }
-    if pairs_of_runs := settings.pairs_of_runs():
-        tables["runs"] = run_table(frame, pairs_of_runs, settings.runs, level=level)
-    tables |= tables_of_models(frame, accuracy, wanted, rng)
-    pairs = unquantized(wanted)
-    systems = [name for name in wanted.evaluate.systems() if any(name in pair for pair in pairs)]
-    styles = response_style.style_frame(read_answers(models), graded, problems, systems)
-    tables |= response_style.tables(
-        styles, pairs, response_style.Bootstrap(settings.draws, level, rng)
+    frame = answer_frame(records, problems)
+    accuracy = accuracy_table(frame, ["benchmark", "system"], level=level)
+    tables = {"accuracy": accuracy, "statuses": status_table(records)}
+    for column in ("source", "topic", "level"):
+        by = ["benchmark", "system", column]
+        tables[f"accuracy_by_{column}"] = accuracy_table(frame, by, level=level)
+    tables["comparisons"] = comparison_table(
+        frame, settings.compare, draws=draws, level=level, rng=rng
     )
+    if run_pairs := pairs_with_runs(settings):
+        tables["runs"] = run_table(frame, run_pairs, settings.runs, level=level)
+    tables |= model_tables(frame, accuracy, read_measurements(params.evaluate), params, rng)
+    styles = style_frame(styled, problems)
+    tables |= style_tables(styles, pairs, Bootstrap(draws, level, rng))
     for name, table in tables.items():
-        with atomic_replace(TABLES / f"{name}.csv") as aside:
-            table.to_csv(aside, index=False, lineterminator="\n")
-    held_out = wanted.evaluate.held_out
-    write_json(METRICS / "accuracy.json", {"accuracy": headline(accuracy, held_out)})
+        with atomic_replace(TABLES / f"{name}.csv") as tmp:
+            table.to_csv(tmp, index=False, lineterminator="\n")
+    metrics = headline(accuracy, params.evaluate.held_out)
+    write_json(METRICS / "accuracy.json", {"accuracy": metrics})
 
 
-def grade_all(
-    answers: Iterable[tuple[str, Generation]],
-    replies: dict[AnswerKey, str],
-    problems: dict[str, list[Problem]],
-    sandbox: SandboxLimits,
-) -> list[EvalRecord]:
-    """Return the verdict of every (system, generation) pair."""
-    places = {p.id: (name, p) for name, members in problems.items() for p in members}
-    rows, asked = tee(answers)
-    judged = grade_batch(
-        (
-            submission(
-                places[row.problem_id][1],
-                row,
-                replies.get((system, row.problem_id, row.prompting)),
-            )
-            for system, row in asked
-        ),
-        sandbox,
-    )
-    return [
-        EvalRecord(
-            benchmark=places[row.problem_id][0],
-            problem_id=places[row.problem_id][1].id,  # one string for all of its rows
-            system=system,
-            prompting=row.prompting,
-            status=one.verdict.status,
-            extracted=one.verdict.extracted,
-            output=one.output[:OUTPUT_SHOWN],
-            finish_reason=row.finish_reason,
-            n_tokens=row.n_tokens,
-            option_source=one.option_source,
-        )
-        for (system, row), one in zip(rows, judged, strict=True)
-    ]
-
-
-def tables_of_models(
-    frame: pd.DataFrame, accuracy: pd.DataFrame, wanted: Params, rng: np.random.Generator
-) -> dict[str, pd.DataFrame]:
-    """Return the table of all models and, if any is quantized, those of the quantized ones."""
-    names, settings = list(wanted.evaluate.models), wanted.analyze
-    reports = {name: read_json(MODEL_REPORTS / f"{name}.json") for name in names}
+def read_measurements(evaluate: Evaluate) -> Measurements:
+    """Read the reports and likelihoods of the evaluated models, and the reports of exports."""
+    reports = {
+        name: read_json(MODEL_REPORTS / f"{name}.json")
+        | read_json(LIKELIHOOD_REPORTS / f"{name}.json")
+        for name in evaluate.models
+    }
     likelihoods = {
-        name: read_parquet(LIKELIHOODS / f"{name}.parquet", Likelihood) for name in names
+        name: read_parquet(LIKELIHOODS / f"{name}.parquet", Likelihood) for name in evaluate.models
     }
-    table = model_table(reports, likelihoods, wanted.quantize, wanted.grpo, level=settings.interval)
-    tables = {"models": table}
-    families = wanted.quantize.families(names)
-    exports = read_exports(reports, wanted)
-    shown = {model: wanted.evaluate.shown(model) for family in families for model in family}
-    shown |= {one["model"]: one["model"] for one in exports}
-    if shown:
-        made = quantization_table(table, likelihoods, accuracy, shown, level=settings.interval)
-        exported = export_table(exports, level=settings.interval)
-        tables["quantization"] = pd.concat([made, exported], ignore_index=True)
-    if families:
-        pairs = [(shown[one], shown[family[0]]) for family in families for one in family[1:]]
-        tables["quantization_differences"] = difference_table(
-            frame, pairs, draws=settings.draws, level=settings.interval, rng=rng
-        )
-    return tables
+    return Measurements(reports, likelihoods, read_exports(reports, evaluate))
 
 
-def read_exports(reports: dict[str, dict[str, Any]], wanted: Params) -> list[dict[str, Any]]:
-    """Return what was measured of exports of the models that were evaluated.
+def read_exports(reports: dict[str, dict[str, Any]], evaluate: Evaluate) -> list[dict[str, Any]]:
+    """Read the reports of exports of the evaluated models.
 
-    Exports of other weights are left out, which the log says, and those of a model that is
-    shown with in-context examples, without which exports are asked.
+    Exports of other weights are left out and logged. So are, silently, those of a model whose
+    default system has in-context examples, as exports are evaluated without any.
     """
-    kept = []
+    exports = []
     for path in sorted(EXPORT_REPORTS.glob("*.json")):
-        found = read_json(path)
-        model = found["model"]
-        if found["fingerprint"] != reports.get(model, {}).get("fingerprint"):
-            print(f"{path}: left out: not of the evaluated {model}")  # noqa: T201
-        elif wanted.evaluate.shown(model) == model:
-            kept.append(found)
-    return kept
-
-
-def unquantized(wanted: Params) -> list[list[str]]:
-    """Return the compared pairs of systems that are both as they were trained."""
-    rounded = {
-        system_name(model, shots)
-        for model in wanted.quantize.models
-        for shots in wanted.evaluate.models.get(model, [])
-    }
-    return [pair for pair in wanted.analyze.compare if not rounded & set(pair)]
-
-
-def headline(accuracy: pd.DataFrame, held_out: str) -> dict[str, dict[str, dict[str, float]]]:
-    """Return accuracy by benchmark, system and prompting, for ``dvc metrics``.
-
-    ``others`` is the mean over all benchmarks but the held-out one.
-    """
-    shares: dict[tuple[str, str, str], list[float]] = {}
-    for row in accuracy.to_dict("records"):
-        if row["answer_mode"] in PROMPTINGS:
-            benchmark = held_out if row["benchmark"] == held_out else OTHERS
-            key = (benchmark, row["system"], row["answer_mode"])
-            shares.setdefault(key, []).append(row["accuracy"])
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for (benchmark, system, prompting), values in shares.items():
-        found.setdefault(benchmark, {}).setdefault(system, {})[prompting] = round(fmean(values), 3)
-    return found
-
-
-def _by(frame: pd.DataFrame, column: str, level: float) -> pd.DataFrame:
-    return accuracy_table(frame, ["benchmark", "system", column], level=level)
+        export = read_json(path)
+        model = export["model"]
+        if not is_of_evaluated_model(export, reports):
+            console.log_line(f"{path}: left out: not an export of the evaluated {model}")
+        elif default_system(evaluate, model) == model:
+            exports.append(export)
+    return exports
 
 
 if __name__ == "__main__":

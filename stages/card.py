@@ -1,22 +1,28 @@
 """Write a card for every trained, GRPO or quantized model that was evaluated.
 
-Reads the tables of the analysis, what was measured of models and arms, and the parameters;
-the license comes from the base model's own files. Writes ``reports/cards/<model>.md`` as
+Reads the tables of the analysis, the reports of models and arms, and the parameters; the
+license comes from the base model's own files. Writes ``reports/cards/<model>.md`` as
 the Hugging Face Hub wants it, front matter included. ``python -m tools.publish`` sends it.
 
     python -m stages.card
 """
 
-import pandas as pd
-
 from stages.lib.core.files import atomic_replace, read_json
-from stages.lib.core.paths import ARM_METRICS, CARDS, METRICS, MODEL_REPORTS, TABLES, TRAINING_LOGS
+from stages.lib.core.paths import (
+    ARM_METRICS,
+    CARDS,
+    LIKELIHOOD_REPORTS,
+    METRICS,
+    MODEL_REPORTS,
+    TRAINING_LOGS,
+)
 from stages.lib.params.base_model import parse_base
 from stages.lib.params.load import load_params
 from stages.lib.params.root import Params
 from stages.lib.provenance.license import license_of
 from stages.lib.provenance.versions import versions
 from stages.lib.report import cards
+from stages.lib.report.tables import read_rows
 from stages.lib.runtime import console
 
 PACKAGES = ("gptqmodel", "peft", "torch", "transformers", "trl", "vllm")
@@ -24,37 +30,34 @@ PACKAGES = ("gptqmodel", "peft", "torch", "transformers", "trl", "vllm")
 
 def main() -> None:
     """Write every card; the folder is replaced whole."""
-    wanted = load_params()
-    measured = read_measured(wanted)
-    found = license_of(parse_base(wanted.model.base))
-    made_with = versions(PACKAGES)
-    with atomic_replace(CARDS) as aside:
-        aside.mkdir()
-        for model in cards.models_with_cards(wanted):
-            text = cards.render(model, wanted, measured, license=found, versions=made_with)
-            (aside / f"{model}.md").write_text(text, encoding="utf-8")
+    params = load_params()
+    measured = read_measurements(params)
+    license = license_of(parse_base(params.model.base))
+    package_versions = versions(PACKAGES)
+    with atomic_replace(CARDS) as tmp:
+        tmp.mkdir()
+        for model in cards.models_with_cards(params):
+            text = cards.render(model, params, measured, license=license, versions=package_versions)
+            (tmp / f"{model}.md").write_text(text, encoding="utf-8")
 
 
-def read_measured(wanted: Params) -> cards.Measured:
-    """Read what other stages measured."""
-    accuracy, comparisons, statuses = (
-        [dict(row) for row in pd.read_csv(TABLES / f"{name}.csv").to_dict("records")]
-        for name in ("accuracy", "comparisons", "statuses")
-    )
-    sizes = pd.read_csv(TABLES / "models.csv").to_dict("records")
-    arms = list(wanted.weigh.arms)
-    return cards.Measured(
-        accuracy=accuracy,
-        comparisons=comparisons,
-        statuses=statuses,
-        models={row["model"]: dict(row) for row in sizes},
+def read_measurements(params: Params) -> cards.Measurements:
+    """Read the tables and reports of other stages."""
+    arms = list(params.weigh.arms)
+    return cards.Measurements(
+        accuracy=read_rows("accuracy"),
+        comparisons=read_rows("comparisons"),
+        statuses=read_rows("statuses"),
+        models={row["model"]: row for row in read_rows("models")},
         reports={
-            name: read_json(MODEL_REPORTS / f"{name}.json") for name in wanted.evaluate.models
+            name: read_json(MODEL_REPORTS / f"{name}.json")
+            | read_json(LIKELIHOOD_REPORTS / f"{name}.json")
+            for name in params.evaluate.models
         },
         training={
-            name: read_json(TRAINING_LOGS / f"{name}.json") for name in [*arms, *wanted.grpo.models]
+            name: read_json(TRAINING_LOGS / f"{name}.json") for name in [*arms, *params.grpo.models]
         },
-        taught={arm: read_json(ARM_METRICS / f"{arm}.json") for arm in arms},
+        arm_metrics={arm: read_json(ARM_METRICS / f"{arm}.json") for arm in arms},
         dropped=read_json(METRICS / "data.json")["dropped_for_overlap"],
     )
 

@@ -1,105 +1,118 @@
 """Draw the figures of the paper.
 
 Reads the problems and their difficulty, the tables of ``reports/tables/``, the training
-logs and the measured speeds; writes each figure of ``reports/figures/`` as SVG, for the
+logs and the measured speeds. Writes each figure of ``reports/figures/`` as SVG, for the
 paper, and PNG. Accuracies by topic and by source are of the held-out benchmark
-(``evaluate.held_out``) with CoT (``programs``: with PoT). Without samples there is no figure
-``difficulty``, without a quantized model no ``topics`` and ``width``, without a GRPO one
-no ``grpo``, without an evaluated tuned model no ``sources`` and no ``programs``.
+(``evaluate.held_out``) with CoT (``programs``: with PoT). Figures without data are left out:
+``difficulty`` without samples, ``topics`` and ``width`` without a quantized model, ``grpo``
+without a GRPO model, ``sources`` and ``programs`` without an evaluated tuned model.
 
     python -m stages.figures
 """
 
 from matplotlib.figure import Figure
 
+from stages.lib.analysis.answer_modes import SINGLE_ANSWER_MODES
+from stages.lib.analysis.models import families
+from stages.lib.analysis.systems import default_system, evaluated_systems
+from stages.lib.analysis.tables import read_frame
 from stages.lib.core.files import atomic_replace
 from stages.lib.core.paths import DIFFICULTY, EVAL_PROBLEMS, FIGURES, TABLES, TRAIN_PROBLEMS
-from stages.lib.core.schema import Difficulty, Problem
+from stages.lib.core.schema import Difficulty, Problem, system_name
 from stages.lib.figures import paper, quantization, style
 from stages.lib.figures.read import (
-    SHARES,
-    accuracies,
-    by_gptq,
-    by_level,
-    logs,
-    read_rows,
-    read_table,
-    table_of,
+    ACCURACY_COLUMNS,
+    gptq_families,
+    read_accuracies,
+    read_logs,
+    read_non_empty,
+    select_columns,
+    sources_by_level,
 )
-from stages.lib.params.evaluation import Evaluate, Figures, system_name
-from stages.lib.params.grpo import Grpo
 from stages.lib.params.load import load_params
-from stages.lib.params.quantization import Quantize
-from stages.lib.params.sampling import Sample
-from stages.lib.params.strategies import Weigh
+from stages.lib.params.root import Params
 from stages.lib.runtime import console
 
 
 def main() -> None:
     """Draw every figure; the folder is replaced whole."""
-    wanted = load_params()
-    look = wanted.figures
-    figures = draw(wanted.sample, wanted.evaluate, wanted.weigh, wanted.grpo, wanted.quantize, look)
-    with atomic_replace(FIGURES) as aside:
-        aside.mkdir()
+    params = load_params()
+    figures = draw(params)
+    with atomic_replace(FIGURES) as tmp:
+        tmp.mkdir()
         for name, figure in figures.items():
-            style.save(figure, aside / name, dpi=look.dpi)
+            style.save(figure, tmp / name, dpi=params.figures.dpi)
 
 
-def draw(
-    sample: Sample,
-    evaluated: Evaluate,
-    weigh: Weigh,
-    grpo: Grpo,
-    quantize: Quantize,
-    look: Figures,
-) -> dict[str, Figure]:
+def draw(params: Params) -> dict[str, Figure]:
     """Return the figures by name."""
-    shown = {model: evaluated.shown(model) for model in evaluated.models}
-    arms, grpo_models = list(weigh.arms), list(grpo.models)
-    tuned = arms + grpo_models
-    colors = style.palette(look.palette, tuned)
-    colors |= {shown[name]: colors[name] for name in tuned if name in shown}
-    inches = look.width_in
-
-    benchmark = evaluated.held_out
-    held_out = by_level(read_rows(EVAL_PROBLEMS / f"{benchmark}.parquet", Problem))
-    first = next(iter(evaluated.models))
+    width_in = params.figures.width_in
+    system_of = {model: default_system(params.evaluate, model) for model in params.evaluate.models}
+    arms, grpo_models = list(params.weigh.arms), list(params.grpo.models)
+    # An arm has one color, be it named as a model or as a system.
+    colors = style.palette(params.figures.palette, arms + grpo_models)
+    colors |= {system_of[name]: color for name, color in colors.items() if name in system_of}
     figures = {
-        "training": paper.training(logs(arms, ["loss", "learning_rate"], "arm"), colors, inches),
-        "accuracy": paper.accuracy(
-            read_table(TABLES / "accuracy.csv", ["benchmark", *SHARES]),
-            list(evaluated.max_tokens),
-            evaluated.systems(),
-            style.palette(look.palette, list(style.DECODINGS)),
-            inches,
+        "training": paper.training(
+            read_logs(arms, ["loss", "learning_rate"], "arm"), colors, width_in
         ),
+        "accuracy": draw_accuracy(params),
     }
-    if sample.k:
+    if params.sample.k:
         figures["difficulty"] = paper.difficulty(
-            table_of(read_rows(DIFFICULTY, Difficulty), paper.DIFFICULTY),
-            by_level(read_rows(TRAIN_PROBLEMS, Problem)),
-            inches,
+            select_columns(read_non_empty(DIFFICULTY, Difficulty), paper.DIFFICULTY_COLUMNS),
+            sources_by_level(read_non_empty(TRAIN_PROBLEMS, Problem)),
+            width_in,
         )
-    of_tuned = [shown[name] for name in tuned if name in shown]
-    if of_tuned:
-        reference = system_name(first, max(evaluated.models[first]))
-        for name, answer_mode in (("sources", "cot"), ("programs", "pot")):
-            by_source = accuracies("accuracy_by_source", "source", benchmark, answer_mode)
-            figures[name] = paper.sources(by_source, held_out, reference, of_tuned, colors, inches)
     if grpo_models:
         figures["grpo"] = paper.grpo(
-            logs(grpo_models, list(paper.GRPO), "model"),
+            read_logs(grpo_models, list(paper.GRPO_LABELS), "model"),
             {name: colors[name] for name in grpo_models},
-            inches,
+            width_in,
         )
-    if quantize.families(list(evaluated.models)):
-        table = read_table(TABLES / "quantization.csv", quantization.COLUMNS)
-        of_systems = [[shown[model] for model in family] for family in by_gptq(table)]
-        if of_systems:
-            by_topic = accuracies("accuracy_by_topic", "topic", benchmark, "cot")
-            figures["topics"] = paper.topics(by_topic, of_systems, colors, inches)
-        figures["width"] = quantization.draw(table, colors, evaluated.speed.prompts, inches)
+    tuned = [system_of[name] for name in arms + grpo_models if name in system_of]
+    if tuned:
+        figures |= draw_sources(params, tuned, colors)
+    if families(params.quantize, list(params.evaluate.models)):
+        figures |= draw_quantization(params, system_of, colors)
+    return figures
+
+
+def draw_accuracy(params: Params) -> Figure:
+    """Return the figure of every system on every benchmark."""
+    return paper.accuracy(
+        read_frame(TABLES / "accuracy.csv", ["benchmark", *ACCURACY_COLUMNS]),
+        list(params.evaluate.max_tokens),
+        evaluated_systems(params.evaluate),
+        style.palette(params.figures.palette, SINGLE_ANSWER_MODES),
+        params.figures.width_in,
+    )
+
+
+def draw_sources(params: Params, tuned: list[str], colors: style.Colors) -> dict[str, Figure]:
+    """Return the figures of tuned systems by source, beside the first model evaluated."""
+    benchmark, width_in = params.evaluate.held_out, params.figures.width_in
+    order = sources_by_level(read_non_empty(EVAL_PROBLEMS / f"{benchmark}.parquet", Problem))
+    model, shots = next(iter(params.evaluate.models.items()))
+    reference = system_name(model, max(shots))
+    figures = {}
+    for name, answer_mode in (("sources", "cot"), ("programs", "pot")):
+        table = read_accuracies("accuracy_by_source", "source", benchmark, answer_mode)
+        figures[name] = paper.sources(table, order, reference, tuned, colors, width_in)
+    return figures
+
+
+def draw_quantization(
+    params: Params, system_of: dict[str, str], colors: style.Colors
+) -> dict[str, Figure]:
+    """Return the figures of quantized models."""
+    benchmark, width_in = params.evaluate.held_out, params.figures.width_in
+    table = read_frame(TABLES / "quantization.csv", quantization.COLUMNS)
+    figures = {"width": quantization.draw(table, colors, params.evaluate.speed.prompts, width_in)}
+    system_families = [[system_of[model] for model in family] for family in gptq_families(table)]
+    if system_families:
+        by_topic = read_accuracies("accuracy_by_topic", "topic", benchmark, "cot")
+        figures["topics"] = paper.topics(by_topic, system_families, colors, width_in)
     return figures
 
 

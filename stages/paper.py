@@ -1,7 +1,7 @@
 """Typeset the paper and make the web page.
 
-Reads what the other stages measured: ``reports/metrics/``, ``data/``, ``tables/``, ``models/``,
-``figures/`` and ``timings/``, the problems, answers and verdicts, ``params.yaml`` and the
+Reads the outputs of the other stages: ``reports/metrics/``, ``data/``, ``tables/``, ``models/``,
+``figures/`` and ``timings/``, the problems, answers and grades, ``params.yaml`` and the
 hashes in ``dvc.lock``. Writes ``reports/paper.pdf`` from ``reports/paper.typ``, and
 ``reports/index.html``.
 
@@ -13,42 +13,31 @@ from typing import Any
 
 import typst
 
-from stages.lib.analysis.paired import FEW
+from stages.lib.analysis.answer_modes import ANSWER_MODES
+from stages.lib.analysis.paired import MIN_DISCORDANT
+from stages.lib.analysis.seeds import pairs_with_runs
 from stages.lib.analysis.significance import POWER
+from stages.lib.analysis.systems import evaluated_systems
 from stages.lib.core.files import atomic_replace, write_text
-from stages.lib.core.paths import (
-    FIGURES,
-    GRADES,
-    REPORTS,
-)
+from stages.lib.core.paths import FIGURES, GRADES, REPORTS
 from stages.lib.core.schema import EvalRecord
 from stages.lib.core.tables import read_parquet
 from stages.lib.generations.answers import read_answers, read_benchmarks
-from stages.lib.params.evaluation import system_name
 from stages.lib.params.load import load_params
 from stages.lib.params.root import Params
 from stages.lib.provenance.versions import versions
-from stages.lib.report import claims, webpage, webpage_tables
-from stages.lib.report.captions import CAPTIONS, not_drawn
-from stages.lib.report.facts import (
-    describe_sources,
-    flatten,
-    hardware,
-    identify_models,
-    read_rows,
-    timings,
-)
-from stages.lib.report.findings import answer, claims_by_subject, several_runs
+from stages.lib.report import facts, webpage
+from stages.lib.report.captions import CAPTIONS, figures_without_data
+from stages.lib.report.findings import arms_overview, claims_by_subject, claims_of_runs
+from stages.lib.report.tables import read_rows
+from stages.lib.report.webpage_tables import webpage_tables
 from stages.lib.runtime import console
 
 SOURCE = REPORTS / "paper.typ"
-
 PAPER = REPORTS / "paper.pdf"
-
 PAGE = REPORTS / "index.html"
 
-
-# What results depend on, by the name that is imported.
+# The packages that results depend on, by the name that is imported.
 PACKAGES = (
     "accelerate",
     "datasets",
@@ -76,91 +65,82 @@ PACKAGES = (
 
 def main() -> None:
     """Make the paper and the page."""
-    wanted = load_params()
-    left_out = not_drawn(wanted)
+    params = load_params()
+    left_out = figures_without_data(params)
     figures = {name: read_figure(name) for name in CAPTIONS if name not in left_out}
-    compared = read_rows("comparisons")
-    facts = {
-        "title": wanted.paper.title,
-        "benchmarks": list(wanted.prepare.benchmarks),
-        "systems": wanted.evaluate.systems(),
-        "decodings": claims.ANSWER_MODE_NAMES,
+    inputs = paper_inputs(params, list(figures))
+    typeset(inputs)
+    write_text(PAGE, page(params, inputs["claims"], figures))
+
+
+def paper_inputs(params: Params, figures: list[str]) -> dict[str, Any]:
+    """Return what the paper needs beside the tables that it reads itself."""
+    comparisons = read_rows("comparisons")
+    runs = read_rows("runs") if pairs_with_runs(params.analyze) else []
+    return {
+        "title": params.paper.title,
+        "benchmarks": list(params.prepare.benchmarks),
+        "systems": evaluated_systems(params.evaluate),
+        "few_shot_systems": facts.few_shot_systems(params.evaluate),
+        "answer_modes": ANSWER_MODES,
         "power": POWER,
-        "few": FEW,
+        "min_discordant": MIN_DISCORDANT,
         "captions": {name: CAPTIONS[name] for name in figures},
-        "claims": claims_by_subject(compared, wanted),
-        "answer": answer(compared, wanted),
-        "runs": several_runs(wanted),
-        "shown": shown_examples(wanted),
-        "sources": describe_sources(),
-        "parameters": flatten(wanted.model_dump(mode="json")),
+        "claims": claims_by_subject(comparisons, params),
+        "arms_overview": arms_overview(comparisons, params),
+        "runs": claims_of_runs(runs, params),
+        "sources": facts.describe_sources(),
+        "parameters": facts.flatten(params.model_dump(mode="json")),
         "versions": versions(PACKAGES),
-        "hardware": hardware(),
-        "models": identify_models(list(wanted.evaluate.models)),
-        "timings": timings(wanted),
+        "hardware": facts.hardware(),
+        "models": facts.identify_models(list(params.evaluate.models)),
+        "timings": facts.timings(params),
     }
-    typeset(facts)
-    write_text(PAGE, page(wanted, facts, figures))
 
 
-def typeset(facts: dict[str, Any]) -> None:
-    """Compile the paper; Typst reads tables itself, and ``facts`` from ``sys.inputs``."""
+def typeset(inputs: dict[str, Any]) -> None:
+    """Compile the paper; Typst reads tables itself, and ``inputs`` as ``facts``."""
     document = typst.compile(
         str(SOURCE),
         root=".",
         format="pdf",
         ignore_system_fonts=True,
-        sys_inputs={"facts": json.dumps(facts)},
+        sys_inputs={"facts": json.dumps(inputs)},
     )
-    with atomic_replace(PAPER) as aside:
-        aside.write_bytes(document)
+    with atomic_replace(PAPER) as tmp:
+        tmp.write_bytes(document)
 
 
-def page(wanted: Params, facts: dict[str, Any], figures: dict[str, str]) -> str:
-    """Return the web page as HTML."""
-    browser = webpage.browser(
-        read_benchmarks(wanted.prepare.benchmarks),
-        read_answers(wanted.evaluate.models),
+def page(params: Params, claims: dict[str, Any], figures: dict[str, str]) -> str:
+    """Return the web page as HTML; ``figures`` are SVG texts by name."""
+    systems = evaluated_systems(params.evaluate)
+    browser = webpage.browser_data(
+        read_benchmarks(params.prepare.benchmarks),
+        read_answers(params.evaluate.models),
         read_parquet(GRADES, EvalRecord),
-        systems=facts["systems"],
-        limit=wanted.paper.browser_problems,
+        systems=systems,
+        limit=params.paper.browser_problems,
     )
-    tables = webpage_tables.tables(
+    tables = webpage_tables(
         accuracy=read_rows("accuracy"),
         comparisons=read_rows("comparisons"),
         statuses=read_rows("statuses"),
         styles=read_rows("styles"),
         models=read_rows("models"),
-        benchmarks=facts["benchmarks"],
-        systems=facts["systems"],
-        level=wanted.analyze.interval,
-        batch=wanted.evaluate.speed.prompts,
+        benchmarks=list(params.prepare.benchmarks),
+        systems=systems,
+        level=params.analyze.interval,
+        batch=params.evaluate.speed.prompts,
     )
-    shown = [webpage.Figure(name, facts["captions"][name], svg) for name, svg in figures.items()]
-    said = facts["claims"]
+    subjects = ("question", "others", "grpo", "quantization")
     return webpage.render(
-        title=wanted.paper.title,
-        benchmark=wanted.evaluate.held_out,
-        findings=[
-            *said["question"],
-            *said["others"],
-            *said["grpo"],
-            *said["quantization"],
-        ],
-        figures=shown,
+        title=params.paper.title,
+        benchmark=params.evaluate.held_out,
+        findings=[finding for subject in subjects for finding in claims[subject]],
+        figures=[webpage.Figure(name, CAPTIONS[name], svg) for name, svg in figures.items()],
         tables=tables,
         browser=browser,
     )
-
-
-def shown_examples(wanted: Params) -> list[str]:
-    """Return the systems that are shown worked examples."""
-    return [
-        system_name(model, shots)
-        for model, all_shots in wanted.evaluate.models.items()
-        for shots in all_shots
-        if shots
-    ]
 
 
 def read_figure(name: str) -> str:

@@ -1,70 +1,82 @@
-"""Quantize the model of an arm, or a GRPO one.
+"""Quantize a trained model.
 
-Reads the parent's model and, for GPTQ, what it is calibrated on: the parent's training
-examples as often as it repeats them, those of hard problems more often if asked, or text of
-another kind. Writes
-``data/models/<name>/`` for the entry ``quantize.models.<name>``.
+Reads the model that ``quantize.models.<name>`` names as its parent and, for GPTQ, the texts to
+calibrate on: the parent's training examples, in proportion to their repeats (those of hard
+problems more often, if ``calibrate_on: difficulty`` says so), or unrelated passages. Writes
+``data/models/<name>/``.
 
     python -m stages.quantize NAME
 """
 
 import numpy as np
 
-from stages.lib.core.paths import DIFFICULTY, MODELS, TRAINING
-from stages.lib.core.schema import Difficulty, Example
+from stages.lib.core.paths import DIFFICULTY, MODELS, PASSAGES, TRAINING
+from stages.lib.core.schema import Difficulty, Example, Passage
 from stages.lib.core.tables import read_parquet
-from stages.lib.data import packaged
-from stages.lib.models import loading
 from stages.lib.models.bitsandbytes import int8, nf4
 from stages.lib.models.fingerprint import model_fingerprint
+from stages.lib.models.loading import load_tokenizer
 from stages.lib.params.load import load_params
 from stages.lib.params.quantization import Gptq, Rtn
 from stages.lib.params.root import Params
-from stages.lib.prompts import tokenize
-from stages.lib.quantization import bitsandbytes, calibration, gptq
+from stages.lib.prompts.tokenize import tokenize_any_length
+from stages.lib.quantization.bitsandbytes import quantize_bitsandbytes
+from stages.lib.quantization.calibration import sample_calibration
+from stages.lib.quantization.gptq import check_group_size, layer_count, quantize_gptq_or_rtn
 from stages.lib.runtime import console
 
 
 def main(name: str) -> None:
     """Quantize a model."""
-    wanted = load_params()
-    settings = wanted.quantize
-    if name not in settings.models:
-        raise ValueError(f"quantize.models: {name!r}: expected one of {list(settings.models)}")
-    made = settings.models[name]
-    parent, out = MODELS / made.parent, MODELS / name
-    model_fingerprint(parent)  # which refuses damaged weights
-    if not isinstance(made, Gptq | Rtn):
-        bitsandbytes.quantize_bitsandbytes(parent, out, nf4() if made.method == "nf4" else int8())
+    params = load_params()
+    quantize = params.quantize
+    if name not in quantize.models:
+        raise ValueError(f"quantize.models: {name!r}: expected one of {list(quantize.models)}")
+    spec = quantize.models[name]
+    parent, out = MODELS / spec.parent, MODELS / name
+    model_fingerprint(parent)  # raises an error if the weights are damaged
+    if not isinstance(spec, Gptq | Rtn):
+        quantize_bitsandbytes(parent, out, nf4() if spec.method == "nf4" else int8())
         return
-    gptq.check_group_size(parent, settings.group_size)
-    texts = calibration_texts(made, wanted) if isinstance(made, Gptq) else None
-    layers = gptq.layer_count(parent)
-    with console.progress_bar(total=layers, doing=f"quantize {name}", unit="layer") as progress:
-        gptq.quantize_gptq_or_rtn(
-            parent, out, bits=made.bits, settings=settings, calibration=texts, done=progress.update
+    check_group_size(parent, quantize.group_size)
+    calibration = calibration_tokens(spec, params) if isinstance(spec, Gptq) else None
+    with console.progress_bar(
+        total=layer_count(parent), desc=f"quantize {name}", unit="layer"
+    ) as progress:
+        quantize_gptq_or_rtn(
+            parent,
+            out,
+            bits=spec.bits,
+            settings=quantize,
+            calibration=calibration,
+            on_progress=progress.update,
         )
 
 
-def calibration_texts(made: Gptq, wanted: Params) -> list[list[int]]:
-    """Return what a model is calibrated on, as token ids."""
-    tokenizer = loading.load_tokenizer(MODELS / made.parent)
-    settings = wanted.quantize.calibration
-    rng = np.random.default_rng([wanted.quantize.seed, made.calibration_seed])
-    if made.calibrate_on == "text":
-        texts = packaged.passages()
-        chosen = rng.permutation(len(texts))[: settings.examples]
-        found = [tokenizer(texts[i], add_special_tokens=False)["input_ids"] for i in chosen]
+def calibration_tokens(spec: Gptq, params: Params) -> list[list[int]]:
+    """Return the texts that a model is calibrated on, as token ids."""
+    settings = params.quantize.calibration
+    tokenizer = load_tokenizer(MODELS / spec.parent)
+    rng = np.random.default_rng([params.quantize.seed, spec.calibration_seed])
+    if spec.calibrate_on == "text":
+        passages = read_parquet(PASSAGES, Passage)
+        chosen = rng.permutation(len(passages))[: settings.examples]
+        texts = [tokenizer(passages[i].text, add_special_tokens=False)["input_ids"] for i in chosen]
     else:
-        examples = read_parquet(TRAINING / f"{made.parent}.parquet", Example)
-        rates = None
-        if made.calibrate_on == "difficulty":
-            table = read_parquet(DIFFICULTY, Difficulty)
-            rates = {row.problem_id: row.posterior_mean for row in table}
-        drawn = calibration.sample_calibration(examples, settings.examples, rng, rates)
-        tokens = [tokenize.tokenize_any_length(one, tokenizer, wanted.prompts) for one in drawn]
-        found = [one.ids for one in tokens]
-    return [ids[: settings.max_length] for ids in found]
+        pass_rates = None
+        if spec.calibrate_on == "difficulty":
+            rows = read_parquet(DIFFICULTY, Difficulty)
+            pass_rates = {row.problem_id: row.posterior_mean for row in rows}
+        examples = sample_calibration(
+            read_parquet(TRAINING / f"{spec.parent}.parquet", Example),
+            settings.examples,
+            rng,
+            pass_rates,
+        )
+        texts = [
+            tokenize_any_length(example, tokenizer, params.prompts).ids for example in examples
+        ]
+    return [ids[: settings.max_length] for ids in texts]
 
 
 if __name__ == "__main__":

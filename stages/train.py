@@ -1,116 +1,174 @@
 """Fine-tune the base model on one arm's examples.
 
-Reads the base model and ``data/training/<arm>.parquet`` (and, if some are to be set
-apart, all training problems and conversations, to choose among); writes
-``data/models/<arm>/`` (adapters are merged into it), while it trains DVCLive's tables in
-``reports/training/<arm>/`` (loss, learning rate and norm of the gradient by step, held-out
-loss where it was measured) and, beside them, ``<arm>.json`` (how many parameters were
-trained, whose step's are kept and their held-out loss if it was measured, how many
-examples were shown, and how many were too long). Checkpoints
-lie in ``data/checkpoints/`` until the run is complete: a run that was killed goes on from
+Reads the base model and ``data/training/<arm>.parquet`` (and, if ``train.validation`` is above
+0, all training problems and conversations, to choose among them). Writes ``data/models/<arm>/``,
+with adapters merged; DVCLive's tables in ``reports/training/<arm>/`` (loss, learning rate and
+gradient norm by step, and the validation loss where it was measured); and
+``reports/training/<arm>.json`` (number of trained parameters, the step whose parameters were
+kept and its validation loss, how many examples were shown and how many were too long).
+Checkpoints are in ``data/checkpoints/`` until the run is complete: a killed run resumes from
 the last one, if nothing that it depends on has changed.
 
     python -m stages.train ARM
 """
 
 import shutil
+from collections.abc import Set
 from contextlib import closing
-from dataclasses import replace
+
+from transformers import PreTrainedTokenizerBase
 
 from stages.lib.core.files import file_sha256, write_json
 from stages.lib.core.paths import (
     CHECKPOINTS,
     CONVERSATIONS,
     MODELS,
+    TOKENS,
     TRAIN_PROBLEMS,
     TRAINING,
     TRAINING_LOGS,
 )
 from stages.lib.core.schema import Conversation, Example, Problem, content_id
+from stages.lib.core.settings import overlay
 from stages.lib.core.tables import read_parquet
-from stages.lib.models import loading
 from stages.lib.models.fingerprint import model_fingerprint, save_atomically
+from stages.lib.models.loading import load_tokenizer
+from stages.lib.params.data import Prompts
 from stages.lib.params.load import load_params
+from stages.lib.params.root import Params
+from stages.lib.params.training import Train
 from stages.lib.runtime import console
-from stages.lib.sft import batches, trainer, validation
+from stages.lib.sft import trainer, validation
+from stages.lib.sft.batches import TrainingPlan, exposure_stats, plan_training
+from stages.lib.sft.tokens import TokenizedExamples, tokenize_examples
+from stages.lib.sft.trainer import TrainOutput
 from stages.lib.training import adapters, distributed, tracking
 from stages.lib.training.checkpoints import checkpoint_dir
+
+BASE = MODELS / "base"
 
 
 def main(arm: str) -> None:
     """Train an arm, in several processes if ``train.launch`` says so."""
-    wanted = load_params()
-    settings = wanted.train.for_arm(arm)
+    params = load_params()
+    if arm not in params.weigh.arms:
+        raise ValueError(f"weigh.arms: {arm!r}: expected one of {list(params.weigh.arms)}")
+    settings = overlay(params.train, params.weigh.arms[arm].train)
     if settings.launch is not None and not console.is_worker():
         distributed.launch_processes(settings.launch, "train", arm)
         return
-    table = TRAINING / f"{arm}.parquet"
-    base = MODELS / "base"
-    fingerprint = model_fingerprint(base)
-    tokenizer = loading.load_tokenizer(base)
-    examples = read_parquet(table, Example)
-    chosen = _chosen(settings.validation, seed=wanted.train.seed)
-    to_learn, apart = (
-        batches.tokenize_examples(some, tokenizer, wanted.prompts, settings)
-        for some in validation.split_held_out(examples, chosen)
+    base_fingerprint = model_fingerprint(BASE)
+    tokenizer = load_tokenizer(BASE)
+    chosen = _validation_questions(settings.validation, seed=params.train.seed)
+    train_set, validation_set = _tokenize(
+        arm, chosen, tokenizer, params.prompts, settings, base_fingerprint
     )
-    overlong = to_learn.overlong + apart.overlong
-    if overlong:
-        console.log_line(
-            f"{arm}: train.max_length: {settings.max_length}: {overlong} of {len(examples)} "
-            f"examples were longer: {settings.overlong}"
-        )
-    held_out = [replace(one, weight=1.0) for one in apart.tokens]
-    micro_batches = batches.plan(to_learn, settings)
-    # Who watches a training makes it no other.
-    unwatched = settings.model_copy(update={"tracking": []})
-    parameters = repr((unwatched, wanted.prompts))
-    depends_on = content_id(fingerprint, file_sha256(table), parameters, *sorted(chosen))
-    checkpoints = checkpoint_dir(arm, depends_on)
-    model = adapters.load_trainable(base, settings.tuning, seed=settings.seed)
+    plan = plan_training(train_set, settings)
+    run_key = _run_key(arm, chosen, params, settings, base_fingerprint)
+    model = adapters.load_trainable(BASE, settings.tuning, seed=settings.seed)
     counts = adapters.parameter_counts(model)
     console.log_line(
         f"train {arm}: {settings.tuning.method}, {counts['trainable']:,} of {counts['total']:,} "
         f"parameters ({counts['share']:.2%})"
     )
-    run = tracking.Run(arm, depends_on, settings.model_dump(mode="json"))
-    with (
-        console.progress_bar(total=settings.steps, doing=f"train {arm}", unit="step") as progress,
-        closing(
-            tracking.Tracking(TRAINING_LOGS / arm, settings.tracking, run, validation.rows_by_step)
-        ) as watching,
-    ):
-        fitted = trainer.train(
-            model, tokenizer, micro_batches, settings, checkpoints, progress, held_out, [watching]
-        )
+    output = _train(arm, model, tokenizer, plan, validation_set, settings, run_key)
     if console.rank() > 0:
         return
-    if fitted.weights is not None:
-        model = adapters.load_trainable(base, settings.tuning, seed=settings.seed)
-        model.load_state_dict(fitted.weights)
-    with save_atomically(MODELS / arm) as aside:
-        adapters.merge_adapters(model).save_pretrained(aside)
-        tokenizer.save_pretrained(aside)
-    kept = validation.best_step(fitted.log) if settings.keep == "best" else settings.steps
+    if output.weights is not None:
+        # Each process holds a part of the model; the gathered weights need a whole one.
+        model = adapters.load_trainable(BASE, settings.tuning, seed=settings.seed)
+        model.load_state_dict(output.weights)
+    with save_atomically(MODELS / arm) as tmp:
+        adapters.merge_adapters(model).save_pretrained(tmp)
+        tokenizer.save_pretrained(tmp)
+    kept = validation.best_step(output.log) if settings.keep == "best" else settings.steps
+    overlong = train_set.overlong + validation_set.overlong
     write_json(
         TRAINING_LOGS / f"{arm}.json",
         {"method": settings.tuning.method, "kept_step": kept, "overlong": overlong}
-        | validation.loss_at(fitted.log, kept)
-        | batches.exposure_stats(micro_batches, to_learn)
+        | validation.loss_at(output.log, kept)
+        | exposure_stats(plan)
         | counts,
     )
     shutil.rmtree(CHECKPOINTS / arm)
 
 
-def _chosen(count: int, *, seed: int) -> set[str]:
-    """Return what the problems and the conversations that are set apart ask first."""
+def _validation_questions(count: int, *, seed: int) -> set[str]:
+    """Choose the first questions of the problems and conversations to validate on."""
     if count == 0:
         return set()
-    asked = [one.question for one in read_parquet(TRAIN_PROBLEMS, Problem)]
-    talk = [one.turns[0].question for one in read_parquet(CONVERSATIONS, Conversation)]
-    return validation.choose_held_out(asked, count, seed=seed) | validation.choose_held_out(
-        talk, count, seed=seed
+    problems = [problem.question for problem in read_parquet(TRAIN_PROBLEMS, Problem)]
+    conversations = [row.turns[0].question for row in read_parquet(CONVERSATIONS, Conversation)]
+    return validation.choose_validation(problems, count, seed=seed) | validation.choose_validation(
+        conversations, count, seed=seed
     )
+
+
+def _tokenize(
+    arm: str,
+    chosen: Set[str],
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Prompts,
+    settings: Train,
+    base_fingerprint: str,
+) -> tuple[TokenizedExamples, TokenizedExamples]:
+    """Return an arm's examples to train on and those to validate on, as tokens."""
+    examples = read_parquet(TRAINING / f"{arm}.parquet", Example)
+    train_set, validation_set = (
+        tokenize_examples(part, tokenizer, prompts, settings, TOKENS / base_fingerprint)
+        for part in validation.split_validation(examples, chosen)
+    )
+    if overlong := train_set.overlong + validation_set.overlong:
+        console.log_line(
+            f"{arm}: train.max_length: {settings.max_length}: {overlong} of {len(examples)} "
+            f"examples were longer: {settings.overlong}"
+        )
+    return train_set, validation_set
+
+
+def _run_key(
+    arm: str, chosen: Set[str], params: Params, settings: Train, base_fingerprint: str
+) -> str:
+    """Identify what the training depends on: checkpoints of another key are not resumed."""
+    # Trackers do not change a training.
+    without_trackers = settings.model_copy(update={"tracking": []})
+    return content_id(
+        base_fingerprint,
+        file_sha256(TRAINING / f"{arm}.parquet"),
+        repr((without_trackers, params.prompts)),
+        *sorted(chosen),
+    )
+
+
+def _train(
+    arm: str,
+    model: adapters.Trainable,
+    tokenizer: PreTrainedTokenizerBase,
+    plan: TrainingPlan,
+    validation_set: TokenizedExamples,
+    settings: Train,
+    run_key: str,
+) -> TrainOutput:
+    """Train with a progress bar and trackers."""
+    validation_examples = [validation_set[i] for i in range(len(validation_set))]
+    run = tracking.Run(arm, run_key, settings.model_dump(mode="json"))
+    trackers = tracking.Tracking(
+        TRAINING_LOGS / arm, settings.tracking, run, validation.rows_by_step
+    )
+    with (
+        console.progress_bar(total=settings.steps, desc=f"train {arm}", unit="step") as progress,
+        closing(trackers),
+    ):
+        return trainer.train(
+            model,
+            tokenizer,
+            plan,
+            settings,
+            checkpoint_dir(arm, run_key),
+            progress,
+            validation_examples,
+            [trackers],
+        )
 
 
 if __name__ == "__main__":

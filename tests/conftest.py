@@ -1,6 +1,7 @@
 """A tokenizer and models small enough for tests, made here rather than downloaded."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -11,9 +12,13 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 import stages.lib.training.tracking  # noqa: F401
 from stages.lib.core.schema import Prompting
 from stages.lib.params.load import load_params
-from stages.lib.prompts.templates import ask, question_prompt
+from stages.lib.params.sampling import EngineConfig
+from stages.lib.prompts.templates import question_prompt, user_message
 from stages.lib.prompts.tokenize import TokenizedExample
 from tools.demo.problems import QUESTION
+
+if TYPE_CHECKING:
+    from stages.lib.inference.engine import Engine
 
 REPOSITORY = Path(__file__).parents[1]
 END = "<|end|>"
@@ -92,6 +97,34 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTok
     return save_tiny(tmp_path_factory.mktemp("models") / "tiny", tokenizer)
 
 
+def engine_config(**changes: Any) -> EngineConfig:
+    """Return the configuration of one small engine on this machine, with changes."""
+    defaults: dict[str, Any] = {
+        "backend": "local",
+        "engines": 1,
+        "tensor_parallel": 1,
+        "cpus": 1,
+        "kv_cache_gib": 1,
+        "max_model_len": 2048,
+        "max_num_seqs": 8,
+        "block_size": 32,
+        "batch_size": 8,
+    }
+    return EngineConfig(**defaults | changes)
+
+
+@pytest.fixture(scope="session")
+def tiny_engine(tiny_base: Path) -> "Engine":
+    """Return an engine on the tiny model. Tests that use it are of the group ``engines``."""
+    # Imported here: it takes many seconds.
+    from stages.lib.inference.engine import Engine
+
+    with pytest.MonkeyPatch.context() as environment:
+        # vLLM would bind this process, which other tests share, to a core.
+        environment.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        return Engine(tiny_base, engine_config())
+
+
 @pytest.fixture(scope="session")
 def terse(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
     """Return a folder with a tiny model for which every fourth token ends a turn."""
@@ -119,7 +152,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokeni
     prompts = load_params(REPOSITORY / "params.yaml").prompts
     lessons = []
     for prompting, text in TAUGHT.items():
-        prompt = question_prompt(tokenizer, prompts, ask(QUESTION, prompting))
+        prompt = question_prompt(tokenizer, prompts, user_message(QUESTION, prompting))
         answer = tokenizer(text + END, add_special_tokens=False)["input_ids"]
         ids = torch.tensor([[*prompt, *answer]])
         lessons.append((ids, ids.clone().index_fill_(1, torch.arange(len(prompt)), -100)))

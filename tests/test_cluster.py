@@ -36,7 +36,7 @@ def test_the_cost_is_known_before_anything_runs(cluster: str) -> None:
     said = [shlex.split(line) for line in scripts()[cluster].splitlines() if "#" not in line]
     asked = {
         "setup": ["make", "setup", "LOCK=requirements-gpu.txt"],
-        "check": ["python", "-m", "stages.check", "recipe=sdat"],
+        "check": ["python", "-m", "tools.estimate", "recipe=sdat"],
         "run": ["dvc", "exp", "run", "-S", "recipe=sdat"],
     }
     places = [

@@ -1,7 +1,7 @@
-"""The whole pipeline, twice, on a tiny model of another architecture.
+"""The whole pipeline on a tiny model of another architecture.
 
-One run goes through; the other is killed while it samples, trains and evaluates, and
-taken up again each time. Both must end with the same hashes.
+One run goes through. A copy of it, without what three stages made, is killed while it samples,
+trains and evaluates, and resumed each time: it must end with the same hashes.
 """
 
 import os
@@ -16,14 +16,12 @@ from pathlib import Path
 
 import boto3
 import pytest
-import yaml
 
-from stages.lib.core.paths import ANSWERS, CHECKPOINTS, GRADES, MODELS, REPORTS, SAMPLES
-from stages.lib.core.schema import EvalRecord
+from stages.lib.core.paths import ANSWERS, CHECKPOINTS, FOLLOW_UPS, GRADES, MODELS, REPORTS, SAMPLES
+from stages.lib.core.schema import EvalRecord, system_name
 from stages.lib.core.tables import read_parquet
 from stages.lib.generations.store import Store
-from stages.lib.params.evaluation import system_name
-from tests.small import clone, commit, hashes, set_params, stages_run, start, tables
+from tests.mini import clone, commit, cut, hashes, locked, set_params, stages_run, start, tables
 
 # One worker runs them all, and the undisturbed run that they share.
 pytestmark = pytest.mark.xdist_group("dag")
@@ -32,100 +30,61 @@ PATIENCE_S = 900
 SERVED = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
-def finish(running: subprocess.Popen[str]) -> str:
-    said, _ = running.communicate(timeout=PATIENCE_S)
-    assert running.returncode == 0, said
-    return said
+def finish(process: subprocess.Popen[str]) -> str:
+    """Wait for a process, which must succeed, and return its output."""
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, output
+    return output
 
 
-def kill_when(repository: Path, reached: Callable[[], bool]) -> None:
-    """Start ``dvc repro`` and kill it, and all that it started, at a moment."""
-    running = start(repository)
+def kill_when(repository: Path, condition: Callable[[], bool]) -> None:
+    """Start ``dvc repro``, and kill it with all its children when a condition holds."""
+    process = start(repository)
     deadline = time.monotonic() + PATIENCE_S
-    while not reached():
-        assert running.poll() is None, f"over before it was killed: {running.communicate()[0]}"
+    while not condition():
+        assert process.poll() is None, f"over before the kill: {process.communicate()[0]}"
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.communicate()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
+def full(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
     """Return a repository in which the pipeline ran undisturbed."""
-    repository = clone(tmp_path_factory.mktemp("dag") / "whole", tiny_base)
+    repository = clone(tmp_path_factory.mktemp("dag") / "full", tiny_base)
     finish(start(repository))
     return repository
 
 
-def test_a_run_that_is_killed_thrice_ends_like_one_that_is_not(
-    tmp_path: Path, tiny_base: Path, whole: Path
-) -> None:
-    killed = clone(tmp_path / "killed", tiny_base)
+def test_the_run_made_what_the_pipeline_promises(full: Path) -> None:
+    assert {"data/models/adaptive", "data/answers/base", "data/likelihoods/base.parquet"} <= set(
+        hashes(full)
+    )
+    assert {"accuracy.csv", "comparisons.csv", "quantization.csv"} <= set(tables(full))
+
+
+def test_a_run_that_is_killed_thrice_ends_like_one_that_is_not(tmp_path: Path, full: Path) -> None:
+    killed = tmp_path / "killed"
+    cut(full, killed, ["sample", "train@adaptive", "evaluate@adaptive"])
     kill_when(killed, lambda: any((killed / SAMPLES).glob("*.parquet")))
-    first = sorted(path.name for path in (killed / SAMPLES).glob("*.parquet"))
-    assert first
     kill_when(killed, lambda: any((killed / CHECKPOINTS).glob("adaptive/*/checkpoint-2/complete")))
     kill_when(killed, lambda: any((killed / ANSWERS / "adaptive").glob("*.parquet")))
     finish(start(killed))
-    assert hashes(killed) == hashes(whole)
-    assert tables(killed) == tables(whole)
-    assert {"data/models/adaptive", "data/answers/base", "data/likelihoods/base.parquet"} <= set(
-        hashes(whole)
-    )
-    assert {"accuracy.csv", "comparisons.csv", "quantization.csv"} <= set(tables(whole))
+    assert hashes(killed) == hashes(full)
+    assert tables(killed) == tables(full)
 
 
-def test_what_names_no_option_is_asked_for_the_closest(whole: Path) -> None:
-    graded = read_parquet(whole / GRADES, EvalRecord)
-    option_source = {
-        (row.system, row.problem_id, row.prompting): row.option_source
-        for row in graded
-        if row.option_source
-    }
-    assert option_source
-    assert {row.benchmark for row in graded if row.option_source} == {"aqua"}
-    with_options = {row.problem_id for row in graded if row.benchmark == "aqua"}
-    replies = {
+def test_answers_that_match_no_option_get_a_follow_up_question(full: Path) -> None:
+    rows = [row for row in read_parquet(full / GRADES, EvalRecord) if row.option_source]
+    assert {row.benchmark for row in rows} == {"aqua"}
+    follow_ups = {
         (system_name("base", row.shots), row.problem_id, row.prompting)
-        for row in Store(whole / ANSWERS / "base" / "closest_option").rows()
+        for row in Store(full / FOLLOW_UPS / "base").rows()
     }
-    assert replies == {place for place in option_source if place[0].startswith("base")}
-    assert {problem for _, problem, _ in replies} <= with_options
-
-
-def share(run: Path, url: str, **settings: str) -> None:
-    """Commit a run and push what DVC keeps of it to a remote, as docs/shared.md says."""
-    finish(start(run, "remote", "add", "--default", "store", url))
-    for name, value in settings.items():
-        finish(start(run, "remote", "modify", "store", name, value))
-    subprocess.run(["git", "add", "--all"], cwd=run, check=True)
-    commit(run)
-    finish(start(run, "push"))
-
-
-# Before the tests that change ``whole``.
-def test_a_shared_run_becomes_the_paper_elsewhere_without_a_model(
-    tmp_path: Path, whole: Path
-) -> None:
-    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    shutil.copytree(whole, ours)
-    share(ours, str(tmp_path / "store"))
-    subprocess.run(["git", "clone", "--quiet", ours, theirs], check=True)
-    shutil.rmtree(ours / ".dvc" / "cache")
-
-    lock = yaml.safe_load((ours / "dvc.lock").read_text(encoding="utf-8"))
-    answered = [name for name in lock["stages"] if name.startswith("evaluate@")]
-    finish(start(theirs, "pull", "prepare", "analyze", *answered))
-    assert stages_run(finish(start(theirs, "repro", "--allow-missing"))) == set()
-    assert stages_run(finish(start(theirs, "repro", "-s", "-f", "paper"))) == {"paper"}
-    assert not (theirs / MODELS).exists()
-    for name in ("paper.pdf", "index.html"):
-        assert (theirs / REPORTS / name).read_bytes() == (ours / REPORTS / name).read_bytes()
-
-    finish(start(theirs, "pull"))
-    assert "up to date" in finish(start(theirs, "status"))
-    assert hashes(theirs) == hashes(ours)
+    assert follow_ups == {
+        (row.system, row.problem_id, row.prompting) for row in rows if row.system.startswith("base")
+    }
 
 
 @pytest.fixture
@@ -134,60 +93,76 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    said = tmp_path / "server.txt"
+    output = tmp_path / "server.txt"
     # A process of its own: vLLM stumbles over Flask where both are imported.
     command = [sys.executable, "-m", "moto.server", "--port", "0"]
-    with said.open("w") as log, subprocess.Popen(command, stderr=log) as server:
-        while not (found := SERVED.search(said.read_text())):
-            assert server.poll() is None, said.read_text()
+    with output.open("w") as log, subprocess.Popen(command, stderr=log) as server:
+        while not (address := SERVED.search(output.read_text())):
+            assert server.poll() is None, output.read_text()
             time.sleep(0.05)
-        boto3.client("s3", endpoint_url=found[0]).create_bucket(Bucket="uphill")
-        yield found[0]
+        boto3.client("s3", endpoint_url=address[0]).create_bucket(Bucket="uphill")
+        yield address[0]
         server.kill()
 
 
-def test_a_run_is_shared_through_s3(tmp_path: Path, whole: Path, s3: str) -> None:
-    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    shutil.copytree(whole, ours)
-    share(ours, "s3://uphill/runs", endpointurl=s3)
-    subprocess.run(["git", "clone", "--quiet", ours, theirs], check=True)
-    finish(start(theirs, "pull"))
-    assert "up to date" in finish(start(theirs, "status"))
-    assert hashes(theirs) == hashes(ours)
-    for path in hashes(ours):
-        if (ours / path).is_file():
-            assert (theirs / path).read_bytes() == (ours / path).read_bytes()
+# Before the test that changes ``full``.
+def test_a_run_shared_through_s3_becomes_the_paper_elsewhere_without_a_model(
+    tmp_path: Path, full: Path, s3: str
+) -> None:
+    """As docs/sharing.md says: push, clone, pull what the paper needs, then the rest."""
+    sender, receiver = tmp_path / "sender", tmp_path / "receiver"
+    shutil.copytree(full, sender)
+    finish(start(sender, "remote", "add", "--default", "store", "s3://uphill/runs"))
+    finish(start(sender, "remote", "modify", "store", "endpointurl", s3))
+    subprocess.run(["git", "add", "--all"], cwd=sender, check=True)
+    commit(sender)
+    finish(start(sender, "push"))
+    subprocess.run(["git", "clone", "--quiet", sender, receiver], check=True)
+    shutil.rmtree(sender / ".dvc" / "cache")
+
+    answered = [name for name in locked(sender) if name.startswith(("evaluate@", "follow_up@"))]
+    finish(start(receiver, "pull", "prepare", "analyze", *answered))
+    assert stages_run(finish(start(receiver, "repro", "--allow-missing"))) == set()
+    assert stages_run(finish(start(receiver, "repro", "-s", "-f", "paper"))) == {"paper"}
+    assert not (receiver / MODELS).exists()
+    for name in ("paper.pdf", "index.html"):
+        assert (receiver / REPORTS / name).read_bytes() == (sender / REPORTS / name).read_bytes()
+
+    finish(start(receiver, "pull"))
+    assert "up to date" in finish(start(receiver, "status"))
+    assert hashes(receiver) == hashes(sender)
 
 
-def test_only_what_a_change_concerns_runs_again(whole: Path) -> None:
-    assert stages_run(finish(start(whole))) == set()
+def test_only_what_a_change_concerns_runs_again(full: Path) -> None:
+    assert stages_run(finish(start(full))) == set()
 
-    set_params(whole, {"figures.dpi": 60})
-    assert stages_run(finish(start(whole))) == {"check", "card", "figures", "paper"}
+    set_params(full, {"figures.dpi": 60})
+    assert stages_run(finish(start(full))) == {"check", "card", "figures", "paper"}
 
-    set_params(whole, {"weigh.arms.adaptive.factor": 0.5})
-    said = stages_run(finish(start(whole, "repro", "train@adaptive", "train@uniform")))
-    assert said == {"check", "weigh@adaptive", "weigh@uniform", "train@adaptive"}
+    set_params(full, {"weigh.arms.adaptive.factor": 0.5})
+    ran = stages_run(finish(start(full, "repro", "train@adaptive", "train@uniform")))
+    assert ran == {"check", "weigh@adaptive", "weigh@uniform", "train@adaptive"}
 
-    before = shards_text(whole)
-    set_params(whole, {"sample.k": 3})
-    assert stages_run(finish(start(whole, "repro", "score"))) == {"check", "sample", "score"}
-    after = shards_text(whole)
+    before = sample_texts(full)
+    set_params(full, {"sample.k": 3})
+    ran = stages_run(finish(start(full, "repro", "score")))
+    assert ran == {"check", "sample", "resample", "score"}
+    after = sample_texts(full)
     assert len(after) == len(before) * 3 // 2
-    assert {place: after[place] for place in before} == before
+    assert {key: after[key] for key in before} == before
 
 
-def shards_text(repository: Path) -> dict[tuple[str, int], str]:
+def sample_texts(repository: Path) -> dict[tuple[str, int], str]:
     return {(row.problem_id, row.index): row.text for row in Store(repository / SAMPLES).rows()}
 
 
 def test_a_wrong_parameter_stops_the_run_before_any_work(tmp_path: Path, tiny_base: Path) -> None:
     repository = clone(tmp_path / "wrong", tiny_base)
     set_params(repository, {"figures.colour": "red"})
-    running = start(repository)
-    said, _ = running.communicate(timeout=PATIENCE_S)
-    assert running.returncode != 0
-    assert "check: params.yaml: figures.colour: unknown" in said
-    assert "Traceback" not in said
-    assert stages_run(said) == {"check"}
+    process = start(repository)
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode != 0
+    assert "check: params.yaml: figures.colour: unknown" in output
+    assert "Traceback" not in output
+    assert stages_run(output) == {"check"}
     assert not (repository / "data").exists()

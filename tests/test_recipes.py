@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from stages import prepare, sample, score, weigh
+from stages.lib.analysis.systems import evaluated_systems
 from stages.lib.core.paths import CONF, DIFFICULTY, EVAL_PROBLEMS, TRAIN_PROBLEMS, TRAINING
 from stages.lib.core.schema import Difficulty, Example, Problem
 from stages.lib.core.tables import read_parquet, write_parquet
@@ -20,7 +21,7 @@ PUBLISHED = ("finetome-grpo", "gemma-orca", "lab2", "paradigm", "sdat")
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_is_valid_at_both_sizes(recipe: str, size: str) -> None:
     wanted = parse_params(compose([f"recipe={recipe}", f"size={size}"], CONF), where=recipe)
-    assert wanted.evaluate.systems()
+    assert evaluated_systems(wanted.evaluate)
 
 
 def test_all_published_works_are_there() -> None:

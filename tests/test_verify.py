@@ -4,7 +4,7 @@ import subprocess
 from hashlib import md5
 from pathlib import Path
 
-from tests.small import REPOSITORY
+from tests.mini import REPOSITORY
 
 
 def verify(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -1,8 +1,7 @@
-"""Send a model with its card to the Hugging Face Hub: a command, not a stage.
+"""Publish a model with its card on the Hugging Face Hub: a command, not a stage.
 
-Reads ``hub.push``, which is off by default, ``data/models/<model>/`` and
-``reports/cards/<model>.md``; makes one commit in the repository ``<hub.push.repo>-<model>``,
-which is made if it is not there.
+Reads ``hub.push`` (off by default), ``data/models/<model>/`` and ``reports/cards/<model>.md``.
+Makes one commit in the repository ``<hub.push.repo>-<model>``, which it creates if needed.
 
     python -m tools.publish MODEL
 """
@@ -27,10 +26,13 @@ def main(model: str) -> None:
     if get_token() is None:
         raise ValueError("hub.push: no token: expected `hf auth login` first, or HF_TOKEN")
     folder = MODELS / model
-    described = read_json(MODEL_REPORTS / f"{model}.json")["fingerprint"]
-    found = model_fingerprint(folder)
-    if found != described or described not in card.read_text(encoding="utf-8"):
-        raise ValueError(f"{card}: not of the model in {folder}, {found}: run `dvc repro card`")
+    evaluated = read_json(MODEL_REPORTS / f"{model}.json")["fingerprint"]
+    fingerprint = model_fingerprint(folder)
+    # The card must describe exactly these weights.
+    if fingerprint != evaluated or evaluated not in card.read_text(encoding="utf-8"):
+        raise ValueError(
+            f"{card}: not of the model in {folder}, {fingerprint}: run `dvc repro card`"
+        )
     repo = f"{push.repo}-{model}"
     api = HfApi()
     api.create_repo(repo, private=push.private, exist_ok=True)
@@ -41,7 +43,7 @@ def main(model: str) -> None:
             CommitOperationAdd("README.md", str(card)),
             *(CommitOperationAdd(path.name, str(path)) for path in files),
         ],
-        commit_message=f"{model}, {found}",
+        commit_message=f"{model}, {fingerprint}",
     )
     console.log_line(f"published {model} as {repo}")
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from stages.lib.params.base import ParamGroup
+from tests.mini import make_small, set_params
 from tests.pipeline import SCRIPTS, group_of, tracks
-from tests.small import make_small, set_params
 
 Change = Callable[[dict[str, Any]], None]
 

@@ -9,72 +9,91 @@ from huggingface_hub import ModelCard
 from transformers import PreTrainedTokenizerFast
 
 from stages import card
-from stages.lib.core.files import read_json, write_json
-from stages.lib.core.paths import ARM_METRICS, CARDS, METRICS, MODEL_REPORTS, MODELS, TABLES
-from stages.lib.core.paths import TRAINING_LOGS as LOGS
+from stages.lib.analysis.answer_modes import ANSWER_MODES
+from stages.lib.analysis.speeds import SPEEDS
+from stages.lib.core.files import write_json
+from stages.lib.core.paths import (
+    ARM_METRICS,
+    CARDS,
+    LIKELIHOOD_REPORTS,
+    METRICS,
+    MODEL_REPORTS,
+    MODELS,
+    TABLES,
+    TRAINING_LOGS,
+)
+from stages.lib.core.schema import STATUSES
 from stages.lib.models.fingerprint import model_fingerprint
 from tests.conftest import tiny_model
 from tests.stages.conftest import Change
 from tools import publish
 
-MADE = ("base", "uniform", "adaptive", "adaptive-gptq4")
+MODELS_EVALUATED = ("base", "uniform", "adaptive", "adaptive-gptq4")
+SYSTEMS = ("base", "base-1shot", "uniform", "adaptive", "adaptive-gptq4")
 COUNTS = {"method": "full", "kept_step": 4, "trainable": 1000, "total": 2000, "share": 0.5}
-TOLD = {"problems": 18, "examples": 36, "missing": 0}
+ARM_COUNTS = {"problems": 18, "examples": 36, "missing": 0}
+GRPO = {"seed": 3, "tuning": {"method": "full"}, "zero_variance_weight": 0.0}
 
 
-def shares(system: str, answer_mode: str, accuracy: float) -> dict[str, Any]:
-    low, high = round(accuracy - 0.1, 3), round(accuracy + 0.1, 3)
-    row = {"benchmark": "ladder", "system": system, "answer_mode": answer_mode, "n": 6}
-    return row | {"accuracy": accuracy, "standard_error": 0.05, "low": low, "high": high}
+def around(column: str, value: float) -> dict[str, float]:
+    """Return a value with an interval that reaches 0.1 to either side."""
+    return {column: value, "low": round(value - 0.1, 3), "high": round(value + 0.1, 3)}
 
 
-def compared(first: str, second: str, difference: float, p: float) -> dict[str, Any]:
+def comparison(first: str, second: str, difference: float, p: float) -> dict[str, Any]:
     row = {"benchmark": "ladder", "first": first, "second": second, "answer_mode": "cot", "n": 6}
-    interval = {"low": round(difference - 0.1, 3), "high": round(difference + 0.1, 3)}
-    return row | interval | {"difference": difference, "discordant": 0.5, "p_holm": p}
+    evidence = {"p_holm": p, "p_sources": None, "discordant": 0.5, "detectable": None}
+    return row | around("difference", difference) | evidence
+
+
+def write_model(name: str) -> None:
+    report = {"fingerprint": "f" * 16, "weight_bytes": 2_500_000}
+    write_json(MODEL_REPORTS / f"{name}.json", report)
+    write_json(LIKELIHOOD_REPORTS / f"{name}.json", {"held_out_tokens": 99})
 
 
 @pytest.fixture
 def measured(change: Change) -> Change:
-    """Write what other stages measure; return how to change the parameters."""
+    """Write the reports of other stages; return how to change the parameters."""
     Path("base").mkdir()
     Path("base", "README.md").write_text("---\nlicense: mit\n---\n")
-    change({"model.base": "folder:base"})
-    systems = ["base", "base-1shot", "uniform", "adaptive", "adaptive-gptq4"]
-    decodings = ["cot", "pot", "fallback", "both", "either"]
-    statuses = [
-        {"benchmark": "ladder", "system": system, "prompting": "cot", "cut": number}
-        for number, system in enumerate(systems)
-    ]
-    tables = {
-        "accuracy": [shares(one, name, 0.25) for one in systems for name in decodings],
+    models = {name: [0, 1] if name == "base" else [0] for name in MODELS_EVALUATED}
+    pairs = [["adaptive", "uniform"], ["adaptive-gptq4", "adaptive"]]
+    change({"model.base": "folder:base", "evaluate.models": models, "analyze.compare": pairs})
+    no_counts = dict.fromkeys((*STATUSES, "follow_up", "first_option"), 0)
+    perplexity = {"perplexity": 1.5, "perplexity_low": 1.25, "perplexity_high": 1.7504}
+    sizes = {"bits": 16, "bytes": 9} | dict.fromkeys(SPEEDS)
+    tables: dict[str, list[dict[str, Any]]] = {
+        "accuracy": [
+            {"benchmark": "ladder", "system": system, "answer_mode": mode, "n": 6}
+            | around("accuracy", 0.25)
+            for system in SYSTEMS
+            for mode in ANSWER_MODES
+        ],
         "comparisons": [
-            compared("adaptive", "uniform", 0.15, 0.2),
-            compared("adaptive-gptq4", "adaptive", -0.05, 1.0),
+            comparison("adaptive", "uniform", 0.15, 0.2),
+            comparison("adaptive-gptq4", "adaptive", -0.05, 1.0),
         ],
-        "statuses": statuses,
-        "models": [
-            {"model": name, "perplexity": 1.5, "perplexity_low": 1.25, "perplexity_high": 1.7504}
-            for name in (*MADE, "grpo")
+        "statuses": [
+            {"benchmark": "ladder", "system": system, "prompting": "cot", "cut": number} | no_counts
+            for number, system in enumerate(SYSTEMS)
         ],
+        "models": [{"model": name} | perplexity | sizes for name in (*MODELS_EVALUATED, "grpo")],
     }
     TABLES.mkdir(parents=True)
     for name, rows in tables.items():
         pd.DataFrame(rows).to_csv(TABLES / f"{name}.csv", index=False)
     write_json(METRICS / "data.json", {"dropped_for_overlap": {"ladder": 0, "gsm8k": 2}})
     for arm in ("uniform", "adaptive"):
-        write_json(LOGS / f"{arm}.json", COUNTS)
-        write_json(ARM_METRICS / f"{arm}.json", TOLD)
-    for model in MADE:
-        report = {"fingerprint": "f" * 16, "held_out_tokens": 99}
-        write_json(MODEL_REPORTS / f"{model}.json", report | {"weight_bytes": 2_500_000})
+        write_json(TRAINING_LOGS / f"{arm}.json", COUNTS)
+        write_json(ARM_METRICS / f"{arm}.json", ARM_COUNTS)
+    for model in MODELS_EVALUATED:
+        write_model(model)
     return change
 
 
-def test_every_trained_or_quantized_model_gets_a_card(measured: Change) -> None:
-    card.main()
-    names = ["adaptive-gptq4.md", "adaptive.md", "uniform.md"]
-    assert sorted(path.name for path in CARDS.iterdir()) == names
+def read_card(model: str) -> str:
+    return (CARDS / f"{model}.md").read_text(encoding="utf-8")
 
 
 def test_the_front_matter_is_what_the_hub_reads(measured: Change) -> None:
@@ -86,63 +105,65 @@ def test_the_front_matter_is_what_the_hub_reads(measured: Change) -> None:
     assert "base_model" not in data
     (results,) = data["model-index"][0]["results"]
     assert results["dataset"] == {"name": "ladder", "type": "ladder"}
-    assert [one["name"].partition(", ")[2] for one in results["metrics"]] == [
-        "CoT",
-        "PoT",
-        "PoT‖CoT",
-    ]
+    names = [metric["name"].partition(", ")[2] for metric in results["metrics"]]
+    assert names == ["CoT", "PoT", "PoT‖CoT"]
     assert results["metrics"][0]["value"] == 0.25
     assert results["metrics"][0]["args"] == {"problems": 6, "interval": [0.15, 0.35], "level": 0.95}
 
 
-SAID = [
-    (
-        "adaptive",
-        "| arm | `adaptive`: Every example ⌊1 + 1 · level⌋ times a pass; harder is higher.",
-    ),
-    ("adaptive", "| tuning | full; 1,000 of 2,000 parameters (50.00%) |"),
-    ("adaptive", "| training | 4 steps of 600 supervised tokens, 2,400 in all; kept: step 4 |"),
-    ("adaptive", "| its license | mit, as its own files name it |"),
-    ("adaptive", "18 problems in 36 examples (CoT and PoT): 6 problems of each of the 3 rungs "),
-    ("adaptive", "2 more were dropped for sharing words in a row with a benchmark."),
-    ("adaptive", "| ladder | 0 | CoT | 6 | 25.0 | 15.0 to 35.0 |"),
-    (
-        "adaptive",
+LINES = {
+    "adaptive": [
+        "| arm | `adaptive`: Every example ⌊1 + 1 · level⌋ times per epoch; harder is higher.",
+        "| tuning | full; 1,000 of 2,000 parameters (50.00%) |",
+        "| training | 4 steps of 600 supervised tokens, 2,400 in all; kept: step 4 |",
+        "| its license | mit, as its own files name it |",
+        "18 problems in 36 examples (CoT and PoT): 6 problems of each of the 3 rungs ",
+        "2 more were dropped for sharing words in a row with a benchmark.",
+        "| ladder | 0 | CoT | 6 | 25.0 | 15.0 to 35.0 |",
         "| ladder | uniform | CoT | 15.0 | 5.0 to 25.0 | 0.200 | ahead (by the interval alone",
-    ),
-    ("adaptive", "| ladder | adaptive-gptq4 | CoT | 5.0 | −5.0 to 15.0 | 1.000 | within noise |"),
-    ("uniform", "| ladder | adaptive | CoT | −15.0 | −25.0 to −5.0 | 0.200 | behind (by the i"),
-    ("adaptive-gptq4", "| quantization | of `adaptive`: GPTQ, 4 bits, group size 32, symmetric, "),
-    (
-        "adaptive",
+        "| ladder | adaptive-gptq4 | CoT | 5.0 | −5.0 to 15.0 | 1.000 | within noise |",
         "Perplexity of 99 tokens of solutions of `ladder`: 1.500 (95% interval 1.250 to 1.750).",
-    ),
-    ("adaptive-gptq4", "| weights | 2.5 MB; fingerprint `ffffffffffffffff` |"),
-    ("adaptive-gptq4", "- 4 of its answers were cut at the limit of tokens"),
-]
+    ],
+    "uniform": ["| ladder | adaptive | CoT | −15.0 | −25.0 to −5.0 | 0.200 | behind (by the i"],
+    "adaptive-gptq4": [
+        "| quantization | of `adaptive`: GPTQ, 4 bits, group size 32, symmetric, ",
+        "| weights | 2.5 MB; fingerprint `ffffffffffffffff` |",
+        "- 4 of its answers were cut at the limit of tokens",
+    ],
+}
+
+
+def test_every_trained_or_quantized_model_gets_a_card_of_what_was_measured(
+    measured: Change,
+) -> None:
+    card.main()
+    assert {path.name for path in CARDS.iterdir()} == {f"{model}.md" for model in LINES}
+    for model, lines in LINES.items():
+        assert [line for line in lines if line not in read_card(model)] == []
+
+
+def add_grpo(measured: Change, parent: str, **changes: Any) -> None:
+    """Add a model trained by GRPO."""
+    compare = {"analyze.compare": [["grpo", "uniform"]]}
+    measured({"grpo.models": {"grpo": GRPO | {"parent": parent}}} | compare | changes)
+    counts = COUNTS | {"parent": parent, "problems": 7, "answers": 1200}
+    write_json(TRAINING_LOGS / "grpo.json", counts)
+    write_model("grpo")
 
 
 @pytest.mark.parametrize("parent", ["uniform", "base"])
-def test_a_reinforced_model_gets_a_card(measured: Change, parent: str) -> None:
-    made = {"parent": parent, "seed": 3, "tuning": {"method": "full"}, "zero_variance_weight": 0.0}
-    measured(
-        {
-            "grpo.models": {"grpo": made},
-            "quantize.models": {"adaptive-gptq4": {"parent": "grpo", "method": "rtn", "bits": 4}},
-            "evaluate.models": {"base": [0], "uniform": [0], "grpo": [0], "adaptive-gptq4": [0]},
-            "analyze.compare": [["grpo", "uniform"]],
-        }
-    )
-    counts = {"method": "full", "trainable": 1, "total": 1, "share": 1.0}
-    write_json(LOGS / "grpo.json", counts | {"parent": parent, "problems": 7, "answers": 1200})
-    write_json(MODEL_REPORTS / "grpo.json", read_json(MODEL_REPORTS / "uniform.json"))
+def test_a_grpo_model_gets_a_card(measured: Change, parent: str) -> None:
+    quantized = {"adaptive-gptq4": {"parent": "grpo", "method": "rtn", "bits": 4}}
+    models = {name: [0] for name in ("base", "uniform", "grpo", "adaptive-gptq4")}
+    add_grpo(measured, parent, **{"quantize.models": quantized, "evaluate.models": models})
     card.main()
     for name in ("grpo", "adaptive-gptq4"):
-        text = (CARDS / f"{name}.md").read_text()
+        text = read_card(name)
         assert f"| GRPO | from `{parent}`, full: 20 steps, 1,200 answers to 7 pro" in text
-        assert ("| arm | `uniform`: Every example once a pass. |" in text) == (parent == "uniform")
+        arm = "| arm | `uniform`: Every example once per epoch. |"
+        assert (arm in text) == (parent == "uniform")
         assert "None" not in text
-    assert "| quantization | of `grpo`: round to nearest, 4 bits" in text
+    assert "| quantization | of `grpo`: round to nearest, 4 bits" in read_card("adaptive-gptq4")
 
 
 CONVERSATIONS = {
@@ -157,39 +178,29 @@ CONVERSATIONS = {
 }
 
 
-def test_a_model_of_conversations_and_what_grpo_made_of_it(measured: Change) -> None:
-    tuning = {"method": "full"}
-    made = {"parent": "uniform", "seed": 3, "tuning": tuning, "zero_variance_weight": 1.0}
-    ladder = {"source": "ladder", "per_rung": 6}
-    measured(
-        {
-            "prepare.train": [ladder, CONVERSATIONS],
-            "sample.k": 0,
-            "weigh.arms": {"uniform": {"strategy": "conversations", "sources": ["talks"]}},
-            "grpo.models": {"grpo": made},
-            "quantize.models": {},
-            "evaluate.models": {"base": [0], "uniform": [0], "grpo": [0]},
-            "analyze.compare": [["grpo", "uniform"]],
-        }
-    )
-    counts = COUNTS | {"parent": "uniform", "problems": 7, "answers": 1200}
-    write_json(LOGS / "grpo.json", counts)
-    write_json(MODEL_REPORTS / "grpo.json", read_json(MODEL_REPORTS / "uniform.json"))
+def test_a_model_of_conversations_and_its_grpo_model(measured: Change) -> None:
+    changes = {
+        "prepare.train": [{"source": "ladder", "per_rung": 6}, CONVERSATIONS],
+        "sample.k": 0,
+        "weigh.arms": {"uniform": {"strategy": "conversations", "sources": ["talks"]}},
+        "quantize.models": {},
+        "evaluate.models": {"base": [0], "uniform": [0], "grpo": [0]},
+    }
+    add_grpo(measured, "uniform", **changes)
     card.main()
-    taught, asked = "36 conversations: talks (`talks.jsonl`, ", "GRPO asked problems: 6 problems of"
     for name in ("uniform", "grpo"):
-        text = (CARDS / f"{name}.md").read_text()
-        assert taught in text
-        assert (asked in text) == (name == "grpo")
+        text = read_card(name)
+        assert "36 conversations: talks (`talks.jsonl`, " in text
+        assert ("GRPO uses problems: 6 problems of" in text) == (name == "grpo")
         assert "base model fine-tuned on conversations" in text
         assert "hard problems" not in text
         assert "same problems with the same" not in text
-    assert "of mathematics" in text
+    assert "on mathematics problems" in read_card("grpo")
 
 
-@pytest.mark.parametrize(("k", "said"), [(4, True), (0, False)])
+@pytest.mark.parametrize(("k", "by_difficulty"), [(4, True), (0, False)])
 def test_arms_differ_by_difficulty_only_where_it_was_measured(
-    measured: Change, k: int, said: bool
+    measured: Change, k: int, by_difficulty: bool
 ) -> None:
     adaptive = {"strategy": "repeat", "base": 1, "factor": 1}
     if not k:
@@ -197,9 +208,11 @@ def test_arms_differ_by_difficulty_only_where_it_was_measured(
     uniform = {"strategy": "uniform"}
     measured({"sample.k": k, "weigh.arms": {"uniform": uniform, "adaptive": adaptive}})
     card.main()
-    text = (CARDS / "adaptive.md").read_text()
-    assert ("trained on the same problems with the same number of\noptimizer" in text) == said
-    assert ("tokens, and differ in how they treat hard problems. The" in text) == said
+    text = read_card("adaptive")
+    assert (
+        "trained on the same problems with the same number of\noptimizer" in text
+    ) == by_difficulty
+    assert ("tokens, and differ in how they treat hard problems. The" in text) == by_difficulty
     assert "whose arms are trained" in text
 
 
@@ -210,17 +223,11 @@ def test_a_card_says_how_many_runs_there_are(measured: Change) -> None:
     for compared_runs in ({}, {"adaptive": runs["adaptive"]}, runs):
         measured({"analyze.runs": compared_runs})
         card.main()
-        text = (CARDS / "adaptive.md").read_text()
+        text = read_card("adaptive")
         # Runs of one system alone are compared with none.
         assert (several in text) == (compared_runs is runs)
         assert (single in text) == (compared_runs is not runs)
-        assert single in (CARDS / "adaptive-gptq4.md").read_text()
-
-
-def test_the_text_says_what_was_measured(measured: Change) -> None:
-    card.main()
-    for model, line in SAID:
-        assert line in (CARDS / f"{model}.md").read_text()
+        assert single in read_card("adaptive-gptq4")
 
 
 def test_adapters_a_hub_base_and_an_unknown_license_are_said(
@@ -230,19 +237,19 @@ def test_adapters_a_hub_base_and_an_unknown_license_are_said(
     measured(
         {
             "model.base": "hub:org/name@" + "a" * 40,
-            "train.tuning_by_arm": {"uniform": lora | {"optimizer": "adamw"}},
+            "weigh.arms.uniform.train": {"tuning": lora | {"optimizer": "adamw"}},
         }
     )
-    monkeypatch.setattr(card, "license", lambda base: "unknown")
+    monkeypatch.setattr(card, "license_of", lambda base: "unknown")
     card.main()
-    text = (CARDS / "uniform.md").read_text()
+    text = read_card("uniform")
     assert ModelCard(text).data.to_dict()["base_model"] == "org/name"
-    assert "| its license | unknown, which its files do not name |" in text
+    assert "| its license | unknown, which is not named in its files |" in text
     assert "| adapters | r = 8, alpha = 16, dropout 0, on q_proj; merged into the weights |" in text
 
 
 class Recorder:
-    """Stands for the Hub; remembers what it was asked."""
+    """A stand-in for the Hub that records what is sent."""
 
     def __init__(self) -> None:
         self.repos: list[tuple[str, bool]] = []
@@ -255,9 +262,9 @@ class Recorder:
     def create_commit(self, repo: str, operations: list[Any], *, commit_message: str) -> None:
         assert [(repo, True)] == self.repos
         assert commit_message.startswith("adaptive, ")
-        for one in operations:
-            with one.as_file() as stream:
-                self.files[one.path_in_repo] = stream.read()
+        for operation in operations:
+            with operation.as_file() as stream:
+                self.files[operation.path_in_repo] = stream.read()
 
 
 @pytest.fixture
@@ -272,8 +279,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 def packaged(measured: Change, tokenizer: PreTrainedTokenizerFast) -> Change:
     """Make a model and its card, and turn publishing on."""
     tiny_model(tokenizer).save_pretrained(MODELS / "adaptive")
-    report = {"fingerprint": model_fingerprint(MODELS / "adaptive"), "held_out_tokens": 99}
-    write_json(MODEL_REPORTS / "adaptive.json", report | {"weight_bytes": 2_500_000})
+    report = {"fingerprint": model_fingerprint(MODELS / "adaptive"), "weight_bytes": 2_500_000}
+    write_json(MODEL_REPORTS / "adaptive.json", report)
     measured({"hub.push": {"repo": "org/uphill", "private": True}})
     card.main()
     return measured

@@ -8,78 +8,46 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from stages import figures
+from stages.lib.analysis.answer_modes import ANSWER_MODES
 from stages.lib.core.schema import Difficulty, Problem, content_id
 from stages.lib.core.tables import write_parquet
 from stages.lib.figures import read
-from stages.lib.params.load import load_params
-from stages.lib.params.quantization import Rtn
+from tests.rows import make_problem
+from tests.stages.reports import recipe, write_params
 
-PARAMS = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-GPTQ4 = {
-    "parent": "adaptive",
-    "method": "gptq",
-    "bits": 4,
-    "calibrate_on": "training",
-    "calibration_seed": 1,
-}
 SYSTEMS = ["base", "base-4shot", "uniform", "adaptive", "adaptive-gptq4"]
 ARMS = ["uniform", "adaptive"]
 LEVELS = {"sum": 1, "gcd": 2}
+NO_SPEED = (None, None, None)
 ALL = {"difficulty", "training", "accuracy", "topics", "width", "sources", "programs"}
+LADDER_ONLY = {
+    "prepare": {"benchmarks": {"ladder": {"source": "ladder", "per_rung": 2}}},
+    "figures": {"palette": "colorblind", "width_in": 4.0, "dpi": 50},
+}
 
 
-def small_params() -> dict[str, Any]:
-    changed = {
-        "prepare": {"benchmarks": {"ladder": {"source": "ladder", "per_rung": 2}}},
-        "weigh": {
-            "arms": {
-                "uniform": {"strategy": "uniform"},
-                "adaptive": {"strategy": "repeat", "base": 1, "factor": 1},
-            }
-        },
-        "quantize": PARAMS["quantize"] | {"models": {"adaptive-gptq4": GPTQ4}},
-        "evaluate": {
-            "models": {"base": [0, 4], "uniform": [0], "adaptive": [0], "adaptive-gptq4": [0]},
-            "max_tokens": {"ladder": 64},
-            "held_out": "ladder",
-        },
-        "analyze": {"compare": [["adaptive", "uniform"]]},
-        "figures": {"palette": "colorblind", "width_in": 4.0, "dpi": 50},
-    }
-    return {group: values | changed.get(group, {}) for group, values in PARAMS.items()}
+def write(**changes: Any) -> None:
+    """Write parameters with the ladder as the only benchmark, and with changes to groups."""
+    evaluate = {"max_tokens": {"ladder": 64}} | changes.pop("evaluate", {})
+    write_params(recipe(**LADDER_ONLY, evaluate=evaluate, **changes))
 
 
 def problem(source: str, number: int, level: int | None) -> Problem:
-    return Problem(
-        id=content_id(source, str(number)),
+    name = content_id(source, str(number))
+    return make_problem(
+        name,
         source=source,
         question=f"{source} {number}?",
-        answer="1",
-        kind="number",
-        choices=[],
-        solution="",
-        program="",
         level=level,
         topic=f"topic of {source}",
         template=source,
     )
 
 
-def difficulty_of(one: Problem) -> Difficulty:
-    return Difficulty(
-        problem_id=one.id,
-        source=one.source,
-        n=4,
-        n_correct=2,
-        pass_rate=0.5,
-        posterior_mean=0.4,
-        low=0.2,
-        high=0.7,
-        level=3.0,
-    )
+def difficulty_of(problem: Problem) -> Difficulty:
+    return Difficulty(problem.id, problem.source, 4, 2, 0.5, 0.4, low=0.2, high=0.7, level=3.0)
 
 
 def accuracy(columns: dict[str, list[str]]) -> pd.DataFrame:
@@ -87,19 +55,24 @@ def accuracy(columns: dict[str, list[str]]) -> pd.DataFrame:
         "benchmark": ["ladder"],
         "system": SYSTEMS,
         **columns,
-        "answer_mode": ["cot", "pot", "fallback", "both", "either"],
+        "answer_mode": list(ANSWER_MODES),
     }
     table = pd.DataFrame(product(*keys.values()), columns=list(keys))
     return table.assign(n=2, accuracy=0.5, standard_error=0.35, low=0.1, high=0.9)
 
 
+def interval(name: str, rows: list[tuple[float | None, float | None, float | None]]) -> Any:
+    """Return the three columns of an estimate with its interval."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), zip(*rows, strict=True), strict=True))
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    problems = [problem(source, i, level) for source, level in LEVELS.items() for i in range(2)]
+    problems = [problem(name, i, level) for name, level in LEVELS.items() for i in range(2)]
     write_parquet(Path("data/problems/train.parquet"), problems)
     write_parquet(Path("data/problems/eval/ladder.parquet"), problems)
-    write_parquet(Path("data/difficulty.parquet"), [difficulty_of(one) for one in problems])
+    write_parquet(Path("data/difficulty.parquet"), [difficulty_of(problem) for problem in problems])
     quantized = pd.DataFrame(
         {
             "model": ["adaptive", "adaptive-gptq4", "adaptive-rtn3"],
@@ -107,15 +80,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "method": ["", "gptq", "rtn"],
             "bits": [16, 4, 3],
             "bytes": [200, 100, 80],
-            "perplexity": [3.0, 3.5, 30.0],
-            "perplexity_low": [2.5, 3.0, 20.0],
-            "perplexity_high": [3.5, 4.0, 40.0],
-            "tokens_per_second": [900.0, 800.0, None],
-            "tokens_per_second_low": [890.0, 700.0, None],
-            "tokens_per_second_high": [910.0, 900.0, None],
-            "tokens_per_second_single": [30.0, 40.0, None],
-            "tokens_per_second_single_low": [29.0, 39.0, None],
-            "tokens_per_second_single_high": [31.0, 40.0, None],
+            **interval("perplexity", [(3.0, 2.5, 3.5), (3.5, 3.0, 4.0), (30.0, 20.0, 40.0)]),
+            **interval("tokens_per_second", [(900, 890, 910), (800, 700, 900), NO_SPEED]),
+            **interval("tokens_per_second_single", [(30, 29, 31), (40, 39, 40), NO_SPEED]),
         }
     )
     tables = {
@@ -134,12 +101,16 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder.mkdir(parents=True)
         for name in ("loss", "learning_rate"):
             log[["step", name]].to_csv(folder / f"{name}.tsv", sep="\t", index=False)
-    Path("params.yaml").write_text(yaml.safe_dump(small_params()))
+    write()
     return tmp_path
 
 
 def drawn() -> set[str]:
-    return {path.name for path in Path("reports/figures").iterdir()}
+    """Return the names of the figures, each of which is there as SVG and PNG."""
+    files = {path.name for path in Path("reports/figures").iterdir()}
+    names = {name.partition(".")[0] for name in files}
+    assert files == {f"{name}{kind}" for name in names for kind in (".svg", ".png")}
+    return names
 
 
 def test_every_figure_is_written_twice_and_the_folder_replaced(workspace: Path) -> None:
@@ -147,39 +118,31 @@ def test_every_figure_is_written_twice_and_the_folder_replaced(workspace: Path) 
     stale.parent.mkdir()
     stale.touch()
     figures.main()
-    assert drawn() == {f"{name}{kind}" for name in ALL for kind in (".svg", ".png")}
+    assert drawn() == ALL
 
 
-def test_without_a_quantized_model_two_figures_are_left_out(workspace: Path) -> None:
-    changed = small_params()
-    changed["quantize"]["models"] = {}
-    del changed["evaluate"]["models"]["adaptive-gptq4"]
-    Path("params.yaml").write_text(yaml.safe_dump(changed))
-    figures.main()
-    names = {name.partition(".")[0] for name in drawn()}
-    assert names == ALL - {"topics", "width"}
-
-
-def test_without_samples_there_is_no_figure_of_difficulty(workspace: Path) -> None:
-    changed = small_params()
-    changed["sample"] = changed["sample"] | {"k": 0}
-    changed["weigh"]["arms"]["adaptive"] = {"strategy": "uniform"}
-    Path("params.yaml").write_text(yaml.safe_dump(changed))
+def test_without_samples_or_a_quantized_model_their_figures_are_left_out(workspace: Path) -> None:
+    write(
+        sample={"k": 0},
+        weigh={"arms": {name: {"strategy": "uniform"} for name in ARMS}},
+        quantize={"models": {}},
+        evaluate={"models": {"base": [0, 4], "uniform": [0], "adaptive": [0]}},
+        analyze={"compare": [["adaptive", "uniform"]]},
+    )
     for name in ("difficulty", "problems/train"):
         pq.write_table(pa.table({}), f"data/{name}.parquet")
     figures.main()
-    assert {name.partition(".")[0] for name in drawn()} == ALL - {"difficulty"}
+    assert drawn() == ALL - {"difficulty", "topics", "width"}
 
 
 def test_without_an_evaluated_tuned_model_there_are_no_figures_of_them(workspace: Path) -> None:
-    changed = small_params()
-    changed["quantize"]["models"] = {}
-    changed["evaluate"]["models"] = {"base": [0, 4]}
-    changed["analyze"]["compare"] = [["base-4shot", "base"]]
-    Path("params.yaml").write_text(yaml.safe_dump(changed))
+    write(
+        quantize={"models": {}},
+        evaluate={"models": {"base": [0, 4]}},
+        analyze={"compare": [["base-4shot", "base"]]},
+    )
     figures.main()
-    names = {name.partition(".")[0] for name in drawn()}
-    assert names == ALL - {"topics", "width", "sources", "programs"}
+    assert drawn() == ALL - {"topics", "width", "sources", "programs"}
 
 
 INPUTS = [
@@ -194,33 +157,31 @@ INPUTS = [
 ]
 
 
-@pytest.mark.parametrize("name", INPUTS)
-def test_a_missing_input_is_named(workspace: Path, name: str) -> None:
-    Path(name).unlink()
-    with pytest.raises(FileNotFoundError, match=name):
-        figures.main()
+def test_a_missing_input_is_named(workspace: Path) -> None:
+    for name in INPUTS:
+        content = Path(name).read_bytes()
+        Path(name).unlink()
+        with pytest.raises(FileNotFoundError, match=name):
+            figures.main()
+        Path(name).write_bytes(content)
 
 
 @pytest.mark.parametrize("name", [name for name in INPUTS if name.endswith(".csv")])
-@pytest.mark.parametrize(
-    ("keep", "complaint"),
-    [
-        pytest.param(lambda lines: [], "empty", id="nothing"),
-        pytest.param(lambda lines: lines[:1], "no rows", id="header"),
-        pytest.param(lambda lines: ["other", "1"], "column '.*': missing", id="columns"),
-    ],
-)
-def test_an_empty_table_is_named(workspace: Path, name: str, keep: Any, complaint: str) -> None:
-    Path(name).write_text("\n".join(keep(Path(name).read_text().splitlines())))
-    with pytest.raises(ValueError, match=f"{name}: {complaint}"):
-        figures.main()
+def test_a_table_without_rows_or_columns_is_named(workspace: Path, name: str) -> None:
+    header = Path(name).read_text().partition("\n")[0]
+    for content, message in (("", "empty"), (header, "no rows"), ("other\n1", "column '.*': mis")):
+        Path(name).write_text(content)
+        with pytest.raises(ValueError, match=f"{name}: {message}"):
+            figures.main()
 
 
-@pytest.mark.parametrize("name", [name for name in INPUTS if name.endswith(".parquet")])
-def test_a_table_of_rows_that_has_none_is_named(workspace: Path, name: str) -> None:
-    pq.write_table(pq.read_table(name).slice(0, 0), name)
-    with pytest.raises(ValueError, match=f"{name}: no rows"):
-        figures.main()
+def test_a_table_of_problems_without_rows_is_named(workspace: Path) -> None:
+    for name in [name for name in INPUTS if name.endswith(".parquet")]:
+        table = pq.read_table(name)
+        pq.write_table(table.slice(0, 0), name)
+        with pytest.raises(ValueError, match=f"{name}: no rows"):
+            figures.main()
+        pq.write_table(table, name)
 
 
 @pytest.mark.parametrize("table", ["accuracy_by_source", "accuracy_by_topic"])
@@ -231,16 +192,9 @@ def test_a_table_without_the_held_out_benchmark_is_named(workspace: Path, table:
         figures.main()
 
 
-def test_with_a_reinforced_model_there_is_a_figure_of_its_run(workspace: Path) -> None:
-    changed = small_params()
-    made = {
-        "parent": "uniform",
-        "seed": 1,
-        "tuning": {"method": "full"},
-        "zero_variance_weight": 0.2,
-    }
-    changed["grpo"] = changed["grpo"] | {"models": {"grpo": made}}
-    Path("params.yaml").write_text(yaml.safe_dump(changed))
+def test_with_a_grpo_model_there_is_a_figure_of_its_run(workspace: Path) -> None:
+    tuning = {"tuning": {"method": "full"}, "zero_variance_weight": 0.2}
+    write(grpo={"models": {"grpo": {"parent": "uniform", "seed": 1} | tuning}})
     log = pd.DataFrame({"step": [1, 2, 3], "reward": [0.2, None, 0.4], "kl": [0.0, 0.1, 0.2]})
     log = log.assign(answer_tokens=[30, None, 20], groups_without_signal=[0.5, None, 0.25])
     folder = Path("reports/training/grpo/plots/metrics")
@@ -248,19 +202,10 @@ def test_with_a_reinforced_model_there_is_a_figure_of_its_run(workspace: Path) -
     for name in log.columns[1:]:
         log[["step", name]].dropna().to_csv(folder / f"{name}.tsv", sep="\t", index=False)
     figures.main()
-    assert drawn() == {f"{name}{kind}" for name in ALL | {"grpo"} for kind in (".svg", ".png")}
+    assert drawn() == ALL | {"grpo"}
     (folder / "kl.tsv").write_text("step\n1\n")
     with pytest.raises(ValueError, match=f"{folder}/kl.tsv: column 'kl': missing"):
         figures.main()
-
-
-def test_families_hold_what_was_made_of_an_original() -> None:
-    made = {
-        name: Rtn(method="rtn", parent=name[0], bits=4) for name in ("a-8", "b-4", "a-4", "c-4")
-    }
-    quantize = load_params().quantize.model_copy(update={"models": made})
-    evaluated = ["base", "b", "a", "a-4", "a-8", "b-4", "c"]
-    assert quantize.families(evaluated) == [["b", "b-4"], ["a", "a-8", "a-4"]]
 
 
 def test_topics_are_shown_for_the_first_gptq_of_each_width() -> None:
@@ -273,8 +218,8 @@ def test_topics_are_shown_for_the_first_gptq_of_each_width() -> None:
         ("a-rtn3", "a", "rtn", 3),
         ("b-4", "b", "gptq", 4),
     ]
-    found = read.by_gptq(pd.DataFrame(rows, columns=columns))
-    assert found == [["a", "a-8", "a-3"], ["b", "b-4"]]
+    families = read.gptq_families(pd.DataFrame(rows, columns=columns))
+    assert families == [["a", "a-8", "a-3"], ["b", "b-4"]]
 
 
 @pytest.mark.parametrize(
@@ -289,4 +234,4 @@ def test_sources_are_ordered_by_level(
     levels: list[tuple[str, int | None]], order: list[str]
 ) -> None:
     rows = [problem(source, number, level) for number, (source, level) in enumerate(levels)]
-    assert read.by_level(rows) == order
+    assert read.sources_by_level(rows) == order

@@ -1,4 +1,4 @@
-"""The stage of reinforcement learning, on a tiny model."""
+"""The stage that trains by GRPO, on a tiny model."""
 
 import shutil
 from pathlib import Path
@@ -25,7 +25,7 @@ from tests.stages.test_figures import problem
 
 # The base never solved the first two, and always the last.
 RATES = [0.0, 0.0, 0.25, 0.5, 0.75, 1.0]
-MADE = {"parent": "base", "seed": 1, "tuning": {"method": "full"}, "zero_variance_weight": 0.0}
+SPEC = {"parent": "base", "seed": 1, "tuning": {"method": "full"}, "zero_variance_weight": 0.0}
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def ready(change: Change, terse: Path) -> Change:
     write_parquet(TRAIN_PROBLEMS, problems)
     rows = [
         Difficulty(
-            problem_id=one.id,
-            source=one.source,
+            problem_id=row.id,
+            source=row.source,
             n=4,
             n_correct=round(4 * rate),
             pass_rate=rate,
@@ -46,7 +46,7 @@ def ready(change: Change, terse: Path) -> Change:
             high=0.9,
             level=1.0,
         )
-        for one, rate in zip(problems, RATES, strict=True)
+        for row, rate in zip(problems, RATES, strict=True)
     ]
     write_parquet(DIFFICULTY, rows[::-1])
     change(
@@ -58,8 +58,8 @@ def ready(change: Change, terse: Path) -> Change:
             "grpo.max_tokens": 4,
             "grpo.save_every": 1,
             "grpo.models": {
-                "grpo": MADE,
-                "lora": MADE | {"tuning": adapters(dropout=0.0).model_dump()},
+                "grpo": SPEC,
+                "lora": SPEC | {"tuning": adapters(dropout=0.0).model_dump()},
             },
         }
     )
@@ -67,7 +67,9 @@ def ready(change: Change, terse: Path) -> Change:
 
 
 @pytest.mark.parametrize("name", ["grpo", "lora"])
-def test_a_model_is_made_with_its_log_and_what_it_was_asked(ready: Change, name: str) -> None:
+def test_a_model_is_trained_with_its_log_and_the_problems_it_sampled(
+    ready: Change, name: str
+) -> None:
     grpo.main(name)
     tables = {path.stem: path for path in (TRAINING_LOGS / name / "plots/metrics").iterdir()}
     assert set(tables) == {
@@ -86,11 +88,11 @@ def test_a_model_is_made_with_its_log_and_what_it_was_asked(ready: Change, name:
         steps = [line.split("\t")[0] for line in path.read_text().splitlines()]
         assert steps == ["step", "1", "2"]
     assert read_json(TRAINING_LOGS / name / "metrics.json")["step"] == 2
-    # Both rounds ask the three problems that the base solved sometimes.
-    asked = read_parquet(TRAINING / f"{name}.parquet", Example)
+    # Both rounds sample the three problems that the base solved sometimes.
+    examples = read_parquet(TRAINING / f"{name}.parquet", Example)
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
-    expected = {problems[place].id: 2 for place in (2, 3, 4)}
-    assert {one.problem_id: one.repeats for one in asked} == expected
+    expected = {problems[index].id: 2 for index in (2, 3, 4)}
+    assert {row.problem_id: row.repeats for row in examples} == expected
     about = read_json(TRAINING_LOGS / f"{name}.json")
     assert (about["problems"], about["answers"], about["parent"]) == (3, 12, "base")
     assert (about["share"] == 1) == (name == "grpo")
@@ -109,6 +111,6 @@ def test_an_empty_pool_stops_the_stage_in_one_line(ready: Change) -> None:
         grpo.main("grpo")
 
 
-def test_a_name_that_is_not_there_is_refused(ready: Change) -> None:
+def test_an_unknown_name_is_refused(ready: Change) -> None:
     with pytest.raises(ValueError, match=r"^grpo.models: 'x': expected one of \['grpo', 'lora'\]"):
         grpo.main("x")

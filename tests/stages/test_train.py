@@ -33,7 +33,8 @@ from stages.lib.core.tables import write_parquet
 from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.models.loading import load_model
 from stages.lib.sft import trainer
-from tests.lib.sft.test_batches import example
+from tests.lib.sft.test_batches import NINE, example
+from tests.lib.sft.test_trainer import TerminatingBar
 from tests.lib.training.test_adapters import LORA
 from tests.stages.conftest import Change
 from tests.stages.test_figures import problem
@@ -47,22 +48,25 @@ def ready(change: Change, tiny_base: Path) -> Change:
     """Return how to change the parameters of a folder with a base model and two arms."""
     shutil.copytree(tiny_base, MODELS / "base")
     for arm in ("uniform", "adaptive"):
-        write_parquet(TRAINING / f"{arm}.parquet", [example(number) for number in range(9)])
+        write_parquet(TRAINING / f"{arm}.parquet", NINE)
     change(
         {
             "prompts.system": "",
             "train.tokens_per_step": 40,
             "train.max_length": 64,
             "train.save_every": 1,
-            "train.tuning_by_arm": {"adaptive": LORA.model_dump()},
+            "weigh.arms.adaptive.train": {"tuning": LORA.model_dump()},
         }
     )
     return change
 
 
-def test_each_arm_is_tuned_in_its_own_way(
+def test_each_arm_has_its_tuning_and_unused_checkpoints_are_named(
     ready: Change, tokenizer: PreTrainedTokenizerFast, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    unused = CHECKPOINTS / "uniform" / "0123456789abcdef"
+    unused.mkdir(parents=True)
+    ready({"train.steps": 1})
     for arm in ("uniform", "adaptive"):
         train.main(arm)
     counts = {arm: read_json(TRAINING_LOGS / f"{arm}.json") for arm in ("uniform", "adaptive")}
@@ -71,46 +75,52 @@ def test_each_arm_is_tuned_in_its_own_way(
     assert counts["uniform"]["shown"] >= counts["uniform"]["distinct"] > 0
     assert counts["adaptive"]["method"] == "lora"
     assert counts["adaptive"]["trainable"] == 2560
-    assert "train adaptive: lora, 2,560 of 97,344 parameters (2.63%)" in capfd.readouterr().err
-    of_both = ["adaptive", "adaptive.json", "uniform", "uniform.json"]
-    assert sorted(path.name for path in TRAINING_LOGS.iterdir()) == of_both
+    terminal = capfd.readouterr().err
+    assert "train adaptive: lora, 2,560 of 97,344 parameters (2.63%)" in terminal
+    assert f"uniform: not used, of other parameters or data: {unused}" in terminal
+    logs = ["adaptive", "adaptive.json", "uniform", "uniform.json"]
+    assert sorted(path.name for path in TRAINING_LOGS.iterdir()) == logs
     files = [sorted(path.name for path in (MODELS / arm).iterdir()) for arm in counts]
     assert files[0] == files[1]
 
 
-def test_a_checkpoint_of_other_parameters_is_said_not_to_be_used(
-    ready: Change, capfd: pytest.CaptureFixture[str]
-) -> None:
-    other = CHECKPOINTS / "uniform" / "0123456789abcdef"
-    other.mkdir(parents=True)
-    ready({"train.steps": 1})
-    train.main("uniform")
-    assert f"uniform: not used, of other parameters or data: {other}" in capfd.readouterr().err
-
-
-def test_what_is_set_apart_is_chosen_among_all_problems_and_conversations(
+def test_validation_examples_are_chosen_among_all_problems_and_conversations(
     ready: Change, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = [problem("s", number, 1) for number in range(9)]
-    write_parquet(TRAIN_PROBLEMS, [replace(one, question=f"{n}?") for n, one in enumerate(asked)])
+    problems = [replace(problem("s", number, 1), question=f"{number}?") for number in range(9)]
+    write_parquet(TRAIN_PROBLEMS, problems)
     talk = [Conversation(f"c{n}", "talk", "", [Turn(f"{n + 20}?", "yes")]) for n in range(4)]
     write_parquet(CONVERSATIONS, talk)
-    # Of the three problems that are set apart (3, 6 and 7), this arm holds one.
+    # Of the three problems for validation (3, 6 and 7), this arm holds one.
     write_parquet(TRAINING / "adaptive.parquet", [example(number) for number in (0, 1, 2, 7)])
-    write_parquet(TRAINING / "talk.parquet", [replace(example(0), turns=one.turns) for one in talk])
-    ready({"train.steps": 1, "train.validation": 3, "train.evaluate_every": 1})
-    measured: list[int] = []
-    fit = trainer.train
+    write_parquet(TRAINING / "talk.parquet", [replace(example(0), turns=row.turns) for row in talk])
+    ready(
+        {
+            "train.steps": 1,
+            "train.validation": 3,
+            "train.evaluate_every": 1,
+            # The stage reads the examples, not the strategy.
+            "weigh.arms.talk": {"strategy": "uniform"},
+        }
+    )
+    counts: list[int] = []
+    original = trainer.train
 
-    def watched(*arguments: Any) -> trainer.TrainOutput:
-        measured.append(len(arguments[6]))
-        return fit(*arguments)
+    def counting(*arguments: Any) -> trainer.TrainOutput:
+        counts.append(len(arguments[6]))
+        return original(*arguments)
 
-    monkeypatch.setattr(trainer, "train", watched)
+    monkeypatch.setattr(trainer, "train", counting)
     for arm in ("uniform", "adaptive", "talk"):
         train.main(arm)
-        assert "held_out_loss" in read_json(TRAINING_LOGS / f"{arm}.json")
-    assert measured == [3, 1, 3]
+        assert "validation_loss" in read_json(TRAINING_LOGS / f"{arm}.json")
+    assert counts == [3, 1, 3]
+
+
+@pytest.mark.usefixtures("ready")
+def test_an_unknown_arm_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^weigh\.arms: 'x': expected one of \['uniform', 'ad"):
+        train.main("x")
 
 
 @pytest.mark.parametrize("weight", [-1.0, math.nan])
@@ -122,25 +132,6 @@ def test_a_weight_below_0_or_not_a_number_is_named(ready: Change, weight: float)
     with pytest.raises(ValueError, match=rf"uniform\.parquet: row 3: weight: {weight}: ") as error:
         train.main("uniform")
     assert "\n" not in str(error.value)
-
-
-def run(arm: str, *module: str, terminate: bool) -> tuple[int, str]:
-    """Run the stage as its own process; end it with SIGTERM once it has a checkpoint."""
-    running = subprocess.Popen(
-        [sys.executable, *(module or ("-m", "stages.train")), arm],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + PATIENCE_S
-    while terminate and not any(CHECKPOINTS.glob(f"{arm}/*/checkpoint-*/complete")):
-        assert running.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    if terminate:
-        running.send_signal(signal.SIGTERM)
-    _, said = running.communicate(timeout=PATIENCE_S)
-    return running.returncode, said
 
 
 def losses(arm: str) -> list[float]:
@@ -162,70 +153,80 @@ def mark_checkpoints(arm: str) -> None:
         write_json(path, state)
 
 
-def test_after_sigterm_a_run_ends_with_the_same_model(ready: Change) -> None:
-    ready({"train.steps": 40, "train.save_every": 3})
-    status, said = run("adaptive", terminate=True)
-    assert status == 1
-    last = [line for line in said.splitlines() if "SIGTERM" in line]
-    assert last[0].startswith("train-adaptive: stopped by SIGTERM after step ")
+def test_after_sigterm_a_run_ends_with_the_same_model(
+    ready: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready({"train.steps": 5, "train.save_every": 4})
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            train.console, "progress_bar", lambda total, **_: TerminatingBar(total=total)
+        )
+        with pytest.raises(InterruptedError, match="^stopped by SIGTERM after step 3; "):
+            train.main("adaptive")
     assert not (MODELS / "adaptive").exists()
     mark_checkpoints("adaptive")
-    assert run("adaptive", terminate=False)[0] == 0
+    train.main("adaptive")
     assert losses("adaptive")[0] == MARK
     resumed = model_fingerprint(MODELS / "adaptive")
     assert not any(CHECKPOINTS.glob("adaptive/*"))
     train.main("adaptive")
+    assert losses("adaptive")[0] != MARK
     assert model_fingerprint(MODELS / "adaptive") == resumed
 
 
-@pytest.fixture
-def together(ready: Change) -> Change:
-    """Return how to change parameters where two processes can train, and one has trained."""
-    shutil.copytree(REPOSITORY / ACCELERATE, ACCELERATE)
-    ready(
-        {
-            "train.steps": 12,
-            "train.save_every": 3,
-            "train.micro_batches": 2,
-            "train.tuning_by_arm": {},
-        }
+def run(*module: str, terminate: bool) -> tuple[int, str]:
+    """Train ``uniform`` in other processes; send SIGTERM once there is a checkpoint."""
+    process = subprocess.Popen(
+        [sys.executable, *module, "uniform"],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    train.main("adaptive")
-    return ready
-
-
-def test_two_processes_train_as_one(together: Change) -> None:
-    together({"train.launch": {"strategy": "ddp", "processes": 2}})
-    status, said = run("uniform", terminate=False)
-    assert status == 0, said
-    assert said.count("train uniform: full, ") == 1
-    assert len(losses("uniform")) == 12
-    assert losses("uniform") == pytest.approx(losses("adaptive"), rel=1e-5)
-    assert not any(CHECKPOINTS.glob("uniform/*"))
+    deadline = time.monotonic() + PATIENCE_S
+    while terminate and not any(CHECKPOINTS.glob("uniform/*/checkpoint-*/complete")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    if terminate:
+        process.send_signal(signal.SIGTERM)
+    _, terminal = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, terminal
 
 
 FSDP = ("-m", "accelerate.commands.launch", "--config_file", str(ACCELERATE / "fsdp2.yaml"))
 
 
-def test_processes_that_split_the_model_go_on_after_sigterm_as_one_would(together: Change) -> None:
-    together({"train.launch": {"strategy": "fsdp2", "processes": 2}})
+def test_two_processes_train_as_one_also_if_they_split_the_model_and_are_stopped(
+    ready: Change,
+) -> None:
+    shutil.copytree(REPOSITORY / ACCELERATE, ACCELERATE)
+    ready(
+        {
+            "train.steps": 10,
+            "train.save_every": 3,
+            "train.micro_batches": 2,
+            "weigh.arms.adaptive.train": {},
+        }
+    )
+    train.main("adaptive")
+    ready({"train.launch": {"strategy": "ddp", "processes": 2}})
+    status, terminal = run("-m", "stages.train", terminate=False)
+    assert status == 0, terminal
+    assert terminal.count("train uniform: full, ") == 1
+    assert len(losses("uniform")) == 10
+    assert losses("uniform") == pytest.approx(losses("adaptive"), rel=1e-5)
+    assert not any(CHECKPOINTS.glob("uniform/*"))
+
+    ready({"train.launch": {"strategy": "fsdp2", "processes": 2}})
     command = (*FSDP, "--num_processes", "2", "-m", "tests.sharded")
-    status, said = run("uniform", *command, terminate=True)
+    status, terminal = run(*command, terminate=True)
     assert status == 1
-    assert said.count("train-uniform: stopped by SIGTERM after step ") == 1
+    assert terminal.count("train-uniform: stopped by SIGTERM after step ") == 1
     mark_checkpoints("uniform")
-    status, said = run("uniform", *command, terminate=False)
-    assert status == 0, said
+    status, terminal = run(*command, terminate=False)
+    assert status == 0, terminal
     assert losses("uniform")[0] == MARK
     assert losses("uniform")[1:] == pytest.approx(losses("adaptive")[1:], rel=1e-5)
     whole, split = (load_model(MODELS / arm, torch.float32) for arm in ("adaptive", "uniform"))
-    for (name, one), other in zip(whole.named_parameters(), split.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=0.02, atol=1e-3, msg=name)
-
-
-def test_a_model_is_not_split_where_there_is_no_gpu(together: Change) -> None:
-    together({"train.launch": {"strategy": "fsdp2", "processes": 2}})
-    status, said = run("uniform", terminate=False)
-    assert status == 1
-    assert "train.launch.strategy: 'fsdp2': expected 'ddp' where there are no GPUs" in said
-    assert "Traceback" not in said
+    for (name, param), other in zip(whole.named_parameters(), split.parameters(), strict=True):
+        torch.testing.assert_close(param, other, rtol=0.02, atol=1e-3, msg=name)

@@ -8,9 +8,12 @@ from stages import prepare
 from stages.lib.core.files import read_json
 from stages.lib.core.paths import EXPORT_REPORTS, EXPORTS, MODELS
 from stages.lib.models.fingerprint import model_fingerprint
-from stages.lib.models.loading import weight_bytes
+from stages.lib.models.folder import weight_bytes
 from tests.stages.conftest import Change
 from tools.export import __main__ as export
+
+# It starts an engine, and so do others of the group.
+pytestmark = pytest.mark.xdist_group("engines")
 
 SPEEDS = {"tokens_per_second_single", "first_token_ms"}
 
@@ -31,21 +34,24 @@ def test_an_export_is_compared_with_its_model(
     # vLLM would bind this process, which other tests share, to a core.
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     export.main(model, "fp32")
-    found = read_json(EXPORT_REPORTS / "base-fp32.json")
-    assert (found["model"], found["precision"], found["bits"]) == ("base", "fp32", 32)
-    assert found["fingerprint"] == model_fingerprint(terse)
-    counts = found["by_benchmark"].values()
-    assert sum(one["n"] for one in counts) == found["problems"]
-    assert sum(one["right"] for one in counts) == found["exported"]["accuracy"] * found["problems"]
-    assert found["vllm"]["bytes"] == weight_bytes(terse)
-    assert found["exported"]["bytes"] > 2 * weight_bytes(terse)
+    report = read_json(EXPORT_REPORTS / "base-fp32.json")
+    assert (report["model"], report["precision"], report["bits"]) == ("base", "fp32", 32)
+    assert report["fingerprint"] == model_fingerprint(terse)
+    counts = report["by_benchmark"].values()
+    assert sum(count["n"] for count in counts) == report["problems"]
+    assert (
+        sum(count["right"] for count in counts)
+        == report["exported"]["accuracy"] * report["problems"]
+    )
+    assert report["vllm"]["bytes"] == weight_bytes(terse)
+    assert report["exported"]["bytes"] > 2 * weight_bytes(terse)
     for side in ("exported", "vllm"):
-        assert set(found[side]) == {"bytes", "accuracy"} | SPEEDS
-        assert all(len(found[side][name]) == 2 for name in SPEEDS)
-        assert all(min(found[side][name]) > 0 for name in SPEEDS)
+        assert set(report[side]) == {"bytes", "accuracy"} | SPEEDS
+        assert all(len(report[side][name]) == 2 for name in SPEEDS)
+        assert all(min(report[side][name]) > 0 for name in SPEEDS)
     for pair in ("agreement", "vllm_with_itself"):
-        assert 0.5 < found[pair]["same_text"] <= 1
-        assert found[pair]["same_text"] <= found[pair]["same_verdict"]
+        assert 0.5 < report[pair]["same_text"] <= 1
+        assert report[pair]["same_text"] <= report[pair]["same_verdict"]
     assert {path.name for path in (EXPORTS / "base-fp32").iterdir()} > {
         "genai_config.json",
         "model.onnx",
@@ -54,15 +60,15 @@ def test_an_export_is_compared_with_its_model(
 
 
 @pytest.mark.parametrize(
-    ("name", "precision", "complaint"),
+    ("name", "precision", "message"),
     [
         ("nobody", "int4", "data/models/nobody: no model here"),
         ("base", "q4", "precision: 'q4': expected one of"),
     ],
 )
 def test_a_mistake_is_named_before_any_work(
-    model: str, name: str, precision: str, complaint: str
+    model: str, name: str, precision: str, message: str
 ) -> None:
-    with pytest.raises((ValueError, FileNotFoundError), match=complaint):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
         export.main(name, precision)
     assert not EXPORTS.exists()

@@ -1,4 +1,4 @@
-"""The replicate command on made-up results in the authors' layout, and on theirs if at hand."""
+"""The replicate command on small results in the authors' layout, and on theirs if available."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tools.replicate import __main__ as replicate
 BASELINE, TUNED = "llemma-epochs3--checkpoint-6144", "llemma-pre-b1-w1-x--checkpoint-5970"
 OUT = Path("replicated")
 
-# Reasoning and program of a problem whose answer is 2, by whether each is right, and theirs.
+# Texts and programs for a problem whose answer is 2.
 RIGHT, WRONG = "1 + 1 = 2. The answer is 2", "The answer is 3"
 PROGRAM, CRASH = "print(1 + 1)", "print(undefined)"
 
@@ -29,7 +29,7 @@ def results(folder: Path) -> None:
     pot = [row(output=PROGRAM)] * 2 + [row(output=CRASH, ans="", err=True, correct=False)] * (n - 2)
     write(folder, BASELINE, gsm8k__cot=cot, gsm8k__pot=pot)
     write(folder, TUNED, gsm8k__cot=cot[::-1], gsm8k__pot=pot)
-    # Theirs: a wrong verdict on an equal number, and an option that they asked for again.
+    # The authors reject an equal number, and ask a second time for an option.
     equal = row(output="The answer is 2.0", ans="2.0", correct=False)
     option = row(question=QUESTION, gt="A", output="I cannot tell.", ans="A")
     retried = option | {"raw_ans": "", "matching_strategy": "self||A"}
@@ -39,10 +39,11 @@ def results(folder: Path) -> None:
 
 @pytest.fixture
 def replicated(change: Change, tmp_path: Path) -> Path:
+    """Run the command; return the folder of results."""
     change({"sandbox.workers": 1, "analyze.draws": 200})
-    results(tmp_path / "given")
-    replicate.main(str(tmp_path / "given"), str(OUT))
-    return tmp_path / "given"
+    results(tmp_path / "results")
+    replicate.main(str(tmp_path / "results"), str(OUT))
+    return tmp_path / "results"
 
 
 def cells(name: str, model: str) -> dict[str, Any]:
@@ -50,21 +51,19 @@ def cells(name: str, model: str) -> dict[str, Any]:
     return table.loc[model].to_dict()
 
 
-def test_decodings_come_from_the_stored_verdicts(replicated: Path) -> None:
+def test_answer_modes_come_from_the_published_verdicts(replicated: Path) -> None:
     baseline, tuned = cells("table.csv", BASELINE), cells("table.csv", TUNED)
     assert (tuned["b"], tuned["w"], tuned["steps"]) == (1, 1, 5970)
     assert pd.isna(baseline["b"])
-    of = {
-        answer_mode: baseline[f"gsm8k_{answer_mode}"] for answer_mode in ("cot", "pot", "fallback")
-    }
+    scores = {mode: baseline[f"gsm8k_{mode}"] for mode in ("cot", "pot", "fallback")}
     # Two programs, and five texts where nine programs failed: problems 0 to 4.
-    assert of == {"cot": 45.45, "pot": 18.18, "fallback": 45.45}
+    assert scores == {"cot": 45.45, "pot": 18.18, "fallback": 45.45}
     assert (baseline["gsm8k_both"], baseline["gsm8k_either"]) == (18.18, 45.45)
     # The tuned model's texts are right on problems 6 to 10, its programs on 0 and 1.
     assert tuned["gsm8k_fallback"] == 63.64
 
 
-def test_our_verdicts_come_from_the_texts_alone(replicated: Path) -> None:
+def test_regraded_verdicts_come_from_the_texts_alone(replicated: Path) -> None:
     stored, own = cells("table.csv", TUNED), cells("regraded.csv", TUNED)
     assert {k: v for k, v in own.items() if k.startswith("gsm8k")} == {
         k: v for k, v in stored.items() if k.startswith("gsm8k")
@@ -73,12 +72,14 @@ def test_our_verdicts_come_from_the_texts_alone(replicated: Path) -> None:
 
 
 def test_disagreements_have_a_reason(replicated: Path) -> None:
-    found = [json.loads(line) for line in (OUT / "disagreements.jsonl").open()]
-    assert {(one["problem"], one["prompting"]): one["reason"] for one in found} == {
+    rows = [json.loads(line) for line in (OUT / "disagreements.jsonl").open()]
+    assert {(row["problem"], row["prompting"]): row["reason"] for row in rows} == {
         ("sat/0", "cot"): "equivalent_form",
         ("sat/1", "cot"): "option_retry_needs_model",
         ("sat/1", "pot"): "default_option",
     }
+    assert rows[0]["published"] == {"answer": "2.0", "failed": False, "status": "wrong"}
+    assert rows[0]["regraded"] == {"answer": "2.0", "status": "correct", "printed": ""}
     rates = read_json(OUT / "agreement.json")
     assert rates["gsm8k-cot"]["verdicts_agree"] == 1
     assert rates["sat-cot"]["n_where_stored_suffices"] == 2
@@ -88,20 +89,20 @@ def test_disagreements_have_a_reason(replicated: Path) -> None:
 def test_every_model_is_compared_with_the_baseline(replicated: Path) -> None:
     table = pd.read_csv(OUT / "significance.csv")
     assert set(table["verdicts"]) == {"stored", "own"}
-    chosen = table[(table["benchmark"] == "gsm8k") & (table["verdicts"] == "stored")]
-    differences = chosen.set_index("answer_mode")["difference"].to_dict()
+    rows = table[(table["benchmark"] == "gsm8k") & (table["verdicts"] == "stored")]
+    differences = rows.set_index("answer_mode")["difference"].to_dict()
     assert differences == {"cot": 0, "pot": 0, "fallback": pytest.approx(2 / 11, abs=1e-4)}
-    assert set(chosen["first"]) == {TUNED}
-    assert set(chosen["second"]) == {BASELINE}
+    assert set(rows["first"]) == {TUNED}
+    assert set(rows["second"]) == {BASELINE}
 
 
 def test_figures_are_drawn(replicated: Path) -> None:
     names = {path.name for path in (OUT / "figures").iterdir()}
-    stems = ("score_by_weight", "score_by_decoding")
-    assert names == {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
+    stems = ("score_by_weight", "score_by_answer_mode")
+    assert names == {f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")}
 
 
-def test_what_is_left_out_is_counted_and_the_exit_status_says_so(
+def test_skipped_files_are_counted_and_set_the_exit_status(
     replicated: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (replicated / BASELINE / "results" / "gsm8k-pot.json").write_text("[{")
@@ -111,11 +112,11 @@ def test_what_is_left_out_is_counted_and_the_exit_status_says_so(
     assert "skipped: " in capfd.readouterr().err
     summary = read_json(OUT / "summary.json")
     assert len(summary["skipped"]) == 1
-    assert "gsm8k-pot.json: not whole JSON" in summary["skipped"][0]
+    assert "gsm8k-pot.json: not complete JSON" in summary["skipped"][0]
     assert pd.isna(cells("table.csv", BASELINE)["gsm8k_cot"])
 
 
-# The published cells for the two models of which results are at hand: PoT‖CoT, percent.
+# Published cells of the two models whose results are available: PoT‖CoT, percent.
 PUBLISHED = {
     "6144": {
         "gsm8k": 62.77,
@@ -145,10 +146,10 @@ def test_the_published_table_comes_out() -> None:
 
     cases = read_results(Path(os.environ["SDAT_RESULTS"]), pytest.fail)
     models = list({case.model: None for case in cases})
-    frame = regrade.answers_of(cases, regrade.stored_verdicts(cases))
+    frame = regrade.verdict_frame(cases, regrade.published_records(cases))
     table = regrade.score_table(
         accuracy.accuracy_table(frame, ["benchmark", "system"], level=0.95), models
     ).set_index("steps")
     for steps, scores in PUBLISHED.items():
-        found = {name: table.loc[int(steps), f"{name}_fallback"] for name in scores}
-        assert found == scores
+        cells = {name: table.loc[int(steps), f"{name}_fallback"] for name in scores}
+        assert cells == scores

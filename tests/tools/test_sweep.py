@@ -1,26 +1,30 @@
 """A real sweep over DVC, of a pipeline with one quick stage."""
 
+import ctypes
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
-from stages.lib.core.files import read_json
-from tools.sweep import __main__ as stage
+from tools.sweep import __main__ as sweep
+from tools.sweep.trials import failure_reason
 
 REPOSITORY = Path(__file__).parents[2]
-PATIENCE_S = 600
+TIMEOUT_S = 600
+PR_SET_CHILD_SUBREAPER = 36
 W = "weigh.arms.adaptive.factor"
 
-# It learns of w, waits while a file is there, and fails for w = 2 until it is mended.
+# A stage that notes its run, waits at w = 1 while a file exists, and fails at w = 2 until fixed.
 LEARN = """
 import json, os, sys, time, yaml
 from pathlib import Path
@@ -31,17 +35,17 @@ with (outside / "runs").open("a") as stream:
     stream.write(f"{arm['factor']}\\n")
 while arm["factor"] == 1 and (outside / "wait").exists():
     time.sleep(0.01)
-if arm["factor"] == 2 and not (outside / "mended").exists():
+if arm["factor"] == 2 and not (outside / "fixed").exists():
     sys.exit("learn: too hard")
-Path("made").mkdir(exist_ok=True)
-Path("made/loss.json").write_text(json.dumps({"loss": arm["base"] + arm["factor"]}))
+Path("out").mkdir(exist_ok=True)
+Path("out/loss.json").write_text(json.dumps({"loss": arm["base"] + arm["factor"]}))
 """
 PIPELINE = {
     "stages": {
         "learn": {
             "cmd": f"{sys.executable} learn.py",
             "params": ["weigh.arms.adaptive"],
-            "metrics": [{"made/loss.json": {"cache": False}}],
+            "metrics": [{"out/loss.json": {"cache": False}}],
         }
     }
 }
@@ -49,8 +53,8 @@ SWEEP = {
     "method": "grid",
     "targets": ["learn"],
     "overrides": ["weigh.arms.adaptive.base=3"],
-    "parameters": {W: {"label": "w", "choices": [0.5, 1, 2]}},
-    "score": {"metric": "made/loss.json:loss", "direction": "minimize"},
+    "parameters": {W: {"label": "w", "choices": [1, 2]}},
+    "score": {"metric": "out/loss.json:loss", "direction": "minimize"},
 }
 
 
@@ -60,7 +64,7 @@ def run(command: list[str], cwd: Path) -> str:
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Enter a repository with our parameters and a pipeline of one stage."""
+    """Enter a repository with this one's parameters and a pipeline of one stage."""
     repository = tmp_path / "toy"
     repository.mkdir()
     shutil.copytree(REPOSITORY / "conf", repository / "conf")
@@ -88,8 +92,11 @@ def commit(repository: Path) -> None:
     run(["git", "commit", "--quiet", "--message", "t"], repository)
 
 
-def start(repository: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+def run_until_it_learns_and_kill(repository: Path) -> None:
+    """Start the sweep as a process; kill it, and all that it started, during the first trial."""
+    # DVC takes the lock of a zombie for held: adopt its process, to reap it.
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    process = subprocess.Popen(
         [sys.executable, "-m", "tools.sweep", "toy"],
         cwd=repository,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
@@ -97,105 +104,108 @@ def start(repository: Path) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
-
-
-def kill_when_it_learns(repository: Path, values: list[str]) -> None:
-    """Start the sweep as its own process; kill it, and all that it started, at a moment."""
-    running = start(repository)
-    deadline = time.monotonic() + PATIENCE_S
-    while not (repository.parent / "runs").is_file() or learned(repository) != values:
-        assert running.poll() is None, running.communicate()
+    deadline = time.monotonic() + TIMEOUT_S
+    while not (repository.parent / "runs").is_file():
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.communicate()
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    for child in children:
+        with suppress(ChildProcessError):
+            os.waitpid(child.pid, 0)
 
 
 def learned(repository: Path) -> list[str]:
     return (repository.parent / "runs").read_text().split()
 
 
-def table(repository: Path, name: str = "toy") -> pd.DataFrame:
-    return pd.read_csv(repository / f"reports/sweeps/{name}.csv", keep_default_na=False)
+def trial_table(repository: Path) -> pd.DataFrame:
+    return pd.read_csv(repository / "reports/sweeps/toy/trials.csv", keep_default_na=False)
 
 
-def test_a_sweep_that_is_killed_goes_on_and_what_failed_is_tried_again(
+def error_message() -> str:
+    with pytest.raises(ValueError) as error:
+        sweep.main("toy")
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_killed_sweep_resumes_and_runs_only_what_is_not_saved(
     toy: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (toy.parent / "wait").touch()
-    kill_when_it_learns(toy, ["0.5", "1"])
-    assert table(toy)["experiment"].tolist() == ["toy-00"]
+    run_until_it_learns_and_kill(toy)
+    assert learned(toy) == ["1"]
 
-    # The workspace is free meanwhile: what is changed there is not part of the sweep.
+    # Changes in the workspace are not part of the sweep.
     (toy.parent / "wait").unlink()
     (toy / "learn.py").write_text("raise SystemExit('changed')")
+    set_sweep(toy, score={"metric": "out/loss.json:los", "direction": "minimize"})
+    assert "score.metric: 'los': 'los': expected one of ['loss']" in error_message()
+    assert learned(toy) == ["1", "1"]
+
+    # A wrong metric costs no trial; a trial that fails is in the table.
+    set_sweep(toy)
     with pytest.raises(SystemExit) as stop:
-        stage.main("toy")
+        sweep.main("toy")
     assert stop.value.code == 3
-    assert "toy-02 failed: learn: too hard" in capfd.readouterr().err
-    assert learned(toy) == ["0.5", "1", "1", "2"]
-    assert table(toy)["error"].tolist() == ["", "", "learn: too hard"]
+    assert "toy-01 failed: learn: too hard" in capfd.readouterr().err
+    assert learned(toy) == ["1", "1", "2"]
+    assert trial_table(toy)["error"].tolist() == ["", "learn: too hard"]
 
-    (toy.parent / "mended").touch()
-    stage.main("toy")
-    assert "toy: 3 trials done, 0 failed" in capfd.readouterr().err
-    assert learned(toy) == ["0.5", "1", "1", "2", "2"]
-    assert table(toy)[["w", "score"]].values.tolist() == [[0.5, 3.5], [1, 4], [2, 5]]
-    assert table(toy, "toy-best")["trial"].tolist() == [0, 1, 2]
-    assert run(["git", "status", "--porcelain"], toy).split() == [
-        "M",
-        "learn.py",
-        "??",
-        "reports/",
-    ]
+    (toy.parent / "fixed").touch()
+    sweep.main("toy")
+    assert "toy: 2 trials done, 0 failed; best is toy-00 with 4 at w = 1" in capfd.readouterr().err
+    assert learned(toy) == ["1", "1", "2", "2"]
+    assert trial_table(toy)[["w", "score"]].values.tolist() == [[1, 4], [2, 5]]
     refs = run(["git", "for-each-ref", "--format=%(refname)", "refs/exps"], toy).split()
-    assert [ref.rpartition("/")[2] for ref in refs] == ["toy-00", "toy-01", "toy-02"]
-    assert {path.name for path in (toy / "reports/sweeps").iterdir()} == {
-        "toy.csv",
-        "toy-best.csv",
-        "toy.png",
-        "toy.svg",
-    }
+    assert [ref.rpartition("/")[2] for ref in refs] == ["toy-00", "toy-01"]
+    status = run(["git", "status", "--porcelain"], toy).split()
+    assert status == ["M", "learn.py", "??", "reports/"]
+    outputs = {path.name for path in (toy / "reports/sweeps/toy").iterdir()}
+    assert outputs == {"trials.csv", "score.png", "score.svg"}
+
+    # Trials of other overrides are not mixed with these.
+    set_sweep(toy, overrides=["weigh.arms.adaptive.base=2"])
+    assert "experiment toy-00: was saved with other targets, overrides or" in error_message()
+    assert learned(toy) == ["1", "1", "2", "2"]
 
 
-WRONG = [
+WRONG: list[tuple[dict[str, Any], str]] = [
     ({"targets": ["lern"]}, "targets: 'lern': "),
     (
-        {"score": {"metric": "made/los.json:loss", "direction": "minimize"}},
-        "score: made/los.json: expected a file that ['learn'] make",
+        {"score": {"metric": "out/los.json:loss", "direction": "minimize"}},
+        "score: out/los.json: expected a file that ['learn'] write",
     ),
 ]
 
 
-def test_what_is_wrong_stops_a_sweep_before_any_trial(toy: Path) -> None:
+def test_a_mistake_stops_a_sweep_before_any_trial(toy: Path) -> None:
     for changes, message in WRONG:
         set_sweep(toy, **changes)
         commit(toy)
-        assert message in refused()
+        assert message in error_message()
     (toy / "learn.py").write_text("")
-    assert "learn.py: expected to be committed" in refused()
+    assert "learn.py: expected to be committed" in error_message()
     assert not (toy.parent / "runs").exists()
-    assert not (toy / "data/sweeps/toy/sweep.json").exists()
+    assert list((toy / "data/sweeps/toy").iterdir()) == []
 
 
-def test_a_wrong_metric_costs_no_trial_and_other_parameters_want_a_new_sweep(
-    toy: Path, capfd: pytest.CaptureFixture[str]
+FAILED = "ERROR: failed to reproduce 'train@a': failed to run: python -m x, exited with 1"
+START = ["Running stage 'train@a':", "> python -m x"]
+REASONS = [
+    ([*START, "train-a: ValueError: no", FAILED], "train-a: ValueError: no"),
+    ([*START, FAILED], FAILED.removeprefix("ERROR: ")),
+    ([*START, "ERROR: 'x' is busy:", "(PID 7)"], "'x' is busy: (PID 7)"),
+    (["", "ERROR: stage: 'x' not found"], "stage: 'x' not found"),
+    ([], "DVC gave no reason"),
+]
+
+
+@pytest.mark.parametrize(("output", "reason"), REASONS)
+def test_the_reason_is_the_last_line_of_the_stage_or_the_error_of_dvc(
+    output: list[str], reason: str
 ) -> None:
-    wrong = {"metric": "made/loss.json:los", "direction": "minimize"}
-    one = {W: {"label": "w", "choices": [0.5]}}
-    set_sweep(toy, score=wrong, parameters=one)
-    commit(toy)
-    assert "score.metric: 'los': 'los': expected one of ['loss']" in refused()
-    set_sweep(toy, parameters=one)
-    stage.main("toy")
-    assert "toy: 0 of 1 trials left" in capfd.readouterr().err
-    assert learned(toy) == ["0.5"]
-    assert len(read_json(toy / "data/sweeps/toy/sweep.json")["trials"]) == 1
-    set_sweep(toy)
-    assert "data/sweeps/toy: has trials of other targets, overrides or" in refused()
-
-
-def refused() -> str:
-    with pytest.raises(ValueError) as error:
-        stage.main("toy")
-    return str(error.value)
+    assert failure_reason([f"{line}\n" for line in output]) == reason

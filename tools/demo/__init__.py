@@ -1,1 +1,1 @@
-"""A page that asks two models the same question."""
+"""A web page on which two models answer the same question side by side."""

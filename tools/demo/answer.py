@@ -1,24 +1,31 @@
-"""One question to one model of the demo, as evaluation asks it: prompt, program, verdict."""
+"""Answers of the demo, as evaluation gets them: prompt, text, program, verdict."""
 
-from collections.abc import Iterator
+import traceback
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any
+from threading import Event
 
-from stages.lib.core.paths import MODELS
+from stages.lib.core.paths import LOGS, MODELS
 from stages.lib.core.schema import Grade, Prompting, Status
 from stages.lib.grading.batch import NO_PROGRAM
-from stages.lib.grading.grader import grade, grade_program, program_in
-from stages.lib.models.loading import weight_bytes
+from stages.lib.grading.grader import extract_program, grade, grade_program
+from stages.lib.grading.programs import run_with_limits
+from stages.lib.models.folder import weight_bytes
 from stages.lib.params.root import Params
-from stages.lib.params.sampling import SandboxLimits
-from stages.lib.prompts.templates import ask, question_prompt
-from stages.lib.sandbox.pool import run_programs
-from tools.demo.problems import GradableProblem, found_models
-from tools.demo.streaming import ModelCache, Partial, write
+from stages.lib.prompts.templates import question_prompt, user_message
+from stages.lib.sandbox.pool import ProgramResult
+from tools.demo.models import ModelCache, PartialAnswer, stream
+from tools.demo.problems import GradableProblem, available_models
+
+LOADING, READING = "Loading the model", "Reading the question"
+WRITING, RUNNING = "Writing", "Running the program"
+UNFINISHED = (LOADING, READING, WRITING, RUNNING)
 
 _FAILURES: dict[Status, str] = {
     "unparsed": "No answer was found",
-    "timeout": "The program ran too long",
+    "timeout": "The time ran out",
     "crashed": "The program crashed",
     "refused": "The sandbox refused the program",
 }
@@ -26,137 +33,132 @@ _FAILURES: dict[Status, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What is shown of one model: plain texts, "" where there is nothing to show.
+    """The plain texts that the page shows of one model; "" where there is nothing to show."""
 
-    ``status`` is that of the verdict; ``problem`` is what the user can mend.
-    """
-
-    model: str
-    state: str
-    size: str = ""
+    status: str
     text: str = ""
     program: str = ""
     output: str = ""
-    status: str = ""
     verdict: str = ""
-    first_token: str = ""
-    rate: str = ""
-    tokens: str = ""
-    problem: str = ""
+    measurements: str = ""
 
 
 def answer(
     name: str,
     question: str,
     prompting: Prompting,
-    known: GradableProblem | None,
-    kept: ModelCache,
-    wanted: Params,
-) -> Iterator[Panel]:
-    """Yield what to show of a model while it answers a question, without in-context examples.
+    reference: GradableProblem | None,
+    cache: ModelCache,
+    params: Params,
+) -> Generator[Panel, None, None]:
+    """Yield what to show of a model while it answers a question without in-context examples.
 
-    ``known`` is the problem that the question is, None if it is another.
+    ``reference`` is the problem with this question, None if its answer is not known. Errors
+    are shown in the status, and their tracebacks go to the log.
     """
-    side = begun = Panel(name, "Loading the model")
-    yield side
+    panel = Panel(LOADING)
+    yield panel
     try:
-        for side in _written(begun, question, prompting, known, kept, wanted):
-            yield side
-        if prompting == "cot":
-            yield _graded(side, _verdict_on_text(side.text, known), known)
-        else:
-            yield from _with_program(side, known, wanted.sandbox)
-    except (ValueError, OSError) as error:
-        yield replace(side, state="Failed", problem=str(error))
+        if name not in available_models(()):
+            raise ValueError(
+                f"{MODELS / name}: no model here; `make repro` trains the default ones"
+            )
+        loaded = cache.get(MODELS / name)
+        limit = reference.max_tokens if reference else params.demo.max_tokens
+        prompt = question_prompt(
+            loaded.tokenizer, params.prompts, user_message(question, prompting)
+        )
+        _check_length(prompt, limit, params.engine.max_model_len)
+        yield Panel(READING)
+        size = f"{weight_bytes(MODELS / name) / 1e6:,.1f} MB"
+        for partial in stream(loaded, prompt, limit=limit, stops=params.prompts.stop):
+            panel = _panel(partial, size)
+            yield panel
+        status, result = panel.status, None
+        if prompting == "pot":
+            program = extract_program(panel.text)
+            text = "" if is_bare(panel.text, program) else panel.text
+            panel = replace(panel, text=text, program=program, output="There is no program.")
+            if program:
+                yield replace(panel, status=RUNNING, output="")
+                (result,) = run_with_limits([program], params.sandbox)
+                output = (result.stdout or result.error).rstrip() or "(nothing)"
+                panel = replace(panel, output=output)
+        verdict = "" if reference is None else _verdict(panel.text, prompting, result, reference)
+        yield replace(panel, status=status, verdict=verdict)
+    except Exception as error:  # of any kind: a thread would swallow it
+        traceback.print_exc()
+        yield replace(panel, status=f"Failed: {error} (see {LOGS / 'demo.log'})")
 
 
 def is_bare(text: str, program: str) -> bool:
-    """Return whether a text is a program and nothing else, but for the fence around it."""
-    around = text.replace(program, "", 1).replace("```", "").strip()
-    return around in ("", "python", "py", "python3")
+    """Return whether a text is a program and nothing else except the fence around it."""
+    rest = text.replace(program, "", 1).replace("```", "").strip()
+    return rest in ("", "python", "py", "python3")
 
 
-def _written(
-    side: Panel,
-    question: str,
-    prompting: Prompting,
-    known: GradableProblem | None,
-    kept: ModelCache,
-    wanted: Params,
-) -> Iterator[Panel]:
-    folder = MODELS / side.model
-    if side.model not in found_models(()):
-        raise ValueError(f"There is no model {folder}: `make repro` makes the default ones.")
-    speaker = kept.get(folder)
-    prompt = question_prompt(speaker.tokenizer, wanted.prompts, ask(question, prompting))
-    limit = known.max_tokens if known else wanted.demo.max_tokens
-    if len(prompt) + limit > wanted.engine.max_model_len:
+def side_by_side(
+    sources: Sequence[Generator[Panel, None, None]], every_s: float = 0.1
+) -> Generator[list[Panel], None, None]:
+    """Run generators at once, each in a thread; yield the latest panel of each.
+
+    Yields every ``every_s`` seconds, and at the end the last panels. Closed early, it closes
+    each source at its next panel, without waiting.
+    """
+    latest = [Panel("")] * len(sources)
+    closed = Event()
+
+    def drain(index: int) -> None:
+        with closing(sources[index]) as source:
+            for panel in source:
+                latest[index] = panel
+                if closed.is_set():
+                    break
+
+    pool = ThreadPoolExecutor(len(sources))
+    try:
+        futures = [pool.submit(drain, index) for index in range(len(sources))]
+        while wait(futures, every_s).not_done:
+            yield list(latest)
+        for future in futures:
+            future.result()
+        yield list(latest)
+    finally:
+        closed.set()
+        pool.shutdown(wait=False)
+
+
+def _check_length(prompt: Sequence[int], limit: int, max_model_len: int) -> None:
+    if len(prompt) + limit > max_model_len:
         raise ValueError(
-            f"The question is {len(prompt)} tokens long and its answer may have {limit}; "
-            f"together at most {wanted.engine.max_model_len} are possible."
+            f"the question has {len(prompt)} tokens and its answer may have {limit}: "
+            f"expected at most engine.max_model_len={max_model_len} together"
         )
-    size = f"{weight_bytes(folder) / 1e6:,.1f} MB"
-    side = replace(side, size=size, state="Reading the question")
-    yield side
-    for written in write(speaker, prompt, limit=limit, stops=wanted.prompts.stop):
-        yield _with(side, written)
 
 
-def _with(side: Panel, written: Partial) -> Panel:
-    states = {
-        "": "Writing",
+def _panel(partial: PartialAnswer, size: str) -> Panel:
+    status = {
+        "": WRITING,
         "stop": "Done",
-        "length": f"Cut at the limit of {written.tokens} tokens",
-    }
-    return replace(
-        side,
-        state=states[written.ended],
-        text=written.text,
-        first_token=f"{written.first_s:.2f} s",
-        rate="" if written.rate is None else f"{written.rate:.1f} tokens/s",
-        tokens=str(written.tokens),
-    )
+        "length": f"Cut at the limit of {partial.tokens} tokens",
+    }[partial.finish_reason]
+    rate = "" if partial.rate is None else f"{partial.rate:.1f} tokens/s, "
+    measurements = f"first token {partial.first_s:.2f} s, {rate}{partial.tokens} tokens, {size}"
+    return Panel(status, partial.text, measurements=measurements)
 
 
-def _with_program(
-    side: Panel, known: GradableProblem | None, sandbox: SandboxLimits
-) -> Iterator[Panel]:
-    program = program_in(side.text)
-    if not program:
-        yield _graded(replace(side, output="There is no program."), NO_PROGRAM, known)
-        return
-    text = "" if is_bare(side.text, program) else side.text
-    side = replace(side, text=text, program=program)
-    yield replace(side, state="Running the program")
-    (result,) = run_programs(
-        [program],
-        timeout_s=sandbox.timeout_s,
-        memory_mb=sandbox.memory_mb,
-        workers=1,
-        allow_unprotected=sandbox.allow_unprotected,
-    )
-    output = (result.stdout or result.error).rstrip() or "(nothing)"
-    verdict = None if known is None else grade_program(result, **_reference(known))
-    yield _graded(replace(side, output=output), verdict, known)
-
-
-def _verdict_on_text(text: str, known: GradableProblem | None) -> Grade | None:
-    return None if known is None else grade(text, **_reference(known))
-
-
-def _graded(side: Panel, verdict: Grade | None, known: GradableProblem | None) -> Panel:
-    if verdict is None or known is None:
-        return side
-    right = known.problem.answer
+def _verdict(
+    text: str, prompting: Prompting, result: ProgramResult | None, reference: GradableProblem
+) -> str:
+    problem = reference.problem
+    expected = {"answer": problem.answer, "kind": problem.kind, "choices": problem.choices}
+    verdict: Grade = NO_PROGRAM
+    if prompting == "cot":
+        verdict = grade(text, **expected)
+    elif result is not None:
+        verdict = grade_program(result, **expected)
     if verdict.status == "correct":
-        said = f"Right: {right}"
-    elif verdict.status == "wrong":
-        said = f"Wrong: {verdict.extracted} instead of {right}"
-    else:
-        said = f"{_FAILURES[verdict.status]}; right is {right}"
-    return replace(side, status=verdict.status, verdict=said)
-
-
-def _reference(known: GradableProblem) -> dict[str, Any]:
-    problem = known.problem
-    return {"answer": problem.answer, "kind": problem.kind, "choices": problem.choices}
+        return f"Right: {problem.answer}"
+    if verdict.status == "wrong":
+        return f"Wrong: {verdict.extracted} instead of {problem.answer}"
+    return f"{_FAILURES[verdict.status]}; right is {problem.answer}"

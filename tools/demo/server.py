@@ -1,4 +1,4 @@
-"""A server for this machine alone: bound to 127.0.0.1, its pages kept from other hosts."""
+"""A web server for this machine alone: it refuses requests that concern other hosts."""
 
 import os
 import socket
@@ -13,57 +13,55 @@ from uvicorn import Config, Server
 
 HOST = "127.0.0.1"
 HOSTS = [HOST, "localhost"]
-# Gradio's scripts are made in the page in part, and compile its templates.
+# Browsers then load nothing from other hosts. Gradio's page has scripts and styles inline.
 POLICY = (
     "default-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
-    "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; frame-ancestors 'none'"
+    "script-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 )
 SHUTDOWN_S = 1
 
 
-class _Guarded:
-    """Refuses what pages of other hosts ask for; adds the policy to every other answer."""
+class _OriginGuard:
+    """Refuses requests from pages of other hosts; adds ``POLICY`` to every other response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_policed(message: Message) -> None:
+        async def send_with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["Content-Security-Policy"] = POLICY
             await send(message)
 
         origin = Headers(scope=scope).get("origin") if scope["type"] == "http" else None
         if origin is not None and urlsplit(origin).hostname not in HOSTS:
-            await PlainTextResponse("not from another host", 403)(scope, receive, send)
+            await PlainTextResponse("pages of other hosts are refused", 403)(scope, receive, send)
         else:
-            await self._app(scope, receive, send_policed)
+            await self._app(scope, receive, send_with_policy)
 
 
 def listen(port: int) -> tuple[socket.socket, str]:
-    """Return a socket on a port, 0 for any, and its address. Raises OSError if it is taken."""
+    """Return a socket on a port (0: any free one) and its URL. Raises OSError if it is taken."""
     try:
-        bound = socket.create_server((HOST, port))
+        listening = socket.create_server((HOST, port))
     except OSError as error:
-        why = os.strerror(error.errno or 0)
+        reason = os.strerror(error.errno or 0)
         raise OSError(
-            f"demo.port: {port}: {why}: expected a free port of {HOST}, or 0 for any"
+            f"demo.port: {port}: {reason}: expected a free port of {HOST}, or 0 for any"
         ) from error
-    return bound, f"http://{HOST}:{bound.getsockname()[1]}"
+    return listening, f"http://{HOST}:{listening.getsockname()[1]}"
 
 
-def application() -> FastAPI:
-    """Return an empty application that answers to pages of this machine alone.
-
-    Requests for other host names are refused too: a page may make its own name lead here.
-    """
+def create_app() -> FastAPI:
+    """Return an empty application that answers requests of this machine's pages alone."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    # Another host's page can make its own name resolve to 127.0.0.1 (DNS rebinding).
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
-    app.add_middleware(_Guarded)
+    app.add_middleware(_OriginGuard)
     return app
 
 
-def serve(app: FastAPI, bound: socket.socket) -> None:
+def serve(app: FastAPI, listening: socket.socket) -> None:
     """Serve until SIGINT (then KeyboardInterrupt is raised) or SIGTERM."""
     config = Config(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_S)
-    Server(config).run(sockets=[bound])
+    Server(config).run(sockets=[listening])

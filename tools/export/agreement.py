@@ -7,17 +7,12 @@ from stages.lib.core.schema import Problem
 from stages.lib.grading.grader import grade
 
 
-def evenly_spaced(problems: Sequence[Problem], number: int) -> list[Problem]:
-    """Return ``number`` problems at even distances, all of them if there are no more."""
-    wanted = min(number, len(problems))
-    return [problems[i * len(problems) // wanted] for i in range(wanted)]
-
-
 def is_correct(problems: Sequence[Problem], texts: Sequence[str]) -> list[bool]:
-    """Return whether each text, a reasoned answer, is right."""
+    """Return whether each text, an answer by CoT, is correct."""
     return [
-        grade(text, answer=one.answer, kind=one.kind, choices=one.choices).status == "correct"
-        for one, text in zip(problems, texts, strict=True)
+        grade(text, answer=problem.answer, kind=problem.kind, choices=problem.choices).status
+        == "correct"
+        for problem, text in zip(problems, texts, strict=True)
     ]
 
 

@@ -1,9 +1,9 @@
-"""Models for CPUs without PyTorch: ONNX, as ONNX Runtime GenAI loads it.
+"""Convert models to ONNX for ONNX Runtime GenAI, which runs them on CPUs without PyTorch.
 
-The converter is that package's own model builder. It runs as a process of its own, since
-it puts modules with everyday names on the import path and keeps the whole model in memory.
-Whole weights are written as they are (``fp32``: bf16 has its place in it) or rounded to
-the nearest in groups of 32 with a scale each (``int8``, ``int4``), activations to 8 bits.
+The converter is that package's own model builder. It runs in a process of its own, since it
+puts modules with everyday names on the import path and keeps the whole model in memory.
+Weights are written in ``fp32``, which holds bf16 exactly, or rounded to nearest in groups of 32
+with a scale each (``int8``, ``int4``), with activations in 8 bits.
 """
 
 import subprocess
@@ -14,42 +14,44 @@ from tempfile import TemporaryDirectory
 from transformers import AutoConfig
 
 from stages.lib.core.files import atomic_replace
-from stages.lib.models.fingerprint import model_fingerprint
+from stages.lib.models.folder import existing_model
 
+# Bits of a weight, by precision.
 BITS = {"fp32": 32, "int8": 8, "int4": 4}
-"""The bits of a weight, by precision."""
 
 CONFIG = "genai_config.json"
 GRAPH = "model.onnx"
 
 
-def check(model: Path, precision: str) -> None:
-    """Raise ValueError or FileNotFoundError if a model folder cannot be exported so.
+def check_exportable(model: Path, precision: str) -> None:
+    """Raise ValueError or FileNotFoundError if a model folder cannot be exported.
 
     A quantized model is refused: its weights would be rounded a second time, in other
-    groups, and what GPTQ had made good by the first rounding would be lost.
+    groups, and GPTQ's corrections for the first rounding would be lost.
     """
     if precision not in BITS:
         raise ValueError(f"precision: {precision!r}: expected one of {list(BITS)}")
-    model_fingerprint(model)
-    if getattr(AutoConfig.from_pretrained(model), "quantization_config", None) is not None:
+    if (
+        getattr(AutoConfig.from_pretrained(existing_model(model)), "quantization_config", None)
+        is not None
+    ):
         raise ValueError(
             f"{model}: quantized already: expected the model that it was made from, "
-            "which the export rounds once"
+            "which the export rounds only once"
         )
 
 
 def export(model: Path, out: Path, precision: str) -> None:
     """Write the model of a folder as ONNX to ``out``, whole or not at all.
 
-    Raises ValueError with the builder's last words if it does not know the architecture.
+    Call ``check_exportable`` first. Raises ValueError with the builder's last line of output
+    if it fails, as it does for an unknown architecture.
     """
-    check(model, precision)
-    with TemporaryDirectory() as cache, atomic_replace(out) as aside:
+    with TemporaryDirectory() as cache, atomic_replace(out) as tmp:
         command = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
-        places = ["-i", str(model), "-o", str(aside), "-c", cache]
+        folders = ["-i", str(model), "-o", str(tmp), "-c", cache]
         built = subprocess.run(
-            [*command, *places, "-p", precision, "-e", "cpu"],
+            [*command, *folders, "-p", precision, "-e", "cpu"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -57,17 +59,17 @@ def export(model: Path, out: Path, precision: str) -> None:
         )
         print(built.stdout)  # noqa: T201 - into the log
         if built.returncode:
-            said = built.stdout.strip().splitlines() or ["nothing said"]
-            raise ValueError(f"{model}: not exported: {said[-1]}")
+            output = built.stdout.strip().splitlines() or ["no output"]
+            raise ValueError(f"{model}: not exported: {output[-1]}")
 
 
 def exported_bytes(folder: Path) -> int:
     """Return the size of an exported model's graph and weights in bytes."""
-    return sum(path.stat().st_size for path in complete(folder).glob(f"{GRAPH}*"))
+    return sum(path.stat().st_size for path in existing_export(folder).glob(f"{GRAPH}*"))
 
 
-def complete(folder: Path) -> Path:
-    """Return the folder. Raises FileNotFoundError if it holds no exported model."""
+def existing_export(folder: Path) -> Path:
+    """Return a folder that holds an exported model. Raises FileNotFoundError if it does not."""
     for name in (CONFIG, GRAPH):
         if not (folder / name).is_file():
             raise FileNotFoundError(

@@ -39,7 +39,7 @@ _STEPS = re.compile(r"checkpoint-(\d+)$")
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="ignore", strict=True))
 class PublishedRow:
-    """One generation with the authors' verdict; what else they kept is ignored."""
+    """One generation with the authors' verdict; their other fields are ignored."""
 
     question: str
     output: str
@@ -51,7 +51,7 @@ class PublishedRow:
 
     @property
     def retried(self) -> bool:
-        """Whether the authors asked the model once more, for the closest option."""
+        """Whether the authors asked the model a second time, for the closest option."""
         return bool(self.matching_strategy)
 
 
@@ -87,79 +87,81 @@ def parse_name(name: str) -> Model:
     )
 
 
-def read_results(folder: Path, skipped: Callable[[str], object]) -> list[Case]:
+def read_results(folder: Path, on_skip: Callable[[str], object]) -> list[Case]:
     """Return every generation in a folder of results, by model and benchmark.
 
-    What cannot be used is left out and ``skipped`` is told of it in one line: a
-    benchmark of a model that lacks a file, has a damaged one or other problems than
-    the first model's, and a file of an unknown benchmark. A benchmark that no model
-    has is not missed. Raises ValueError if there is no model at all.
+    Skips a model's benchmark if a file is missing, is damaged or has other problems than
+    those of the first model, and a file of an unknown benchmark; ``on_skip`` gets a line on
+    each. A benchmark that no model has is not expected. Raises ValueError without a model.
     """
     models = sorted(path.parent for path in folder.glob("*/results") if path.is_dir())
     if not models:
         raise ValueError(f"{folder}: no <model>/results in it")
-    known_files = {f"{benchmark}-{p}.json" for benchmark in BENCHMARKS for p in PROMPTINGS}
-    found = {path.name for model in models for path in (model / "results").iterdir()}
-    expected = [b for b in BENCHMARKS if any(f"{b}-{p}.json" in found for p in PROMPTINGS)]
+    expected_names = {f"{benchmark}-{p}.json" for benchmark in BENCHMARKS for p in PROMPTINGS}
+    names = {path.name for model in models for path in (model / "results").iterdir()}
+    benchmarks = [b for b in BENCHMARKS if any(f"{b}-{p}.json" in names for p in PROMPTINGS)]
     problems: dict[str, list[Problem]] = {}
     cases = []
     for model in models:
         for path in sorted((model / "results").iterdir()):
-            if path.name not in known_files:
-                skipped(f"{path}: not a file of a known benchmark")
-        for benchmark in expected:
+            if path.name not in expected_names:
+                on_skip(f"{path}: not a file of a known benchmark")
+        for benchmark in benchmarks:
             try:
                 cases += _read_benchmark(model, benchmark, problems)
             except (ValueError, OSError) as error:
-                skipped(str(error))
+                on_skip(str(error))
     return cases
 
 
 def _read_benchmark(model: Path, benchmark: str, problems: dict[str, list[Problem]]) -> list[Case]:
-    """Return a model's cases of a benchmark; ``problems`` are those of the models before."""
+    """Return a model's cases of a benchmark.
+
+    ``problems`` has those of earlier files by benchmark, and gets those of a new one.
+    """
     cases, parsed = [], parse_name(model.name)
     for prompting in PROMPTINGS:
         path = model / "results" / f"{benchmark}-{prompting}.json"
-        rows = _read(path)
-        asked = [_problem(benchmark, place, row) for place, row in enumerate(rows)]
-        if problems.setdefault(benchmark, asked) != asked:
+        rows = _read_rows(path)
+        own = [_problem(benchmark, index, row) for index, row in enumerate(rows)]
+        if problems.setdefault(benchmark, own) != own:
             raise ValueError(f"{path}: expected the problems of the other files of {benchmark}")
         cases += [
             Case(parsed, benchmark, prompting, problem, row)
-            for problem, row in zip(asked, rows, strict=True)
+            for problem, row in zip(own, rows, strict=True)
         ]
     return cases
 
 
-def _problem(benchmark: str, place: int, row: PublishedRow) -> Problem:
-    identity = f"{benchmark}/{place}"
+def _problem(benchmark: str, index: int, row: PublishedRow) -> Problem:
+    problem_id = f"{benchmark}/{index}"
     return Problem(
         **split_inline_choices(row.question.removesuffix(POT_CUE), row.gt),
-        id=identity,
+        id=problem_id,
         source=benchmark,
         solution="",
         program="",
         level=None,
         topic=benchmark,
-        template=identity,
+        template=problem_id,
     )
 
 
-def _read(path: Path) -> list[PublishedRow]:
+def _read_rows(path: Path) -> list[PublishedRow]:
     try:
         values: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path}: missing") from None
     except ValueError as error:
-        raise ValueError(f"{path}: not whole JSON: {error}") from error
+        raise ValueError(f"{path}: not complete JSON: {error}") from error
     if not isinstance(values, list) or not values:
         raise ValueError(f"{path}: expected a list of rows")
     rows = []
-    for number, value in enumerate(values):
+    for index, value in enumerate(values):
         if not isinstance(value, dict):
-            raise ValueError(f"{path}: row {number}: {value!r}: expected an object")
+            raise ValueError(f"{path}: row {index}: {value!r}: expected an object")
         try:
             rows.append(PublishedRow(**value))
         except ValidationError as error:
-            raise ValueError(f"{path}: row {number}: {describe_error(error, value)}") from error
+            raise ValueError(f"{path}: row {index}: {describe_error(error, value)}") from error
     return rows

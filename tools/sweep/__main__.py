@@ -2,111 +2,112 @@
 
 Reads ``conf/sweep/NAME.yaml``. Runs each trial in ``data/sweeps/NAME/``, a clone at one
 commit, and saves it as the DVC experiment ``NAME-NUMBER``. Writes into
-``reports/sweeps/`` after every trial:
+``reports/sweeps/NAME/`` after every trial:
 
-- ``NAME.csv``: every trial with its parameters, score, interval and error,
-- ``NAME-best.csv``: the best of them,
-- ``NAME.svg`` and ``NAME.png``: the score by the parameters.
+- ``trials.csv``: every trial with its parameters, score, interval and error,
+- ``score.svg`` and ``score.png``: the score by the parameters.
 
-A sweep that was killed goes on: trials that ended are kept, failed ones are tried again.
+A sweep that was killed resumes: saved trials are not run again, failed ones are.
 Exit status 3 says that a trial failed.
 
     python -m tools.sweep NAME
 """
 
+import signal
 import sys
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+import pandas as pd
 
 from stages.lib.core.files import atomic_replace
-from stages.lib.core.paths import CONF, SWEEP_REPORTS, SWEEPS
+from stages.lib.core.paths import SWEEP_REPORTS
 from stages.lib.figures import style
-from stages.lib.params.evaluation import Figures
 from stages.lib.params.load import load_params
 from stages.lib.runtime import console
-from tools.sweep import charts, results, search, spec, trials
-from tools.sweep.spec import Grid, Sweep, Values
-from tools.sweep.trials import Record
+from tools.sweep.figure import draw_sweep
+from tools.sweep.results import Estimate, best_row, format_value, read_accuracy, read_score
+from tools.sweep.search import next_point
+from tools.sweep.spec import AccuracyScore, Sweep, Values, check_sweep, load_sweep
+from tools.sweep.trials import Trials
 
 FAILED = 3
-BEST = 5
 
 
 def main(name: str) -> None:
-    """Run a sweep to its end."""
-    wanted = spec.load(name)
-    look = load_params().figures
-    repository = SWEEPS / name / trials.REPOSITORY
-    record = ready(name, wanted, repository)
-    raw = spec.compose(wanted.overrides, repository / CONF)
-    failed = report(name, wanted, record, look)
-    done = set(record.trials) - set(failed)
-    todo = [number for number in range(wanted.trials) if number not in done]
-    console.log_line(f"{name}: {len(todo)} of {wanted.trials} trials left, at {record.commit[:7]}")
-    bar = console.progress_bar(total=len(todo), doing=f"sweep {name}", unit="trial")
-    with trials.terminated_as_interrupted(), bar as progress:
-        for number in todo:
-            values = point(wanted, record, number)
-            trials.set_params(repository, spec.changed(raw, values))
-            experiment = f"{name}-{number:02d}"
-            trial = trials.run(repository, number, values, experiment, wanted.targets)
-            record.trials[number] = trial
-            trials.write(SWEEPS / name, record)
-            failed = report(name, wanted, record, look)
-            if number in failed:
-                console.log_line(f"{experiment} failed: {failed[number]}")
+    """Run every trial that is not saved yet, and report on all."""
+    sweep = load_sweep(name)
+    check_sweep(sweep)
+    trials = Trials(name, sweep)
+    points: list[Values] = []
+    rows: list[dict[str, Any]] = []
+    with console.progress_bar(total=sweep.n_trials, desc=f"sweep {name}", unit="trial") as progress:
+        for number in range(sweep.n_trials):
+            saved = trials.saved_point(number)
+            values = choose_point(sweep, points, rows) if saved is None else saved
+            error = trials.run(number, values) if saved is None else ""
+            points.append(values)
+            rows.append(trial_row(trials, number, values, error))
+            if saved is None or number == sweep.n_trials - 1:
+                write_report(trials, rows)
             progress.update()
-    console.log_line(
-        f"{name}: {len(record.trials) - len(failed)} trials done, {len(failed)} failed"
-    )
+    failed = [row for row in rows if row["error"]]
+    summary = f"{len(rows) - len(failed)} trials done, {len(failed)} failed"
+    if len(failed) < len(rows):
+        best = best_row(rows, sweep.score.direction)
+        point = ", ".join(f"{one.label} = {best[one.label]}" for one in sweep.parameters.values())
+        summary += f"; best is {best['experiment']} with {best['score']:.4g} at {point}"
+    console.log_line(f"{name}: {summary}")
     if failed:
         sys.exit(FAILED)
 
 
-def ready(name: str, wanted: Sweep, repository: Path) -> Record:
-    """Check the sweep, and return what it has done so far; of a new one, make the clone."""
-    spec.check(wanted, spec.compose(wanted.overrides, CONF))
-    record = trials.read(SWEEPS / name, spec.identity(wanted))
-    commit = record.commit if record else trials.clone(repository)
-    raw = spec.compose(wanted.overrides, repository / CONF)
-    trials.set_params(repository, spec.changed(raw, wanted.tried()[0]))
-    made = trials.outputs(repository, wanted.targets)
-    if not made & {wanted.score.file, *wanted.score.file.parents}:
-        raise ValueError(f"score: {wanted.score.file}: expected a file that {wanted.targets} make")
-    if record is None:
-        trials.check_out(repository, wanted.targets)
-        record = Record(spec.identity(wanted), commit, {})
-        trials.write(SWEEPS / name, record)
-    return record
+def choose_point(
+    sweep: Sweep, points: Sequence[Values], rows: Sequence[Mapping[str, Any]]
+) -> Values:
+    """Return the point of the next trial: of a search, from the trials before it."""
+    if sweep.method == "grid":
+        return sweep.points()[len(rows)]
+    scores = [None if row["error"] else row["score"] for row in rows]
+    return next_point(sweep, list(zip(points, scores, strict=True)))
 
 
-def point(wanted: Sweep, record: Record, number: int) -> Values:
-    """Return the values of a trial: those that it failed with, or the next ones."""
-    if number in record.trials:
-        return record.trials[number].values
-    if isinstance(wanted, Grid):
-        return wanted.points()[number]
-    scored = results.scores_of(record.trials, wanted.score)
-    tried = [
-        (record.trials[before].values, scored[before].score if before in scored else None)
-        for before in range(number)
-    ]
-    return search.next_point(wanted, tried)
+def trial_row(trials: Trials, number: int, values: Values, error: str) -> dict[str, Any]:
+    """Return a trial's row: number, experiment, values by their labels, score, interval, error.
+
+    A score that is not finite is an error.
+    """
+    score, experiment, estimate = trials.sweep.score, trials.experiment(number), Estimate()
+    if not error:
+        estimate = read_score(trials.read_file(number, score.file), score)
+        if not isfinite(estimate.score):
+            estimate, error = Estimate(), "the score is not finite"
+    if error:
+        console.log_line(f"{experiment} failed: {error}")
+    parameters = trials.sweep.parameters
+    point = {parameter.label: format_value(values[path]) for path, parameter in parameters.items()}
+    row = {"trial": number, "experiment": experiment} | point
+    return row | estimate._asdict() | {"error": error}
 
 
-def report(name: str, wanted: Sweep, record: Record, look: Figures) -> dict[int, str]:
-    """Write the tables and the figure of the trials so far; return why which of them failed."""
-    scored = results.scores_of(record.trials, wanted.score)
-    table = results.table(wanted, record.trials, scored)
-    best = results.best(table, wanted.score.direction, BEST)
-    for stem, rows in ((name, table), (f"{name}-best", best)):
-        with atomic_replace(SWEEP_REPORTS / f"{stem}.csv") as aside:
-            rows.to_csv(aside, index=False, lineterminator="\n")
-    if scored:
-        baseline = results.baseline_of(record.trials, wanted.score)
-        figure = charts.draw(table, wanted, baseline, look.palette, look.width_in)
-        style.save(figure, SWEEP_REPORTS / name, dpi=look.dpi)
-    return dict(table.loc[table["error"] != "", ["trial", "error"]].itertuples(index=False))
+def write_report(trials: Trials, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the table and the figure of the trials so far."""
+    sweep, folder, table = trials.sweep, SWEEP_REPORTS / trials.name, pd.DataFrame(rows)
+    with atomic_replace(folder / "trials.csv") as tmp:
+        table.to_csv(tmp, index=False, lineterminator="\n")
+    saved = table.loc[table["error"] == "", "trial"].tolist()
+    if not saved:
+        return
+    score, baseline, style_params = sweep.score, None, load_params().figures
+    if isinstance(score, AccuracyScore) and score.baseline:
+        text = trials.read_file(saved[0], score.file)
+        baseline = read_accuracy(text, score, score.baseline)
+    figure = draw_sweep(table, sweep, baseline, style_params.palette, style_params.width_in)
+    style.save(figure, folder / "score", dpi=style_params.dpi)
 
 
 if __name__ == "__main__":
+    # A SIGTERM ends the running trial too, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console.run_stage("sweep", main, item="sweep", timed=False)

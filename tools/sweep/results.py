@@ -1,118 +1,57 @@
-"""The results of a sweep: the score of each trial, and a table of them."""
+"""The scores of a sweep's trials, as read from files and shown in tables."""
 
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import isfinite, nan
-from typing import Any
+from math import nan
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from stages.lib.figures import style
-from tools.sweep.spec import AccuracyScore, MetricScore, Sweep, Values
-from tools.sweep.trials import Trial, file_of
-
-SCORES = ("score", "low", "high")
+from tools.sweep.spec import AccuracyScore, MetricScore
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """A score with the interval that its table gives, or nan."""
+class Estimate(NamedTuple):
+    """A score with its interval (nan without one)."""
 
-    score: float
-    low: float
-    high: float
-
-
-def scores_of(
-    trials: Mapping[int, Trial], wanted: AccuracyScore | MetricScore
-) -> dict[int, Scored]:
-    """Read the scores of the trials that made one; nan or infinite is none.
-
-    Raises ValueError if a trial did not fail and yet has no such number.
-    """
-    found = {number: _score(one, wanted) for number, one in trials.items() if not one.error}
-    return {number: scored for number, scored in found.items() if isfinite(scored.score)}
+    score: float = nan
+    low: float = nan
+    high: float = nan
 
 
-def baseline_of(trials: Mapping[int, Trial], wanted: AccuracyScore | MetricScore) -> Scored | None:
-    """Read the accuracy of the baseline, which is the same beside every trial, if wanted."""
-    if not isinstance(wanted, AccuracyScore) or wanted.baseline is None:
-        return None
-    first = next(one for one in trials.values() if not one.error)
-    return _accuracy(file_of(first, wanted.file), wanted, wanted.baseline)
+def best_row(rows: Sequence[Mapping[str, Any]], direction: str) -> Mapping[str, Any]:
+    """Return the row with the best score, of equal ones the first; some row must have one."""
+    choose = min if direction == "minimize" else max
+    return choose((row for row in rows if not row["error"]), key=lambda row: row["score"])
 
 
-def table(wanted: Sweep, trials: Mapping[int, Trial], scores: Mapping[int, Scored]) -> pd.DataFrame:
-    """Return a row per trial that ended, failed ones among them.
-
-    Columns: ``trial``, ``experiment``, one per parameter (its label), ``score``, ``low``
-    and ``high`` (nan without an interval or a score), ``error``.
-    """
-    rows = []
-    for number, trial in sorted(trials.items()):
-        scored = scores.get(number, Scored(nan, nan, nan))
-        rows.append(
-            {"trial": number, "experiment": trial.experiment}
-            | labelled(wanted, trial.values)
-            | {name: getattr(scored, name) for name in SCORES}
-            | {"error": trial.error or ("" if number in scores else "the score is not finite")}
-        )
-    labels = [one.label for one in wanted.parameters.values()]
-    return pd.DataFrame(rows, columns=["trial", "experiment", *labels, *SCORES, "error"])
-
-
-def best(found: pd.DataFrame, direction: str, count: int) -> pd.DataFrame:
-    """Return the rows with the best scores, the best first; of equal ones the earlier."""
-    ascending = direction == "minimize"
-    ranked = found.sort_values(["score", "trial"], ascending=[ascending, True])
-    return ranked.dropna(subset="score").head(count).drop(columns="error")
-
-
-def labelled(wanted: Sweep, values: Values) -> dict[str, Any]:
-    """Return a point by the labels of its parameters; what is no scalar becomes text."""
-    return {one.label: cell(values[path]) for path, one in wanted.parameters.items()}
-
-
-def cell(value: Any) -> Any:
-    """Return a value as a table shows it."""
+def format_value(value: Any) -> Any:
+    """Return a parameter's value as a table shows it: all but numbers as text."""
     if isinstance(value, dict):
-        return ", ".join(f"{key}={each}" for key, each in value.items())
-    return value if isinstance(value, int | float | str) else str(value)
+        return ", ".join(f"{key}={item}" for key, item in value.items())
+    return value if isinstance(value, int | float) else str(value)
 
 
-def score_label(wanted: AccuracyScore | MetricScore) -> str:
-    """Return what a score is called."""
-    if isinstance(wanted, MetricScore):
-        return wanted.key.rpartition(".")[2].replace("_", " ")
-    answer_mode = style.DECODINGS[wanted.answer_mode]
-    return f"{wanted.benchmark}: accuracy of {wanted.system}, {answer_mode} (%)"
-
-
-def _score(trial: Trial, wanted: AccuracyScore | MetricScore) -> Scored:
-    text = file_of(trial, wanted.file)
-    if isinstance(wanted, AccuracyScore):
-        return _accuracy(text, wanted, wanted.system)
-    return Scored(_number(json.loads(text), wanted), nan, nan)
-
-
-def _accuracy(text: str, wanted: AccuracyScore, system: str) -> Scored:
-    found = pd.read_csv(io.StringIO(text))
-    place = {"benchmark": wanted.benchmark, "system": system, "answer_mode": wanted.answer_mode}
-    rows = [row for row in found.to_dict("records") if place.items() <= row.items()]
+def read_accuracy(text: str, score: AccuracyScore, system: str) -> Estimate:
+    """Read a system's accuracy from the text of the table. Raises ValueError without one."""
+    columns = {"benchmark": score.benchmark, "system": system, "answer_mode": score.answer_mode}
+    table = pd.read_csv(io.StringIO(text)).to_dict("records")
+    rows = [row for row in table if columns.items() <= row.items()]
     if len(rows) != 1:
-        raise ValueError(f"score: {wanted.file}: {len(rows)} rows of {place}: expected one")
-    return Scored(*(float(rows[0][name]) for name in ("accuracy", "low", "high")))
+        raise ValueError(f"score: {score.file}: {len(rows)} rows of {columns}: expected one")
+    return Estimate(*(float(rows[0][name]) for name in ("accuracy", "low", "high")))
 
 
-def _number(found: Any, wanted: MetricScore) -> float:
-    known: Sequence[str] = []
-    for part in wanted.key.split("."):
-        known = list(found) if isinstance(found, dict) else []
-        if part not in known:
-            raise ValueError(f"score.metric: {wanted.key!r}: {part!r}: expected one of {known}")
-        found = found[part]
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        raise ValueError(f"score.metric: {wanted.key!r}: {found!r}: expected a number")
-    return float(found)
+def read_score(text: str, score: AccuracyScore | MetricScore) -> Estimate:
+    """Read a score from the text of its file. Raises ValueError if it has no such number."""
+    if isinstance(score, AccuracyScore):
+        return read_accuracy(text, score, score.system)
+    value = json.loads(text)
+    for part in score.key.split("."):
+        keys = list(value) if isinstance(value, dict) else []
+        if part not in keys:
+            raise ValueError(f"score.metric: {score.key!r}: {part!r}: expected one of {keys}")
+        value = value[part]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"score.metric: {score.key!r}: {value!r}: expected a number")
+    return Estimate(float(value))

@@ -1,11 +1,6 @@
-"""The next point of a search, by Optuna's tree-structured Parzen estimator (TPE).
+"""The next point of a search, by Optuna's tree-structured Parzen estimator (TPE)."""
 
-The study lives in memory only and is made anew from the trials so far. Its seed depends
-on their number, so a search that was killed and taken up asks for the same points as one
-that was not.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -18,43 +13,41 @@ from optuna.distributions import (
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
 
-from tools.sweep.spec import Choices, Parameter, Search, Values
+from tools.sweep.spec import Parameter, Sweep, Values
 
 
-def next_point(wanted: Search, tried: Sequence[tuple[Values, float | None]]) -> Values:
-    """Return the values to try after those of ``tried``, each with its score or None (failed)."""
+def next_point(search: Sweep, history: Sequence[tuple[Values, float | None]]) -> Values:
+    """Return the values to try after ``history``: points with their scores (None: failed)."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    spaces = {path: _space(one) for path, one in wanted.parameters.items()}
-    study = optuna.create_study(
-        direction=wanted.score.direction, sampler=TPESampler(seed=wanted.seed + len(tried))
-    )
-    for values, score in tried:
+    spaces = {path: _space(parameter) for path, parameter in search.parameters.items()}
+    # The study is rebuilt for every point, with a seed that depends on the number of trials:
+    # a search that was killed and resumed asks for the same points as one that was not.
+    seed = (search.seed or 0) + len(history)
+    study = optuna.create_study(direction=search.score.direction, sampler=TPESampler(seed=seed))
+    for values, score in history:
         study.add_trial(
             create_trial(
                 state=TrialState.FAIL if score is None else TrialState.COMPLETE,
                 value=score,
-                params={path: _code(wanted.parameters[path], values[path]) for path in spaces},
+                params={path: _encode(search.parameters[path], values[path]) for path in spaces},
                 distributions=spaces,
             )
         )
-    return _decoded(wanted.parameters, study.ask(spaces).params)
-
-
-def _space(one: Parameter) -> BaseDistribution:
-    if isinstance(one, Choices):
-        # By number: Optuna takes no mappings.
-        return CategoricalDistribution(range(len(one.choices)))
-    if isinstance(one.low, int) and isinstance(one.high, int):
-        return IntDistribution(one.low, one.high, log=one.log)
-    return FloatDistribution(one.low, one.high, log=one.log)
-
-
-def _code(one: Parameter, value: Any) -> Any:
-    return one.choices.index(value) if isinstance(one, Choices) else value
-
-
-def _decoded(parameters: Mapping[str, Parameter], codes: Mapping[str, Any]) -> Values:
+    codes = study.ask(spaces).params
     return {
-        path: one.choices[codes[path]] if isinstance(one, Choices) else codes[path]
-        for path, one in parameters.items()
+        path: codes[path] if parameter.choices is None else parameter.choices[codes[path]]
+        for path, parameter in search.parameters.items()
     }
+
+
+def _space(parameter: Parameter) -> BaseDistribution:
+    if parameter.choices is not None:
+        # Indices, because Optuna takes no mappings.
+        return CategoricalDistribution(range(len(parameter.choices)))
+    low, high = parameter.examples
+    whole = isinstance(low, int) and isinstance(high, int)
+    return (IntDistribution if whole else FloatDistribution)(low, high, log=parameter.log)
+
+
+def _encode(parameter: Parameter, value: Any) -> Any:
+    return value if parameter.choices is None else parameter.choices.index(value)

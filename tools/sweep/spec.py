@@ -1,98 +1,56 @@
-"""What a sweep varies: a checked file of ``conf/sweep/``, and its effect on the parameters.
-
-A parameter is a dotted path in ``params.yaml``, as ``dvc exp run -S`` takes it. A choice
-that is a mapping changes several keys of a group at once.
-"""
+"""The specification of a sweep: a checked file of ``conf/sweep/``, and its trials' parameters."""
 
 import json
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from pydantic import (
-    Discriminator,
-    Field,
-    Tag,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import Discriminator, Field, PositiveInt, Tag, ValidationError, model_validator
 
+from stages.lib.analysis.systems import evaluated_systems
 from stages.lib.core.paths import CONF, TABLES
-from stages.lib.core.schema import NonEmpty, content_id
+from stages.lib.core.schema import NonEmpty
 from stages.lib.core.validation import describe_error
-from stages.lib.params.base import Name, ParamGroup, PositiveInt, Seed
-from stages.lib.params.compose import compose as compose
+from stages.lib.params.base import Name, ParamGroup, Seed
+from stages.lib.params.compose import compose
 from stages.lib.params.load import parse_params
 
-Direction = Literal["minimize", "maximize"]
 Values = Mapping[str, Any]
-"""The value of each swept parameter by its path: a point of a grid or a search."""
+"""The value of each swept parameter, by its dotted path in params.yaml: a point."""
 
 
-class Choices(ParamGroup):
-    """A parameter that takes one of some values."""
+class Parameter(ParamGroup):
+    """A parameter with several choices, or a range that is uniform or (``log``) log-uniform.
 
-    label: NonEmpty
-    choices: Annotated[list[Any], Field(min_length=1)]
-
-    @field_validator("choices")
-    @classmethod
-    def _differ(cls, choices: list[Any]) -> list[Any]:
-        if any(choice in choices[:place] for place, choice in enumerate(choices)):
-            raise ValueError("expected each choice once")
-        return choices
-
-    def tried(self) -> list[Any]:
-        """Return the values to check before any work."""
-        return self.choices
-
-
-class Range(ParamGroup):
-    """A number between two ends, drawn evenly or (``log``) evenly by its logarithm.
-
-    It is whole if both ends are.
+    A choice that is a mapping sets several keys of a group. A range between integers has
+    integers only.
     """
 
     label: NonEmpty
-    low: int | float
-    high: int | float
-    log: bool
+    choices: Annotated[list[Any] | None, Field(min_length=1)] = None
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
 
-    @field_validator("high")
-    @classmethod
-    def _is_above_low(cls, high: float, info: ValidationInfo) -> float:
-        low = info.data.get("low")
-        if low is not None and high <= low:
-            raise ValueError(f"expected more than low={low}")
-        return high
+    @model_validator(mode="after")
+    def _is_either(self) -> Self:
+        low, high, choices = self.low, self.high, self.choices
+        if (low is None) != (high is None) or (low is None) == (choices is None):
+            raise ValueError("choices: expected either choices, or low and high")
+        if choices and any(choice in choices[:index] for index, choice in enumerate(choices)):
+            raise ValueError(f"choices: {choices}: expected each once")
+        if low is not None and high is not None and high <= low:
+            raise ValueError(f"high: {high}: expected more than low={low}")
+        if self.log and (low is None or low <= 0):
+            raise ValueError("log: true: expected only with a low above 0")
+        return self
 
-    @field_validator("log")
-    @classmethod
-    def _has_a_logarithm(cls, log: bool, info: ValidationInfo) -> bool:
-        low = info.data.get("low")
-        if log and low is not None and low <= 0:
-            raise ValueError(f"expected false with low={low}")
-        return log
-
-    def tried(self) -> list[Any]:
-        """Return the values to check before any work."""
-        return [self.low, self.high]
-
-
-def _kind(value: Any) -> str:
-    ranged = isinstance(value, Range) or (isinstance(value, dict) and "low" in value)
-    return "range" if ranged else "choices"
-
-
-Parameter = Annotated[
-    Annotated[Choices, Tag("choices")] | Annotated[Range, Tag("range")], Discriminator(_kind)
-]
+    @property
+    def examples(self) -> list[Any]:
+        """Every choice, or the bounds."""
+        return [self.low, self.high] if self.choices is None else self.choices
 
 
 class AccuracyScore(ParamGroup):
@@ -106,148 +64,119 @@ class AccuracyScore(ParamGroup):
     system: Name
     baseline: Name | None
 
-    @property
-    def file(self) -> Path:
-        """Where it stands."""
-        return TABLES / "accuracy.csv"
-
-    @property
-    def direction(self) -> Direction:
-        """What is better."""
-        return "maximize"
+    file: ClassVar[Path] = TABLES / "accuracy.csv"
+    direction: ClassVar[str] = "maximize"
 
 
 class MetricScore(ParamGroup):
-    """A number of a JSON file that is in git: ``FILE:KEY``, as ``dvc metrics show`` names it."""
+    """A number of a JSON file in git: ``FILE:KEY``, as ``dvc metrics show`` names it."""
 
     metric: Annotated[str, Field(pattern=r"^[^:]+\.json:[^:]+$")]
-    direction: Direction
+    direction: Literal["minimize", "maximize"]
 
     @property
     def file(self) -> Path:
-        """Where it stands."""
+        """The JSON file."""
         return Path(self.metric.partition(":")[0])
 
     @property
     def key(self) -> str:
-        """Its dotted path in the file."""
+        """The dotted path of the number in the file."""
         return self.metric.partition(":")[2]
 
 
-def _score_kind(value: Any) -> str:
-    is_metric = isinstance(value, MetricScore) or (isinstance(value, dict) and "metric" in value)
-    return "of a metric" if is_metric else "of answers"
+def _score_kind(score: Any) -> str:
+    keys = score if isinstance(score, dict) else getattr(score, "__dict__", {})
+    return "metric" if "metric" in keys else "accuracy"
 
 
-Score = Annotated[
-    Annotated[AccuracyScore, Tag("of answers")] | Annotated[MetricScore, Tag("of a metric")],
-    Discriminator(_score_kind),
-]
+class Sweep(ParamGroup):
+    """A grid of all combinations of choices, or a search of some trials."""
 
-
-class Grid(ParamGroup):
-    """Every combination of some values."""
-
-    method: Literal["grid"]
-    targets: Annotated[list[NonEmpty], Field(min_length=1)]
-    overrides: list[NonEmpty]
-    parameters: Annotated[dict[NonEmpty, Choices], Field(min_length=1)]
-    score: Score
-
-    @property
-    def trials(self) -> int:
-        """How many points it has."""
-        return len(self.points())
-
-    def points(self) -> list[Values]:
-        """Return every point; the last parameter runs fastest."""
-        paths = list(self.parameters)
-        values = product(*(one.choices for one in self.parameters.values()))
-        return [dict(zip(paths, point, strict=True)) for point in values]
-
-    def tried(self) -> list[Values]:
-        """Return the points to check before any work: all."""
-        return self.points()
-
-
-class Search(ParamGroup):
-    """Points that depend on the scores of those before them."""
-
-    method: Literal["search"]
-    trials: PositiveInt
-    seed: Seed
+    method: Literal["grid", "search"]
+    trials: PositiveInt | None = None
+    seed: Seed | None = None
     targets: Annotated[list[NonEmpty], Field(min_length=1)]
     overrides: list[NonEmpty]
     parameters: Annotated[dict[NonEmpty, Parameter], Field(min_length=1)]
-    score: Score
+    score: Annotated[
+        Annotated[AccuracyScore, Tag("accuracy")] | Annotated[MetricScore, Tag("metric")],
+        Discriminator(_score_kind),
+    ]
 
-    def tried(self) -> list[Values]:
-        """Return the points to check before any work: one parameter at a time is moved."""
-        first = {path: one.tried()[0] for path, one in self.parameters.items()}
-        return [
-            first | {path: value} for path, one in self.parameters.items() for value in one.tried()
-        ]
+    @model_validator(mode="after")
+    def _fits_its_method(self) -> Self:
+        for key in ("trials", "seed"):
+            if (getattr(self, key) is None) != (self.method == "grid"):
+                raise ValueError(f"{key}: expected for a search, and only there")
+        for path, parameter in self.parameters.items():
+            if self.method == "grid" and parameter.choices is None:
+                raise ValueError(f"parameters.{path}: a range: expected choices in a grid")
+        return self
+
+    @property
+    def n_trials(self) -> int:
+        """The number of trials."""
+        return self.trials or len(self.points())
+
+    def points(self) -> list[Values]:
+        """Return every point of a grid; the last parameter varies fastest.
+
+        Of a search, return points with every choice and bound, one parameter varied at a time.
+        """
+        examples = {path: parameter.examples for path, parameter in self.parameters.items()}
+        if self.method == "grid":
+            return [
+                dict(zip(examples, point, strict=True)) for point in product(*examples.values())
+            ]
+        first = {path: values[0] for path, values in examples.items()}
+        return [first | {path: value} for path, values in examples.items() for value in values]
 
 
-Sweep = Grid | Search
-_ADAPTER: TypeAdapter[Sweep] = TypeAdapter(Annotated[Sweep, Field(discriminator="method")])
-
-
-def place(name: str) -> Path:
-    """Return where the file of a sweep lies."""
-    return CONF / "sweep" / f"{name}.yaml"
-
-
-def load(name: str) -> Sweep:
+def load_sweep(name: str) -> Sweep:
     """Read and check ``conf/sweep/NAME.yaml``. Raises ValueError naming the field."""
-    path = place(name)
+    path = CONF / "sweep" / f"{name}.yaml"
     if not path.is_file():
-        known = sorted(other.stem for other in path.parent.glob("*.yaml"))
-        raise ValueError(f"{name!r}: expected one of {known}, which {path.parent} has")
+        names = sorted(other.stem for other in path.parent.glob("*.yaml"))
+        raise ValueError(f"{name!r}: expected one of {names}, the files of {path.parent}")
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Sweep.model_validate(raw)
     except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {error}") from error
-    try:
-        return _ADAPTER.validate_python(raw)
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         raise ValueError(f"{path}: {describe_error(error, raw)}") from error
 
 
-def identity(wanted: Sweep) -> str:
-    """Return a hash of what makes trials comparable: all but their number and their score."""
-    varied = wanted.model_dump(mode="json", exclude={"trials", "score"})
-    return content_id(json.dumps(varied, sort_keys=True))
+def compose_trial(sweep: Sweep, values: Values, conf: Path) -> dict[str, Any]:
+    """Return the parameters of a trial, as ``dvc exp run -S`` composes them from ``conf``.
 
-
-def changed(raw: Mapping[str, Any], values: Values) -> dict[str, Any]:
-    """Return parameters with the values of a point; a mapping is merged into its group.
-
-    Raises ValueError for a path that is no parameter.
+    Raises ValueError for a path that is not a parameter.
     """
-    config = OmegaConf.create(dict(raw))
-    OmegaConf.set_struct(config, True)
-    for path, value in values.items():
-        try:
-            OmegaConf.update(config, path, value, merge=True)
-        except OmegaConfBaseException as error:
-            raise ValueError(f"parameters.{path}: {value!r}: no such parameter") from error
-    found = OmegaConf.to_container(config)
-    if not isinstance(found, dict):
-        raise TypeError(f"{type(found)}: expected a mapping")
-    return {str(key): value for key, value in found.items()}
+    point = [f"{path}={_override(value)}" for path, value in values.items()]
+    return compose([*sweep.overrides, *point], conf)
 
 
-def check(wanted: Sweep, raw: Mapping[str, Any]) -> None:
-    """Check every point, or every end of it, against the schema of the parameters."""
-    for values in wanted.tried():
-        checked = parse_params(changed(raw, values), where="parameters")
-        score = wanted.score
+def check_sweep(sweep: Sweep) -> None:
+    """Check the parameters of every point, and the score. Raises ValueError naming the key."""
+    score = sweep.score
+    for values in sweep.points():
+        params = parse_params(compose_trial(sweep, values, CONF), where="parameters")
         if isinstance(score, AccuracyScore):
-            systems = checked.evaluate.systems()
-            for key, system in (("system", score.system), ("baseline", score.baseline)):
-                if system is not None and system not in systems:
-                    raise ValueError(f"score.{key}: {system!r}: expected one of {systems}")
-            if score.benchmark not in checked.prepare.benchmarks:
-                known = list(checked.prepare.benchmarks)
-                raise ValueError(f"score.benchmark: {score.benchmark!r}: expected one of {known}")
+            systems = evaluated_systems(params.evaluate)
+            for key, name, names in (
+                ("system", score.system, systems),
+                ("baseline", score.baseline, [None, *systems]),
+                ("benchmark", score.benchmark, list(params.prepare.benchmarks)),
+            ):
+                if name not in names:
+                    raise ValueError(f"score.{key}: {name!r}: expected one of {names}")
+
+
+def _override(value: Any) -> str:
+    """Write a value in Hydra's grammar: JSON whose keys have no quotes."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_override(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_override, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,53 +1,56 @@
-"""From graded answers to the tables of the paper: accuracies and paired comparisons.
+"""Accuracy tables from graded answers.
 
 Frames have one row per (benchmark, system, problem): the status of its CoT and of its
 PoT answer, and the problem's ``source``, ``topic`` and ``level``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 
-from stages.lib.analysis import intervals, paired, significance
-from stages.lib.analysis.seeds import compare_runs
-from stages.lib.core.schema import STATUSES, EvalRecord, Problem
+from stages.lib.analysis import intervals
+from stages.lib.analysis.answer_modes import ANSWER_MODES
+from stages.lib.core.schema import PROMPTINGS, STATUSES, EvalRecord, Problem
 from stages.lib.grading.grader import FAILED
 
-ANSWER_MODES = ("cot", "pot", "fallback", "both", "either")
-COMPARED = ("cot", "pot", "fallback")
-ASIDES = ("cut", "asked", "default")
+EXTRA_COUNTS = ("cut", "follow_up", "first_option")
+
+OTHERS = "others"
 
 
-def answer_frame(graded: Sequence[EvalRecord], problems: dict[str, list[Problem]]) -> pd.DataFrame:
-    """Return a row per benchmark, system and problem, with a column per decoding.
+def answer_frame(
+    records: Sequence[EvalRecord], problems: Mapping[str, Sequence[Problem]]
+) -> pd.DataFrame:
+    """Return a row per benchmark, system and problem, with a column per answer mode.
 
-    Decoding columns are boolean: was the problem solved? ``fallback`` (PoT‖CoT) is the
-    program's answer, and the reasoning's where the program gave none, an option by
-    default being none; ``both`` and
-    ``either`` need no choice. ``cot_status`` and ``pot_status`` keep the verdicts.
+    Answer-mode columns are boolean: was the problem solved? ``fallback`` (PoT‖CoT) is the
+    program's answer, or the CoT answer where the program gave none; the first option, taken
+    by default, is not an answer of the program. ``both`` and ``either`` need no choice
+    between the two answers. ``cot_status`` and ``pot_status`` keep the statuses.
     Raises ValueError for a system that lacks an answer.
     """
-    rows = _columns(graded).assign(none=[_gave_none(row) for row in graded])
+    rows = _columns(records).assign(unanswered=[_is_unanswered(record) for record in records])
     keys = ["benchmark", "system", "problem_id"]
-    by_prompting = rows.pivot(index=keys, columns="prompting", values=["status", "none"])
-    status, none = by_prompting["status"], by_prompting["none"]
+    by_prompting = rows.pivot(index=keys, columns="prompting", values=["status", "unanswered"])
+    status, unanswered = by_prompting["status"], by_prompting["unanswered"]
     if by_prompting.isna().any(axis=None) or not {"cot", "pot"} <= set(status.columns):
         raise ValueError("answers: expected a CoT and a PoT answer to every problem")
     cot, pot = status["cot"] == "correct", status["pot"] == "correct"
-    wide = pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "cot_status": status["cot"],
             "pot_status": status["pot"],
             "cot": cot,
             "pot": pot,
-            "fallback": pot.where(~none["pot"].astype(bool), cot),
+            "fallback": pot.where(~unanswered["pot"].astype(bool), cot),
             "both": cot & pot,
             "either": cot | pot,
         }
     ).reset_index()
-    facts = pd.DataFrame(
+    # A merge, as the pivot has sorted the rows.
+    metadata = pd.DataFrame(
         [
             (benchmark, problem.id, problem.source, problem.topic, problem.level)
             for benchmark, members in problems.items()
@@ -55,14 +58,14 @@ def answer_frame(graded: Sequence[EvalRecord], problems: dict[str, list[Problem]
         ],
         columns=pd.Index(["benchmark", "problem_id", "source", "topic", "level"]),
     )
-    return wide.merge(facts, on=["benchmark", "problem_id"], how="left", validate="m:1")
+    return frame.merge(metadata, on=["benchmark", "problem_id"], how="left", validate="m:1")
 
 
 def accuracy_table(frame: pd.DataFrame, by: Sequence[str], *, level: float) -> pd.DataFrame:
-    """Return accuracy with its standard error and Wilson interval per group and decoding.
+    """Return accuracy, its standard error and its Wilson interval per group and answer mode.
 
-    Groups are the combinations of the columns ``by``; shares are between 0 and 1. One
-    problem alone has no standard error.
+    Groups are the combinations of the columns ``by``; shares are between 0 and 1. A group of
+    one problem has no standard error.
     """
     rows = []
     for values, group in groups(frame, by):
@@ -84,142 +87,52 @@ def accuracy_table(frame: pd.DataFrame, by: Sequence[str], *, level: float) -> p
     return pd.DataFrame(rows)
 
 
-def status_table(graded: Sequence[EvalRecord]) -> pd.DataFrame:
+def status_table(records: Sequence[EvalRecord]) -> pd.DataFrame:
     """Return how many answers of each benchmark, system and prompting have each status.
 
-    Beside the statuses, ``cut`` counts the answers that ended at the token limit, ``asked``
-    and ``default`` those that were none of the options, by how they were settled.
+    Beside the statuses, ``cut`` counts the answers that ended at the token limit; ``follow_up``
+    and ``first_option`` count the answers that named none of the options, by what was graded
+    instead.
     """
-    rows = _columns(graded).assign(
-        cut=[row.finish_reason == "length" for row in graded],
-        asked=[row.option_source == "asked" for row in graded],
-        default=[row.option_source == "default" for row in graded],
+    rows = _columns(records).assign(
+        cut=[record.finish_reason == "length" for record in records],
+        follow_up=[record.option_source == "follow_up" for record in records],
+        first_option=[record.option_source == "first_option" for record in records],
     )
     grouped = rows.groupby(["benchmark", "system", "prompting"], sort=False)
     counted = cast(pd.DataFrame, grouped["status"].value_counts().unstack(fill_value=0))
     counts = counted.reindex(columns=list(STATUSES), fill_value=0)
-    return counts.join(cast(pd.DataFrame, grouped[list(ASIDES)].sum())).reset_index()
+    return counts.join(cast(pd.DataFrame, grouped[list(EXTRA_COUNTS)].sum())).reset_index()
 
 
-def comparison_table(
-    frame: pd.DataFrame,
-    pairs: Sequence[Sequence[str]],
-    *,
-    draws: int,
-    level: float,
-    rng: np.random.Generator,
-) -> pd.DataFrame:
-    """Return the paired difference of each pair of systems per benchmark and decoding.
+def headline(accuracy: pd.DataFrame, held_out: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Return accuracy by benchmark, system and prompting, for ``dvc metrics``.
 
-    Problems are resampled inside their source, a fixed part of the design. ``p_holm``
-    is corrected over all rows of one benchmark; ``p_sources``, uncorrected, is that of
-    swapping the systems in whole sources, none where these are too few ever to reach
-    1 - ``level``; ``detectable`` is the smallest true difference that this many problems
-    would show in 80% of repetitions.
+    ``accuracy`` has a row per benchmark, system and answer mode. ``others`` is the mean over
+    all benchmarks but the held-out one.
     """
-    tables: list[dict[str, Any]] = []
-    for (benchmark,), group in groups(frame, ["benchmark"]):
-        rows = [
-            {"benchmark": benchmark}
-            | _compared(group, first, second, answer_mode, draws, level, rng)
-            for first, second in pairs
-            for answer_mode in COMPARED
-        ]
-        adjusted = significance.holm([row["p"] for row in rows])
-        for row, p in zip(rows, adjusted, strict=True):
-            row["p_holm"] = round(float(p), 4)
-            row["p"] = round(row["p"], 4)
-        tables += rows
-    return pd.DataFrame(tables)
-
-
-def run_table(
-    frame: pd.DataFrame,
-    pairs: Sequence[Sequence[str]],
-    runs: Mapping[str, Sequence[str]],
-    *,
-    level: float,
-) -> pd.DataFrame:
-    """Return the difference of each pair by several runs of both, per benchmark and decoding.
-
-    ``spread`` is the standard deviation of the difference over runs. ``p_holm`` is
-    corrected over all rows of one benchmark.
-    """
-    tables: list[dict[str, Any]] = []
-    for (benchmark,), group in groups(frame, ["benchmark"]):
-        rows = []
-        for first, second in pairs:
-            for answer_mode in COMPARED:
-                wide = group.pivot(index="problem_id", columns="system", values=answer_mode)
-                sources = group.drop_duplicates("problem_id").set_index("problem_id")["source"]
-                ours, theirs = (wide[list(runs[one])].to_numpy().T for one in (first, second))
-                found = compare_runs(ours, theirs, sources[wide.index].to_numpy(), level=level)
-                by_run = ours.mean(axis=1) - theirs.mean(axis=1)
-                rows.append(
-                    {
-                        "benchmark": benchmark,
-                        "first": first,
-                        "second": second,
-                        "answer_mode": answer_mode,
-                        "runs": len(ours),
-                        "n": len(wide),
-                        "difference": round(found.difference, 4),
-                        "low": round(found.low, 4),
-                        "high": round(found.high, 4),
-                        "spread": round(float(by_run.std(ddof=1)), 4),
-                        "p": found.p,
-                    }
-                )
-        adjusted = significance.holm([row["p"] for row in rows])
-        for row, p in zip(rows, adjusted, strict=True):
-            row |= {"p": round(row["p"], 4), "p_holm": round(float(p), 4)}
-        tables += rows
-    return pd.DataFrame(tables)
+    values: dict[tuple[str, str, str], list[float]] = {}
+    for row in accuracy.to_dict("records"):
+        if row["answer_mode"] in PROMPTINGS:
+            benchmark = held_out if row["benchmark"] == held_out else OTHERS
+            key = (benchmark, row["system"], row["answer_mode"])
+            values.setdefault(key, []).append(row["accuracy"])
+    metrics: dict[str, dict[str, dict[str, float]]] = {}
+    for (benchmark, system, prompting), accuracies in values.items():
+        by_system = metrics.setdefault(benchmark, {})
+        by_system.setdefault(system, {})[prompting] = round(fmean(accuracies), 3)
+    return metrics
 
 
 def groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield the values of the columns ``by`` and the rows that have them, in order."""
+    """Yield each combination of values of the columns ``by`` with its rows, in order."""
     yield from cast(Any, frame.groupby(list(by), sort=False, dropna=True))
 
 
-def _gave_none(row: EvalRecord) -> bool:
-    return row.status in FAILED or row.option_source == "default"
+def _is_unanswered(record: EvalRecord) -> bool:
+    return record.status in FAILED or record.option_source == "first_option"
 
 
-def _columns(graded: Sequence[EvalRecord]) -> pd.DataFrame:
+def _columns(records: Sequence[EvalRecord]) -> pd.DataFrame:
     names = ("benchmark", "system", "problem_id", "prompting", "status")
-    return pd.DataFrame({name: [getattr(row, name) for row in graded] for name in names})
-
-
-def _compared(
-    group: pd.DataFrame,
-    first: str,
-    second: str,
-    answer_mode: str,
-    draws: int,
-    level: float,
-    rng: np.random.Generator,
-) -> dict[str, Any]:
-    ours = group[group["system"] == first].set_index("problem_id")
-    theirs = group[group["system"] == second].set_index("problem_id").loc[ours.index]
-    a, b = ours[answer_mode].to_numpy(), theirs[answer_mode].to_numpy()
-    sources = ours["source"].to_numpy()
-    found = paired.compare(a, b, strata=sources, draws=draws, level=level, rng=rng)
-    tell = 2.0 ** (1 - len(set(sources))) <= 1 - level
-    discordant = float(np.mean(a != b))
-    detectable = significance.detectable_difference(
-        len(a), discordant, power=significance.POWER, alpha=1 - level
-    )
-    return {
-        "first": first,
-        "second": second,
-        "answer_mode": answer_mode,
-        "n": len(a),
-        "difference": round(found.difference, 4),
-        "low": round(found.low, 4),
-        "high": round(found.high, 4),
-        "p": found.p,
-        "p_sources": round(significance.sign_flip_p(a, b, sources), 4) if tell else None,
-        "discordant": round(discordant, 4),
-        "detectable": round(detectable, 4) if detectable else None,
-    }
+    return pd.DataFrame({name: [getattr(row, name) for row in records] for name in names})

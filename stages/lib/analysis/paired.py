@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike
 from stages.lib.analysis.intervals import paired_differences, paired_interval, sparse_interval
 from stages.lib.analysis.significance import mcnemar_p, sign_flip_p
 
-FEW = 10
+MIN_DISCORDANT = 10
+"""The fewest discordant pairs whose difference is bootstrapped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +34,13 @@ def compare(
 ) -> Comparison:
     """Compare two models' ``first`` and ``second`` (n,) on the same problems.
 
-    The interval is ``paired_interval``; where fewer than ten single problems tell
-    the models apart, too few to resample, it is ``sparse_interval``. p is
-    ``mcnemar_p``, or ``sign_flip_p`` if there are clusters. Raises ValueError as
-    these do.
+    The interval is ``paired_interval``; without clusters and with fewer than
+    ``MIN_DISCORDANT`` discordant pairs, too few to resample, it is ``sparse_interval``. p is
+    ``mcnemar_p``, or ``sign_flip_p`` if there are clusters. Raises ValueError as these do.
     """
     differences = paired_differences(first, second)
     difference = float(np.mean(differences))
-    if clusters is None and np.count_nonzero(differences) < FEW:
+    if clusters is None and np.count_nonzero(differences) < MIN_DISCORDANT:
         low, high = sparse_interval(first, second, level=level)
     else:
         low, high = paired_interval(

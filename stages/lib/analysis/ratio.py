@@ -10,12 +10,12 @@ from scipy.stats import norm
 def ratio_interval(
     numerators: ArrayLike, denominators: ArrayLike, strata: ArrayLike, *, level: float
 ) -> tuple[float, float, float]:
-    """Return sum(numerators) / sum(denominators) and its interval, of units inside strata.
+    """Return sum(numerators) / sum(denominators) and its interval, for units inside strata.
 
-    All (n,). Linearised (Cochran 1977, "Sampling Techniques", 6.4 and 6.11): the variance is
+    All (n,). Linearized (Cochran 1977, "Sampling Techniques", 6.4 and 6.11): the variance is
     that of the residuals x - R t, units drawn inside their stratum. Strata of one unit are
-    taken together. Raises ValueError for other shapes, for denominators that are not
-    positive, and if a single unit is left by itself.
+    merged into one. Raises ValueError for other shapes, for denominators that are not
+    positive, and if exactly one stratum has one unit only.
     """
     x, t = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
     labels = np.asarray(strata)
@@ -27,10 +27,10 @@ def ratio_interval(
     residuals = x - ratio * t
     _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     parts = [residuals[codes == code] for code in np.flatnonzero(counts > 1)]
-    rest = residuals[counts[codes] == 1]
-    if len(rest) == 1:
+    singles = residuals[counts[codes] == 1]
+    if len(singles) == 1:
         raise ValueError("strata: 1 unit is the only one of its stratum: expected at least 2")
-    parts += [rest] if len(rest) else []
-    variance = sum(len(own) * own.var(ddof=1) for own in parts)
+    parts += [singles] if len(singles) else []
+    variance = sum(len(part) * part.var(ddof=1) for part in parts)
     half = float(norm.ppf((1 + level) / 2)) * sqrt(variance) / t.sum()
     return float(ratio), float(ratio - half), float(ratio + half)

@@ -1,6 +1,7 @@
-"""Arms that were trained several times: what other problems and other runs would change.
+"""Compare arms that were trained several times, with different seeds.
 
-``stages.lib.analysis.intervals`` draws problems alone; here runs are a second level.
+``stages.lib.analysis.intervals`` has intervals over problems alone; here runs are a second
+level.
 """
 
 from math import sqrt
@@ -12,7 +13,12 @@ from scipy.stats import t as student
 from stages.lib.analysis.intervals import sparse_interval
 from stages.lib.analysis.paired import Comparison
 from stages.lib.analysis.significance import mcnemar_p
-from stages.lib.params.evaluation import FEWEST_RUNS
+from stages.lib.params.evaluation import MIN_RUNS, Analyze, Pair
+
+
+def pairs_with_runs(analyze: Analyze) -> list[Pair]:
+    """Return the pairs of ``analyze.compare`` in which both have several runs."""
+    return [pair for pair in analyze.compare if set(pair) <= set(analyze.runs)]
 
 
 def compare_runs(
@@ -20,48 +26,42 @@ def compare_runs(
 ) -> Comparison:
     """Compare two arms by R runs of each on the same n problems, both (R, n) of 0 and 1.
 
-    Runs of one row share their seed. Runs and problems are crossed: the variance of the
+    Runs in the same row share their seed. Runs and problems are crossed: the variance of the
     mean difference is that over runs, plus that over problems inside their ``strata`` (n,),
-    less that of single answers, which both hold (Cameron, Gelbach and Miller 2011, "Robust
+    less that of single answers, which both contain (Cameron, Gelbach and Miller 2011, "Robust
     inference with multiway clustering"); not less than that over problems. Interval and
     two-sided p are Student's, with the degrees of freedom of a sum of the first two
     (Satterthwaite 1946). Where nothing varies they are those of one run, by
-    ``stats.sparse_interval`` and McNemar's test.
+    ``intervals.sparse_interval`` and McNemar's test.
 
-    Measured on 2,000 simulated sets a case (``tests/lib/test_runs.py`` makes them), nominal
-    95%: three runs hold the truth in 94 to 99 of 100, five in 96 to 99, the most where runs
-    hardly differ.
+    Measured coverage on 2,000 simulated data sets per case (``tests/lib/analysis/test_seeds.py``
+    makes them), nominal 95%: with three runs 94 to 99%, with five 96 to 99%, the most where
+    runs hardly differ.
 
     Raises ValueError for arrays of other shapes, fewer than three runs, and a stratum with
     one problem only.
     """
-    ours, theirs = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    x, y = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     groups = np.unique(np.asarray(strata), return_inverse=True)[1]
-    if ours.ndim != 2 or ours.shape != theirs.shape or groups.shape != ours.shape[1:]:
-        raise ValueError(
-            f"first, second, strata: {ours.shape}, {theirs.shape}, {groups.shape}: "
-            "expected (R, n) twice and (n,)"
-        )
-    runs = len(ours)
-    if runs < FEWEST_RUNS:
-        raise ValueError(f"runs: {runs}: expected at least {FEWEST_RUNS}")
-    if np.bincount(groups).min() < 2:
-        raise ValueError("problems: 1 in a stratum: expected at least 2, to see any spread")
-    differences = ours - theirs
+    _check_shapes(x, y, groups)
+    n_runs = len(x)
+    differences = x - y
     by_problem = differences.mean(axis=0)
-    of_runs = float(differences.mean(axis=1).var(ddof=1)) / runs
-    of_problems = _variance_of_mean(by_problem, groups)
-    # What is left of an answer has lost one of its R degrees of freedom to the problem's mean.
-    left = differences - by_problem
-    of_answers = sum(_variance_of_mean(one, groups) for one in left) / runs / (runs - 1)
-    variance = max(of_runs + of_problems - of_answers, of_problems)
+    run_variance = float(differences.mean(axis=1).var(ddof=1)) / n_runs
+    problem_variance = _variance_of_mean(by_problem, groups)
+    # A residual has lost one of its R degrees of freedom to the problem's mean.
+    residuals = differences - by_problem
+    answer_variance = sum(_variance_of_mean(run, groups) for run in residuals)
+    answer_variance = answer_variance / n_runs / (n_runs - 1)
+    variance = max(run_variance + problem_variance - answer_variance, problem_variance)
     difference = float(differences.mean())
     if variance == 0:
-        # All runs agree, and so do the problems of each stratum: as if there were one run.
-        low, high = sparse_interval(ours[0], theirs[0], level=level)
-        return Comparison(difference, low, high, p=mcnemar_p(ours[0], theirs[0]))
-    spread = of_runs**2 / (runs - 1) + of_problems**2 / (len(groups) - groups.max() - 1)
-    freedom = max(runs - 1.0, variance**2 / spread)
+        # All runs agree, and so do the problems of each stratum: the same as one run.
+        low, high = sparse_interval(x[0], y[0], level=level)
+        return Comparison(difference, low, high, p=mcnemar_p(x[0], y[0]))
+    problem_freedom = len(groups) - groups.max() - 1
+    denominator = run_variance**2 / (n_runs - 1) + problem_variance**2 / problem_freedom
+    freedom = max(n_runs - 1.0, variance**2 / denominator)
     error = sqrt(variance)
     half = float(student.ppf((1 + level) / 2, freedom)) * error
     return Comparison(
@@ -70,6 +70,20 @@ def compare_runs(
         high=min(1.0, difference + half),
         p=2 * float(student.sf(abs(difference) / error, freedom)),
     )
+
+
+def _check_shapes(
+    first: NDArray[np.float64], second: NDArray[np.float64], groups: NDArray[np.intp]
+) -> None:
+    if first.ndim != 2 or first.shape != second.shape or groups.shape != first.shape[1:]:
+        raise ValueError(
+            f"first, second, strata: {first.shape}, {second.shape}, {groups.shape}: "
+            "expected (R, n) twice and (n,)"
+        )
+    if len(first) < MIN_RUNS:
+        raise ValueError(f"runs: {len(first)}: expected at least {MIN_RUNS}")
+    if np.bincount(groups).min() < 2:
+        raise ValueError("problems: 1 in a stratum: expected at least 2 to estimate a variance")
 
 
 def _variance_of_mean(values: NDArray[np.float64], groups: NDArray[np.intp]) -> float:

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all."""
+"""Write files and folders whole or not at all; read JSON and hash files."""
 
 import hashlib
 import json
@@ -12,30 +12,30 @@ from typing import Any
 
 @contextmanager
 def atomic_replace(path: Path) -> Iterator[Path]:
-    """Yield a path beside ``path``; what is written there takes its place at the end.
+    """Yield a temporary path that replaces ``path`` when the body ends.
 
-    Works for a file or a folder. When the body raises, ``path`` stays as it
-    was and nothing is left beside it.
+    Works for a file or a folder. If the body raises, ``path`` stays as it was and
+    the temporary path is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield aside
-        fsync(aside)
+        yield tmp
+        fsync(tmp)
         if path.is_dir():
             shutil.rmtree(path)
-        aside.replace(path)
+        tmp.replace(path)
         fsync(path.parent)
     finally:
-        if aside.is_dir():
-            shutil.rmtree(aside)
-        aside.unlink(missing_ok=True)
+        if tmp.is_dir():
+            shutil.rmtree(tmp)
+        tmp.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    with atomic_replace(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    with atomic_replace(path) as tmp:
+        tmp.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -58,9 +58,9 @@ def file_sha256(path: Path) -> str:
 
 
 def fsync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """Wait until a file's content, or a folder's list of names, is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     finally:
-        os.close(handle)
+        os.close(descriptor)

@@ -1,13 +1,13 @@
-"""The row types of every table, and checked reading and writing of them.
+"""Row types of every table.
 
-A row is a frozen dataclass that validates itself when it is made. Tables are
-Parquet; rows that people write by hand or download are JSON Lines.
+A row is a frozen dataclass that validates itself when it is constructed.
+``stages.lib.core.tables`` reads and writes tables of them.
 """
 
 from hashlib import sha256
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 AnswerKind = Literal["number", "expression", "choice"]
@@ -16,25 +16,19 @@ FocalLevel = Literal["token", "example"]
 
 Prompting = Literal["cot", "pot"]
 
-OptionSource = Literal["", "asked", "default"]
+OptionSource = Literal["", "follow_up", "first_option"]
 
 Status = Literal["correct", "wrong", "unparsed", "timeout", "crashed", "refused"]
-
 
 PROMPTINGS: tuple[Prompting, ...] = ("cot", "pot")
 
 STATUSES: tuple[Status, ...] = ("correct", "wrong", "unparsed", "timeout", "crashed", "refused")
 
-
-RowT = TypeVar("Row")
-
+RowT = TypeVar("RowT")
 
 NonEmpty = Annotated[str, Field(min_length=1)]
 
-Count = Annotated[int, Field(ge=0)]
-
 UnitInterval = Annotated[float, Field(ge=0, le=1)]
-
 
 CHECKED = ConfigDict(extra="forbid", strict=True)
 
@@ -44,7 +38,7 @@ class Problem:
     """A question with one right answer.
 
     ``choices`` is empty unless ``kind`` is ``choice``; then ``answer`` is the
-    letter of the right one. ``template`` names the cluster of problems that
+    letter of the right choice. ``template`` names the cluster of problems that
     differ only in their numbers; statistics resample whole clusters.
     """
 
@@ -61,11 +55,11 @@ class Problem:
     template: str
 
 
-# Strict rows refuse what a table gives for a row inside a row: a mapping.
-_INSIDE = ConfigDict(extra="forbid", strict=False)
+# Not strict: a table gives a nested row as a mapping, which strict mode refuses.
+_NESTED = ConfigDict(extra="forbid", strict=False)
 
 
-@dataclass(frozen=True, slots=True, config=_INSIDE)
+@dataclass(frozen=True, slots=True, config=_NESTED)
 class Turn:
     """A question and its response."""
 
@@ -75,7 +69,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
 class Conversation:
-    """Turns to learn from that nothing is graded in; ``system`` is empty for the usual one."""
+    """Turns to train on, without a graded answer.
+
+    ``system`` is the conversation's own system prompt, empty for that of the run.
+    """
 
     id: str
     source: str
@@ -84,8 +81,15 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
+class Passage:
+    """A piece of running text, to calibrate quantization on."""
+
+    text: NonEmpty
+
+
+@dataclass(frozen=True, slots=True, config=CHECKED)
 class Generation:
-    """One text that a model wrote for a problem.
+    """One text that a model generated for a problem.
 
     ``shots`` counts the worked examples in the prompt; ``index`` numbers the
     samples of one prompt; ``prompt_sha`` identifies the exact prompt and
@@ -95,27 +99,31 @@ class Generation:
     problem_id: str
     model: str
     prompting: Prompting
-    shots: Count
-    index: Count
+    shots: NonNegativeInt
+    index: NonNegativeInt
     text: str
     finish_reason: str
-    n_tokens: Count
+    n_tokens: NonNegativeInt
     prompt_sha: str
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
 class Likelihood:
-    """The negative log-likelihood of a problem's worked solution, in nats, and its tokens."""
+    """The negative log-likelihood, in nats, of a problem's worked solution of ``n_tokens``."""
 
     problem_id: str
     source: str
     nats: Annotated[float, Field(ge=0)]
-    n_tokens: Annotated[int, Field(ge=1)]
+    n_tokens: PositiveInt
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
 class Grade:
-    """What a grader made of a text. An error is never silently a wrong answer."""
+    """The answer extracted from a text and its status.
+
+    A program that failed has a status of its own, never ``wrong``. ``matched_option`` is the
+    letter of the option whose content ``extracted`` is, empty if it is a letter itself.
+    """
 
     extracted: str
     status: Status
@@ -124,28 +132,28 @@ class Grade:
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
 class SampleGrade:
-    """The verdict on one sample of the base model."""
+    """The grade of one sample of the base model."""
 
     problem_id: str
     prompting: Prompting
-    index: Count
+    index: NonNegativeInt
     status: Status
     extracted: str
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
 class Difficulty:
-    """How hard a problem is for the base model, from ``n`` reasoned samples.
+    """How hard a problem is for the base model, estimated from ``n`` chain-of-thought samples.
 
-    ``posterior_mean`` and the interval ``low``..``high`` are of the pass rate,
-    under a Beta prior fitted to the problem's source. ``level`` grows with
-    difficulty; it is a whole number but for the level definition ``fail_rate``.
+    ``posterior_mean`` and the interval ``low``..``high`` are those of the pass rate
+    under a Beta prior fitted to the problem's source. ``level`` grows with difficulty;
+    it is a whole number unless ``score.definition`` is ``fail_rate``.
     """
 
     problem_id: str
     source: str
-    n: Annotated[int, Field(ge=1)]
-    n_correct: Count
+    n: PositiveInt
+    n_correct: NonNegativeInt
     pass_rate: UnitInterval
     posterior_mean: UnitInterval
     low: UnitInterval
@@ -155,19 +163,19 @@ class Difficulty:
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
 class Example:
-    """A training example: turns, how often and how heavily their responses count.
+    """A training example: its turns, how often they are repeated, and the weight of their loss.
 
-    ``problem_id`` is that of a problem or of a conversation. ``system`` is empty for the
-    usual system prompt. ``start_fraction`` is the share of the run's steps after which it takes
-    part. The focal fields say how the model's own probabilities weigh it
-    (``stages.lib.sft.focal``); with gamma 0 they do not.
+    ``problem_id`` is the id of a problem or of a conversation. ``system`` is empty for the
+    run's system prompt. ``start_fraction`` is the fraction of the run's steps after which the
+    example is used. The focal fields weight the loss by the model's own probabilities
+    (``stages.lib.sft.focal``); ``focal_gamma`` 0 turns that off.
     """
 
     problem_id: str
     source: str
     prompting: Prompting
     turns: Annotated[list[Turn], Field(min_length=1)]
-    repeats: Count
+    repeats: NonNegativeInt
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     system: str = ""
     start_fraction: UnitInterval = 0.0
@@ -178,11 +186,12 @@ class Example:
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
 class EvalRecord:
-    """A generation's verdict, with what a reader of the results needs beside it.
+    """The grade of one generation on a benchmark, with the fields that the analysis needs.
 
-    ``system`` names the model and its in-context examples; ``output`` is what the
-    program printed, or its error. ``option_source`` says that the answer was none of the
-    options: the model was asked for the closest one, or the first counts by default.
+    ``system`` names the model and its number of in-context examples, as in ``base-4shot``;
+    ``output`` is what the program printed, or its error. ``option_source`` is empty if the
+    answer is one of the options or the problem has none. Otherwise the option is that of the
+    model's reply to a follow-up question (``follow_up``), or the first (``first_option``).
     """
 
     benchmark: str
@@ -193,10 +202,15 @@ class EvalRecord:
     extracted: str
     output: str
     finish_reason: str
-    n_tokens: Count
+    n_tokens: NonNegativeInt
     option_source: OptionSource = ""
 
 
 def content_id(*parts: str) -> str:
-    """Return the 16-digit hash that identifies a row by what it says."""
+    """Return the hash of 16 hexadecimal digits that identifies a row by its content."""
     return sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+
+def system_name(model: str, shots: int) -> str:
+    """Return the name of a model with a number of in-context examples, as in ``base-4shot``."""
+    return f"{model}-{shots}shot" if shots else model

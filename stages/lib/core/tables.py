@@ -1,4 +1,4 @@
-"""Read and write tables: checked Parquet and JSON Lines, CSV."""
+"""Read and write tables: checked Parquet, checked JSON Lines, and CSV."""
 
 import csv
 import json
@@ -22,11 +22,11 @@ def write_csv(
 ) -> None:
     """Write rows that share their columns, whole or not at all.
 
-    Raises ValueError for no rows, unless the ``columns`` of such a table are given.
+    Raises ValueError for no rows, unless the ``columns`` of the empty table are given.
     """
     if not rows and not columns:
         raise ValueError(f"{path}: no rows to write")
-    with atomic_replace(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_replace(path) as tmp, tmp.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fieldnames=columns or list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -41,24 +41,25 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 def read_parquet(path: Path, row_type: type[RowT]) -> list[RowT]:
     """Read a Parquet table as checked rows.
 
-    Raises ValueError naming the file, the row and the field if it holds
-    something else, and FileNotFoundError if there is none.
+    Raises ValueError naming the file, the row and the field if a row is not a ``row_type``,
+    and FileNotFoundError if there is no file.
     """
     table = _read(path)
-    names = [one.name for one in fields(cast(Any, row_type))]
+    names = [field.name for field in fields(cast(Any, row_type))]
     if sorted(names) == sorted(table.column_names):
         columns = [table[name].to_pylist() for name in names]
-        # By place, in a third of the time; what is wrong with a row is said below.
+        # Positional arguments take a third of the time. If a row is invalid, the slow way
+        # below says which.
         with suppress(ValidationError):
             return [row_type(*values) for values in zip(*columns, strict=True)]
     return _checked(path, table.to_pylist(), row_type, what="row", first=0)
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a Parquet table of any kind.
+    """Read the rows of any Parquet table as dictionaries.
 
-    Raises ValueError naming the file if it is damaged, and FileNotFoundError if
-    there is none.
+    Raises ValueError naming the file if it is damaged, and FileNotFoundError if there is
+    no file.
     """
     return _read(path).to_pylist()
 
@@ -74,13 +75,13 @@ def write_parquet(path: Path, rows: Sequence[Any], *, may_be_empty: type | None 
         table = pa.table({field.name: pa.nulls(0) for field in fields(may_be_empty)})
     else:
         raise ValueError(f"{path}: no rows to write")
-    with atomic_replace(path) as aside:
-        pq.write_table(table, aside, compression="zstd", write_page_checksum=True)
+    with atomic_replace(path) as tmp:
+        pq.write_table(table, tmp, compression="zstd", write_page_checksum=True)
 
 
 def as_table(rows: Sequence[Any]) -> pa.Table:
-    """Return rows of one type, at least one, as columns; rows inside a row become structs."""
-    return pa.table({one.name: _column(rows, one.name) for one in fields(rows[0])})
+    """Return rows of one type, at least one, as a table; nested rows become structs."""
+    return pa.table({field.name: _column(rows, field.name) for field in fields(rows[0])})
 
 
 def read_jsonl(path: Path, row_type: type[RowT]) -> list[RowT]:
@@ -99,7 +100,7 @@ def _column(rows: Sequence[Any], name: str) -> list[Any]:
     values = [getattr(row, name) for row in rows]
     if not isinstance(values[0], list):
         return values
-    return [[asdict(one) if is_dataclass(one) else one for one in value] for value in values]  # type: ignore[arg-type]
+    return [[asdict(item) if is_dataclass(item) else item for item in value] for value in values]  # type: ignore[arg-type]
 
 
 def _read(path: Path) -> pa.Table:
@@ -107,7 +108,7 @@ def _read(path: Path) -> pa.Table:
         raise FileNotFoundError(f"{path}: no such table")
     try:
         table = pq.read_table(path, page_checksum_verification=True)
-        _ = table.column_names  # decoded only when they are asked for
+        _ = table.column_names  # Arrow decodes the names only here: damage in them shows now
     except PermissionError:
         raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -123,7 +124,9 @@ def _checked(
         try:
             rows.append(row_type(**value))
         except ValidationError as error:
-            raise ValueError(f"{path}: {what} {number}: {describe_error(error, value)}") from error
+            raise ValueError(
+                f"{path}: {what} {number}: {describe_error(error, value, row_type)}"
+            ) from error
         except TypeError as error:
             raise ValueError(f"{path}: {what} {number}: not an object with fields") from error
     return rows

@@ -1,103 +1,97 @@
-"""How the costs of a composition, and where its sources come from, are shown in a terminal."""
+"""Format the estimated costs of a composition, and where its sources come from, as text."""
 
 from collections.abc import Iterator, Sequence
 
 from huggingface_hub import get_token
 
-from stages.lib.costs.forecast import StageCost, rows_of, total
+from stages.lib.costs.forecast import StageCost, count_rows, sum_costs
 from stages.lib.params.root import Params
 from stages.lib.provenance.catalog import Shape
-from stages.lib.provenance.origins import Availability, facts_of
+from stages.lib.provenance.origins import Availability, find_facts
 
-HEAD = (
-    "stage",
-    "item",
-    "M tokens",
-    "GPUs",
-    "GPU GiB",
-    "disk GB",
-    "passing GB",
-    "GPU hours",
-    "hours",
-)
-SOURCES = ("source", "here", "gated", "license", "where")
+COST_COLUMNS = ("stage", "item", "M tokens", "GPUs", "GPU GiB", "disk GB", "scratch GB")
+SOURCE_COLUMNS = ("source", "available", "gated", "license", "where")
 
 
-def show(
-    wanted: Params, found: Sequence[Availability], shape: Shape | None, lines: Sequence[StageCost]
+def format_report(
+    params: Params,
+    sources: Sequence[Availability],
+    shape: Shape | None,
+    costs: Sequence[StageCost],
 ) -> str:
-    """Return the table of costs, that of the sources, and what is to be known of them."""
-    parts = [_aligned([HEAD, *map(_costs, [*lines, total(lines)])], left=2)] if lines else []
-    parts.append(_aligned([SOURCES, *map(_source, found)], left=len(SOURCES)))
-    parts.append("\n".join(f"- {note}" for note in _notes(wanted, found, shape)))
-    return "\n\n".join(parts)
+    """Return the table of costs, if there are any, the table of sources, and notes on both."""
+    rows = [*costs, sum_costs(costs)] if costs else []
+    tables = [_align([COST_COLUMNS, *map(_cost_row, rows)], n_left=2)] if rows else []
+    tables.append(_align([SOURCE_COLUMNS, *map(_source_row, sources)], n_left=len(SOURCE_COLUMNS)))
+    notes = "\n".join(f"- {note}" for note in _notes(params, sources, shape))
+    return "\n\n".join([*tables, notes])
 
 
-def _costs(line: StageCost) -> tuple[str, ...]:
+def _cost_row(cost: StageCost) -> tuple[str, ...]:
     return (
-        line.stage,
-        line.item,
-        f"{line.tokens / 1e6:.2f}",
-        str(line.gpus),
-        f"{line.gpu_gib:.1f}",
-        f"{line.disk / 1e9:.2f}",
-        f"{line.passing / 1e9:.2f}",
-        f"{line.hours:.3f}",
-        f"{line.clock:.3f}",
+        cost.stage,
+        cost.item,
+        f"{cost.tokens / 1e6:.2f}",
+        str(cost.gpus),
+        f"{cost.gpu_gib:.1f}",
+        f"{cost.disk_bytes / 1e9:.2f}",
+        f"{cost.scratch_bytes / 1e9:.2f}",
     )
 
 
-def _source(one: Availability) -> tuple[str, ...]:
-    gated = "unknown" if one.gated is None else "yes" if one.gated else "no"
-    return (one.name, "yes" if one.there else "no", gated, one.license, one.where)
+def _source_row(source: Availability) -> tuple[str, ...]:
+    gated = "unknown" if source.gated is None else "yes" if source.gated else "no"
+    available = "yes" if source.available else "no"
+    return (source.name, available, gated, source.license, source.where)
 
 
-def _aligned(rows: Sequence[Sequence[str]], *, left: int) -> str:
+def _align(rows: Sequence[Sequence[str]], *, n_left: int) -> str:
+    """Pad cells to columns: the first ``n_left`` flush left, the others flush right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if place < left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if index < n_left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     )
 
 
-def _notes(wanted: Params, found: Sequence[Availability], shape: Shape | None) -> Iterator[str]:
+def _notes(params: Params, sources: Sequence[Availability], shape: Shape | None) -> Iterator[str]:
     if shape is None:
         yield (
-            f"model.base: {found[0].where}: its size is unknown, as it is neither listed in "
-            "stages/lib/catalog.py nor here: no costs"
+            f"model.base: {sources[0].where}: no costs, as its size is unknown: it is neither in "
+            "stages/lib/provenance/catalog.py nor on this machine"
         )
     else:
-        yield f"{shape.parameters():,} parameters; stages/lib/costs.py has the formulas"
-        yield (
-            "hours of one A100 80 GB at 40% of 312 TFLOP/s, or 60% of 2.0 TB/s; answers as long "
-            "as their limit"
-        )
-        yield "GPU GiB: of each of the GPUs; GPU hours: of all together; hours: by the clock"
-        if wanted.train.launch is not None:
-            count, strategy = wanted.train.processes(), wanted.train.launch.strategy
-            yield f"train: GiB of each of {count} GPUs ({strategy})"
-    rungs = len(wanted.prepare.rungs)
-    sources = [*wanted.prepare.train, *wanted.prepare.benchmarks.values()]
-    named = list(zip([one.name for one in found[1:]], sources, strict=True))
-    assumed = [name for name, one in named if not facts_of(one).counted]
+        yield f"{shape.parameters():,} parameters; stages/lib/costs/formulas.py has the formulas"
+        yield "every answer is assumed to reach its token limit; GPU GiB are on each of the GPUs"
+        launch = params.train.launch
+        if launch is not None:
+            yield f"train: GiB on each of {launch.processes} GPUs ({launch.strategy})"
+    rungs = len(params.prepare.rungs)
+    declared = [*params.prepare.train, *params.prepare.benchmarks.values()]
+    # The first source is the model.
+    named = list(zip([source.name for source in sources[1:]], declared, strict=True))
+    assumed = [name for name, source in named if not find_facts(source).counted]
     if assumed:
         yield f"tokens per row are assumed, not counted: {', '.join(assumed)}"
-    uncounted = [name for name, one in named if not rows_of(one, rungs)]
+    uncounted = [name for name, source in named if not count_rows(source, rungs)]
     if uncounted:
-        yield f"rows are unknown and count as none: {', '.join(uncounted)}"
-    yield from _to_do(found)
+        yield f"the number of rows is unknown and counts as 0: {', '.join(uncounted)}"
+    yield from _download_notes(sources)
 
 
-def _to_do(found: Sequence[Availability]) -> Iterator[str]:
-    for one in found:
-        if one.files is None or one.there:
+def _download_notes(sources: Sequence[Availability]) -> Iterator[str]:
+    for source in sources:
+        if source.files is None or source.available:
             continue
-        if one.gated and get_token() is None:
+        if source.gated and get_token() is None:
             yield (
-                f"{one.name}: accept its terms at https://huggingface.co/{one.files.repository}, "
-                "then `hf auth login`"
+                f"{source.name}: accept its terms at "
+                f"https://huggingface.co/{source.files.repository}, then `hf auth login`"
             )
-        yield f"{one.name}: with network access it is fetched, or: {one.files.command()}"
+        yield (
+            f"{source.name}: not here; a run with network access downloads it, or: "
+            f"{source.files.download_command()}"
+        )

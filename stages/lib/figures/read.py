@@ -10,27 +10,24 @@ from typing import Any
 
 import pandas as pd
 
-from stages.lib.analysis.speeds import NO_KERNEL
-from stages.lib.core.paths import (
-    TABLES,
-    TRAINING_LOGS,
-)
+from stages.lib.analysis.tables import read_frame
+from stages.lib.core.paths import TABLES, TRAINING_LOGS
 from stages.lib.core.schema import Problem, RowT
 from stages.lib.core.tables import read_parquet
 
-SHARES = ["system", "answer_mode", "n", "accuracy", "low", "high"]
+ACCURACY_COLUMNS = ["system", "answer_mode", "n", "accuracy", "low", "high"]
 
 
-def by_gptq(table: pd.DataFrame) -> list[list[str]]:
-    """Return each original of the table of quantized models, and its first GPTQ at each width."""
-    made = table.loc[table["method"] == "gptq"].drop_duplicates(["parent", "bits"])
+def gptq_families(table: pd.DataFrame) -> list[list[str]]:
+    """Return each original of the quantization table with its first GPTQ model of each width."""
+    quantized = table.loc[table["method"] == "gptq"].drop_duplicates(["parent", "bits"])
     return [
         [str(parent), *rows.sort_values("bits", ascending=False)["model"]]
-        for parent, rows in made.groupby("parent", sort=False)
+        for parent, rows in quantized.groupby("parent", sort=False)
     ]
 
 
-def by_level(problems: Sequence[Problem]) -> list[str]:
+def sources_by_level(problems: Sequence[Problem]) -> list[str]:
     """Return the sources of problems by mean level; those without levels go last."""
     levels: defaultdict[str, list[float]] = defaultdict(list)
     for problem in problems:
@@ -38,56 +35,43 @@ def by_level(problems: Sequence[Problem]) -> list[str]:
     return sorted(levels, key=lambda source: fmean(levels[source]))
 
 
-def table_of(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
-    """Return some columns of rows; pandas itself would copy every row with all it holds."""
+def select_columns(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
+    """Return some columns of rows; pandas itself would copy every row with all its fields."""
     return pd.DataFrame({name: [getattr(row, name) for row in rows] for name in columns})
 
 
-def accuracies(table: str, column: str, benchmark: str, answer_mode: str) -> pd.DataFrame:
-    """Return the rows of a table of accuracies for one benchmark and decoding."""
+def read_accuracies(table: str, column: str, benchmark: str, answer_mode: str) -> pd.DataFrame:
+    """Return the rows of an accuracy table for one benchmark and answer mode."""
     path = TABLES / f"{table}.csv"
-    rows = read_table(path, ["benchmark", column, *SHARES])
+    rows = read_frame(path, ["benchmark", column, *ACCURACY_COLUMNS])
     rows = rows.loc[(rows["benchmark"] == benchmark) & (rows["answer_mode"] == answer_mode)]
     if rows.empty:
         raise ValueError(
-            f"{path}: no rows of benchmark {benchmark!r} with decoding {answer_mode!r}"
+            f"{path}: no rows of benchmark {benchmark!r} with answer mode {answer_mode!r}"
         )
     return rows
 
 
-def logs(names: Sequence[str], measured: Sequence[str], column: str) -> pd.DataFrame:
-    """Return what was measured by step of trained models; ``column`` holds their names.
+def read_logs(models: Sequence[str], metrics: Sequence[str], column: str) -> pd.DataFrame:
+    """Return the metrics of trained models by step; ``column`` holds the models' names.
 
-    What was not measured in a step is missing there.
+    A metric that was not logged in a step is missing there.
     """
     tables = []
-    for name in names:
-        folder = TRAINING_LOGS / name / "plots" / "metrics"
-        of_each = [
-            read_table(folder / f"{one}.tsv", ["step", one], separator="\t") for one in measured
+    for model in models:
+        folder = TRAINING_LOGS / model / "plots" / "metrics"
+        by_metric = [
+            read_frame(folder / f"{metric}.tsv", ["step", metric], separator="\t")
+            for metric in metrics
         ]
-        merged = reduce(lambda one, other: one.merge(other, on="step", how="outer"), of_each)
-        tables.append(merged.assign(**{column: name}))
+        merged = reduce(lambda left, right: left.merge(right, on="step", how="outer"), by_metric)
+        tables.append(merged.assign(**{column: model}))
     return pd.concat(tables, ignore_index=True)
 
 
-def read_rows(path: Path, row_type: type[RowT]) -> list[RowT]:
-    """Read a Parquet table that has rows; errors name the file."""
+def read_non_empty(path: Path, row_type: type[RowT]) -> list[RowT]:
+    """Read a Parquet table; raises ValueError naming the file if it has no rows."""
     rows = read_parquet(path, row_type)
     if not rows:
         raise ValueError(f"{path}: no rows: expected at least one")
     return rows
-
-
-def read_table(path: Path, columns: Sequence[str], separator: str = ",") -> pd.DataFrame:
-    """Read a table of text that has rows and the named columns; errors name the file."""
-    try:
-        table = pd.read_csv(path, sep=separator, na_values=[NO_KERNEL])
-    except pd.errors.EmptyDataError as error:
-        raise ValueError(f"{path}: empty: expected a table") from error
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise ValueError(f"{path}: column {missing[0]!r}: missing")
-    if table.empty:
-        raise ValueError(f"{path}: no rows: expected at least one")
-    return table

@@ -1,71 +1,71 @@
-"""Files of raw rows: which there are, and what stands in them.
+"""Find and read files of raw rows.
 
-JSON, JSON Lines, both also compressed with gzip, and Parquet. They are data only: nothing
-that could run is read, neither pickles nor a data set's own script.
+JSON and JSON Lines, either also compressed with gzip, and Parquet. Files are only parsed,
+never run: no pickles, no loading scripts of data sets.
 """
 
 import gzip
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.lib.provenance import hub
 
-ENDINGS = (".json", ".jsonl", ".parquet", ".json.gz", ".jsonl.gz")
+SUFFIXES = (".json", ".jsonl", ".parquet", ".json.gz", ".jsonl.gz")
 BATCH = 4096
 """Rows of a Parquet file that are in memory at once."""
 
 
-def files_of(path: str) -> list[Path]:
+def find_files(path: str) -> list[Path]:
     """Return the files that a path names, sorted.
 
-    It is a file, a folder (all its files of raw rows, at any depth), a pattern with ``*``,
+    The path is a file, a folder (all its files of raw rows, at any depth), a pattern with ``*``,
     ``**``, ``?`` or ``[...]``, or ``hub:ORG/NAME@COMMIT/PATTERN`` for files of a data set on the
-    Hugging Face Hub, of which those in the Hub's cache need no network. Raises ValueError for
-    a malformed path or a file of another kind, FileNotFoundError if nothing is there, and
-    OSError naming the remedy for what the Hub does not give (``stages.lib.provenance.hub``).
+    Hugging Face Hub; files in the Hub's cache need no network. Hidden files are skipped. Raises
+    ValueError for a malformed path or a file of another kind, FileNotFoundError if no file is
+    there, and OSError naming the remedy if the Hub refuses (``stages.lib.provenance.hub``).
     """
     if path.startswith("hub:"):
-        found = hub.files_at(hub.parse(path))
+        paths = hub.fetch_files(hub.parse_hub_path(path))
     elif Path(path).is_dir():
-        found = _visible(one for one in Path(path).rglob("*") if one.name.endswith(ENDINGS))
+        paths = _visible(file for file in Path(path).rglob("*") if file.name.endswith(SUFFIXES))
     elif Path(path).is_file():
-        found = [Path(path)]
+        paths = [Path(path)]
     else:
         pattern = Path(path)
-        found = _visible(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
-    if not found:
-        raise FileNotFoundError(f"path: {path!r}: no files of {', '.join(ENDINGS)} there")
-    for one in found:
-        if not one.name.endswith(ENDINGS):
-            raise ValueError(f"path: {one}: expected a file of {', '.join(ENDINGS)}")
-    return found
-
-
-def _visible(paths: Iterable[Path]) -> list[Path]:
-    return sorted(one for one in paths if one.is_file() and not one.name.startswith("."))
+        paths = _visible(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
+    if not paths:
+        raise FileNotFoundError(f"path: {path!r}: no files of {', '.join(SUFFIXES)} there")
+    for file in paths:
+        if not file.name.endswith(SUFFIXES):
+            raise ValueError(f"path: {file}: expected a file of {', '.join(SUFFIXES)}")
+    return paths
 
 
 def raw_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a file: JSON Lines one by one, Parquet in batches.
 
-    A JSON file is a list of rows, one row, or rows on lines of their own. Raises ValueError
-    naming the file, and the row (from 1) that is no object with fields.
+    A JSON file is a list of rows, one row, or one row per line. Raises ValueError naming
+    the file, and the row (from 1) that is not an object with fields.
     """
     if path.suffix == ".parquet":
         rows = _parquet_rows(path)
     elif ".jsonl" in path.suffixes:
-        rows = _lines(path)
+        rows = _json_lines(path)
     else:
         rows = _json_rows(path)
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise ValueError(f"{path}: row {number}: {row!r:.60}: expected an object with fields")
         yield row
+
+
+def _visible(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
 
 
 def _parquet_rows(path: Path) -> Iterator[Any]:
@@ -77,33 +77,34 @@ def _parquet_rows(path: Path) -> Iterator[Any]:
         raise ValueError(f"{path}: not a whole Parquet file: {error}") from error
 
 
-def _lines(path: Path) -> Iterator[Any]:
-    opened = gzip.open if path.suffix == ".gz" else open
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file, compressed or not."""
+    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _parsed(line, f"{path}: line {number}")
+        with cast(TextIO, opener(path, "rt", encoding="utf-8")) as lines:
+            yield from lines
     except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a whole file of text: {error}") from error
+
+
+def _json_lines(path: Path) -> Iterator[Any]:
+    for number, line in enumerate(_lines(path), start=1):
+        if line.strip():
+            yield _parse_json(line, f"{path}: line {number}")
 
 
 def _json_rows(path: Path) -> Iterator[Any]:
-    opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8") as stream:
-            text = stream.read()
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a whole file of text: {error}") from error
-    first = text.lstrip().partition("\n")[0].strip()
-    if first.startswith("{") and first.endswith("}"):
-        return _lines(path)
-    whole = _parsed(text, str(path))
-    return iter(whole if isinstance(whole, list) else [whole])
+    text = "".join(_lines(path))
+    # Some data sets publish JSON Lines under the name of JSON.
+    first_line = text.lstrip().partition("\n")[0].strip()
+    if first_line.startswith("{") and first_line.endswith("}"):
+        return _json_lines(path)
+    content = _parse_json(text, str(path))
+    return iter(content if isinstance(content, list) else [content])
 
 
-def _parsed(text: str, where: str) -> Any:
+def _parse_json(text: str, label: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: not JSON: {error}") from error
+        raise ValueError(f"{label}: not JSON: {error}") from error

@@ -1,9 +1,9 @@
-"""Programs made of the calculator annotations in GSM8K's solutions (Cobbe et al. 2021).
+"""Write programs from the calculator annotations in GSM8K's solutions (Cobbe et al. 2021).
 
 An annotation such as ``<<48/2=24>>`` is a calculation and its stated result. Each becomes
 a line of Python; a number that is the stated result of an earlier line becomes that
-line's variable. Whether the program answers the problem is for the sandbox to say
-(``stages.lib.formats.read``): here it is only written where it should.
+line's variable. The sandbox later checks that the program prints the answer
+(``stages.lib.formats.read``).
 """
 
 import ast
@@ -17,13 +17,14 @@ from fractions import Fraction
 from stages.lib.grading.numbers import parse_number, tidy
 
 _ANNOTATION = re.compile(r"<<([^<>]*)>>")
-# An equation in plain text; one with an annotation has that behind its sign.
+# An annotation, or an equation in plain text, which may have an annotation after its sign.
 _AMOUNT = r"[$(]{0,4}[-+]?\$?(?:\d[\d,]*+(?:\.\d++)?|\.\d++)%?\){0,4}"
 _EQUATION = re.compile(
     r"<<(?P<annotation>[^<>]*)>>|(?P<plain>(?<![\w.)])(?<!\d,)"
     rf"{_AMOUNT}(?:\s?[-+*/×÷x]\s?{_AMOUNT}){{1,30}}"
     rf"\s?=\s?\$?\s?(?:<<[^<>]*>>|{_AMOUNT}(?![\w(]|\s*[-+*/×÷=])))"
 )
+# Replacements, in order, that turn an annotation's spelling into Python.
 _SPELLINGS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<=\d),(?=\d{3}(?!\d))"), ""),
     (re.compile(r"[$€£¢_<>\s]"), ""),
@@ -42,104 +43,104 @@ _OPERATORS = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
-_CLOSE = Fraction(1, 10**6)
-_LONGEST = 200
+_TOLERANCE = Fraction(1, 10**6)
+_MAX_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A calculation, the result that the annotation states for it, and the decimals of that."""
+    """A calculation, the result that the annotation states, and that result's decimals."""
 
     tree: ast.expr
     stated: Fraction
-    places: int
+    decimals: int
 
 
 def annotated_program(solution: str, answer: str) -> str:
-    """Return a program made of a solution's annotations that should print ``answer``, or "".
+    """Return a program of a solution's annotations that should print ``answer``, or "".
 
-    Lines compute exactly what the annotations say. Where only results rounded as the
-    annotations state them lead to the answer (``<<100/7=14>>``), lines round as well.
-    Where the annotations do not lead there, equations in the text (``20/4 = 5``) count too.
-    What is behind the line with the answer is left out. There is no program without a
-    calculation that comes to the answer, or with an annotation that is no calculation.
+    Lines compute exactly what the annotations say. If that does not lead to the answer but
+    results rounded as the annotations state them do (``<<100/7=14>>``), lines round as well.
+    If the annotations do not lead there at all, equations in the text (``20/4 = 5``) count too.
+    The program ends with the last line that gives the answer. There is no program if no
+    calculation gives the answer or if an annotation is not a calculation.
     """
-    wanted = parse_number(answer)
+    target = parse_number(answer)
     text = tidy(solution)
-    annotated = [_step(one) for one in _ANNOTATION.findall(text)]
-    if wanted is None or None in annotated:
+    annotated = [_step(annotation) for annotation in _ANNOTATION.findall(text)]
+    if target is None or None in annotated:
         return ""
-    equations = [_step(one[1] or one[2]) for one in _EQUATION.finditer(text)]
-    for steps in (annotated, equations):
-        known = [step for step in steps if step is not None]
+    equations = [_step(match["annotation"] or match["plain"]) for match in _EQUATION.finditer(text)]
+    for candidates in (annotated, equations):
+        steps = [step for step in candidates if step is not None]
         for rounds in (False, True):
-            if program := _program(known, wanted, rounds=rounds):
+            if program := _program(steps, target, rounds=rounds):
                 return program
     return ""
 
 
-def _program(steps: Sequence[_Step], wanted: Fraction, *, rounds: bool) -> str:
-    lines, values = _written(steps, rounds=rounds)
+def _program(steps: Sequence[_Step], target: Fraction, *, rounds: bool) -> str:
+    lines, values = _lines(steps, rounds=rounds)
     ends = [
-        place
-        for place, (step, value) in enumerate(zip(steps, values, strict=True), start=1)
-        if isinstance(step.tree, ast.BinOp) and abs(value - wanted) <= _CLOSE
+        number
+        for number, (step, value) in enumerate(zip(steps, values, strict=True), start=1)
+        if isinstance(step.tree, ast.BinOp) and abs(value - target) <= _TOLERANCE
     ]
     if not ends:
         return ""
     body = [f"step{number} = {line}" for number, line in enumerate(lines[: ends[-1]], start=1)]
-    imported = ["import math"] if any("math." in line for line in body) else []
-    return "\n".join([*imported, *body, f"print(step{ends[-1]})"])
+    imports = ["import math"] if any("math." in line for line in body) else []
+    return "\n".join([*imports, *body, f"print(step{ends[-1]})"])
 
 
 def _step(text: str) -> _Step | None:
-    """Return the calculation of an annotation, or None if it is none."""
+    """Return the calculation of an annotation, or None if it is not one."""
     first, *_, last = text.split("=") if "=" in text else (text, "")
-    tree, result = _parsed(first), _parsed(last)
+    tree, result = _parse(first), _parse(last)
     try:
         if tree is None or result is None:
             return None
-        _value(tree, ())
-        places = len(re.sub(r"[^\d.]", "", last).partition(".")[2])
-        return _Step(tree, _value(result, ()), places)
+        _value(tree, ())  # only to refuse what is no calculation
+        decimals = len(re.sub(r"[^\d.]", "", last).partition(".")[2])
+        return _Step(tree, _value(result, ()), decimals)
     except (ValueError, ZeroDivisionError):
         return None
 
 
-def _parsed(text: str) -> ast.expr | None:
-    spelled = text
+def _parse(text: str) -> ast.expr | None:
     for pattern, replacement in _SPELLINGS:
-        spelled = pattern.sub(replacement, spelled)
-    if not spelled or len(spelled) > _LONGEST:
+        text = pattern.sub(replacement, text)
+    if not text or len(text) > _MAX_CHARACTERS:
         return None
     try:
-        return ast.parse(spelled, mode="eval").body
+        return ast.parse(text, mode="eval").body
     except SyntaxError:
         return None
 
 
-def _written(steps: Sequence[_Step], *, rounds: bool) -> tuple[list[str], list[Fraction]]:
+def _lines(steps: Sequence[_Step], *, rounds: bool) -> tuple[list[str], list[Fraction]]:
     """Return the right side of each step's line, and its exact value."""
     lines: list[str] = []
     values: list[Fraction] = []
     latest: dict[Fraction, int] = {}
     for step in steps:
+        # A fresh tree, which ``_Reuse`` may change.
         tree = _Reuse(latest).visit(ast.parse(ast.unparse(step.tree), mode="eval").body)
         line, value = ast.unparse(tree), _value(tree, values)
         if rounds and value != step.stated:
-            line, value = _rounded(line, value, step)
+            line, value = _round(line, value, step)
         lines.append(line)
         values.append(value)
         latest[step.stated] = len(values)
     return lines, values
 
 
-def _rounded(line: str, value: Fraction, step: _Step) -> tuple[str, Fraction]:
-    """Return the line that rounds to the stated result, if one of three ways does."""
+def _round(line: str, value: Fraction, step: _Step) -> tuple[str, Fraction]:
+    """Return the line rounded, down or up if need be, to the stated result, else unchanged."""
     ways = (
         (
-            f"round({line}, {step.places})" if step.places else f"round({line})",
-            round(value, step.places),
+            f"round({line}, {step.decimals})" if step.decimals else f"round({line})",
+            round(value, step.decimals),
         ),
         (f"math.floor({line})", Fraction(math.floor(value))),
         (f"math.ceil({line})", Fraction(math.ceil(value))),
@@ -148,7 +149,10 @@ def _rounded(line: str, value: Fraction, step: _Step) -> tuple[str, Fraction]:
 
 
 class _Reuse(ast.NodeTransformer):
-    """Puts variables for numbers that are the result of a step: ``latest`` counts from 1."""
+    """Replaces numbers that are a step's stated result with its variable.
+
+    ``latest`` maps a result to the number, from 1, of the last step that states it.
+    """
 
     def __init__(self, latest: dict[Fraction, int]) -> None:
         self.latest = latest
@@ -159,7 +163,7 @@ class _Reuse(ast.NodeTransformer):
 
 
 def _value(tree: ast.expr, values: Sequence[Fraction]) -> Fraction:
-    """Return the exact value of a calculation; raises ValueError if it is anything else."""
+    """Return the exact value of a calculation. Raises ValueError for any other expression."""
     match tree:
         case ast.Constant():
             return _number(tree)

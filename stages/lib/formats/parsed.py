@@ -1,4 +1,4 @@
-"""What a row of a data set says, whatever its format, as a problem or as a conversation."""
+"""A parsed row of a data set, of whatever format, as a problem or as a conversation."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,15 +7,15 @@ from stages.lib.core.schema import Conversation, Problem, Turn, content_id
 from stages.lib.formats.reference_answer import ReferenceAnswer
 
 SkipReason = Literal["blank", "no answer", "several turns", "turns out of order"]
-"""Why nothing is made of a row."""
+"""Why a row is skipped."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedProblem:
-    """What a row says about a problem.
+    """The fields of a problem that a row gives.
 
-    ``answer`` is None if only the program can tell it. ``solution`` or ``program`` may be "";
-    ``origin``, the set that the row came from, is "" if it does not say.
+    ``answer`` is None if only the program gives it. ``solution`` or ``program`` may be "";
+    ``origin``, the set that the row came from, is "" if the row does not name it.
     """
 
     question: str
@@ -29,35 +29,36 @@ class ParsedProblem:
 
 @dataclass(frozen=True, slots=True)
 class ParsedConversation:
-    """What a row says as a conversation; ``system`` is "" without such a turn."""
+    """The turns of a conversation. ``system`` is "" if it has no system message."""
 
     system: str
     turns: list[Turn]
 
 
-def as_problem(told: ParsedProblem, answered: ReferenceAnswer, name: str) -> Problem:
-    """Return what a row tells as a problem with that answer.
+def as_problem(parsed: ParsedProblem, answer: ReferenceAnswer, name: str) -> Problem:
+    """Return a parsed problem of the data set ``name`` with a reference answer.
 
-    Its source is where the row came from, as MathInstruct and NuminaMath say; pass rates and
-    in-context examples go by it. Else it is ``name``.
+    Its source is the set that the row came from, if the row names it, as those of MathInstruct
+    and NuminaMath do; else it is ``name``. Pass rates and in-context examples are grouped by
+    source.
     """
-    identity = content_id(name, told.question)
+    problem_id = content_id(name, parsed.question)
     return Problem(
-        id=identity,
-        source=told.origin or name,
-        question=told.question,
-        answer=answered.answer,
-        kind=answered.kind,
-        choices=answered.choices,
-        solution=told.solution,
-        program=told.program,
-        level=told.level,
-        topic=told.topic or name,
-        template=identity,
+        id=problem_id,
+        source=parsed.origin or name,
+        question=parsed.question,
+        answer=answer.answer,
+        kind=answer.kind,
+        choices=answer.choices,
+        solution=parsed.solution,
+        program=parsed.program,
+        level=parsed.level,
+        topic=parsed.topic or name,
+        template=problem_id,
     )
 
 
-def as_conversation(said: ParsedConversation, name: str) -> Conversation:
-    """Return what a row says as a conversation."""
-    texts = [text for turn in said.turns for text in (turn.question, turn.response)]
-    return Conversation(content_id(name, said.system, *texts), name, said.system, said.turns)
+def as_conversation(parsed: ParsedConversation, name: str) -> Conversation:
+    """Return a parsed conversation of the data set ``name``."""
+    texts = [text for turn in parsed.turns for text in (turn.question, turn.response)]
+    return Conversation(content_id(name, parsed.system, *texts), name, parsed.system, parsed.turns)

@@ -1,14 +1,14 @@
-"""Published data sets as problems or conversations: files read, merged, checked and counted.
+"""Load published data sets as problems or conversations.
 
-Rows of one question become one problem: MathInstruct has its reasoned solution and its
-program in two rows. Every program is run in the sandbox. It gives the answer where no
-solution states one, and is dropped where it does not agree with the one stated.
+Rows of one question become one problem: MathInstruct has its worked solution and its
+program in two rows. Every program runs in the sandbox. It gives the answer where no
+solution states one, and is dropped if it disagrees with the stated answer.
 """
 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +19,36 @@ from stages.lib.formats.reference_answer import ReferenceAnswer, as_answer
 from stages.lib.formats.rows import parse
 from stages.lib.grading.grader import check_answer, grade_program
 from stages.lib.grading.multiple_choice import find_option
-from stages.lib.params.data import Become, Format
+from stages.lib.grading.programs import run_distinct
+from stages.lib.params.data import Format, Target
 from stages.lib.params.sampling import SandboxLimits
 from stages.lib.prompts.choices import split_choices
-from stages.lib.runtime import console
-from stages.lib.sandbox.pool import ProgramResult, run_programs
+from stages.lib.sandbox.pool import ProgramResult
 
-_SINGLE = re.compile(r"[\[({]([^,]+),?[\])}]")
-Numbered = tuple[str, dict[str, Any]]
-"""A raw row behind the words that name it in an error."""
+# A list or tuple of one element, as programs print it: ``[10.5]``, ``(3,)``.
+_SINGLETON = re.compile(r"[\[({]([^,]+),?[\])}]")
+
+LabeledRow = tuple[str, dict[str, Any]]
+"""The text that names a raw row in an error, and the row."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRows:
-    """What became of ``rows`` raw rows.
+    """The problems or conversations that ``n_rows`` raw rows of a source give.
 
-    ``left_out`` counts those that nothing is made of, by reason: ``source`` (asked for),
-    ``blank``, ``no answer``, ``unreadable answer`` (the grader cannot compare with it),
-    ``duplicate``, ``another solution`` (of a question that has one), ``program failed``,
-    ``program disagrees``, ``several turns`` (no single question), ``turns out of order``.
-    ``programs`` counts all programs by how they ended: ``answered`` those that gave the
-    answer themselves, else as statuses of verdicts.
+    ``skipped`` counts the rows that give none, by reason: ``source`` (excluded by the
+    parameters), ``blank``, ``no answer``, ``unreadable answer`` (the grader cannot compare
+    with it), ``duplicate``, ``another solution`` (of a question that has one), ``program
+    failed``, ``program disagrees``, ``several turns`` (no single question), ``turns out of
+    order``. ``programs`` counts all programs by outcome: ``answered`` if the program gave the
+    answer, else the status of its grade.
     """
 
-    problems: list[Problem]
-    conversations: list[Conversation]
-    rows: int
-    left_out: dict[str, int]
-    programs: dict[str, int]
+    n_rows: int
+    problems: list[Problem] = field(default_factory=list)
+    conversations: list[Conversation] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+    programs: dict[str, int] = field(default_factory=dict)
 
 
 def load_rows(
@@ -54,16 +56,16 @@ def load_rows(
     *,
     format: Format,
     name: str,
-    target: Become,
+    target: Target,
     exclude: Sequence[str],
     sandbox: SandboxLimits,
 ) -> SourceRows:
-    """Return the rows of files as problems or conversations of the source ``name``.
+    """Load the rows of files as problems or conversations of the source ``name``.
 
-    ``exclude`` names sources of rows to leave out, in any case: for MathInstruct the file's
-    stem (``TheoremQA`` for ``data/PoT/TheoremQA.json``), else the row's ``source``. Raises
-    ValueError naming the file and the row (from 1) of a malformed one, a name in ``exclude``
-    that no row has, and files without a usable row.
+    ``exclude`` names the sources of rows to skip, in upper or lower case: for MathInstruct the
+    file's stem (``TheoremQA`` for ``data/PoT/TheoremQA.json``), else the row's ``source``.
+    Raises ValueError naming the file and the row (from 1) of a malformed row, a name in
+    ``exclude`` that no row has, and files without a usable row.
     """
     rows = (
         (f"{path}: row {number}", row)
@@ -76,141 +78,138 @@ def load_rows(
 
 
 def parse_rows(
-    rows: Iterable[Numbered],
+    rows: Iterable[LabeledRow],
     *,
     format: Format,
     name: str,
-    target: Become,
+    target: Target,
     exclude: Sequence[str],
     sandbox: SandboxLimits,
 ) -> SourceRows:
-    """Return raw rows as ``load_rows`` does; each comes with the words that name it in an error."""
-    unwanted = {origin.casefold() for origin in exclude}
+    """Return labeled raw rows as problems or conversations, as ``load_rows`` does."""
+    excluded = {origin.casefold() for origin in exclude}
     origins: Counter[str] = Counter()
-    left_out: Counter[str] = Counter()
-    told: list[ParsedProblem] = []
+    skipped: Counter[str] = Counter()
+    parsed_problems: list[ParsedProblem] = []
     conversations: dict[str, Conversation] = {}
-    for where, value in rows:
+    for label, value in rows:
         try:
             row = parse(value, format)
         except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
+            raise ValueError(f"{label}: {error}") from error
         origins[row.origin] += 1
-        if row.origin.casefold() in unwanted:
-            left_out["source"] += 1
+        if row.origin.casefold() in excluded:
+            skipped["source"] += 1
             continue
-        one = row.told() if target == "problems" else row.said()
-        if isinstance(one, str):
-            left_out[one] += 1
-        elif isinstance(one, ParsedProblem):
-            told.append(one)
+        parsed = row.to_problem() if target == "problems" else row.to_conversation()
+        if isinstance(parsed, str):
+            skipped[parsed] += 1
+        elif isinstance(parsed, ParsedProblem):
+            # Kept for later: another row may hold the program or the solution of this question.
+            parsed_problems.append(parsed)
         else:
-            made = as_conversation(one, name)
-            left_out["duplicate"] += made.id in conversations
-            conversations[made.id] = made
-    _check_names(exclude, origins)
-    merged = _merged(told, left_out)
-    problems, programs = _problems(merged, name, sandbox, left_out)
-    counts = {reason: count for reason, count in left_out.items() if count}
+            conversation = as_conversation(parsed, name)
+            skipped["duplicate"] += conversation.id in conversations
+            conversations[conversation.id] = conversation
+    _check_excluded(exclude, origins)
+    groups = _group_by_question(parsed_problems, skipped)
+    problems, programs = _merge_groups(groups, name, sandbox, skipped)
+    counts = {reason: count for reason, count in skipped.items() if count}
+    n_rows = origins.total()
     if not problems and not conversations:
-        raise ValueError(f"{name}: no usable row among {origins.total()}; left out: {counts}")
-    return SourceRows(problems, list(conversations.values()), origins.total(), counts, programs)
+        raise ValueError(f"{name}: no usable row among {n_rows}; skipped: {counts}")
+    return SourceRows(n_rows, problems, list(conversations.values()), counts, programs)
 
 
-def _check_names(exclude: Sequence[str], origins: Iterable[str]) -> None:
-    found = {origin.casefold() for origin in origins}
-    known = ", ".join(sorted(filter(None, origins))) or "none"
+def _check_excluded(exclude: Sequence[str], origins: Iterable[str]) -> None:
+    existing = {origin.casefold() for origin in origins}
+    listed = ", ".join(sorted(filter(None, origins))) or "none"
     for name in exclude:
-        if name.casefold() not in found:
-            raise ValueError(f"exclude: {name!r}: no row has that source; there are: {known}")
+        if name.casefold() not in existing:
+            raise ValueError(
+                f"exclude: {name!r}: no row has that source; the sources are: {listed}"
+            )
 
 
-def _merged(told: Iterable[ParsedProblem], left_out: Counter[str]) -> list[list[ParsedProblem]]:
-    """Return what is told of each question: the first solution and the first program."""
+def _group_by_question(
+    problems: Iterable[ParsedProblem], skipped: Counter[str]
+) -> list[list[ParsedProblem]]:
+    """Return the first row with a solution and the first with a program of each question."""
     groups: defaultdict[str, list[ParsedProblem]] = defaultdict(list)
-    for one in told:
-        group = groups[" ".join(one.question.split())]
-        said = (one.solution, one.program)
-        if said in [(other.solution, other.program) for other in group]:
-            left_out["duplicate"] += 1
-        elif any(bool(other.solution) == bool(one.solution) for other in group):
-            left_out["another solution"] += 1
+    for problem in problems:
+        group = groups[" ".join(problem.question.split())]
+        content = (problem.solution, problem.program)
+        if content in [(other.solution, other.program) for other in group]:
+            skipped["duplicate"] += 1
+        elif any(bool(other.solution) == bool(problem.solution) for other in group):
+            skipped["another solution"] += 1
         else:
-            group.append(one)
+            group.append(problem)
     return list(groups.values())
 
 
-def _problems(
+def _merge_groups(
     groups: Sequence[Sequence[ParsedProblem]],
     name: str,
     sandbox: SandboxLimits,
-    left_out: Counter[str],
+    skipped: Counter[str],
 ) -> tuple[list[Problem], dict[str, int]]:
-    results = _run([one.program for group in groups for one in group if one.program], sandbox)
+    """Return one problem per group, and the number of programs by outcome."""
+    results = run_distinct(
+        [problem.program for group in groups for problem in group if problem.program], sandbox
+    )
     problems = []
-    ends: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     for group in groups:
-        solved = next((one for one in group if one.solution), group[0])
-        coded = next((one for one in group if one.program), None)
-        answer, program, rows = solved.answer, "", len(group)
-        if coded is not None:
-            answer, end = _ended(coded, answer, results[coded.program])
-            ends[end] += 1
-            if end in ("answered", "correct"):
-                program = coded.program
-            elif not coded.solution:
-                left_out["program disagrees" if end == "wrong" else "program failed"] += 1
-                rows -= 1
+        with_solution = next((problem for problem in group if problem.solution), group[0])
+        with_program = next((problem for problem in group if problem.program), None)
+        answer, program, n_rows = with_solution.answer, "", len(group)
+        if with_program is not None:
+            answer, outcome = _check_program(with_program, answer, results[with_program.program])
+            outcomes[outcome] += 1
+            if outcome in ("answered", "correct"):
+                program = with_program.program
+            elif not with_program.solution:
+                # The row held nothing but the program, so it is skipped for that reason alone.
+                skipped["program disagrees" if outcome == "wrong" else "program failed"] += 1
+                n_rows -= 1
         if answer is None:
             continue
-        if _is_readable(answer):
-            problems.append(as_problem(replace(solved, program=program), answer, name))
+        if _is_comparable(answer):
+            problems.append(as_problem(replace(with_solution, program=program), answer, name))
         else:
-            left_out["unreadable answer"] += rows
-    return problems, dict(ends)
+            skipped["unreadable answer"] += n_rows
+    return problems, dict(outcomes)
 
 
-def _ended(
-    coded: ParsedProblem, stated: ReferenceAnswer | None, result: ProgramResult
+def _check_program(
+    problem: ParsedProblem, answer: ReferenceAnswer | None, result: ProgramResult
 ) -> tuple[ReferenceAnswer | None, str]:
-    """Return the answer, from the program if none is stated, and how the program ended."""
-    if stated is not None:
-        known = {"answer": stated.answer, "kind": stated.kind, "choices": stated.choices}
-        return stated, grade_program(result, **known).status
+    """Return the answer and the outcome of the program.
+
+    The answer is the stated one, or what the program printed if ``answer`` is None.
+    """
+    if answer is not None:
+        grade = grade_program(
+            result, answer=answer.answer, kind=answer.kind, choices=answer.choices
+        )
+        return answer, grade.status
     line = result.stdout.strip().rpartition("\n")[2].strip()
     if result.status != "ok" or not line:
         return None, "unparsed" if result.status == "ok" else result.status
-    choices = split_choices(coded.question)
+    choices = split_choices(problem.question)
     if not choices:
-        single = _SINGLE.fullmatch(line)
-        return as_answer(single[1] if single else line), "answered"
+        singleton = _SINGLETON.fullmatch(line)
+        return as_answer(singleton[1] if singleton else line), "answered"
     letter = find_option(line, choices)[1]
     return (
         (ReferenceAnswer(letter, "choice", choices), "answered") if letter else (None, "unparsed")
     )
 
 
-def _is_readable(answer: ReferenceAnswer) -> bool:
+def _is_comparable(answer: ReferenceAnswer) -> bool:
     try:
         check_answer(answer.answer, answer.kind, answer.choices)
     except ValueError:
         return False
     return True
-
-
-def _run(programs: Iterable[str], sandbox: SandboxLimits) -> dict[str, ProgramResult]:
-    distinct = list(dict.fromkeys(programs))
-    if not distinct:
-        return {}
-    with console.progress_bar(
-        total=len(distinct), doing="run programs", unit="program"
-    ) as progress:
-        results = run_programs(
-            distinct,
-            timeout_s=sandbox.timeout_s,
-            memory_mb=sandbox.memory_mb,
-            workers=sandbox.workers,
-            allow_unprotected=sandbox.allow_unprotected,
-            progress=progress.update,
-        )
-    return dict(zip(distinct, results, strict=True))

@@ -1,10 +1,10 @@
-r"""Rows of published data sets: what a row of each format says.
+r"""Parse rows of published data sets, one class per format.
 
 - ``mathinstruct``: ``instruction``, ``output``, ``source`` such as ``data/PoT/mathqa.json``,
   and in the difficulty-aware set ``difficulty_level`` (TIGER-Lab/MathInstruct,
   tongyx361/MathInstruct-Core-DifficultyAware). The output of a PoT row is a program.
 - ``numina``: ``problem``, ``solution``, ``messages`` of ``role`` and ``content``, and
-  ``source`` but for the rows with tools (AI-MO/NuminaMath-CoT, AI-MO/NuminaMath-TIR).
+  ``source``, which rows with tools lack (AI-MO/NuminaMath-CoT, AI-MO/NuminaMath-TIR).
 - ``orca-math``: ``question``, ``answer`` (microsoft/orca-math-word-problems-200k).
 - ``sharegpt``: ``conversations`` of ``from`` and ``value`` (mlabonne/FineTome-100k).
 - ``gsm8k``: ``question``, ``answer`` with ``<<48/2=24>>`` and ``####`` (openai/gsm8k).
@@ -16,6 +16,7 @@ Other fields of a row are ignored.
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Protocol, cast
 
@@ -27,58 +28,35 @@ from stages.lib.formats.gsm8k_calculator import annotated_program
 from stages.lib.formats.parsed import ParsedConversation, ParsedProblem, SkipReason
 from stages.lib.formats.reference_answer import ReferenceAnswer, as_answer, find_answer
 from stages.lib.grading.extraction import last_boxed
-from stages.lib.grading.grader import program_in
+from stages.lib.grading.grader import extract_program
 from stages.lib.params.data import Format
 
-_CUE = re.compile(
+_PROGRAM_CUE = re.compile(
     r"\s*(?:Let's write a (?:Python )?program(?: to solve it)?\.?"
     r"|Let's program in Python in the response\.?|Please write a program to solve it\.?)",
     re.IGNORECASE,
 )
 _ANNOTATION = re.compile(r"<<.*?>>")
-_USER, _ASSISTANT = ("human", "user"), ("gpt", "assistant")
+_USER_ROLES, _ASSISTANT_ROLES = ("human", "user"), ("gpt", "assistant")
 
 
 class FormatRow(Protocol):
-    """A row with the fields of its format; ``origin`` is where it is from, or ""."""
+    """A checked row of one format. ``origin`` is the set that it came from, or ""."""
 
     @property
     def origin(self) -> str: ...  # noqa: D102
 
-    def told(self) -> ParsedProblem | SkipReason: ...  # noqa: D102
+    def to_problem(self) -> ParsedProblem | SkipReason: ...  # noqa: D102
 
-    def said(self) -> ParsedConversation | SkipReason: ...  # noqa: D102
+    def to_conversation(self) -> ParsedConversation | SkipReason: ...  # noqa: D102
 
 
 def parse(value: dict[str, Any], format: Format) -> FormatRow:
-    """Return a raw row with checked fields. Raises ValueError naming a field that is not right."""
+    """Return a raw row with checked fields. Raises ValueError naming the first wrong field."""
     try:
-        return cast(FormatRow, _ROWS[format].model_validate(value))
+        return cast(FormatRow, _ROW_TYPES[format].model_validate(value))
     except ValidationError as error:
         raise ValueError(f"{describe_error(error, value)} (format {format})") from error
-
-
-def _one_turn(question: str, response: str) -> ParsedConversation | SkipReason:
-    if not question.strip() or not response.strip():
-        return "blank"
-    return ParsedConversation("", [Turn(question, response)])
-
-
-def _solved(
-    question: str,
-    solution: str,
-    *,
-    answer: ReferenceAnswer | None,
-    program: str = "",
-    level: int | None = None,
-    topic: str = "",
-    origin: str = "",
-) -> ParsedProblem | SkipReason:
-    if not question.strip() or not solution.strip():
-        return "blank"
-    if answer is None:
-        return "no answer"
-    return ParsedProblem(question, answer, solution, program, level, topic, origin)
 
 
 class _Checked(BaseModel):
@@ -95,33 +73,28 @@ class _MathInstruct(_Checked):
     def origin(self) -> str:
         return PurePosixPath(self.source).stem
 
-    @property
-    def _is_program(self) -> bool:
-        return PurePosixPath(self.source).parent.name.lower() == "pot"
-
-    def told(self) -> ParsedProblem | SkipReason:
+    def to_problem(self) -> ParsedProblem | SkipReason:
         level, origin = self.difficulty_level, self.origin
-        if not self._is_program:
-            answer = find_answer(self.output, self.instruction)
-            return _solved(
+        if PurePosixPath(self.source).parent.name.lower() != "pot":
+            return _solved_problem(
                 self.instruction,
                 self.output,
-                answer=answer,
+                find_answer(self.output, self.instruction),
                 level=level,
                 topic=origin,
                 origin=origin,
             )
-        question = _CUE.sub("", self.instruction).strip()
+        question = _PROGRAM_CUE.sub("", self.instruction).strip()
         if not question or not self.output.strip():
             return "blank"
-        program = program_in(self.output) or self.output.strip("\n")
+        program = extract_program(self.output) or self.output.strip("\n")
         return ParsedProblem(question, None, "", program, level, origin, origin)
 
-    def said(self) -> ParsedConversation | SkipReason:
-        return _one_turn(self.instruction, self.output)
+    def to_conversation(self) -> ParsedConversation | SkipReason:
+        return _single_turn(self.instruction, self.output)
 
 
-class _Message(_Checked):
+class _NuminaMessage(_Checked):
     role: str
     content: str
 
@@ -129,141 +102,184 @@ class _Message(_Checked):
 class _Numina(_Checked):
     problem: str
     solution: str
-    messages: list[_Message]
+    messages: list[_NuminaMessage]
     source: str = ""
 
     @property
     def origin(self) -> str:
         return self.source
 
-    def told(self) -> ParsedProblem | SkipReason:
+    def to_problem(self) -> ParsedProblem | SkipReason:
         answer = find_answer(self.solution, self.problem)
-        return _solved(
-            self.problem, self.solution, answer=answer, topic=self.source, origin=self.source
+        return _solved_problem(
+            self.problem, self.solution, answer, topic=self.source, origin=self.source
         )
 
-    def said(self) -> ParsedConversation | SkipReason:
-        return _in_turns([(one.role, one.content) for one in self.messages])
+    def to_conversation(self) -> ParsedConversation | SkipReason:
+        return _pair_messages([(message.role, message.content) for message in self.messages])
 
 
-class _Orca(_Checked):
+class _OrcaMath(_Checked):
     question: str
     answer: str
     origin: ClassVar[str] = ""
 
-    def told(self) -> ParsedProblem | SkipReason:
-        found = find_answer(self.answer, self.question)
-        return _solved(self.question, self.answer, answer=found)
+    def to_problem(self) -> ParsedProblem | SkipReason:
+        return _solved_problem(self.question, self.answer, find_answer(self.answer, self.question))
 
-    def said(self) -> ParsedConversation | SkipReason:
-        return _one_turn(self.question, self.answer)
+    def to_conversation(self) -> ParsedConversation | SkipReason:
+        return _single_turn(self.question, self.answer)
 
 
-class _Spoken(_Checked):
-    speaker: Annotated[str, Field(alias="from")]
+class _ShareGptMessage(_Checked):
+    role: Annotated[str, Field(alias="from")]
     value: str
 
 
 class _ShareGpt(_Checked):
-    conversations: list[_Spoken]
+    conversations: list[_ShareGptMessage]
     source: str | None = None
 
     @property
     def origin(self) -> str:
         return self.source or ""
 
-    def told(self) -> ParsedProblem | SkipReason:
-        said = self.said()
-        if isinstance(said, str):
-            return said
-        if len(said.turns) > 1:
+    def to_problem(self) -> ParsedProblem | SkipReason:
+        conversation = self.to_conversation()
+        if isinstance(conversation, str):
+            return conversation
+        if len(conversation.turns) > 1:
             return "several turns"
-        turn = said.turns[0]
-        answer = find_answer(turn.response, turn.question)
-        return _solved(turn.question, turn.response, answer=answer, topic=self.origin)
+        turn = conversation.turns[0]
+        # Without ``origin``: it names no set of problems, so the problem's source is the data set.
+        return _solved_problem(
+            turn.question,
+            turn.response,
+            find_answer(turn.response, turn.question),
+            topic=self.origin,
+        )
 
-    def said(self) -> ParsedConversation | SkipReason:
-        return _in_turns([(one.speaker, one.value) for one in self.conversations])
+    def to_conversation(self) -> ParsedConversation | SkipReason:
+        return _pair_messages([(message.role, message.value) for message in self.conversations])
 
 
-class _Gsm8k(_Checked):
+class Gsm8kRow(_Checked):
+    """A row of GSM8K (Cobbe et al. 2021)."""
+
     question: str
     answer: str
     origin: ClassVar[str] = ""
 
-    def told(self) -> ParsedProblem | SkipReason:
+    def to_problem(self) -> ParsedProblem | SkipReason:
+        """Return the problem with the program that the calculator annotations make."""
+        problem = self.without_program()
+        if isinstance(problem, str) or problem.answer is None:
+            return problem
+        steps = self.answer.partition("####")[0]
+        return replace(problem, program=annotated_program(steps, problem.answer.answer))
+
+    def without_program(self) -> ParsedProblem | SkipReason:
+        """Return the problem without a program, which takes most of the time to write.
+
+        The solution loses the calculator annotations and ends with "The answer is X.".
+        """
         steps, _, ending = self.answer.partition("####")
         answer = as_answer(ending)
         if answer.kind != "number":
             return "no answer"
         solution = f"{_ANNOTATION.sub('', steps).strip()}\nThe answer is {answer.answer}."
-        return _solved(
-            self.question,
-            solution.strip(),
-            answer=answer,
-            program=annotated_program(steps, answer.answer),
-            topic="word problems",
+        return _solved_problem(self.question, solution.strip(), answer, topic="word problems")
+
+    def to_conversation(self) -> ParsedConversation | SkipReason:
+        """Return the question and the solution as one turn."""
+        problem = self.without_program()
+        return (
+            problem
+            if isinstance(problem, str)
+            else _single_turn(problem.question, problem.solution)
         )
 
-    def said(self) -> ParsedConversation | SkipReason:
-        told = self.told()
-        return told if isinstance(told, str) else _one_turn(told.question, told.solution)
 
+class MathRow(_Checked):
+    """A row of MATH (Hendrycks et al. 2021)."""
 
-class _Math(_Checked):
     problem: str
     solution: str
     level: str | int
     type: str
     origin: ClassVar[str] = ""
 
-    def told(self) -> ParsedProblem | SkipReason:
+    def to_problem(self) -> ParsedProblem | SkipReason:
+        """Return the problem; its answer is what the last box of the solution holds."""
+        try:
+            boxed = last_boxed(self.solution).strip()
+        except ValueError:
+            boxed = ""
         level = str(self.level).removeprefix("Level ")
-        boxed = _boxed(self.solution)
-        return _solved(
+        return _solved_problem(
             self.problem,
             self.solution,
-            answer=ReferenceAnswer(boxed, "expression", []) if boxed else None,
+            ReferenceAnswer(boxed, "expression", []) if boxed else None,
             level=int(level) if level.isdecimal() else None,
             topic=self.type,
         )
 
-    def said(self) -> ParsedConversation | SkipReason:
-        return _one_turn(self.problem, self.solution)
+    def to_conversation(self) -> ParsedConversation | SkipReason:
+        """Return the problem and the solution as one turn."""
+        return _single_turn(self.problem, self.solution)
 
 
-def _boxed(solution: str) -> str:
-    try:
-        return last_boxed(solution).strip()
-    except ValueError:
-        return ""
+def _solved_problem(
+    question: str,
+    solution: str,
+    answer: ReferenceAnswer | None,
+    *,
+    level: int | None = None,
+    topic: str = "",
+    origin: str = "",
+) -> ParsedProblem | SkipReason:
+    if not question.strip() or not solution.strip():
+        return "blank"
+    if answer is None:
+        return "no answer"
+    return ParsedProblem(question, answer, solution, "", level, topic, origin)
 
 
-def _in_turns(spoken: Sequence[tuple[str, str]]) -> ParsedConversation | SkipReason:
-    """Return who said what as turns: a system's first, if any, then a user's and an assistant's."""
+def _single_turn(question: str, response: str) -> ParsedConversation | SkipReason:
+    if not question.strip() or not response.strip():
+        return "blank"
+    return ParsedConversation("", [Turn(question, response)])
+
+
+def _pair_messages(messages: Sequence[tuple[str, str]]) -> ParsedConversation | SkipReason:
+    """Return messages, each a role and a text, as turns of a user's and an assistant's text.
+
+    A first message of the role ``system`` is the system prompt.
+    """
     system = ""
-    if spoken and spoken[0][0] == "system":
-        system, spoken = spoken[0][1].strip(), spoken[1:]
-    asked, replied = spoken[::2], spoken[1::2]
-    in_order = len(asked) == len(replied) > 0 and all(
-        question[0] in _USER and response[0] in _ASSISTANT
-        for question, response in zip(asked, replied, strict=True)
+    if messages and messages[0][0] == "system":
+        system, messages = messages[0][1].strip(), messages[1:]
+    questions, responses = messages[::2], messages[1::2]
+    in_order = (
+        len(questions) == len(responses) > 0
+        and all(role in _USER_ROLES for role, _ in questions)
+        and all(role in _ASSISTANT_ROLES for role, _ in responses)
     )
     if not in_order:
         return "turns out of order"
-    if not all(text.strip() for _, text in spoken):
+    if not all(text.strip() for _, text in messages):
         return "blank"
-    pairs = zip(asked, replied, strict=True)
+    pairs = zip(questions, responses, strict=True)
     return ParsedConversation(
-        system, [Turn(question[1], response[1]) for question, response in pairs]
+        system, [Turn(question, response) for (_, question), (_, response) in pairs]
     )
 
 
-_ROWS: dict[Format, type[_Checked]] = {
+_ROW_TYPES: dict[Format, type[_Checked]] = {
     "mathinstruct": _MathInstruct,
     "numina": _Numina,
-    "orca-math": _Orca,
+    "orca-math": _OrcaMath,
     "sharegpt": _ShareGpt,
-    "gsm8k": _Gsm8k,
-    "math": _Math,
+    "gsm8k": Gsm8kRow,
+    "math": MathRow,
 }

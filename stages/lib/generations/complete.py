@@ -1,12 +1,12 @@
-"""Generate what a store is missing."""
+"""Generate what a store lacks."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
 
 from stages.lib.core.schema import Generation
-from stages.lib.generations.requests import Backend, Request, Sampling
+from stages.lib.generations.requests import Backend, GeneratedText, Request, Sampling
 from stages.lib.generations.store import Key, Store
-from stages.lib.params.sampling import EngineConfig as Settings
+from stages.lib.params.sampling import EngineConfig
 from stages.lib.runtime.console import progress_bar
 
 
@@ -16,27 +16,29 @@ def generate_missing(
     *,
     model: str,
     sampling: Sampling,
-    settings: Settings,
+    settings: EngineConfig,
     load: Callable[[], Backend],
-    doing: str,
-    more: Callable[[Sequence[Generation]], Sequence[Request]] | None = None,
+    desc: str,
+    next_round: Callable[[Sequence[Generation]], Sequence[Request]] | None = None,
 ) -> None:
-    """Make every generation that ``requests`` ask for and the store lacks.
+    """Generate texts for all ``requests`` that the store has no generation of.
 
     ``model`` identifies the weights. ``load`` is called only if something is missing.
-    ``more`` is called with the rows that answer ``requests``, whether made now or found,
-    and may ask for a further round, and so on until it asks for nothing. Raises
-    ValueError if a prompt with its answer is longer than ``settings.max_model_len`` tokens.
+    ``next_round`` gets the generations of a round, new ones and those from the store alike,
+    and returns the requests of the next round; an empty round ends the run. At the end the
+    store holds the generations of all rounds and no others. Raises ValueError if a prompt
+    and its answer together are longer than ``settings.max_model_len`` tokens.
     """
-    pool = cache(load)
-    asked: list[Key] = []
+    # All rounds share one backend.
+    backend = cache(load)
+    all_keys: list[Key] = []
     while requests:
         _check_lengths(requests, settings.max_model_len)
         keys = [request.key(model, sampling) for request in requests]
-        _generate_round(store, requests, keys, sampling, settings.batch_size, pool, doing)
-        asked += keys
-        requests = more(list(store.found(keys))) if more else []
-    store.compact(asked)
+        _generate_round(store, requests, keys, sampling, settings.batch_size, backend, desc)
+        all_keys += keys
+        requests = next_round(list(store.get(keys))) if next_round else []
+    store.compact(all_keys)
 
 
 def _generate_round(
@@ -45,33 +47,30 @@ def _generate_round(
     keys: Sequence[Key],
     sampling: Sampling,
     batch_size: int,
-    pool: Callable[[], Backend],
-    doing: str,
+    load: Callable[[], Backend],
+    desc: str,
 ) -> None:
-    """Make the generations of a round that the store lacks.
-
-    Batches are cut from the whole round, done or not, so that their make-up, and with it
-    the rounding of sums, does not depend on what is there already.
-    """
+    """Generate the texts of one round that the store lacks."""
     missing = store.missing(keys)
     if not missing:
         return
-    cut = [
-        range(start, min(start + batch_size, len(requests)))
-        for start in range(0, len(requests), batch_size)
-    ]
-    left = [[i for i in batch if keys[i] in missing] for batch in cut]
-    wanted = [batch for batch in left if batch]
-    loaded = pool()
-    with progress_bar(total=len(requests), doing=doing, unit="generation") as progress:
+    # Batches are cut from the whole round, and only then lose the requests that the store has.
+    # So a request has the same neighbors, and its sums the same rounding, wherever an earlier
+    # run stopped.
+    starts = range(0, len(requests), batch_size)
+    whole = [range(start, min(start + batch_size, len(requests))) for start in starts]
+    reduced = [[i for i in batch if keys[i] in missing] for batch in whole]
+    batches = [batch for batch in reduced if batch]
+    backend = load()
+    with progress_bar(total=len(requests), desc=desc, unit="generation") as progress:
         progress.update(len(requests) - len(missing))
-        batches = [[requests[i] for i in batch] for batch in wanted]
-        for number, answers in loaded.answers(batches, sampling, progress.update):
-            rows = zip(wanted[number], answers, strict=True)
-            store.append([_row(keys[i], *answer) for i, answer in rows])
+        request_batches = [[requests[i] for i in batch] for batch in batches]
+        for number, texts in backend.generate_batches(request_batches, sampling, progress.update):
+            pairs = zip(batches[number], texts, strict=True)
+            store.append([_row(keys[i], text) for i, text in pairs])
 
 
-def _row(key: Key, text: str, finish_reason: str, n_tokens: int) -> Generation:
+def _row(key: Key, generated: GeneratedText) -> Generation:
     problem_id, model, prompting, shots, index, prompt_sha = key
     return Generation(
         problem_id=problem_id,
@@ -79,9 +78,9 @@ def _row(key: Key, text: str, finish_reason: str, n_tokens: int) -> Generation:
         prompting=prompting,
         shots=shots,
         index=index,
-        text=text,
-        finish_reason=finish_reason,
-        n_tokens=n_tokens,
+        text=generated.text,
+        finish_reason=generated.finish_reason,
+        n_tokens=generated.n_tokens,
         prompt_sha=prompt_sha,
     )
 

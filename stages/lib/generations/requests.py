@@ -1,20 +1,25 @@
-"""What a generation request and its answer hold, and where a text is cut."""
+"""Requests for generations, the texts that come back, and the backends that generate them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from stages.lib.core.schema import Prompting
 from stages.lib.generations.store import Key
 
-# Text, finish reason and number of tokens.
-GeneratedText = tuple[str, str, int]
+
+class GeneratedText(NamedTuple):
+    """A generated text, why it ended (such as "stop" or "length"), and its number of tokens."""
+
+    text: str
+    finish_reason: str
+    n_tokens: int
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn (temperature 0 is greedy), and the texts that end an answer."""
+    """Sampling settings: temperature 0 is greedy, and ``stop`` are texts that end an answer."""
 
     temperature: float
     top_p: float
@@ -24,7 +29,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Request:
-    """One generation to make: sample ``index`` of a problem's prompt, as token ids."""
+    """A request for one generation: sample ``index`` of a prompt, which is token ids."""
 
     problem_id: str
     prompting: Prompting
@@ -34,34 +39,35 @@ class Request:
     max_tokens: int
 
     def key(self, model: str, sampling: Sampling) -> Key:
-        """Return the key of the row that answers this request."""
-        said = repr((self.prompt, self.max_tokens, sampling)).encode()
-        digest = sha256(said).hexdigest()[:16]
+        """Return the key of the generation that answers this request."""
+        payload = repr((self.prompt, self.max_tokens, sampling)).encode()
+        digest = sha256(payload).hexdigest()[:16]
         return (self.problem_id, model, self.prompting, self.shots, self.index, digest)
 
     def seed(self, sampling: Sampling) -> int:
-        """Return the seed of this request's own noise, which no other request changes."""
-        said = (self.problem_id, self.prompting, self.shots, self.index, sampling.seed)
-        return int.from_bytes(sha256(repr(said).encode()).digest()[:4], "big")
+        """Return the request's own seed, which does not depend on other requests."""
+        payload = (self.problem_id, self.prompting, self.shots, self.index, sampling.seed)
+        return int.from_bytes(sha256(repr(payload).encode()).digest()[:4], "big")
 
 
 class Backend(Protocol):
-    """What answers batches: an engine, or several that share them."""
+    """Generates texts for batches of requests: one engine, or several that share the batches."""
 
-    def answers(
+    def generate_batches(
         self,
         batches: Sequence[Sequence[Request]],
         sampling: Sampling,
-        done: Callable[[int], object],
+        on_progress: Callable[[int], object],
     ) -> Iterator[tuple[int, list[GeneratedText]]]:
-        """Yield each batch's number and its answers, in order of the requests, when it is done.
+        """Yield the index of each finished batch with its texts, in the order of its requests.
 
-        Batches come in any order. ``done`` is called with numbers of finished requests.
+        Batches finish in any order. ``on_progress`` is called with the number of requests
+        that have finished since the last call.
         """
         ...
 
 
 def truncate_at_stop(text: str, stops: Sequence[str]) -> str:
-    """Return what stands before the first of the texts that end an answer."""
-    places = [place for place in map(text.find, stops) if place >= 0]
-    return text[: min(places, default=len(text))]
+    """Return the text up to the first of the texts that end an answer."""
+    starts = [start for start in map(text.find, stops) if start >= 0]
+    return text[: min(starts, default=len(text))]

@@ -1,33 +1,34 @@
-"""Verdicts on many answers: programs run in the sandbox, then every text is graded.
+"""Grades of many answers: programs run in the sandbox, then every text is graded.
 
-An answer that is none of its problem's options does not end there: as in the SDAT
-report, the model is asked once for the closest option (``unmatched_answer`` is what it is asked
-about), and if its reply names none, the first option counts. A program that failed
-said nothing, and stays a failure.
+If an answer matches none of its problem's options, the model gets one follow-up question
+for the closest option, as in the SDAT report (``unmatched_answer`` is what the question
+quotes). If the reply names no option either, the first option counts. A program that
+failed gets no follow-up question and stays a failure.
 """
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from stages.lib.core.schema import AnswerKind, Generation, Grade, OptionSource, Problem, Prompting
-from stages.lib.grading.grader import grade, grade_program, program_in
-from stages.lib.grading.multiple_choice import LINE
+from stages.lib.grading.grader import extract_program, grade, grade_program
+from stages.lib.grading.multiple_choice import MAX_LINE
+from stages.lib.grading.programs import run_distinct
 from stages.lib.params.sampling import SandboxLimits
 from stages.lib.runtime import console
-from stages.lib.sandbox.pool import ProgramResult, run_programs
+from stages.lib.sandbox.pool import ProgramResult
 
 NO_PROGRAM = Grade(extracted="", status="unparsed")
-DEFAULT = "A"
-AHEAD = 20_000
+FIRST_OPTION = "A"
+CHUNK_SIZE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a model wrote, and the reference it is graded against.
+    """An answer of a model, and the reference it is graded against.
 
-    ``reply`` is its reply to the closest-option question, None if it was not asked.
+    ``reply`` is the model's reply to the follow-up question, None if there was none.
     """
 
     text: str
@@ -37,15 +38,20 @@ class Submission:
     choices: Sequence[str]
     reply: str | None = None
 
+    @property
+    def reference(self) -> dict[str, Any]:
+        """The keyword arguments with which ``grade`` compares a text."""
+        return {"answer": self.answer, "kind": self.kind, "choices": self.choices}
+
 
 @dataclass(frozen=True, slots=True)
 class GradedSubmission:
-    """A verdict, and what the answer's program printed, or its error; "" without a program.
+    """A grade, and what the answer's program printed, or its error; "" without a program.
 
-    ``option_source`` says how an answer that is none of the options came to its verdict.
+    ``option_source`` says where the option came from if the answer itself matched none.
     """
 
-    verdict: Grade
+    grade: Grade
     output: str
     option_source: OptionSource = ""
 
@@ -56,73 +62,57 @@ def submission(problem: Problem, row: Generation, reply: str | None = None) -> S
 
 
 def grade_batch(
-    answers: Iterable[Submission], sandbox: SandboxLimits
+    submissions: Iterable[Submission], limits: SandboxLimits
 ) -> Iterator[GradedSubmission]:
-    """Yield the verdict on every answer, in order.
+    """Yield the grade of every submission, in order.
 
-    ``AHEAD`` answers are held at a time. The same program is run once, however many
-    answers hold it: each different one, and what it printed, is held to the end.
+    ``CHUNK_SIZE`` submissions are held in memory at a time. A program that occurs several
+    times runs once; the results of all distinct programs are held to the end.
     """
     results: dict[str, ProgramResult] = {}
-    left = iter(answers)
-    with console.progress_bar(total=None, doing="grade", unit="answer") as progress:
-        while some := list(islice(left, AHEAD)):
-            programs = [program_in(one.text) if one.prompting == "pot" else "" for one in some]
-            new = {program: None for program in programs if program and program not in results}
-            results |= _run(new, sandbox)
-            for one, program in zip(some, programs, strict=True):
-                yield _settled(one, _judged(one, results.get(program)))
+    remaining = iter(submissions)
+    with console.progress_bar(total=None, desc="grade", unit="answer") as progress:
+        while chunk := list(islice(remaining, CHUNK_SIZE)):
+            programs = [
+                extract_program(answer.text) if answer.prompting == "pot" else ""
+                for answer in chunk
+            ]
+            unseen = [program for program in programs if program and program not in results]
+            results |= run_distinct(unseen, limits)
+            for answer, program in zip(chunk, programs, strict=True):
+                yield _apply_reply(answer, _grade_answer(answer, results.get(program)))
                 progress.update(1)
 
 
-def unmatched_answer(one: Submission, judged: GradedSubmission) -> str | None:
-    """Return what an answer says instead of one of its problem's options.
+def unmatched_answer(answer: Submission, graded: GradedSubmission) -> str | None:
+    """Return the answer that matches none of its problem's options.
 
-    None if it needs no second question: it names an option, there is none to name, or it
-    is a program that failed or printed nothing.
+    None if no follow-up question is needed: the answer names an option, the problem has
+    no options, or the answer is a program that failed or printed nothing.
     """
-    if one.kind != "choice" or judged.verdict.status != "unparsed":
+    if answer.kind != "choice" or graded.grade.status != "unparsed":
         return None
-    if one.prompting == "pot" and not judged.output.strip():
+    if answer.prompting == "pot" and not graded.output.strip():
         return None
-    text = judged.output if one.prompting == "pot" else one.text
-    return judged.verdict.extracted or text.strip().rpartition("\n")[2][:LINE].strip()
+    text = graded.output if answer.prompting == "pot" else answer.text
+    return graded.grade.extracted or text.strip().rpartition("\n")[2][:MAX_LINE].strip()
 
 
-def _settled(one: Submission, judged: GradedSubmission) -> GradedSubmission:
-    if one.reply is None or unmatched_answer(one, judged) is None:
-        return judged
-    known = {"answer": one.answer, "kind": one.kind, "choices": one.choices}
-    verdict = grade(one.reply, **known)
-    if verdict.status == "unparsed":
-        return GradedSubmission(grade(DEFAULT, **known), judged.output, "default")
-    return GradedSubmission(verdict, judged.output, "asked")
-
-
-def _run(programs: dict[str, None], sandbox: SandboxLimits) -> dict[str, ProgramResult]:
-    if not programs:
-        return {}
-    with (
-        warnings.catch_warnings(record=True) as missing_layers,
-        console.progress_bar(total=len(programs), doing="run programs", unit="program") as progress,
-    ):
-        results = run_programs(
-            list(programs),
-            timeout_s=sandbox.timeout_s,
-            memory_mb=sandbox.memory_mb,
-            workers=sandbox.workers,
-            allow_unprotected=sandbox.allow_unprotected,
-            progress=progress.update,
-        )
-    for one in missing_layers:
-        console.log_line(str(one.message))
-    return dict(zip(programs, results, strict=True))
-
-
-def _judged(one: Submission, result: ProgramResult | None) -> GradedSubmission:
-    known = {"answer": one.answer, "kind": one.kind, "choices": one.choices}
-    if one.prompting == "cot":
-        return GradedSubmission(grade(one.text, **known), "")
+def _grade_answer(answer: Submission, result: ProgramResult | None) -> GradedSubmission:
+    if answer.prompting == "cot":
+        return GradedSubmission(grade(answer.text, **answer.reference), "")
     if result is None:
         return GradedSubmission(NO_PROGRAM, "")
-    return GradedSubmission(grade_program(result, **known), result.stdout or result.error)
+    program_grade = grade_program(result, **answer.reference)
+    return GradedSubmission(program_grade, result.stdout or result.error)
+
+
+def _apply_reply(answer: Submission, graded: GradedSubmission) -> GradedSubmission:
+    """Return the grade by the reply to the follow-up question, where one was needed."""
+    if answer.reply is None or unmatched_answer(answer, graded) is None:
+        return graded
+    reply_grade = grade(answer.reply, **answer.reference)
+    if reply_grade.status == "unparsed":
+        first_grade = grade(FIRST_OPTION, **answer.reference)
+        return GradedSubmission(first_grade, graded.output, "first_option")
+    return GradedSubmission(reply_grade, graded.output, "follow_up")

@@ -1,10 +1,10 @@
-"""Mathematical equality of two expressions, decided by Math-Verify within a bound.
+"""Mathematical equality of two expressions, decided by Math-Verify within resource limits.
 
-Math-Verify stops itself by ``signal.alarm``: only in the main thread, after a
-span of wall time (so that the verdict depends on the load), and not at all
-while a single step of SymPy runs in C. Here it runs in a child process, which
-the system ends when a comparison has used up its processor time or memory; the
-next comparison starts another. The child takes 0.4 s to start.
+Math-Verify limits itself with ``signal.alarm``. That works only in the main thread, counts
+wall time (so the outcome depends on the load), and does not interrupt a step of SymPy that
+runs in C. Here Math-Verify runs in a child process. The system ends the child when a
+comparison has used up its processor time or memory; the next comparison starts another
+child, which takes 0.4 s.
 """
 
 import atexit
@@ -23,20 +23,20 @@ from typing import Literal
 
 Equality = Literal["equal", "different", "unreadable", "timeout"]
 
-SECONDS = 2.0
-"""Processor time of one comparison: ten times that of the slowest pair of MATH's answers."""
+CPU_SECONDS = 2.0
+"""Processor time per comparison: ten times that of the slowest pair of answers in MATH."""
 
-MEMORY = 2 << 30
-"""Bytes that the child may take."""
+MEMORY_BYTES = 2 << 30
+"""Address space of the child."""
 
-LONGEST = 1000
-"""Characters of an expression that are still read; the longest answer of MATH has 159."""
+MAX_CHARACTERS = 1000
+"""Longest expression that is compared; the longest answer in MATH has 159 characters."""
 
-# What SymPy prints, in LaTeX. One pair of parentheses may stand within a function's.
-_INNER = r"\s*\(((?:[^()]|\([^()]*\))*)\)"
-_PRINTED: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(rf"\bsqrt{_INNER}"), r"\\sqrt{\1}"),
-    (re.compile(rf"\bexp{_INNER}"), r"e^{\1}"),
+# SymPy's output to LaTeX. A function's parentheses may contain one more pair.
+_ARGUMENT = r"\s*\(((?:[^()]|\([^()]*\))*)\)"
+_SYMPY_TO_LATEX: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(rf"\bsqrt{_ARGUMENT}"), r"\\sqrt{\1}"),
+    (re.compile(rf"\bexp{_ARGUMENT}"), r"e^{\1}"),
     (re.compile(r"\b(sin|cos|tan|log|ln|pi)\b"), r"\\\1 "),
     (re.compile(r"\boo\b"), r"\\infty "),
     (re.compile(r"\bI\b"), "i"),
@@ -45,30 +45,29 @@ _LAST_POWER = re.compile(r"(.*)\*\*\s*(\([^()]*\)|-?[\w.]+(?:\^\{[^{}]*\})?)", r
 
 
 def compare(candidate: str, reference: str) -> Equality:
-    """Tell whether a candidate, in LaTeX or as SymPy prints it, equals the reference.
+    """Compare a candidate, in LaTeX or as SymPy prints it, with the reference.
 
     ``unreadable``: one of them is not mathematics, or Math-Verify failed on the
-    pair. ``timeout``: the comparison was ended for its processor time. Raises
+    pair. ``timeout``: the comparison used up its processor time. Raises
     RuntimeError if Math-Verify cannot be started.
     """
-    if max(len(candidate), len(reference)) > LONGEST:
+    if max(len(candidate), len(reference)) > MAX_CHARACTERS:
         return "unreadable"
-    return _child(os.getpid()).ask(_latex(candidate), _latex(reference))
+    return _comparer(os.getpid()).compare(_latex(candidate), _latex(reference))
 
 
-class _Child:
-    """A process that answers comparisons, started when first asked and after each that died."""
+class _Comparer:
+    """A child process that compares, started at the first comparison and after each death."""
 
     def __init__(self, owner: int) -> None:
         self._owner = owner
         self._lock = Lock()
         self._process: subprocess.Popen[str] | None = None
 
-    def ask(self, candidate: str, reference: str) -> Equality:
+    def compare(self, candidate: str, reference: str) -> Equality:
         with self._lock:
             process = self._process or self._start()
-            question = json.dumps([candidate, reference])
-            reply = _exchange(process, question)
+            reply = _exchange(process, json.dumps([candidate, reference]))
             if reply:
                 return json.loads(reply)
             self._process = None
@@ -91,18 +90,19 @@ class _Child:
 
 
 @cache
-def _child(process_id: int) -> _Child:
-    """Return the child of this process: a fork must not share its parent's pipes."""
-    child = _Child(process_id)
-    atexit.register(child.close)
-    return child
+def _comparer(process_id: int) -> _Comparer:
+    """Return the comparer of a process: a fork must not share the pipes of its parent."""
+    comparer = _Comparer(process_id)
+    atexit.register(comparer.close)
+    return comparer
 
 
-def _exchange(process: subprocess.Popen[str], question: str) -> str:
+def _exchange(process: subprocess.Popen[str], line: str) -> str:
+    """Send one line and return the reply, "" if the process has ended."""
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("the child has no pipes")
     try:
-        process.stdin.write(question + "\n")
+        process.stdin.write(line + "\n")
         process.stdin.flush()
     except BrokenPipeError:
         return ""
@@ -112,38 +112,41 @@ def _exchange(process: subprocess.Popen[str], question: str) -> str:
 def _latex(expression: str) -> str:
     text = expression.replace("\\!", "").replace("$", "").replace("\n", " ").strip(" .,")
     if "\\" not in text:
-        for pattern, replacement in _PRINTED:
+        for pattern, replacement in _SYMPY_TO_LATEX:
             text = pattern.sub(replacement, text)
-    powers = 1
-    while powers:
-        text, powers = _LAST_POWER.subn(r"\1^{\2}", text)
+    # ``a**b**c`` is right-associative: replace from the last power on.
+    n_replaced = 1
+    while n_replaced:
+        text, n_replaced = _LAST_POWER.subn(r"\1^{\2}", text)
     return text
 
 
 def _serve() -> None:
-    """Answer one JSON list of candidate and reference a line until the input ends.
+    """Answer each line, a JSON list of candidate and reference, until the input ends.
 
-    An error ends the process: it stands for "unreadable", and no state outlives it.
+    An error ends the process, which the caller reads as "unreadable". No state outlives it.
     """
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     logging.disable(logging.CRITICAL)
     for line in sys.stdin:
         candidate, reference = json.loads(line)
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        outcome = _outcome(candidate, reference)
+        # The signal's default action ends the process, even within a step in C.
+        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+        equality = _equality(candidate, reference)
         signal.setitimer(signal.ITIMER_PROF, 0)
-        sys.stdout.write(json.dumps(outcome) + "\n")
+        sys.stdout.write(json.dumps(equality) + "\n")
         sys.stdout.flush()
 
 
-def _outcome(candidate: str, reference: str) -> Equality:
+def _equality(candidate: str, reference: str) -> Equality:
     from math_verify import parse, verify
 
     sides = [parse(f"${side}$", parsing_timeout=0) for side in (reference, candidate)]
+    # Without a mathematical reading, only the text itself is returned.
     if any(all(isinstance(reading, str) for reading in side) for side in sides):
         return "unreadable"
-    same = verify(sides[0], sides[1], timeout_seconds=0, raise_on_error=True)
-    return "equal" if same else "different"
+    is_equal = verify(sides[0], sides[1], timeout_seconds=0, raise_on_error=True)
+    return "equal" if is_equal else "different"
 
 
 if __name__ == "__main__":

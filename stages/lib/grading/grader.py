@@ -1,8 +1,8 @@
-"""Verdicts: what a generation or a program answers, and whether that is right.
+"""Grades of texts and of programs: the final answer, and whether it is correct.
 
-A verdict is about the final answer alone (``stages.lib.grading.extraction``). Numbers
-compare as exact fractions, expressions by Math-Verify (``stages.lib.grading.equivalence``),
-options by their letter. What could not be read, or compared in time, says so.
+Only the final answer is graded (``stages.lib.grading.extraction``). Numbers are compared
+as exact fractions, expressions by Math-Verify (``stages.lib.grading.equivalence``), options
+by their letter. An answer that cannot be read, or compared in time, has a status of its own.
 """
 
 import re
@@ -12,8 +12,8 @@ from functools import lru_cache
 from stages.lib.core.schema import AnswerKind, Grade, Status
 from stages.lib.grading import equivalence
 from stages.lib.grading.extraction import (
-    find_claim,
     find_expression,
+    find_marked_answer,
     find_number,
     number_in_formula,
 )
@@ -28,10 +28,11 @@ from stages.lib.grading.numbers import (
 )
 from stages.lib.sandbox.pool import ProgramResult
 
-KEPT = 1000
-"""Characters of an extracted answer that a verdict keeps."""
+MAX_EXTRACTED = 1000
+"""Characters of an extracted answer that a grade keeps."""
 
 FAILED: tuple[Status, ...] = ("unparsed", "timeout", "crashed", "refused")
+"""Statuses without an answer that was compared with the reference."""
 
 _STATUS_OF: dict[equivalence.Equality, Status] = {
     "equal": "correct",
@@ -46,25 +47,26 @@ _CODE = re.compile(
     r"\A\s*[A-Za-z_]\w*\s*=[^=]|^[ \t]*(?:print\s*\(|import \w|from [\w.]+ import |def \w+\s*\()",
     re.MULTILINE,
 )
-_ENTRY = re.compile(r"\s*'?[A-Za-z]\w*'?\s*[:=]\s*(?!=)")
-# Numbers that print() set beside each other; a space is no thousands separator there.
-_SEVERAL = re.compile(r"-?[0-9.]+(?:\s+-?[0-9.]+)+")
+# A name before a value: ``x = 3``, ``'x': 3``.
+_NAME = re.compile(r"\s*'?[A-Za-z]\w*'?\s*[:=]\s*(?!=)")
+# The arguments of one print(): here a space is no thousands separator.
+_PRINTED_NUMBERS = re.compile(r"-?[0-9.]+(?:\s+-?[0-9.]+)+")
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 
 
 def grade(
     text: str, *, answer: str, kind: AnswerKind, choices: Sequence[str] | None = None
 ) -> Grade:
-    """Grade a generation against the reference answer; no text makes it raise or hang.
+    """Grade a generation against the reference answer. No text makes this raise or hang.
 
-    The status is ``correct``, ``wrong``, ``unparsed`` (no answer that can be
-    read) or ``timeout`` (an expression too costly to compare).
+    The status is ``correct``, ``wrong``, ``unparsed`` (no readable answer) or ``timeout``
+    (an expression that takes too long to compare).
     """
     if kind == "choice":
-        return _verdict_on_option(find_option(text, choices), answer)
+        return _grade_option(find_option(text, choices), answer)
     if kind == "number":
-        return _verdict_on_number(find_number(text), answer)
-    return _verdict_on_expression(find_expression(text), answer)
+        return _grade_number(find_number(text), answer)
+    return _grade_expression(find_expression(text), answer)
 
 
 def grade_program(
@@ -72,38 +74,39 @@ def grade_program(
 ) -> Grade:
     """Grade a program by the last line that it printed.
 
-    A value in a list, a set or a dictionary of one (``[3]``, ``{x: 3}``) or
-    behind a name (``x = 3``) counts as that value; several values in brackets stay
-    a list, of several beside each other the last one counts.
-    A program that failed keeps its status, one that printed nothing is
-    ``unparsed``.
+    A value in a list, set or dictionary of one element (``[3]``, ``{x: 3}``) or after a
+    name (``x = 3``) counts as the value itself. Several values in brackets are a list; of
+    several numbers without brackets the last counts. A program that failed keeps its
+    status; one that printed nothing is ``unparsed``.
     """
     if result.status != "ok":
         return Grade(extracted="", status=result.status)
     line = result.stdout.strip().rpartition("\n")[2].strip()
     if kind == "choice":
-        return _verdict_on_option(find_option(line, choices), answer)
-    printed = line.split()[-1] if _SEVERAL.fullmatch(line) else _unwrapped(line)
+        return _grade_option(find_option(line, choices), answer)
+    value = line.split()[-1] if _PRINTED_NUMBERS.fullmatch(line) else _unwrap(line)
     if kind == "number":
-        several = "," in printed and printed != line
-        number = printed if several or read_numeral(printed) else find_number(line)
-        return _verdict_on_number(number_in_formula(number), answer)
-    claim, _ = find_claim(line)
-    verdict = _verdict_on_expression(line if claim is None else find_expression(line), answer)
-    if verdict.status == "correct" or printed == line:
-        return verdict
-    unwrapped = _verdict_on_expression(printed, answer)
-    return unwrapped if unwrapped.status == "correct" else verdict
+        is_list = "," in value and value != line
+        number = value if is_list or read_numeral(value) else find_number(line)
+        return _grade_number(number_in_formula(number), answer)
+    # Brackets may belong to the answer, such as an interval: the line itself comes first.
+    marked, _ = find_marked_answer(line)
+    line_grade = _grade_expression(line if marked is None else find_expression(line), answer)
+    if line_grade.status == "correct" or value == line:
+        return line_grade
+    value_grade = _grade_expression(value, answer)
+    return value_grade if value_grade.status == "correct" else line_grade
 
 
-def program_in(text: str) -> str:
+def extract_program(text: str) -> str:
     """Return the program in a generation, or "" if there is none.
 
-    It is the last complete fenced block of Python; else an unfinished one, to
-    the end; else the text up to the first fence, if that looks like code.
+    It is the last complete fenced block of Python; else an unfinished block; else the
+    text up to the first fence, if that looks like code.
     """
     parts = text.split("```")
-    blocks = [_body(part) for part in parts[1::2]]
+    blocks = [_program_of_block(part) for part in parts[1::2]]
+    # An even number of parts means that the last fence is never closed.
     unfinished = blocks.pop() if len(parts) % 2 == 0 else ""
     complete = [block for block in blocks if block]
     if complete or unfinished:
@@ -112,7 +115,7 @@ def program_in(text: str) -> str:
 
 
 def check_answer(answer: str, kind: AnswerKind, choices: Sequence[str] | None = None) -> None:
-    """Raise ValueError if a reference answer is not one that ``grade`` can compare with."""
+    """Raise ValueError if ``grade`` cannot compare with a reference answer."""
     if kind == "choice":
         letters = letters_of(choices)
         if answer.strip().upper() not in list(letters):
@@ -125,27 +128,27 @@ def check_answer(answer: str, kind: AnswerKind, choices: Sequence[str] | None = 
 
 
 def _is_comparable(answer: str) -> bool:
-    if _WORDS.fullmatch(_plain(answer)) or bare_numeral(answer):
+    if _WORDS.fullmatch(_normalize(answer)) or bare_numeral(answer):
         return True
     return equivalence.compare(answer, answer) == "equal"
 
 
-def _verdict_on_option(option: tuple[str, str], answer: str) -> Grade:
+def _grade_option(option: tuple[str, str], answer: str) -> Grade:
     extracted, letter = option
     matched = letter if letter != extracted else ""
     status: Status = "unparsed"
     if letter:
         status = "correct" if letter == answer.strip().upper() else "wrong"
-    return Grade(extracted=extracted[:KEPT], status=status, matched_option=matched)
+    return Grade(extracted=extracted[:MAX_EXTRACTED], status=status, matched_option=matched)
 
 
-def _verdict_on_number(candidate: str, answer: str) -> Grade:
-    return Grade(extracted=candidate[:KEPT], status=_status_of_number(candidate, answer))
+def _grade_number(candidate: str, answer: str) -> Grade:
+    return Grade(extracted=candidate[:MAX_EXTRACTED], status=_status_of_number(candidate, answer))
 
 
 def _status_of_number(candidate: str, answer: str) -> Status:
     numeral = read_numeral(candidate)
-    reference = _reference(answer)
+    reference = _read_reference(answer)
     if numeral is not None and reference is not None:
         return "correct" if same_number(numeral, reference) else "wrong"
     if not _MATHEMATICS.search(candidate):
@@ -153,18 +156,20 @@ def _status_of_number(candidate: str, answer: str) -> Status:
     return _STATUS_OF[equivalence.compare(candidate, answer)]
 
 
-def _verdict_on_expression(candidate: str, answer: str) -> Grade:
-    return Grade(extracted=candidate[:KEPT], status=_status_of_expression(candidate, answer))
+def _grade_expression(candidate: str, answer: str) -> Grade:
+    status = _status_of_expression(candidate, answer)
+    return Grade(extracted=candidate[:MAX_EXTRACTED], status=status)
 
 
 def _status_of_expression(candidate: str, answer: str) -> Status:
-    ours, theirs = _plain(candidate), _plain(answer)
-    if not ours or len(candidate) > KEPT:
+    text, expected = _normalize(candidate), _normalize(answer)
+    if not text or len(candidate) > MAX_EXTRACTED:
         return "unparsed"
-    if ours == theirs:
+    if text == expected:
         return "correct"
-    if _WORDS.fullmatch(theirs):
-        return "correct" if ours.casefold() == theirs.casefold() else "wrong"
+    if _WORDS.fullmatch(expected):
+        return "correct" if text.casefold() == expected.casefold() else "wrong"
+    # Plain numbers need no computer algebra.
     reference = bare_numeral(answer)
     numeral = None if reference is None else read_numeral(candidate)
     if numeral is not None and reference is not None:
@@ -173,43 +178,44 @@ def _status_of_expression(candidate: str, answer: str) -> Status:
 
 
 @lru_cache(maxsize=4096)
-def _reference(answer: str) -> Numeral | None:
+def _read_reference(answer: str) -> Numeral | None:
     return read_numeral(answer)
 
 
-def _plain(expression: str) -> str:
-    """Return an expression without what has no meaning in it: spaces, dollars, a full stop."""
-    return re.sub(r"[\s$]+", "", tidy(expression[:KEPT])).rstrip(".,")
+def _normalize(expression: str) -> str:
+    """Return an expression without spaces, dollars and a final full stop or comma."""
+    return re.sub(r"[\s$]+", "", tidy(expression[:MAX_EXTRACTED])).rstrip(".,")
 
 
-def _body(fenced: str) -> str:
-    """Return the program of a fenced block (a label, a newline, lines), or "" if it is none."""
-    label, newline, lines = fenced.partition("\n")
+def _program_of_block(block: str) -> str:
+    """Return the program of a fenced block (label, newline, lines), or "" if it has none."""
+    label, newline, lines = block.partition("\n")
     label = label.strip().lower()
     if newline and (label in _PYTHON or (not label and _CODE.search(lines))):
         return lines.rstrip()
     return ""
 
 
-def _unwrapped(line: str) -> str:
-    """Return the value within one-element containers and behind a name, or the list of several."""
+def _unwrap(line: str) -> str:
+    """Return the line without enclosing brackets and without a name before a single value."""
     previous = None
     while line != previous:
         previous = line
         if _is_enclosed(line):
             line = line[1:-1].strip().removesuffix(",")
-        named = _ENTRY.match(line)
-        if named is not None and not _ENTRY.search(line, named.end()):
-            line = line[named.end() :].strip()
+        name = _NAME.match(line)
+        if name is not None and not _NAME.search(line, name.end()):
+            line = line[name.end() :].strip()
     return line
 
 
 def _is_enclosed(line: str) -> bool:
-    if line[:1] not in _BRACKETS or len(line) > KEPT:
+    """Return whether one pair of brackets encloses the whole line, unlike ``(1) + (2)``."""
+    if line[:1] not in _BRACKETS or len(line) > MAX_EXTRACTED:
         return False
     depth = 0
-    for place, character in enumerate(line):
+    for position, character in enumerate(line):
         depth += (character in "[({") - (character in "])}")
         if depth == 0:
-            return place == len(line) - 1 and character == _BRACKETS[line[0]]
+            return position == len(line) - 1 and character == _BRACKETS[line[0]]
     return False

@@ -1,18 +1,18 @@
-"""Which option of a multiple-choice problem a text settles on."""
+"""Extraction of the option that a text chooses in a multiple-choice problem."""
 
 import re
 from collections.abc import Sequence
 from string import ascii_uppercase
 
-from stages.lib.grading.extraction import find_claim, number_in_formula
+from stages.lib.grading.extraction import find_marked_answer, number_in_formula
 from stages.lib.grading.numbers import read_numeral, same_number, tidy
 
 UNKNOWN_CHOICES = "ABCDE"
-"""The letters of a problem whose options are not given apart from its question."""
+"""Letters for a problem whose options stand only in its question."""
 
 _PREFIX = r"(?:the\s+)?(?:(?:correct\s+)?(?:option|choice|letter)\s+)?"
-LINE = 1000
-"""Characters of a last line that may be the text of an option."""
+MAX_LINE = 1000
+"""Characters of the last line that are compared with the options."""
 
 # A capital before a word may be an article or a variable: "A dog", "I think", "E = mc^2".
 _LEADING = re.compile(
@@ -38,74 +38,77 @@ def letters_of(choices: Sequence[str] | None) -> str:
 
 
 def find_option(text: str, choices: Sequence[str] | None) -> tuple[str, str]:
-    """Return what a text answers, and the letter of that option or "" if it is none.
+    """Return the answer of a text, and the letter of the option that it matches, or "".
 
-    What stands at the text's final mark is a letter, or the text or the value of
-    exactly one option. Without a mark, the last line may be an option's text, with
-    or without its letter, or conclude with one ("Therefore, x is 12"); else the last
-    letter that stands alone counts, unless it ends a list of all options.
+    The answer at the text's last mark is a letter, or the text or the value of exactly
+    one option. Without a mark, the last line may be an option's text, with or without its
+    letter, or conclude with one ("Therefore, x is 12"); else the last letter that stands
+    alone counts, unless it ends a list of all options.
     """
-    claim, rest = find_claim(text)
-    if claim is not None:
-        return _read(tidy(claim).strip(" \t\n$*'\""), choices)
-    line = tidy(rest.strip().rpartition("\n")[2][:LINE]).strip(" $*")
-    named, _, words = line.partition(" ")
-    letter = _matching(words, choices or ())
-    if letter and named.strip("().:") == letter:
+    answer, rest = find_marked_answer(text)
+    if answer is not None:
+        return _read_answer(tidy(answer).strip(" \t\n$*'\""), choices)
+    line = tidy(rest.strip().rpartition("\n")[2][:MAX_LINE]).strip(" $*")
+    # "B a bicycle": a letter and the text of its option.
+    first_word, _, words = line.partition(" ")
+    letter = _match_option(words, choices or ())
+    if letter and first_word.strip("().:") == letter:
         return letter, letter
-    letter = "" if re.fullmatch(r"\W*[A-Za-z]\W*", line) else _matching(line, choices or ())
+    # A single letter is never the text of an option here: it names one.
+    letter = "" if re.fullmatch(r"\W*[A-Za-z]\W*", line) else _match_option(line, choices or ())
     if letter:
         return line, letter
-    ending = _CONCLUSION.search(line)
-    letter = _matching(ending[1], choices or ()) if ending else ""
-    if ending and letter:
-        return ending[1], letter
+    conclusion = _CONCLUSION.search(line)
+    letter = _match_option(conclusion[1], choices or ()) if conclusion else ""
+    if conclusion and letter:
+        return conclusion[1], letter
     last = _last_letter(rest, letters_of(choices))
     return last, last
 
 
-def _read(answer: str, choices: Sequence[str] | None) -> tuple[str, str]:
+def _read_answer(answer: str, choices: Sequence[str] | None) -> tuple[str, str]:
     letters = letters_of(choices)
     leading = _LEADING.match(answer)
     if leading is None or leading[3]:
-        by_text = _matching(answer, choices or ())
-        if by_text:
-            return answer, by_text
+        letter = _match_option(answer, choices or ())
+        if letter:
+            return answer, letter
     if leading is not None:
         letter = next(letter for letter in leading.groups() if letter).upper()
-        known = letter in letters and not _HEDGE.match(answer, leading.end())
-        return (letter, letter) if known else (answer, "")
-    within = {letter for pair in _WITHIN.findall(answer) for letter in pair if letter}
-    letter = within.pop() if len(within) == 1 else ""
+        is_choice = letter in letters and not _HEDGE.match(answer, leading.end())
+        return (letter, letter) if is_choice else (answer, "")
+    mentioned = {letter for pair in _WITHIN.findall(answer) for letter in pair if letter}
+    letter = mentioned.pop() if len(mentioned) == 1 else ""
     return (letter, letter) if letter and letter in letters else (answer, "")
 
 
-def _matching(answer: str, choices: Sequence[str]) -> str:
-    """Return the letter of the one option that has the text, else the value, of an answer."""
-    named = list(zip(ascii_uppercase, choices, strict=False))
-    plain = _plain(answer)
-    same = [letter for letter, choice in named if plain and _plain(choice) == plain]
-    if not same:
-        same = [letter for letter, choice in named if _same_value(answer, choice)]
-    return same[0] if len(same) == 1 else ""
+def _match_option(answer: str, choices: Sequence[str]) -> str:
+    """Return the letter of the only option with the text, else the value, of an answer, or ""."""
+    options = list(zip(ascii_uppercase, choices, strict=False))
+    normalized = _normalize(answer)
+    letters = [letter for letter, text in options if normalized and _normalize(text) == normalized]
+    if not letters:
+        letters = [letter for letter, text in options if _same_value(answer, text)]
+    return letters[0] if len(letters) == 1 else ""
 
 
-def _plain(text: str) -> str:
+def _normalize(text: str) -> str:
     return re.sub(r"[\s$*]+", "", tidy(text)).strip(".").casefold()
 
 
 def _same_value(answer: str, choice: str) -> bool:
-    ours, theirs = (read_numeral(number_in_formula(side)) for side in (answer, choice))
-    return ours is not None and theirs is not None and same_number(ours, theirs)
+    candidate, reference = (read_numeral(number_in_formula(text)) for text in (answer, choice))
+    return candidate is not None and reference is not None and same_number(candidate, reference)
 
 
 def _last_letter(text: str, letters: str) -> str:
-    found = [
+    mentioned = [
         letter.upper()
         for match in _ANYWHERE.finditer(text)
         for letter in match.groups()
         if letter and letter.upper() in letters
     ]
-    while found[-len(letters) :] == list(letters):
-        del found[-len(letters) :]
-    return found[-1] if found else ""
+    # A list of all options at the end only repeats them.
+    while mentioned[-len(letters) :] == list(letters):
+        del mentioned[-len(letters) :]
+    return mentioned[-1] if mentioned else ""

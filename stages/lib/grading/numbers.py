@@ -1,4 +1,4 @@
-r"""Numbers as people and models write them, read exactly.
+r"""Exact reading and comparison of numbers as people and models write them.
 
 A numeral may carry a sign, a currency, thousands separators, a fraction (``3/4``,
 ``1 1/2``, ``\frac{3}{4}``), a power of ten, a percent sign, a unit and markup.
@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-LONGEST = 1000
-"""Characters of a numeral, and the largest power of ten, that are still read."""
+MAX_CHARACTERS = 1000
+"""Longest numeral, and largest power of ten, that is read."""
 
-# What makes a number part of something else: ``3*4``, ``3x``, ``3:1``, ``3,4``, ``3 or 4``.
+# What follows a number in an expression: ``3*4``, ``3x``, ``3:1``, ``3,4``, ``3 or 4``.
 _JOINED = re.compile(
     r",[0-9]|[a-z](?<![mgshlkcpd])(?![A-Za-z])|\s*(?:[-+*/^×·÷:]\s*[0-9(\\{.]|[-+*]\s*[a-z](?![A-Za-z])|\*\*|\\(?:times|cdot|div|sqrt|pi|pm|frac)(?![a-z])|[√π_²³^]"
     r"|x\s*[0-9]|[xyz](?![A-Za-z])|(?:or|to)\s+[-$]?[0-9])"
@@ -46,7 +46,7 @@ _WHOLE = rf"(?:{_GROUPED}|[0-9]++)"
 _SIMPLE = rf"(?:{_WHOLE}(?:\.[0-9]++)?|\.[0-9]++)"
 _PART = r"(?:\{\s*([-+]?[0-9.,]++)\s*\}|([0-9]))"
 _NUMERAL = re.compile(
-    # A sign belongs to a number unless something that it could be subtracted from stands before.
+    # A sign belongs to the number unless a term to subtract from stands before it.
     r"(?P<sign>(?<![0-9A-Za-z_)\]}%.])(?:(?<![0-9A-Za-z)\]}%]\s)[-+]\s|[-+]))?+"
     r"(?:[$€£¥₹]\s?)?"
     r"(?<![0-9A-Za-z_])(?:"
@@ -59,7 +59,7 @@ _NUMERAL = re.compile(
     rf"|(?P<simple>{_SIMPLE})"
     r")(?P<percent>\s*(?:%|per\s?cent\b|pct\b))?"
 )
-# Words after a number; a single letter is a unit only if one is written so (``3 m``, not ``3 a``).
+# Words after a number; of single letters only the symbols of units (``3 m``, not ``3 a``).
 _WORD = r"[A-Za-z°µ]+(?:\s?\^?\{?[23]\}?|[²³])?\.?"
 _UNIT = re.compile(
     rf"(?!!)\s*(?![A-Za-z](?<![mgshlLJNWVKCF])(?![A-Za-z]))(?:{_WORD}(?:[ /,-]+{_WORD})*)?\W*"
@@ -70,10 +70,10 @@ _SEPARATORS = str.maketrans("", "", ", '_")
 
 @dataclass(frozen=True, slots=True)
 class Numeral:
-    """A number as it was written.
+    """A number and its notation.
 
-    ``value`` is exact and, for ``percent``, the number before the sign;
-    ``decimal`` tells that it was written with a point, so that it may be rounded.
+    ``value`` is exact; for ``percent`` it is the number before the sign. ``decimal``: the
+    number was written with a decimal point, so it may be rounded.
     """
 
     value: Fraction
@@ -81,16 +81,16 @@ class Numeral:
     percent: bool
 
     def __str__(self) -> str:
-        """Return the one spelling that equal numerals share, as ``1234.5`` or ``-1/3``."""
+        """Return the canonical spelling, such as ``1234.5`` or ``-1/3``."""
         return _spell(self.value) + ("%" if self.percent else "")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A number in a tidied text, from ``start``.
+class NumberMatch:
+    """A number in a tidied text, and its first position.
 
-    ``numeral`` is None where it cannot be read (``1/0``, or too long), and for a
-    part of something else, as in ``3*4``, ``3:1`` or ``3 or 4``.
+    ``numeral`` is None if the number cannot be read (``1/0``, or too long) or is part of
+    an expression, as in ``3*4``, ``3:1`` or ``3 or 4``.
     """
 
     numeral: Numeral | None
@@ -98,7 +98,7 @@ class Found:
 
 
 def tidy(text: str) -> str:
-    """Return the text with plain digits, signs and spaces and without markup around words."""
+    """Return the text with ASCII digits, signs and spaces, and without markup around words."""
     text = text.translate(_CHARACTERS)
     if "\\" in text or "{" in text:
         for pattern, replacement in _MARKUP:
@@ -106,15 +106,15 @@ def tidy(text: str) -> str:
     return _BOLD.sub("", text) if "**" in text else text
 
 
-def first_number(tidied: str) -> Found | None:
-    """Return the first number of a tidied text."""
+def first_number(tidied: str) -> NumberMatch | None:
+    """Return the first number of a tidied text, None if there is none."""
     match = _NUMERAL.search(tidied)
     if match is None:
         return None
     joined = _JOINED.match(tidied, match.end()) or _JOINED_BEFORE.search(
         tidied[max(0, match.start() - 3) : match.start()]
     )
-    return Found(None if joined else _read(match), match.start())
+    return NumberMatch(None if joined else _read(match), match.start())
 
 
 def last_numeral(tidied: str) -> Numeral | None:
@@ -126,11 +126,11 @@ def last_numeral(tidied: str) -> Numeral | None:
 
 
 def bare_numeral(text: str) -> Numeral | None:
-    """Read a text that is a single numeral and nothing else but markup and a full stop."""
+    """Read a text that is one numeral with, at most, markup and a full stop; else None."""
     quick = _QUICK.fullmatch(text)
     if quick is not None:
         return _quick_numeral(quick)
-    if len(text) > 2 * LONGEST:
+    if len(text) > 2 * MAX_CHARACTERS:
         return None
     stripped = tidy(text).strip(" \t\n$*").removesuffix(".").rstrip(" $")
     match = _NUMERAL.fullmatch(stripped)
@@ -149,7 +149,7 @@ def parse_number(text: str) -> Fraction | None:
 def read_numeral(text: str) -> Numeral | None:
     """Read a text that is one number, with or without a unit; None if it is not."""
     bare = bare_numeral(text)
-    if bare is not None or len(text) > 2 * LONGEST:
+    if bare is not None or len(text) > 2 * MAX_CHARACTERS:
         return bare
     tidied = tidy(text).strip()
     match = _NUMERAL.match(tidied.lstrip("(["))
@@ -159,27 +159,25 @@ def read_numeral(text: str) -> Numeral | None:
 
 
 def same_number(candidate: Numeral, reference: Numeral) -> bool:
-    """Tell whether a numeral has the value of the reference.
+    """Return whether a numeral has the value of the reference.
 
-    Fractions and integers compare exactly. If either has a decimal point, both
-    are rounded to six decimal places, as Math-Verify does: it absorbs the noise
-    of floating point and the usual shortening of 1/3 to 0.333333, and never the
-    distance between two answers that a problem could tell apart. It is not
-    relative to the reference's own precision, because 0.45 would then pass for
-    0.5. Math-Verify differs in three places. It does not round against an
-    integer, so that 5 is not 5.000000000000002; here it is. Six places mean
-    little at the ends of the scale: a reference below a thousandth asks for
-    agreement to four digits (there 1e-9 is 2e-9), and large values may differ by
-    the noise of doubles, 1e-15.
+    Fractions and integers compare exactly. If either has a decimal point, both are
+    rounded to six decimal places, as in Math-Verify. This absorbs floating-point noise
+    and the usual shortening of 1/3 to 0.333333, but no difference that matters to a
+    problem. The tolerance does not depend on the reference's own precision, because 0.45
+    would then equal 0.5. Three rules differ from Math-Verify. Math-Verify does not round
+    against an integer, so for it 5 is not 5.000000000000002; here it is. A reference
+    below 0.001 must agree to four digits (in Math-Verify 1e-9 equals 2e-9). Large values
+    may differ by the noise of doubles, a relative 1e-15.
 
-    A percent sign is a unit (50% is 50). Only in a reference it may also be a
-    factor (0.5 is 50%): otherwise both 0.5% and 50% would pass for 0.5.
+    A percent sign is a unit (50% is 50). Only in a reference may it also be a factor (0.5
+    is 50%): otherwise both 0.5% and 50% would equal 0.5.
     """
     decimal = candidate.decimal or reference.decimal
     if _same_value(candidate.value, reference.value, decimal):
         return True
-    fraction = reference.percent and not candidate.percent
-    return fraction and _same_value(candidate.value, reference.value / 100, decimal)
+    may_be_share = reference.percent and not candidate.percent
+    return may_be_share and _same_value(candidate.value, reference.value / 100, decimal)
 
 
 def _same_value(value: Fraction, reference: Fraction, decimal: bool) -> bool:
@@ -195,15 +193,15 @@ def _same_value(value: Fraction, reference: Fraction, decimal: bool) -> bool:
 
 
 def _quick_numeral(match: re.Match[str]) -> Numeral:
-    sign, whole, places = match.groups()
-    if places is None:
-        return Numeral(Fraction(int(sign + whole)), False, False)
-    value = Fraction(int(sign + whole + places), 10 ** len(places))
-    return Numeral(value, True, False)
+    sign, whole, decimals = match.groups()
+    if decimals is None:
+        return Numeral(Fraction(int(sign + whole)), decimal=False, percent=False)
+    value = Fraction(int(sign + whole + decimals), 10 ** len(decimals))
+    return Numeral(value, decimal=True, percent=False)
 
 
 def _read(match: re.Match[str]) -> Numeral | None:
-    if match.end() - match.start() > LONGEST:
+    if match.end() - match.start() > MAX_CHARACTERS:
         return None
     kind = match.lastgroup if match.lastgroup != "percent" else None
     kind = kind or next(name for name in _READERS if match[name])
@@ -221,30 +219,32 @@ def _simple(text: str) -> Fraction:
     return Fraction(text.translate(_SEPARATORS))
 
 
-def _quotient(above: Fraction, below: Fraction) -> Fraction | None:
-    return above / below if below else None
+def _quotient(numerator: Fraction, denominator: Fraction) -> Fraction | None:
+    return numerator / denominator if denominator else None
 
 
 def _read_latex(match: re.Match[str]) -> Fraction | None:
     whole = re.match(r"[0-9]+", match["latex"])
-    above, below = (part for part in match.groups()[2:6] if part is not None)
+    # Each operand of \frac is in braces or a single digit: two of the four groups match.
+    numerator, denominator = (part for part in match.groups()[2:6] if part is not None)
     try:
-        part = _quotient(_simple(above), _simple(below))
+        quotient = _quotient(_simple(numerator), _simple(denominator))
     except ValueError:
         return None
-    if whole is None or part is None:
-        return part
-    return int(whole[0]) + part
+    if whole is None or quotient is None:
+        return quotient
+    return int(whole[0]) + quotient
 
 
 def _read_mixed(match: re.Match[str]) -> Fraction | None:
-    whole, above, below = (int(digits) for digits in re.findall(r"[0-9]+", match["mixed"]))
-    return whole + Fraction(above, below) if above < below else None
+    numbers = (int(digits) for digits in re.findall(r"[0-9]+", match["mixed"]))
+    whole, numerator, denominator = numbers
+    return whole + Fraction(numerator, denominator) if numerator < denominator else None
 
 
 def _read_slash(match: re.Match[str]) -> Fraction | None:
-    above, below = match["slash"].split("/")
-    return _quotient(_simple(above.strip()), _simple(below.strip()))
+    numerator, denominator = match["slash"].split("/")
+    return _quotient(_simple(numerator.strip()), _simple(denominator.strip()))
 
 
 def _read_power(match: re.Match[str]) -> Fraction | None:
@@ -253,7 +253,7 @@ def _read_power(match: re.Match[str]) -> Fraction | None:
     if digits is None or exponent is None or len(exponent[0]) > 4:
         return None
     power = int(exponent[0])
-    return _simple(digits[0]) * Fraction(10) ** power if abs(power) <= LONGEST else None
+    return _simple(digits[0]) * Fraction(10) ** power if abs(power) <= MAX_CHARACTERS else None
 
 
 def _read_foreign(match: re.Match[str]) -> Fraction:
@@ -271,14 +271,14 @@ _READERS: dict[str, Callable[[re.Match[str]], Fraction | None]] = {
 
 
 def _spell(value: Fraction) -> str:
-    below, places = value.denominator, 0
-    while below % 10 == 0:
-        below, places = below // 10, places + 1
-    for factor in (2, 5):
-        while below % factor == 0:
-            below, places = below // factor, places + 1
-    if value.denominator == 1 or below != 1:
+    # A fraction is a finite decimal if its denominator has no prime factors but 2 and 5.
+    rest, n_decimals = value.denominator, 0
+    for factor in (10, 2, 5):
+        while rest % factor == 0:
+            rest, n_decimals = rest // factor, n_decimals + 1
+    if value.denominator == 1 or rest != 1:
         return str(value)
-    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
-    text = f"{digits[:-places]}.{digits[-places:]}".rstrip("0")
+    scaled = abs(value.numerator) * 10**n_decimals // value.denominator
+    digits = str(scaled).rjust(n_decimals + 1, "0")
+    text = f"{digits[:-n_decimals]}.{digits[-n_decimals:]}".rstrip("0")
     return f"-{text}" if value < 0 else text

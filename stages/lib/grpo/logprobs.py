@@ -1,7 +1,7 @@
-"""What a policy says of the answers that it gave: their log-probabilities, on a CPU.
+"""Log-probabilities of a policy's completions, on a CPU.
 
-TRL scores each answer with its own copy of the prompt, in a padded batch, and projects
-prompts onto the vocabulary too. Here a prompt stands once before all of its answers, in
+TRL scores each completion with its own copy of the prompt, in a padded batch, and projects
+prompts onto the vocabulary too. Here a prompt stands once before all of its completions, in
 one row without padding (``stages.lib.training.attention``), and only what is needed is projected.
 """
 
@@ -18,63 +18,61 @@ from stages.lib.training.attention import attend_per_example
 
 @dataclass(frozen=True)
 class PackedCompletions:
-    """One row of prompts, each followed by its answers, and where to find what it says.
+    """One row of prompts, each followed by its completions, and where their tokens are scored.
 
-    ``input_ids`` and ``position_ids`` have the shape (1, length). ``asked`` are the places
-    in the row whose next token is scored, each once; ``of`` says for each answer's token,
-    answers in order, which of ``asked`` predicts it, ``tokens`` what it is, and
-    ``answers`` and ``places`` where it stands in the padded batch.
+    ``input_ids`` and ``position_ids`` have the shape (1, length). ``scored`` are the positions
+    in the row whose next token is scored, each once. The other fields have an entry for each
+    completion token: ``logits`` is the index in ``scored`` of the logits that predict it,
+    ``tokens`` its id, ``completions`` and ``offsets`` its row and column in the padded batch.
     """
 
     input_ids: torch.Tensor
     position_ids: torch.Tensor
-    asked: torch.Tensor
-    of: torch.Tensor
+    scored: torch.Tensor
+    logits: torch.Tensor
     tokens: torch.Tensor
-    answers: torch.Tensor
-    places: torch.Tensor
+    completions: torch.Tensor
+    offsets: torch.Tensor
 
 
 def pack_shared_prompts(
-    input_ids: torch.Tensor, attention_mask: torch.Tensor, answer_length: int
+    input_ids: torch.Tensor, attention_mask: torch.Tensor, max_length: int
 ) -> PackedCompletions:
-    """Return a padded batch as one row in which equal prompts stand once.
+    """Pack a padded batch into one row in which equal prompts stand once.
 
-    ``input_ids`` and ``attention_mask`` have the shape (answers, length): prompts padded
-    on the left, then ``answer_length`` places for an answer padded on the right.
+    ``input_ids`` and ``attention_mask`` have the shape (completions, length): prompts padded
+    on the left, then ``max_length`` columns for a completion padded on the right.
     """
     groups: dict[tuple[int, ...], list[int]] = {}
-    answers = []
-    for number, (ids, mask) in enumerate(zip(input_ids, attention_mask.bool(), strict=True)):
-        prompt = ids[:-answer_length][mask[:-answer_length]].tolist()
-        answers.append(ids[-answer_length:][mask[-answer_length:]].tolist())
-        groups.setdefault(tuple(prompt), []).append(number)
+    completions = []
+    for index, (ids, mask) in enumerate(zip(input_ids, attention_mask.bool(), strict=True)):
+        prompt = ids[:-max_length][mask[:-max_length]].tolist()
+        completions.append(ids[-max_length:][mask[-max_length:]].tolist())
+        groups.setdefault(tuple(prompt), []).append(index)
     row: list[int] = []
     positions: list[int] = []
-    asked: list[int] = []
-    scored: list[tuple[int, int, int, int]] = []
+    scored: list[int] = []
+    targets: list[tuple[int, int, int, int]] = []
     for prompt, members in groups.items():
         row += prompt
         positions += range(len(prompt))
-        last = len(asked)
-        asked.append(len(row) - 1)
-        for number in members:
-            given = answers[number]
-            of = [last, *range(len(asked), len(asked) + len(given) - 1)]
-            scored += zip(of, given, [number] * len(given), range(len(given)), strict=False)
-            # The last token predicts nothing.
-            asked += range(len(row), len(row) + len(given) - 1)
-            row += given[:-1]
-            positions += range(len(prompt), len(prompt) + len(given) - 1)
-    of, tokens, numbers, places = torch.tensor(scored, device=input_ids.device).unbind(1)
+        # The last token of the prompt predicts the first of every completion.
+        first = len(scored)
+        scored.append(len(row) - 1)
+        for index in members:
+            tokens = completions[index]
+            logits = [first, *range(len(scored), len(scored) + len(tokens) - 1)]
+            targets += zip(logits, tokens, [index] * len(tokens), range(len(tokens)), strict=False)
+            # The last token of a completion predicts nothing, so the row leaves it out.
+            scored += range(len(row), len(row) + len(tokens) - 1)
+            row += tokens[:-1]
+            positions += range(len(prompt), len(prompt) + len(tokens) - 1)
+    columns = torch.tensor(targets, device=input_ids.device).unbind(1)
     return PackedCompletions(
         input_ids.new_tensor([row]),
         input_ids.new_tensor([positions]),
-        input_ids.new_tensor(asked),
-        of,
-        tokens,
-        numbers,
-        places,
+        input_ids.new_tensor(scored),
+        *columns,
     )
 
 
@@ -82,38 +80,39 @@ def log_probabilities(
     model: PreTrainedModel,
     input_ids: torch.Tensor,
     attention_mask: torch.Tensor,
-    answer_length: int,
+    max_length: int,
     *,
     temperature: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return each answer's log-probabilities and entropies, (answers, answer_length).
+    """Return each completion's log-probabilities and entropies, (completions, max_length).
 
     Both are in nats, under logits divided by the temperature, and 0 at padding. For the
     shapes see ``pack_shared_prompts``. Entropies carry no gradient.
     """
-    laid = pack_shared_prompts(input_ids, attention_mask, answer_length)
+    packed = pack_shared_prompts(input_ids, attention_mask, max_length)
     with _scoring(model):
         logits = model(
-            input_ids=laid.input_ids,
-            position_ids=laid.position_ids,
-            logits_to_keep=laid.asked,
+            input_ids=packed.input_ids,
+            position_ids=packed.position_ids,
+            logits_to_keep=packed.scored,
             use_cache=False,
         ).logits[0]
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    said = (wide / temperature).log_softmax(-1)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logprobs = (logits / temperature).log_softmax(-1)
     with torch.no_grad():
-        spread = -(said.exp() * said).sum(-1)
-    empty = said.new_zeros(len(input_ids), answer_length)
-    where = (laid.answers, laid.places)
+        entropy = -(logprobs.exp() * logprobs).sum(-1)
+    # Back to the shape of the padded batch.
+    zeros = logprobs.new_zeros(len(input_ids), max_length)
+    cells = (packed.completions, packed.offsets)
     return (
-        empty.index_put(where, said[laid.of, laid.tokens]),
-        empty.index_put(where, spread[laid.of]),
+        zeros.index_put(cells, logprobs[packed.logits, packed.tokens]),
+        zeros.index_put(cells, entropy[packed.logits]),
     )
 
 
 @contextmanager
 def _scoring(model: PreTrainedModel) -> Iterator[None]:
-    """Let a model read rows in the body, and generate again after it."""
+    """Make a model attend inside packed rows in the body, and able to generate after it."""
     before = cast(str, model.config._attn_implementation)
     attend_per_example(model)
     try:

@@ -1,7 +1,7 @@
-"""What an answer earns: for being right, and for the form that training teaches.
+"""Rewards of a completion: for a correct answer, and for the format that training teaches.
 
-A right answer is one that the grader takes, whatever its form. The form is that of the
-worked solutions: the text ends with "The answer is X.", said once, and the turn is ended.
+A correct answer is one that the grader accepts, in any format. The format is that of the
+worked solutions: the text ends with "The answer is X.", written once, and then the turn ends.
 """
 
 import re
@@ -9,23 +9,23 @@ import re
 from stages.lib.core.schema import Problem
 from stages.lib.grading.grader import grade
 
-_MARK = "The answer is "
+_MARKER = "The answer is "
 
-_MORE = re.compile(r"[.!?]\s|\n")
+_NEXT_SENTENCE = re.compile(r"[.!?]\s|\n")
 
 
 def answer_reward(problem: Problem, text: str) -> float:
-    """Return 1 for a right answer, 0 for any other."""
-    verdict = grade(text, answer=problem.answer, kind=problem.kind, choices=problem.choices)
-    return float(verdict.status == "correct")
+    """Return 1 for a correct answer, 0 for any other."""
+    graded = grade(text, answer=problem.answer, kind=problem.kind, choices=problem.choices)
+    return float(graded.status == "correct")
 
 
 def format_reward(text: str, *, ended: bool) -> float:
-    """Return a half for saying the answer last and once, and a half for ending the turn."""
-    return (_says_the_answer_last(text) + ended) / 2
+    """Return 0.5 for writing the answer last and once, plus 0.5 for ending the turn."""
+    return (_ends_with_answer(text) + ended) / 2
 
 
-def _says_the_answer_last(text: str) -> bool:
-    _, _, said = text.partition(_MARK)
-    said = said.strip()
-    return said.strip(".") != "" and _MARK not in said and _MORE.search(said) is None
+def _ends_with_answer(text: str) -> bool:
+    answer = text.partition(_MARKER)[2].strip()
+    is_last = _NEXT_SENTENCE.search(answer) is None
+    return answer.strip(".") != "" and _MARKER not in answer and is_last

@@ -1,14 +1,31 @@
-"""Which problems each round of reinforcement learning asks, planned beforehand.
+"""Which problems each round of reinforcement learning samples, planned beforehand.
 
-Where every answer to a problem earns the same, a group of answers says nothing about
-which were better. A problem that the base model always or never solved is likely to be
-such a one, so it is asked less often.
+Where every completion of a problem has the same reward, the group has no advantages to learn
+from. A problem that the base model always or never solved is likely to give such a group, so
+it is drawn less often.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stages.lib.core.schema import Problem
+
+
+@dataclass(frozen=True)
+class PromptSchedule:
+    """Problems with their prompts as token ids, and the problems of each round.
+
+    ``rounds`` holds indices of problems, (rounds, problems of a round); ``stop`` are the texts
+    that end a completion besides the end-of-turn token.
+    """
+
+    problems: Sequence[Problem]
+    prompts: Sequence[tuple[int, ...]]
+    rounds: NDArray[np.int64]
+    stop: Sequence[str]
 
 
 def plan_rounds(
@@ -19,28 +36,30 @@ def plan_rounds(
     zero_variance_weight: float,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Return the places of the problems to ask, shape (rounds, per_round).
+    """Return the indices of the problems of each round, shape (rounds, per_round).
 
-    Rounds are cut from shuffled passes. A pass holds each problem with a pass rate between
+    Rounds are cut from shuffled epochs. An epoch holds each problem with a pass rate between
     0 and 1 once, and any other with the probability ``zero_variance_weight``. The problems of
-    a round differ: one that would come twice waits for the next. Raises ValueError if a
-    pass holds, on average, fewer problems than a round.
+    a round differ: one that would come twice waits for the next. Raises ValueError if an
+    epoch holds, on average, fewer problems than a round.
     """
     rates = np.asarray(pass_rates, dtype=float)
     weights = np.where((rates == 0) | (rates == 1), zero_variance_weight, 1.0)
-    held = int(weights.sum())
-    if held < per_round:
+    epoch_size = int(weights.sum())
+    if epoch_size < per_round:
         raise ValueError(
-            f"grpo.prompts_per_step: {per_round}: expected at most {held}, the problems that "
-            f"a pass holds on average with a zero_variance_weight of {zero_variance_weight}"
+            f"grpo.prompts_per_step: {per_round}: expected at most {epoch_size}, the problems that "
+            f"an epoch holds on average with a zero_variance_weight of {zero_variance_weight}"
         )
-    ahead: list[int] = []
+    upcoming: list[int] = []
     planned = []
     for _ in range(rounds):
-        while len(set(ahead)) < per_round:
-            ahead += rng.permutation(np.flatnonzero(rng.random(len(rates)) < weights)).tolist()
-        chosen = list(dict.fromkeys(ahead))[:per_round]
-        for place in chosen:
-            ahead.remove(place)
+        # Only distinct problems count: those that must wait stay at the head of the list.
+        while len(set(upcoming)) < per_round:
+            drawn = np.flatnonzero(rng.random(len(rates)) < weights)
+            upcoming += rng.permutation(drawn).tolist()
+        chosen = list(dict.fromkeys(upcoming))[:per_round]
+        for index in chosen:
+            upcoming.remove(index)
         planned.append(chosen)
     return np.array(planned)

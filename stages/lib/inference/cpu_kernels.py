@@ -1,8 +1,8 @@
-"""Layer norms in one kernel: vLLM has it for CPUs too, and uses it on GPUs only.
+"""Layer norms in one kernel on CPUs: vLLM has the kernels but uses them on GPUs only.
 
-Its eager mode on a CPU spells a norm out in a dozen PyTorch calls, a tenth of a step for
-a small model. The kernels are registered through vLLM's extension point for operations;
-import this module before an engine is made.
+vLLM's eager mode on a CPU computes a norm in a dozen PyTorch calls, a tenth of a step for a
+small model. This module registers the kernels through vLLM's extension point for operations;
+import it before an engine starts.
 """
 
 from vllm import ir

@@ -1,8 +1,8 @@
-"""Quantized models as their files have them, and with their weights unpacked to bf16.
+"""Load quantized models, and turn their weights back into bf16.
 
-Unpacked weights have the values of the packed ones. They serve where the engine has no
-kernel for a width, and for log-likelihoods, which take four times as long on a CPU with
-the packed weights of GPTQ.
+Dequantized weights have exactly the values of the quantized ones. They are for widths that the
+engine has no kernel for, and for log-likelihoods, which take four times as long on a CPU with
+GPTQ's packed weights.
 """
 
 import shutil
@@ -20,7 +20,7 @@ from stages.lib.models.loading import load_model, load_tokenizer
 
 
 def load_quantized(folder: Path) -> PreTrainedModel:
-    """Load a model folder, quantized weights as they are saved: GPTQ's by GPTQModel."""
+    """Load a model folder with its weights as saved; GPTQModel loads those of GPTQ."""
     if _quantization(folder).get("quant_method") != "gptq":
         return load_model(folder, torch.bfloat16).eval()
     from gptqmodel import BACKEND, GPTQModel
@@ -31,21 +31,24 @@ def load_quantized(folder: Path) -> PreTrainedModel:
 
 def memory_bytes(model: PreTrainedModel) -> int:
     """Return the bytes of a loaded model's tensors; shared ones count once."""
-    return sum({one.data_ptr(): one.nbytes for one in model.state_dict().values()}.values())
+    tensors = model.state_dict().values()
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
 
 
 def dequantize(model: PreTrainedModel) -> PreTrainedModel:
-    """Return a model with all weights in bf16; one that is not quantized is returned itself.
+    """Return the model with all weights in bf16; an unquantized model comes back as it is.
 
-    A quantized ``model`` is used up.
+    Do not use a quantized ``model`` afterwards: its layers are replaced.
     """
     if getattr(model.config, "quantization_config", None) is None:
         return model
+    # transformers dequantizes bitsandbytes; the layers of GPTQModel do it one by one.
     if getattr(model, "is_quantized", False):
         model = cast(PreTrainedModel, model.dequantize(torch.bfloat16))
     for name, layer in list(model.named_modules()):
         if hasattr(layer, "dequantize_weight"):
             model.set_submodule(name, _linear(cast(Any, layer)))
+    # The model still counts as quantized, and would be saved as such: move to a fresh one.
     config = type(model.config).from_dict(
         {k: v for k, v in model.config.to_dict().items() if k != "quantization_config"}
     )
@@ -55,32 +58,37 @@ def dequantize(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def has_kernel(folder: Path) -> bool:
-    """Return whether the engine runs the weights of a folder as they are saved.
+    """Return whether the engine runs the weights of a model folder as they are saved.
 
-    vLLM takes GPTQ (in whose format round to nearest is saved) at 4 bits, on a GPU at 8
-    bits as well, if it is symmetric, its groups are not of 16, and its columns are in
-    order or in one group; and nothing of bitsandbytes.
+    vLLM runs GPTQ (round to nearest is saved in its format) with 4 bits, on a GPU also with 8;
+    on a CPU only with AVX-512. The weights must be symmetric, not in groups of 16, and with
+    columns in order or in one group. It runs nothing of bitsandbytes.
     """
-    found = _quantization(folder)
-    if not found:
+    quantization = _quantization(folder)
+    if not quantization:
         return True
-    if found["quant_method"] != "gptq":
+    if quantization["quant_method"] != "gptq":
         return False
-    widths = (4, 8) if torch.cuda.is_available() else (4,)
-    in_order = not found["desc_act"] or found["group_size"] == -1
-    return found["sym"] and found["bits"] in widths and found["group_size"] != 16 and in_order
+    widths = (4, 8)
+    if not torch.cuda.is_available():
+        # vLLM chooses its library for CPUs by the same question; the one for AVX2 has no
+        # kernel for 4 bits.
+        widths = (4,) if torch.cpu._is_avx512_supported() else ()
+    group_size = quantization["group_size"]
+    in_order = not quantization["desc_act"] or group_size == -1
+    return quantization["sym"] and quantization["bits"] in widths and group_size != 16 and in_order
 
 
 @contextmanager
 def engine_ready(folder: Path) -> Iterator[Path]:
-    """Yield a folder that the engine runs: ``folder``, or an unpacked copy for the time."""
+    """Yield a folder that the engine can run: ``folder``, or a temporary dequantized copy."""
     if has_kernel(folder):
         yield folder
         return
     copy = UNPACKED / folder.name
-    with atomic_replace(copy) as aside:
-        dequantize(load_quantized(folder)).save_pretrained(aside)
-        load_tokenizer(folder).save_pretrained(aside)
+    with atomic_replace(copy) as tmp:
+        dequantize(load_quantized(folder)).save_pretrained(tmp)
+        load_tokenizer(folder).save_pretrained(tmp)
     try:
         yield copy
     finally:

@@ -1,7 +1,6 @@
-"""Several engines on this machine: a process each, with GPUs or cores of its own.
+"""Several engines on this machine: one process each, with GPUs or cores of its own.
 
-A process has one batch at a time and gets the next one when it has answered. None outlives the
-stage, however that ends.
+A process works on one batch at a time. All processes end with the stage, however it ends.
 """
 
 import os
@@ -10,104 +9,107 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import cast
 
 from stages.lib.generations.requests import GeneratedText, Request, Sampling
 from stages.lib.inference.engine import Engine
-from stages.lib.params.sampling import EngineConfig as Settings
+from stages.lib.params.sampling import EngineConfig
 from stages.lib.runtime.child_process import end_with_parent
 from stages.lib.runtime.devices import cores, gpus, partition
 
-# Of a process that is to end by itself.
+# How long a process has to end by itself before it is killed.
 _SECONDS_TO_END = 10
 
 
 class ProcessPool:
     """Engines in processes of their own, which share the batches."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        """Start ``settings.engines`` processes; each loads the model folder."""
+    def __init__(self, folder: Path, config: EngineConfig) -> None:
+        """Start ``config.engines`` processes; each loads the model folder."""
         context = get_context("spawn")
-        count = settings.engines
-        names = partition(gpus(), count)
-        places = partition(cores(), count)
-        self._workers = {}
-        for part in range(count):
-            ours, theirs = context.Pipe()
-            arguments = (theirs, folder, settings, None if names[part] else places[part])
+        gpu_parts = partition(gpus(), config.engines)
+        cpu_parts = partition(cores(), config.engines)
+        self._workers: dict[Connection, BaseProcess] = {}
+        for gpu_names, cpus in zip(gpu_parts, cpu_parts, strict=True):
+            parent_end, child_end = context.Pipe()
+            arguments = (child_end, folder, config, None if gpu_names else cpus)
             worker = context.Process(target=_serve, args=arguments)
-            with _environment(_own(names[part], places[part])):
+            # A child gets its environment from this process when it starts.
+            with _environment(_device_variables(gpu_names, cpus)):
                 worker.start()
-            theirs.close()
-            self._workers[cast(Connection, ours)] = worker
+            child_end.close()
+            self._workers[cast(Connection, parent_end)] = worker
 
-    def answers(
+    def generate_batches(
         self,
         batches: Sequence[Sequence[Request]],
         sampling: Sampling,
-        done: Callable[[int], object],
+        on_progress: Callable[[int], object],
     ) -> Iterator[tuple[int, list[GeneratedText]]]:
-        """Yield each batch's number and answers as it is done.
+        """Yield the index and the texts of each batch as it finishes; see ``Backend``.
 
-        Raises ChildProcessError if a process ends, behind the answers that others had ready.
+        Raises ChildProcessError if a process ends, after the texts that others had ready.
         """
-        left = iter(enumerate(batches))
+        queue = iter(enumerate(batches))
         busy: dict[Connection, int] = {}
 
-        def give(to: Connection) -> None:
-            for number, batch in left:
-                busy[to] = number
-                with suppress(OSError):  # one that has ended is found in the next wait
-                    to.send((batch, sampling))
+        def send_next(connection: Connection) -> None:
+            for number, batch in queue:
+                busy[connection] = number
+                with suppress(OSError):  # the next wait notices a process that has ended
+                    connection.send((batch, sampling))
                 return
 
         for connection in self._workers:
-            give(connection)
+            send_next(connection)
         while busy:
             ended = []
-            for connection in self._ready(busy):
+            for connection in self._wait(busy):
                 number = busy.pop(connection)
-                answers = _received(connection)
-                if answers is None:
+                texts = _receive(connection)
+                if texts is None:
                     ended.append(connection)
                     continue
-                give(connection)
-                done(len(answers))
-                yield number, answers
+                # The next batch first: the process need not wait while the texts are stored.
+                send_next(connection)
+                on_progress(len(texts))
+                yield number, texts
             if ended:
-                raise self._complaint(ended[0])
+                raise self._death_of(ended[0])
 
     def close(self) -> None:
-        """End all processes, a batch in the middle with them."""
+        """End all processes, even in the middle of a batch."""
         for connection in self._workers:
             connection.close()
-        until = time.monotonic() + _SECONDS_TO_END
+        deadline = time.monotonic() + _SECONDS_TO_END
         for worker in self._workers.values():
-            worker.join(max(0.0, until - time.monotonic()))
+            worker.join(max(0.0, deadline - time.monotonic()))
         for worker in self._workers.values():
             worker.kill()
             worker.join()
 
-    def _ready(self, busy: Iterable[Connection]) -> list[Connection]:
-        """Wait until some of these processes have answered or ended."""
-        # Processes of vLLM's own may hold the pipe of one that has ended.
-        ends = {self._workers[connection].sentinel: connection for connection in busy}
-        found = wait([*busy, *ends])
-        return list({ends.get(cast(int, one), cast(Connection, one)): None for one in found})
+    def _wait(self, busy: Iterable[Connection]) -> list[Connection]:
+        """Wait until at least one of these processes has texts ready or has ended."""
+        # A pipe alone does not tell: vLLM's own processes may hold that of a dead one open.
+        sentinels = {self._workers[connection].sentinel: connection for connection in busy}
+        ready = wait([*busy, *sentinels])
+        connections = (sentinels.get(cast(int, item), cast(Connection, item)) for item in ready)
+        return list(dict.fromkeys(connections))
 
-    def _complaint(self, connection: Connection) -> ChildProcessError:
+    def _death_of(self, connection: Connection) -> ChildProcessError:
         worker = self._workers[connection]
         worker.join(_SECONDS_TO_END)
-        which = list(self._workers).index(connection) + 1
+        number = list(self._workers).index(connection) + 1
         return ChildProcessError(
-            f"engine {which} of {len(self._workers)} ended with status {worker.exitcode} "
-            "(the log may say why): what is answered is kept, and the next run goes on"
+            f"engine {number} of {len(self._workers)} ended with status {worker.exitcode} (the "
+            "log may say why): finished texts are kept, and the next run continues from them"
         )
 
 
-def _received(connection: Connection) -> list[GeneratedText] | None:
-    """Return the answers that wait in a pipe, or nothing if its process has ended."""
+def _receive(connection: Connection) -> list[GeneratedText] | None:
+    """Return the texts that wait in a pipe; None if its process has ended."""
     with suppress(EOFError, OSError):
         if connection.poll():
             return connection.recv()
@@ -115,25 +117,26 @@ def _received(connection: Connection) -> list[GeneratedText] | None:
 
 
 def _serve(
-    connection: Connection, folder: Path, settings: Settings, place: Sequence[int] | None
+    connection: Connection, folder: Path, config: EngineConfig, cpus: Sequence[int] | None
 ) -> None:
+    """Generate the batches that arrive in a pipe, until its other end closes."""
     end_with_parent()
-    if place is not None:
-        os.sched_setaffinity(0, place)
-    engine = Engine(folder, settings)
+    if cpus is not None:
+        os.sched_setaffinity(0, cpus)
+    engine = Engine(folder, config)
     while True:
         try:
             batch, sampling = connection.recv()
         except EOFError:
             return
-        connection.send(engine.answer(batch, sampling, lambda _: None))
+        connection.send(engine.generate(batch, sampling, lambda _: None))
 
 
-def _own(names: Sequence[str], place: Sequence[int]) -> dict[str, str]:
-    """Return what a process has to find in its environment when it starts."""
-    if names:
-        return {"CUDA_VISIBLE_DEVICES": ",".join(names)}
-    return {"OMP_NUM_THREADS": str(len(place))}
+def _device_variables(gpu_names: Sequence[str], cpus: Sequence[int]) -> dict[str, str]:
+    """Return the environment variables that give a process its GPUs, or its number of threads."""
+    if gpu_names:
+        return {"CUDA_VISIBLE_DEVICES": ",".join(gpu_names)}
+    return {"OMP_NUM_THREADS": str(len(cpus))}
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Engines as actors of a Ray cluster, which Ray Data gives the batches.
+"""Engines as actors of a Ray cluster; Ray Data distributes the batches.
 
-Ray Data starts a killed actor again and repeats the task that it had; one batch is one task.
-The model folder has to be at the same path on every node.
+A batch is one task. If an actor dies, Ray Data starts it again and repeats its task. Every
+node needs the model folder at the same path.
 """
 
 import os
@@ -13,9 +13,9 @@ import pyarrow as pa
 import stages
 from stages.lib.generations.requests import GeneratedText, Request, Sampling
 from stages.lib.inference.engine import Engine
-from stages.lib.params.sampling import EngineConfig as Settings
+from stages.lib.params.sampling import EngineConfig
 
-# Read when Ray is imported.
+# Ray reads it when it is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray  # noqa: E402
@@ -23,19 +23,19 @@ from ray.data import ActorPoolStrategy, DataContext, from_items  # noqa: E402
 from ray.exceptions import RayError  # noqa: E402
 from ray.util import get_node_ip_address  # noqa: E402
 
-# So many times a batch may lose its actor before the run ends.
+# How often a batch is tried, if its actor dies, before the run ends.
 _ATTEMPTS = 4
 
 
 class RayPool:
-    """A connection to Ray; actors live as long as a round of batches."""
+    """A connection to Ray; actors live as long as one call of ``generate_batches``."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        """Connect to RAY_ADDRESS, or start Ray here.
+    def __init__(self, folder: Path, config: EngineConfig) -> None:
+        """Connect to RAY_ADDRESS, or start Ray on this machine.
 
-        Raises ValueError if the cluster has fewer GPUs, or cores, than the engines want.
+        Raises ValueError if the cluster has fewer GPUs, or cores, than the engines need.
         """
-        threads = max(1, settings.cpus // settings.tensor_parallel)
+        threads = max(1, config.cpus // config.tensor_parallel)
         ray.init(
             address=os.environ.get("RAY_ADDRESS", "local"),
             include_dashboard=False,
@@ -43,113 +43,116 @@ class RayPool:
                 "py_modules": [str(Path(*stages.__path__).resolve())],
                 "env_vars": {
                     "OMP_NUM_THREADS": str(threads),
-                    # Actors know nothing of each other's cores.
+                    # Actors do not know which cores others are bound to.
                     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
                 },
             },
         )
-        self._folder, self._settings = folder.resolve(), settings
+        self._folder, self._config = folder.resolve(), config
         try:
-            self._gpus, self._cpus = needs(
-                settings, [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            self._gpus, self._cpus = actor_resources(
+                config, [node["Resources"] for node in ray.nodes() if node["Alive"]]
             )
         except ValueError:
             self.close()
             raise
 
-    def answers(
+    def generate_batches(
         self,
         batches: Sequence[Sequence[Request]],
         sampling: Sampling,
-        done: Callable[[int], object],
+        on_progress: Callable[[int], object],
     ) -> Iterator[tuple[int, list[GeneratedText]]]:
-        """Yield each batch's number and answers as it is done.
+        """Yield the index and the texts of each batch as it finishes; see ``Backend``.
 
-        Raises ValueError if an actor cannot load the model, and RuntimeError if it is something
-        else that Ray could not mend.
+        Raises ValueError if an actor cannot load the model, and RuntimeError for any other
+        failure that Ray could not recover from.
         """
         DataContext.get_current().enable_progress_bars = False
         rows = [
-            {"batch": number, "requests": [vars(one) for one in batch]}
+            {"batch": number, "requests": [vars(request) for request in batch]}
             for number, batch in enumerate(batches)
         ]
-        # A block, and so a task, for each batch.
-        answered = from_items(rows, override_num_blocks=len(rows)).map_batches(
+        # One block, and so one task, per batch.
+        generated = from_items(rows, override_num_blocks=len(rows)).map_batches(
             Actor,
-            fn_constructor_args=(self._folder, self._settings, sampling),
+            fn_constructor_args=(self._folder, self._config, sampling),
             batch_size=1,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(
-                size=min(self._settings.engines, len(batches)), max_tasks_in_flight_per_actor=1
+                size=min(self._config.engines, len(batches)), max_tasks_in_flight_per_actor=1
             ),
-            # Deprecated, but Ray 2.60 has no other bound, and repeats for ever without one.
+            # Deprecated, but Ray 2.60 has no other limit, and retries forever without one.
             max_task_retries=_ATTEMPTS - 1,
             num_gpus=self._gpus,
             num_cpus=self._cpus,
         )
         try:
-            for row in answered.iter_rows():
-                found = zip(row["texts"], row["finish_reasons"], row["n_tokens"], strict=True)
-                answers = [(text, reason, int(n)) for text, reason, n in found]
-                done(len(answers))
-                yield int(row["batch"]), answers
+            for row in generated.iter_rows():
+                fields = zip(row["texts"], row["finish_reasons"], row["n_tokens"], strict=True)
+                texts = [GeneratedText(text, reason, int(n)) for text, reason, n in fields]
+                on_progress(len(texts))
+                yield int(row["batch"]), texts
         except RayError as error:
-            # The actor's own words come last; all of them are in the log.
+            # The actor's own message is the last line; the whole trace is in the log.
             last = str(error).strip().splitlines()[-1]
-            kind, _, said = last.partition(": ")
-            raise ValueError(said) if kind == "ValueError" else RuntimeError(last) from error
+            kind, _, message = last.partition(": ")
+            raise ValueError(message) if kind == "ValueError" else RuntimeError(last) from error
 
     def close(self) -> None:
-        """Let go of the cluster, and end it if it was started here."""
+        """Disconnect from the cluster, and end it if it was started here."""
         ray.shutdown()
 
 
-def needs(
-    settings: Settings, nodes: Sequence[Mapping[str, float]]
+def actor_resources(
+    config: EngineConfig, nodes: Sequence[Mapping[str, float]]
 ) -> tuple[int | None, int | None]:
-    """Return how many GPUs each actor reserves, or cores in a cluster without one.
+    """Return the GPUs that each actor reserves, or the cores in a cluster without GPUs.
 
-    Each of ``nodes`` has so many of both. Raises ValueError if the actors, none of which can
-    be on two nodes, have no room.
+    ``nodes`` has the numbers of ``GPU`` and ``CPU`` of each node. Raises ValueError if the
+    actors do not fit; an actor cannot span two nodes.
     """
-    ranks, count = settings.tensor_parallel, settings.engines
+    ranks, count = config.tensor_parallel, config.engines
     if any(node.get("GPU", 0) for node in nodes):
-        kind, each = "GPU", ranks
+        kind, per_actor = "GPU", ranks
     else:
-        kind, each = "CPU", settings.cpus
-        if each < ranks:
+        kind, per_actor = "CPU", config.cpus
+        if per_actor < ranks:
             raise ValueError(
-                f"engine.cpus: {each}: expected at least engine.tensor_parallel={ranks} where "
-                "the cluster has no GPU"
+                f"engine.cpus: {per_actor}: expected at least engine.tensor_parallel={ranks} "
+                "where the cluster has no GPU"
             )
-    room = sum(int(node.get(kind, 0) // each) for node in nodes)
-    if count > room:
+    capacity = sum(int(node.get(kind, 0) // per_actor) for node in nodes)
+    if count > capacity:
         raise ValueError(
-            f"engine.engines: {count}, with {each} {kind} on one node each: expected at most the "
-            f"{room} that the nodes of the Ray cluster have room for"
+            f"engine.engines: {count}, with {per_actor} {kind} on one node each: expected at "
+            f"most the {capacity} that fit on the nodes of the Ray cluster"
         )
-    return (each, None) if kind == "GPU" else (None, each)
+    return (per_actor, None) if kind == "GPU" else (None, per_actor)
 
 
 class Actor:
-    """An engine that lives in a process of Ray's."""
+    """An engine in a process that Ray manages."""
 
-    def __init__(self, folder: Path, settings: Settings, sampling: Sampling) -> None:
+    def __init__(self, folder: Path, config: EngineConfig, sampling: Sampling) -> None:
         """Load a model folder. Raises ValueError if this node has none at that path."""
         if not folder.is_dir():
             raise ValueError(
                 f"{folder}: not on node {get_node_ip_address()}: expected the model's "
                 "folder at the same path on every node of the cluster, as on a shared disk"
             )
-        self._engine = Engine(folder, settings)
+        self._engine = Engine(folder, config)
         self._sampling = sampling
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Answer the batch of a table's only row."""
+        """Generate the batch in a table's only row."""
         (row,) = table.to_pylist()
-        requests = [Request(**one | {"prompt": tuple(one["prompt"])}) for one in row["requests"]]
-        found = self._engine.answer(requests, self._sampling, lambda _: None)
-        texts, reasons, counts = (list(column) for column in zip(*found, strict=True))
+        # Arrow turns the tuple of token ids into a list.
+        requests = [
+            Request(**fields | {"prompt": tuple(fields["prompt"])}) for fields in row["requests"]
+        ]
+        generated = self._engine.generate(requests, self._sampling, lambda _: None)
+        texts, reasons, counts = (list(column) for column in zip(*generated, strict=True))
         return pa.table(
             {
                 "batch": [row["batch"]],

@@ -17,30 +17,27 @@ from stages.lib.models.fingerprint import save_atomically
 from stages.lib.models.loading import load_model, load_tokenizer
 from stages.lib.params.base_model import Base
 
-# What is fetched of a model of the Hub: weights, settings, tokenizer; no pickle and no code.
+# The files to fetch of a model on the Hub: weights, configuration, tokenizer; no pickles, no code.
 FETCHED = ["model*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
 
 
 def convert_base(base: Base, out: Path) -> None:
     """Save a base model as bf16 safetensors with its tokenizer and chat template."""
-    model, tokenizer = _load_origin(base)
-    with save_atomically(out) as aside:
-        model.save_pretrained(aside)
-        tokenizer.save_pretrained(aside)
+    model, tokenizer = _load(base)
+    with save_atomically(out) as tmp:
+        model.save_pretrained(tmp)
+        tokenizer.save_pretrained(tmp)
 
 
-def _load_origin(base: Base) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _load(base: Base) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if base.kind == "gguf":
         return _load_gguf(Path(base.location), base.sha256)
     if base.kind == "folder":
-        folder = Path(base.location)
-        return load_model(folder, torch.bfloat16), load_tokenizer(folder)
+        return _load_folder(Path(base.location))
     try:
-        # Offline, this is what the Hub's cache has of that commit.
-        folder = Path(
-            snapshot_download(base.location, revision=base.revision, allow_patterns=FETCHED)
-        )
-        return load_model(folder, torch.bfloat16), load_tokenizer(folder)
+        # Without network access, this reads the commit from the Hub's cache.
+        folder = snapshot_download(base.location, revision=base.revision, allow_patterns=FETCHED)
+        return _load_folder(Path(folder))
     except OSError as error:
         raise OSError(
             f"model.base: {base.location}@{base.revision}: no whole model in the Hub's cache or "
@@ -49,10 +46,14 @@ def _load_origin(base: Base) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         ) from error
 
 
+def _load_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    return load_model(folder, torch.bfloat16), load_tokenizer(folder)
+
+
 def _load_gguf(path: Path, expected: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    found = file_sha256(path)
-    if found != expected:
-        raise ValueError(f"{path}: damaged or other file: sha256 {found}, expected {expected}")
+    sha256 = file_sha256(path)
+    if sha256 != expected:
+        raise ValueError(f"{path}: damaged or other file: sha256 {sha256}, expected {expected}")
     model = AutoModelForCausalLM.from_pretrained(
         path.parent,
         gguf_file=path.name,

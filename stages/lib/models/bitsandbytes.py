@@ -1,4 +1,4 @@
-"""The formats of bitsandbytes that models are loaded in: for QLoRA, and as a quantization."""
+"""The formats of bitsandbytes, for QLoRA and for quantized models."""
 
 import torch
 from transformers import BitsAndBytesConfig

@@ -1,4 +1,4 @@
-"""Hash a model folder, and save a model so that no half-written folder is ever read."""
+"""Hash a model folder, and save a model whole or not at all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,36 +6,36 @@ from hashlib import sha256
 from pathlib import Path
 
 from stages.lib.core.files import atomic_replace, file_sha256
-from stages.lib.models.loading import existing_model
+from stages.lib.models.folder import existing_model
 
-FINGERPRINT_FILE = "model_fingerprint.txt"
-
-
-@contextmanager
-def save_atomically(out: Path) -> Iterator[Path]:
-    """Yield a folder to save a model in, which takes the place of ``out`` at the end.
-
-    Its model_fingerprint is kept in it: who reads the model later notices a changed byte.
-    """
-    with atomic_replace(out) as aside:
-        yield aside
-        (aside / FINGERPRINT_FILE).write_text(model_fingerprint(aside) + "\n", encoding="utf-8")
+FINGERPRINT_FILE = "fingerprint.txt"
 
 
 def model_fingerprint(folder: Path) -> str:
     """Return 16 hexadecimal digits that identify a model folder's weights and tokenizer.
 
-    Raises ValueError if they are not those that ``save_atomically`` kept in the folder.
+    Raises ValueError if they differ from those that ``save_atomically`` wrote in the folder.
     """
     parts = [
         f"{path.name}={file_sha256(path)}"
         for path in sorted(existing_model(folder).iterdir())
         if path.suffix in (".safetensors", ".json", ".jinja")
     ]
-    found = sha256("\n".join(parts).encode()).hexdigest()[:16]
-    kept = folder / FINGERPRINT_FILE
-    if kept.exists() and (expected := kept.read_text(encoding="utf-8").strip()) != found:
+    fingerprint = sha256("\n".join(parts).encode()).hexdigest()[:16]
+    saved = folder / FINGERPRINT_FILE
+    if saved.exists() and (expected := saved.read_text(encoding="utf-8").strip()) != fingerprint:
         raise ValueError(
-            f"{folder}: damaged: its model_fingerprint is {found}, expected {expected}"
+            f"{folder}: damaged: its fingerprint is {fingerprint}, expected {expected}"
         )
-    return found
+    return fingerprint
+
+
+@contextmanager
+def save_atomically(out: Path) -> Iterator[Path]:
+    """Yield a folder to save a model in; it replaces ``out`` at the end.
+
+    The model's fingerprint is saved with it, so that readers notice a changed byte.
+    """
+    with atomic_replace(out) as tmp:
+        yield tmp
+        (tmp / FINGERPRINT_FILE).write_text(model_fingerprint(tmp) + "\n", encoding="utf-8")

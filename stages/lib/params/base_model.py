@@ -1,6 +1,4 @@
-"""The names of base models.
-
-A base is named by one string:
+"""Parse the name of a base model, one string:
 
 - ``package:PACKAGE/FILE.gguf#sha256=HEX``  a GGUF file that an installed package carries
 - ``file:PATH.gguf#sha256=HEX``             a local GGUF file
@@ -22,7 +20,7 @@ FORMS = (
 
 @dataclass(frozen=True)
 class Base:
-    """A base model's origin: ``location`` is a file, a folder or a Hub id."""
+    """Where a base model is: ``location`` is a file, a folder or a repository of the Hub."""
 
     kind: Literal["gguf", "folder", "hub"]
     location: str
@@ -31,7 +29,7 @@ class Base:
 
 
 def parse_base(text: str) -> Base:
-    """Read a base model's name; see the module's docstring for its forms."""
+    """Parse a base model's name. Raises ValueError if it has none of the forms above."""
     if match := re.fullmatch(r"package:(\w+)/([^#]+\.gguf)#sha256=([0-9a-f]{64})", text):
         return Base("gguf", str(_package_folder(match[1]) / match[2]), sha256=match[3])
     if match := re.fullmatch(r"file:([^#]+\.gguf)#sha256=([0-9a-f]{64})", text):
@@ -44,7 +42,7 @@ def parse_base(text: str) -> Base:
 
 
 def _package_folder(package: str) -> Path:
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
         raise ValueError(f"package {package!r} is not installed")
-    return Path(found.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0])

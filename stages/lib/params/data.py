@@ -3,14 +3,14 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from stages.lib.core.schema import NonEmpty
-from stages.lib.params.base import Name, NonNegativeInt, ParamGroup, PositiveInt, Seed
+from stages.lib.params.base import Name, ParamGroup, Seed
 from stages.lib.params.base_model import parse_base
 
 Format = Literal["mathinstruct", "numina", "orca-math", "sharegpt", "gsm8k", "math"]
-Become = Literal["problems", "conversations"]
+Target = Literal["problems", "conversations"]
 
 
 class Model(ParamGroup):
@@ -68,13 +68,6 @@ class FileSource(ParamGroup):
     path: str
 
 
-class LadderRows(ParamGroup):
-    """Problems of the ladder as rows of a data set; ``bare``: their answers without steps."""
-
-    per_rung: PositiveInt
-    bare: bool
-
-
 class RowsSource(ParamGroup):
     """Rows of a published data set, read as ``stages.lib.formats.rows`` says.
 
@@ -92,15 +85,7 @@ class RowsSource(ParamGroup):
     license: NonEmpty
     fraction: Annotated[float, Field(gt=0, le=1)]
     exclude: list[str]
-    target: Become
-
-    @property
-    def ladder(self) -> "LadderRows | None":
-        """Return which problems of the ladder these are, or None for a data set."""
-        kind, _, count = self.path.partition(":")
-        if kind not in ("ladder", "ladder-bare"):
-            return None
-        return LadderRows(per_rung=int(count), bare=kind == "ladder-bare")
+    target: Target
 
     @field_validator("path")
     @classmethod

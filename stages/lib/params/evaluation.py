@@ -1,26 +1,19 @@
-"""Parameters of evaluation, of the statistics, and of what is made of them."""
+"""Parameters of evaluation, statistics, figures, paper, demo and publishing."""
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from stages.lib.params.base import (
-    Name,
-    NonNegativeInt,
-    OpenUnit,
-    ParamGroup,
-    PositiveFloat,
-    PositiveInt,
-    Seed,
-)
+from stages.lib.params.base import Name, OpenUnit, ParamGroup, Seed
 
-FEWEST_RUNS = 3
+MIN_RUNS = 3
+"""The fewest runs of an arm that are compared as runs."""
 
 Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
 
 
 class Speed(ParamGroup):
-    """The fixed workload that generation speed is measured on, and how many times."""
+    """The fixed workload of the speed measurement, and how often it is repeated."""
 
     prompts: PositiveInt
     tokens: PositiveInt
@@ -28,7 +21,12 @@ class Speed(ParamGroup):
 
 
 class Evaluate(ParamGroup):
-    """Greedy answers of each model: the numbers of in-context examples to try, and limits."""
+    """Greedy answers of each model to the benchmarks.
+
+    ``models`` lists the numbers of in-context examples of each model, ``max_tokens`` the limit
+    of each benchmark. ``held_out`` names the benchmark whose worked solutions perplexity is
+    measured on.
+    """
 
     models: Annotated[
         dict[Name, Annotated[list[NonNegativeInt], Field(min_length=1)]], Field(min_length=1)
@@ -37,44 +35,30 @@ class Evaluate(ParamGroup):
     held_out: Name
     speed: Speed
 
-    def systems(self) -> list[str]:
-        """Return the names of what is evaluated: a model, with its in-context examples."""
-        return [
-            system_name(model, shots)
-            for model, all_shots in self.models.items()
-            for shots in all_shots
-        ]
-
-    def shown(self, model: str) -> str:
-        """Return the system that a model is shown as: with the fewest in-context examples."""
-        return system_name(model, min(self.models[model]))
-
 
 class Analyze(ParamGroup):
     """Grading and statistics.
 
-    ``runs`` lists the systems that are several runs of one, with the seeds in one order;
-    compared systems that both have some are compared by all of them, too.
+    ``runs`` lists, by arm, the systems that are runs of it, with the seeds in one order.
+    Two compared arms that both have runs are compared by all their runs, too.
     """
 
     seed: Seed
     draws: Annotated[int, Field(ge=100)]
     interval: OpenUnit
     compare: Annotated[list[Pair], Field(min_length=1)]
-    runs: dict[Name, Annotated[list[str], Field(min_length=FEWEST_RUNS)]]
+    runs: dict[Name, Annotated[list[str], Field(min_length=MIN_RUNS)]]
 
     @field_validator("runs")
     @classmethod
-    def _are_as_many_of_each(cls, runs: dict[str, list[str]]) -> dict[str, list[str]]:
-        for name, of in runs.items():
-            asked = len(next(iter(runs.values())))
-            if len(of) != asked:
-                raise ValueError(f"{name}: {len(of)} runs: expected {asked}, as the first has")
+    def _have_equal_numbers_of_runs(cls, runs: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name, systems in runs.items():
+            n_runs = len(next(iter(runs.values())))
+            if len(systems) != n_runs:
+                raise ValueError(
+                    f"{name}: {len(systems)} runs: expected {n_runs}, as the first has"
+                )
         return runs
-
-    def pairs_of_runs(self) -> list[Pair]:
-        """Return the compared pairs that both have several runs."""
-        return [pair for pair in self.compare if set(pair) <= set(self.runs)]
 
 
 class Figures(ParamGroup):
@@ -86,7 +70,7 @@ class Figures(ParamGroup):
 
 
 class Paper(ParamGroup):
-    """The paper's title matter."""
+    """The paper's title, and how many problems the page's generation browser has."""
 
     title: str
     browser_problems: PositiveInt
@@ -114,8 +98,3 @@ class Demo(ParamGroup):
     max_tokens: PositiveInt
     queue: PositiveInt
     examples: PositiveInt
-
-
-def system_name(model: str, shots: int) -> str:
-    """Return the name of a model with a number of in-context examples, as in ``base-4shot``."""
-    return f"{model}-{shots}shot" if shots else model

@@ -2,18 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from stages.lib.params.base import (
-    Name,
-    NonNegativeInt,
-    OpenUnit,
-    ParamGroup,
-    PositiveFloat,
-    PositiveInt,
-    Seed,
-    UnitInterval,
-)
+from stages.lib.core.schema import UnitInterval
+from stages.lib.params.base import Name, OpenUnit, ParamGroup, Seed
 from stages.lib.params.training import AdapterTuning, Schedule, Tracker, Tuning
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -28,7 +20,7 @@ class Rewards(ParamGroup):
     @model_validator(mode="after")
     def _reward_something(self) -> "Rewards":
         if self.answer + self.format == 0:
-            raise ValueError("answer and format: both 0: expected one above 0")
+            raise ValueError("expected answer or format above 0")
         return self
 
 

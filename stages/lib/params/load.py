@@ -19,13 +19,13 @@ def load_params(path: Path = PARAMS) -> Params:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {error}") from error
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     return parse_params(raw, where=str(path))
 
 
 def parse_params(raw: Any, *, where: str) -> Params:
-    """Check a mapping of all groups; ``where`` names its origin in errors."""
+    """Check the content of a parameter file; ``where`` names its origin in errors."""
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise ValueError(f"{where}: {describe_error(error, raw)}") from error
+        raise ValueError(f"{where}: {describe_error(error, raw, Params)}") from error

@@ -1,11 +1,10 @@
 """Parameters of quantization: which models are made, and how."""
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
-from stages.lib.params.base import Name, ParamGroup, PositiveInt, Seed
+from stages.lib.params.base import Name, ParamGroup, Seed
 
 Bits = Literal[2, 3, 4, 8]
 
@@ -14,8 +13,8 @@ class Gptq(ParamGroup):
     """GPTQ (Frantar et al. 2023) of an arm or a GRPO model.
 
     It is calibrated on the parent's training examples, on as many of them with hard
-    problems drawn more often, or on text that has nothing to do with them. Another ``calibration_seed``
-    is another calibration set of the same kind.
+    problems drawn more often, or on unrelated text. Another
+    ``calibration_seed`` draws another calibration set of the same kind.
     """
 
     method: Literal["gptq"]
@@ -69,12 +68,3 @@ class Quantize(ParamGroup):
     symmetric: bool
     damping: Annotated[float, Field(gt=0, lt=1)]
     calibration: Calibration
-
-    def families(self, evaluated: Sequence[str]) -> list[list[str]]:
-        """Return each evaluated original, followed by its evaluated quantized models."""
-        made = {name: model.parent for name, model in self.models.items() if name in evaluated}
-        return [
-            [original, *(name for name, parent in made.items() if parent == original)]
-            for original in evaluated
-            if original in made.values()
-        ]

@@ -2,17 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
-
-from stages.lib.core.schema import Prompting
-from stages.lib.params.base import (
+from pydantic import (
+    Field,
     NonNegativeInt,
-    OpenUnit,
-    ParamGroup,
     PositiveFloat,
     PositiveInt,
-    Seed,
+    field_validator,
+    model_validator,
 )
+
+from stages.lib.core.schema import Prompting
+from stages.lib.params.base import OpenUnit, ParamGroup, Seed
 
 
 class EngineConfig(ParamGroup):

@@ -47,14 +47,6 @@ class Launch(ParamGroup):
     strategy: Literal["ddp", "fsdp2", "zero1", "zero3"]
     processes: Annotated[int, Field(ge=2)]
 
-    def splits_the_model(self) -> bool:
-        """Return whether no process holds all of the parameters while training."""
-        return self.strategy in ("fsdp2", "zero3")
-
-    def is_deepspeed(self) -> bool:
-        """Return whether DeepSpeed does the work."""
-        return self.strategy in ("zero1", "zero3")
-
 
 Tracker = Literal["tensorboard", "trackio", "wandb"]
 
@@ -128,13 +120,9 @@ class Train(ParamGroup):
                 f"micro_batches: {self.micro_batches}: "
                 f"expected a multiple of launch.processes={launch.processes}"
             )
-        if self.keep == "best" and launch.splits_the_model():
+        if self.keep == "best" and launch.strategy in ("fsdp2", "zero3"):
             raise ValueError(
                 f"keep: 'best': expected 'last' with {launch.strategy}, "
                 "whose processes hold no whole model"
             )
         return self
-
-    def processes(self) -> int:
-        """Return how many processes share the work of each step."""
-        return 1 if self.launch is None else self.launch.processes

@@ -1,8 +1,8 @@
-"""Every prompt template: from a problem to the text that a model reads.
+"""Prompt templates: turn a problem into the text that a model reads.
 
-Two forms: ``chat`` uses the model's own chat template, ``alpaca`` the instruction
-format of Alpaca and MathInstruct. In both, worked examples come first and the
-response ends with the end-of-turn token, which training supervises.
+There are two formats: ``chat`` uses the model's own chat template, ``alpaca`` the instruction
+format of Alpaca and MathInstruct. In both, in-context examples come first and the
+response ends with the end-of-turn token, which is supervised in training.
 """
 
 from collections.abc import Sequence
@@ -16,35 +16,35 @@ from stages.lib.prompts.choices import show_choices
 
 POT_CUE = " Let's write a program."
 
-ALPACA = (
+ALPACA_PREAMBLE = (
     "Below is an instruction that describes a task. "
     "Write a response that appropriately completes the request.\n\n"
 )
 
 
-def ask(question: str, prompting: Prompting) -> str:
-    """Return what the user says: the question, with the cue for a program if one is wanted."""
+def user_message(question: str, prompting: Prompting) -> str:
+    """Return the user's message: the question, and for ``pot`` the cue for a program."""
     return question + POT_CUE if prompting == "pot" else question
 
 
-def respond(problem: Problem, prompting: Prompting) -> str:
-    """Return the response to learn from: the worked solution, or the program in a fence.
+def model_response(problem: Problem, prompting: Prompting) -> str:
+    """Return the response to train on: the worked solution, or the program in a code fence.
 
-    Empty where the problem has none.
+    It is empty if the problem has none.
     """
     if prompting == "pot":
         return f"```python\n{problem.program}\n```" if problem.program else ""
     return problem.solution
 
 
-def turn(problem: Problem, prompting: Prompting) -> Turn:
-    """Return a problem as a question and its model response."""
-    return Turn(ask(problem.question, prompting), respond(problem, prompting))
+def as_turn(problem: Problem, prompting: Prompting) -> Turn:
+    """Return a problem as a turn: the user's message and the model's response."""
+    return Turn(user_message(problem.question, prompting), model_response(problem, prompting))
 
 
-def closest_option(said: str, choices: Sequence[str]) -> str:
-    """Return the SDAT authors' second question, for an answer that is no option."""
-    return f"Please find the closest option to {said}. The options are {show_choices(choices)}"
+def closest_option_question(answer: str, choices: Sequence[str]) -> str:
+    """Return the SDAT authors' follow-up question for an answer that matches no option."""
+    return f"Please find the closest option to {answer}. The options are {show_choices(choices)}"
 
 
 def prompt_text(
@@ -53,55 +53,61 @@ def prompt_text(
     question: str,
     examples: Sequence[Turn] = (),
 ) -> str:
-    """Return the text up to where the model's response begins."""
+    """Return the prompt, which ends where the model's response begins."""
     if settings.format == "alpaca":
-        shown = "".join(f"{_alpaca(e.question)}{e.response}\n\n" for e in examples)
-        return ALPACA + shown + _alpaca(question)
-    return _chat(tokenizer, settings, [*examples, Turn(question, "")])
+        parts = [
+            f"{_alpaca_question(example.question)}{example.response}\n\n" for example in examples
+        ]
+        return "".join([ALPACA_PREAMBLE, *parts, _alpaca_question(question)])
+    return _chat_text(tokenizer, settings, [*examples, Turn(question, "")])
 
 
-def pieces(
+def prompt_response_pairs(
     tokenizer: PreTrainedTokenizerBase, settings: Prompts, turns: Sequence[Turn], *, system: str
 ) -> list[tuple[str, str]]:
-    """Return, turn by turn, the text before its response, and the text to learn.
+    """Return, for each turn, the unsupervised text before its response and the supervised text.
 
-    To learn is the response with the end-of-turn token. What was learned before is not
-    repeated in the text before a later response. ``system``, if it says anything, takes the
-    place of the usual system prompt, or of Alpaca's preamble. Raises ValueError for a chat template
-    without an assistant's turn, or one that changes earlier turns when others follow.
+    The supervised text is the response with the end-of-turn token. The text before a later
+    response does not repeat earlier turns: all texts together are the whole conversation.
+    A ``system`` that is not empty replaces the run's system prompt, or Alpaca's preamble.
+    Raises ValueError for a chat template that has no assistant's turn, or that changes earlier
+    turns when others follow.
     """
     if settings.format == "alpaca":
         end = cast(str, tokenizer.eos_token)
-        starts = [f"{system}\n\n" if system else ALPACA, *["\n\n"] * (len(turns) - 1)]
+        starts = [f"{system}\n\n" if system else ALPACA_PREAMBLE, *["\n\n"] * (len(turns) - 1)]
         return [
-            (start + _alpaca(one.question), one.response + end)
-            for start, one in zip(starts, turns, strict=True)
+            (start + _alpaca_question(turn.question), turn.response + end)
+            for start, turn in zip(starts, turns, strict=True)
         ]
     if system:
         settings = settings.model_copy(update={"system": system})
-    found = []
-    done = ""
-    for number, one in enumerate(turns):
-        before = _chat(tokenizer, settings, [*turns[:number], Turn(one.question, "")])
-        whole = _chat(tokenizer, settings, turns[: number + 1])
-        learned = whole.removeprefix(before).rstrip()
-        if not whole.startswith(before) or one.response.strip() not in learned:
+    pairs = []
+    earlier = ""
+    for number, turn in enumerate(turns):
+        # A chat template renders a whole conversation only, so a response is the difference
+        # between the conversation up to its prompt and the conversation up to its end.
+        before = _chat_text(tokenizer, settings, [*turns[:number], Turn(turn.question, "")])
+        whole = _chat_text(tokenizer, settings, turns[: number + 1])
+        response = whole.removeprefix(before).rstrip()
+        if not whole.startswith(before) or turn.response.strip() not in response:
             raise ValueError(
                 "chat template: it does not show an assistant's turn after its own generation "
                 "prompt; expected one that does, or prompts.format: alpaca"
             )
-        if not before.startswith(done):
+        if not before.startswith(earlier):
             raise ValueError(
                 "chat template: it changes earlier turns when another follows; expected one that "
                 "does not, or prompts.format: alpaca"
             )
-        found.append((before.removeprefix(done), learned))
-        done = before + learned
-    return found
+        pairs.append((before.removeprefix(earlier), response))
+        earlier = before + response
+    return pairs
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, settings: Prompts, prompt: str) -> list[int]:
-    """Return a prompt's token ids; a chat template writes its own special tokens."""
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, settings: Prompts, prompt: str) -> list[int]:
+    """Return the token ids of a prompt."""
+    # A chat template writes its own special tokens.
     ids = tokenizer(prompt, add_special_tokens=settings.format == "alpaca")["input_ids"]
     return cast(list[int], ids)
 
@@ -113,9 +119,9 @@ def problem_prompt(
     prompting: Prompting,
     demonstrations: Sequence[Problem],
 ) -> tuple[int, ...]:
-    """Return the token ids that a model gets to answer a problem."""
-    shown = [turn(example, prompting) for example in demonstrations]
-    return question_prompt(tokenizer, settings, ask(problem.question, prompting), shown)
+    """Return the token ids of a problem's prompt, with demonstrations before the problem."""
+    examples = [as_turn(example, prompting) for example in demonstrations]
+    return question_prompt(tokenizer, settings, user_message(problem.question, prompting), examples)
 
 
 def question_prompt(
@@ -124,23 +130,29 @@ def question_prompt(
     question: str,
     examples: Sequence[Turn] = (),
 ) -> tuple[int, ...]:
-    """Return the token ids of a question and the worked examples before it."""
+    """Return the token ids of a question's prompt, with examples before the question."""
     text = prompt_text(tokenizer, settings, question, examples)
-    return tuple(encode(tokenizer, settings, text))
+    return tuple(encode_prompt(tokenizer, settings, text))
 
 
-def _alpaca(question: str) -> str:
+def _alpaca_question(question: str) -> str:
     return f"### Instruction:\n{question}\n\n### Response:\n"
 
 
-def _chat(tokenizer: PreTrainedTokenizerBase, settings: Prompts, turns: Sequence[Turn]) -> str:
+def _chat_text(tokenizer: PreTrainedTokenizerBase, settings: Prompts, turns: Sequence[Turn]) -> str:
+    """Return turns as the chat template writes them, up to the last one's response if it has none.
+
+    Raises ValueError for a model without a chat template.
+    """
     if tokenizer.chat_template is None:
-        raise ValueError("prompts.format: 'chat': the model has no chat template; use 'alpaca'")
+        raise ValueError(
+            "prompts.format: 'chat': the model has no chat template: expected 'alpaca'"
+        )
     messages = [{"role": "system", "content": settings.system}] if settings.system else []
-    for shown in turns:
-        messages.append({"role": "user", "content": shown.question})
-        if shown.response:
-            messages.append({"role": "assistant", "content": shown.response})
+    for turn in turns:
+        messages.append({"role": "user", "content": turn.question})
+        if turn.response:
+            messages.append({"role": "assistant", "content": turn.response})
     text = tokenizer.apply_chat_template(
         messages, tokenize=False, add_generation_prompt=not turns[-1].response
     )

@@ -1,4 +1,4 @@
-"""Tokenize an example with a mask over its supervised tokens."""
+"""Tokenize training examples with a loss mask."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -7,28 +7,28 @@ from transformers import PreTrainedTokenizerBase
 
 from stages.lib.core.schema import Example
 from stages.lib.params.data import Prompts
-from stages.lib.prompts.templates import encode, pieces
+from stages.lib.prompts.templates import encode_prompt, prompt_response_pairs
 
 
 @dataclass(frozen=True)
 class TokenizedExample:
-    """An example as token ids, and which of them are learned: those of its responses."""
+    """The token ids of an example. ``loss_mask`` is true for those of its responses."""
 
     ids: list[int]
     loss_mask: list[bool]
     weight: float
 
     def __len__(self) -> int:
-        """Return how many tokens there are."""
+        """Return the number of tokens."""
         return len(self.ids)
 
     @property
     def supervised(self) -> int:
-        """Return how many of them are learned."""
+        """Return the number of supervised tokens."""
         return sum(self.loss_mask)
 
     def first(self, count: int) -> "TokenizedExample":
-        """Return the example cut after ``count`` tokens."""
+        """Return the example truncated to ``count`` tokens."""
         return TokenizedExample(self.ids[:count], self.loss_mask[:count], self.weight)
 
 
@@ -45,23 +45,25 @@ def tokenize(
 def tokenize_any_length(
     example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Prompts
 ) -> TokenizedExample:
-    """Return an example as tokens, however many."""
+    """Return an example as tokens, of whatever length."""
     ids: list[int] = []
-    learned: list[bool] = []
-    said = pieces(tokenizer, prompts, example.turns, system=example.system)
-    for number, (before, to_learn) in enumerate(said):
-        # Special tokens stand at the beginning only.
-        given = encode(tokenizer, prompts, before) if number == 0 else _plain(tokenizer, before)
-        response = _plain(tokenizer, to_learn)
-        ids += given + response
-        learned += [False] * len(given) + [True] * len(response)
-    return TokenizedExample(ids, learned, example.weight)
+    loss_mask: list[bool] = []
+    pairs = prompt_response_pairs(tokenizer, prompts, example.turns, system=example.system)
+    for number, (prompt, response) in enumerate(pairs):
+        # Special tokens are at the beginning only.
+        prompt_ids = (
+            encode_prompt(tokenizer, prompts, prompt) if number == 0 else _encode(tokenizer, prompt)
+        )
+        response_ids = _encode(tokenizer, response)
+        ids += prompt_ids + response_ids
+        loss_mask += [False] * len(prompt_ids) + [True] * len(response_ids)
+    return TokenizedExample(ids, loss_mask, example.weight)
 
 
-def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return cast(list[int], tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def describe_length(example: Example, tokens: TokenizedExample) -> str:
-    """Return how many tokens an example has, as a clause for an error."""
+    """Return an error's clause about the number of tokens of an example."""
     return f"example of problem {example.problem_id} ({example.prompting}) has {len(tokens)} tokens"

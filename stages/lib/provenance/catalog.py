@@ -1,21 +1,20 @@
 """Facts about the models and data sets of the recipes: licenses, gates, sizes.
 
-Shapes are those of each model's ``config.json``; licenses and gates those of its card on the
-Hub; rows those of the data sets' cards. Nothing here is fetched: a model that is not listed
-is read from where it lies (``shape_of``).
+Shapes are from each model's ``config.json``, licenses and gates from its card on the Hub, rows
+from the data sets' cards. Nothing is downloaded: the shape of a model that is not listed is read
+from its own files (``find_shape``).
 """
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Any
 
-from stages.lib.core.files import read_json
 from stages.lib.params.base_model import Base
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The widths of a decoder as Llama, Qwen2 and Gemma have it, in numbers of values."""
+    """The dimensions of a Llama, Qwen2 or Gemma decoder, in numbers of values."""
 
     layers: int
     hidden: int
@@ -28,46 +27,46 @@ class Shape:
     qkv_bias: bool = False
 
     def linear_layers(self) -> dict[str, tuple[int, int]]:
-        """Return inputs and outputs of the linear layers of a block, by the ends of their names."""
-        attention, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        """Return (inputs, outputs) of a block's linear layers, by the last part of their names."""
+        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
         return {
-            "q_proj": (self.hidden, attention),
+            "q_proj": (self.hidden, queries),
             "k_proj": (self.hidden, keys),
             "v_proj": (self.hidden, keys),
-            "o_proj": (attention, self.hidden),
+            "o_proj": (queries, self.hidden),
             "gate_proj": (self.hidden, self.intermediate),
             "up_proj": (self.hidden, self.intermediate),
             "down_proj": (self.intermediate, self.hidden),
         }
 
     def linear_parameters(self) -> int:
-        """Return how many weights the linear layers of all blocks have: those quantized."""
-        return self.layers * sum(i * o for i, o in self.linear_layers().values())
+        """Return the number of weights in the linear layers of all blocks, which are quantized."""
+        return self.layers * sum(map(prod, self.linear_layers().values()))
 
     def embedding_parameters(self) -> int:
-        """Return the weights of the embedding, and of the output layer if it is another."""
+        """Return the number of weights in the embedding, and in the output layer if not tied."""
         return self.vocabulary * self.hidden * (1 if self.tied else 2)
 
     def parameters(self) -> int:
-        """Return all parameters: also two norms per block, one at the end, and biases."""
+        """Return the number of all parameters, with two norms per block, a last one, and biases."""
         biases = (self.heads + 2 * self.kv_heads) * self.head_dim if self.qkv_bias else 0
         norms = (2 * self.layers + 1) * self.hidden
-        others = self.embedding_parameters() + norms + self.layers * biases
-        return self.linear_parameters() + others
+        linear = self.linear_parameters()
+        return linear + self.embedding_parameters() + norms + self.layers * biases
 
     def adapter_parameters(self, r: int, targets: list[str]) -> int:
-        """Return the parameters of low-rank adapters: r x (inputs + outputs) per layer."""
+        """Return the number of parameters of LoRA adapters: r x (inputs + outputs) per layer."""
         widths = self.linear_layers()
-        return self.layers * r * sum(sum(widths[one]) for one in targets if one in widths)
+        return self.layers * r * sum(sum(widths[name]) for name in targets if name in widths)
 
     def kv_bytes(self) -> int:
-        """Return the bytes of keys and values of one token in bf16."""
+        """Return the bytes of one token's keys and values in bf16."""
         return 2 * 2 * self.layers * self.kv_heads * self.head_dim
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """A published model: its license's identifier, whether terms must be accepted, its shape."""
+    """A published model: its license, whether its terms must be accepted first, its shape."""
 
     license: str
     gated: bool
@@ -78,9 +77,8 @@ class ModelFacts:
 class DataFacts:
     """A published data set: its license, rows, and mean tokens of a question and an answer.
 
-    ``NONE_STATED`` is the license of a card that has none. ``counted`` says that the tokens were
-    counted, by the tokenizer of SmolLM2, in what the project has of the set; otherwise they
-    are assumed, and the table says so.
+    ``license`` is ``NONE_STATED`` if the card names none. ``counted`` says that the tokens were
+    counted with SmolLM2's tokenizer; otherwise they are assumed, and the report says so.
     """
 
     license: str
@@ -95,8 +93,8 @@ NONE_STATED = "none stated"
 
 SMOLLM2 = ModelFacts("apache-2.0", False, Shape(30, 576, 1536, 9, 3, 64, 49_152, tied=True))
 
-# By the id on the Hub. Licenses: of Llemma that of its parent Code Llama; "llama3.2" and
-# "gemma" are licenses of their makers, who gate the files until their terms are accepted.
+# By the id on the Hub. Llemma has the license of its parent, Code Llama; "llama3.2" and "gemma"
+# are the makers' own licenses, and their files are gated until the terms are accepted.
 MODELS = {
     "EleutherAI/llemma_7b": ModelFacts(
         "llama2", False, Shape(32, 4096, 11_008, 32, 32, 128, 32_016, tied=False)
@@ -115,7 +113,7 @@ MODELS = {
     "meta-llama/Llama-3.2-3B-Instruct": ModelFacts(
         "llama3.2", True, Shape(28, 3072, 8192, 24, 8, 128, 128_256, tied=True)
     ),
-    # A copy of Llama-3.2-1B-Instruct that is not gated; its license stays.
+    # A copy of Llama-3.2-1B-Instruct that is not gated; the license is the same.
     "unsloth/Llama-3.2-1B-Instruct": ModelFacts(
         "llama3.2", False, Shape(16, 2048, 8192, 32, 8, 64, 128_256, tied=True)
     ),
@@ -125,11 +123,11 @@ MODELS = {
 # GGUF files that packages carry, by their SHA-256.
 FILES = {"b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53": SMOLLM2}
 
-# By the id on the Hub: the training sets of the recipes. Rows of MathInstruct are those that
-# are left without CAMEL-Math and TheoremQA (168,810 in the SDAT authors' difficulty-aware
-# set), its answers the 107 tokens that their steps and examples tell. Tokens of NuminaMath
-# (596 a row, 0.8 of them solutions), Orca-Math and FineTome are bytes of the published files
-# over bytes per token; conf/scale/ says how. Those of Math-Multiturn are a guess.
+# Training sets of the recipes, by the id on the Hub. MathInstruct counts rows without CAMEL-Math
+# and TheoremQA (168,810 in the SDAT authors' difficulty-aware set); the 107 tokens of its answers
+# follow from their numbers of steps and examples. Tokens of NuminaMath (596 a row, 0.8 of them in
+# the solution), Orca-Math and FineTome are bytes of the published files over bytes per token, as
+# conf/scale/ explains. Those of Math-Multiturn are a guess.
 DATASETS = {
     "TIGER-Lab/MathInstruct": DataFacts("mit", 168_810, 90, 107),
     "AI-MO/NuminaMath-CoT": DataFacts("apache-2.0", 859_494, 119, 477),
@@ -141,8 +139,9 @@ DATASETS = {
     "EleutherAI/hendrycks_math": DataFacts("mit", 7_500, 74, 228, counted=True),
 }
 
-# Test sets by their ``source`` in prepare.benchmarks: the twelve of the SDAT report, and
-# MATH-500. MMLU's are sums over its subjects in ``stages.lib.provenance.hub``; SVAMP's, two splits.
+# Test sets, by their ``source`` in prepare.benchmarks: the twelve of the SDAT report, and
+# MATH-500. MMLU's rows are sums over its subjects in ``stages.lib.provenance.hub``, SVAMP's are
+# both of its splits.
 BENCHMARKS = {
     "gsm8k": DataFacts("mit", 1_319, 62, 98, counted=True),
     "math": DataFacts("mit", 5_000, 74, 228, counted=True),
@@ -159,82 +158,52 @@ BENCHMARKS = {
     "simuleq": DataFacts(NONE_STATED, 514, 60, 0),
 }
 
-# Written by the project: counted in the 784 examples of the default run.
+# Generated by this project; tokens counted in the 784 examples of the default run.
 LADDER = DataFacts("apache-2.0", 0, 15, 29, counted=True)
 
-# What nothing is known of, such as a local file.
-OTHER = DataFacts("", 0, 80, 160)
+# A source that is not listed, such as a local file.
+UNKNOWN_FACTS = DataFacts("", 0, 80, 160)
 
 
-def known(base: Base) -> ModelFacts | None:
-    """Return what is listed of a base model."""
+def find_model_facts(base: Base) -> ModelFacts | None:
+    """Return the facts about a base model, None if it is not listed."""
     return FILES.get(base.sha256) if base.kind == "gguf" else MODELS.get(base.location)
 
 
-def shape_of(base: Base, hub_folder: Path | None) -> Shape | None:
-    """Return a base's shape: as listed, or as its own files say; None if it cannot be told.
+def find_shape(base: Base) -> Shape | None:
+    """Return a base model's shape, listed or from its configuration, None if neither is here."""
+    facts = find_model_facts(base)
+    if facts is not None:
+        return facts.shape
+    # Takes seconds to import, and listed models do not need it.
+    from transformers import AutoConfig
 
-    ``hub_folder`` is where the Hub's cache has a model of the Hub, if it has it. Raises
-    ValueError for a file that is damaged.
-    """
-    listed = known(base)
-    if listed is not None:
-        return listed.shape
-    if base.kind == "gguf":
-        return _shape_of_gguf(Path(base.location))
-    folder = Path(base.location) if base.kind == "folder" else hub_folder
-    if folder is None or not (folder / "config.json").is_file():
-        return None
-    return shape_of_config(read_json(folder / "config.json"))
-
-
-def shape_of_config(config: dict[str, Any]) -> Shape | None:
-    """Return the shape that a ``config.json`` of transformers tells, None if it does not."""
+    path = Path(base.location)
     try:
-        hidden, heads = config["hidden_size"], config["num_attention_heads"]
+        if base.kind == "gguf":
+            config = AutoConfig.from_pretrained(
+                path.parent, gguf_file=path.name, trust_remote_code=False
+            )
+        else:
+            config = AutoConfig.from_pretrained(
+                base.location,
+                revision=base.revision or None,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
+        heads = config.num_attention_heads
         return Shape(
-            layers=config["num_hidden_layers"],
-            hidden=hidden,
-            intermediate=config["intermediate_size"],
+            layers=config.num_hidden_layers,
+            hidden=config.hidden_size,
+            intermediate=config.intermediate_size,
             heads=heads,
-            kv_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim") or hidden // heads,
-            vocabulary=config["vocab_size"],
-            # What transformers takes where the file says nothing.
-            tied=config.get("tie_word_embeddings", config.get("model_type") == "gemma"),
-            qkv_bias=config.get("model_type") == "qwen2" or config.get("attention_bias", False),
+            kv_heads=getattr(config, "num_key_value_heads", heads),
+            head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+            vocabulary=config.vocab_size,
+            tied=config.tie_word_embeddings,
+            # Qwen2 always has these biases, and no key for them.
+            qkv_bias=getattr(config, "attention_bias", config.model_type == "qwen2"),
         )
-    except KeyError:
+    except (OSError, ValueError, AttributeError):
+        # Not here, of an unknown architecture, or of one that is no such decoder.
         return None
-
-
-def _shape_of_gguf(path: Path) -> Shape | None:
-    # Left to where it is used: reading takes seconds, most of it for the vocabulary.
-    from gguf import GGUFReader
-
-    reader = GGUFReader(path)
-    named = {one.name: [int(size) for size in one.shape] for one in reader.tensors}
-    kind = reader.get_field("general.architecture")
-    if kind is None or "token_embd.weight" not in named:
-        return None
-
-    def told(key: str) -> int | None:
-        field = reader.get_field(f"{kind.contents()}.{key}")
-        return None if field is None else int(field.contents())
-
-    hidden, vocabulary = named["token_embd.weight"]
-    layers, heads = told("block_count"), told("attention.head_count")
-    intermediate = told("feed_forward_length")
-    if layers is None or heads is None or intermediate is None:
-        return None
-    return Shape(
-        layers=layers,
-        hidden=hidden,
-        intermediate=intermediate,
-        heads=heads,
-        kv_heads=told("attention.head_count_kv") or heads,
-        head_dim=told("attention.key_length") or hidden // heads,
-        vocabulary=vocabulary,
-        tied="output.weight" not in named,
-        qkv_bias="blk.0.attn_q.bias" in named,
-    )

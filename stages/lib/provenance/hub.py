@@ -1,38 +1,35 @@
-"""Files on the Hugging Face Hub, each at a pinned revision: how they are named, had and fetched.
+"""Files on the Hugging Face Hub at pinned commits: how they are named, cached and downloaded.
 
-The rows of the benchmarks' files have the fields of the authors' files
-(``stages.lib.data.sdat_suite``). The other benchmarks of the SDAT report are not on the
-Hub in such a form.
+The rows of the benchmarks' files have the same fields as the SDAT authors' own files
+(``stages.lib.data.sdat_suite``). The other benchmarks of the SDAT report are not on the Hub in
+such a form.
 """
 
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from huggingface_hub import constants, hf_hub_download, snapshot_download
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import (
     HfHubHTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import filter_repo_objects
-
-_REFUSED = (401, 403)
 
 _MMLU = "c30699e8356da336a370243923dbaf21066bb9fe"
 
 _PATH = re.compile(r"hub:([\w.-]+/[\w.-]+)@([0-9a-f]{40})/(.+)")
-_SHARD = re.compile(r"(?P<stem>.*-)(?P<number>\d+)-of-(?P<count>\d+)(?P<ending>\.[^/]*)")
-_NAMED = 4
-"""Missing shards that an error names."""
+_SHARD = re.compile(r"(.*-)(\d+)-of-(\d+)(\..*)")
+_MAX_NAMED = 4  # missing shards that an error names
 
 
 @dataclass(frozen=True, slots=True)
 class HubFiles:
-    """A repository of the Hub at a commit, and the patterns of the files that are wanted."""
+    """A repository of the Hub at a commit, and the patterns of the files that are needed."""
 
     repository: str
     revision: str
@@ -40,77 +37,85 @@ class HubFiles:
     kind: Literal["model", "dataset"]
 
     def folder(self) -> Path:
-        """Return where the Hub's cache has it, or would."""
-        name = f"{self.kind}s--{self.repository.replace('/', '--')}"
-        return Path(constants.HF_HUB_CACHE) / name / "snapshots" / self.revision
+        """Return the folder of this commit in the Hub's cache, whether it exists or not."""
+        name = repo_folder_name(repo_id=self.repository, repo_type=self.kind)
+        return Path(constants.HF_HUB_CACHE, name, "snapshots", self.revision)
 
-    def is_there(self) -> bool:
-        """Return whether the cache has files of every pattern, and all shards of each."""
-        return all(map(self.found, self.patterns)) and not self.missing()
+    def cached_paths(self, pattern: str) -> list[Path]:
+        """Return the cached files that match a pattern, sorted; ``*`` matches ``/`` too."""
+        return self._matching(
+            [path for path in self.folder().rglob("*") if path.is_file()], pattern
+        )
 
-    def found(self, pattern: str) -> list[str]:
-        """Return the paths in the cache that match a pattern, sorted; ``*`` matches ``/`` too."""
-        folder = self.folder()
-        names = (one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file())
-        return sorted(filter_repo_objects(names, allow_patterns=[pattern]))
+    def missing_shards(self) -> list[str]:
+        """Return the names of shards that the cache lacks although it has others of their set.
 
-    def missing(self) -> list[str]:
-        """Return the shards that are wanted and not in the cache, though others of theirs are.
-
-        A file ``train-00000-of-00005.parquet`` says that there are five.
+        The name ``train-00000-of-00005.parquet`` says that there are five.
         """
-        return [
-            name
+        missing = (
+            shard.relative_to(self.folder()).as_posix()
             for pattern in self.patterns
-            for name in filter_repo_objects(
-                _other_shards(self.found(pattern)), allow_patterns=[pattern]
-            )
-        ]
+            for path in self.cached_paths(pattern)
+            for shard in self._matching(_shard_set(path), pattern)
+            if not shard.exists()
+        )
+        return list(dict.fromkeys(missing))
 
-    def command(self) -> str:
-        """Return the command that fetches it."""
-        said = f"hf download {self.repository} --revision {self.revision}"
+    def is_cached(self) -> bool:
+        """Return whether the cache has files of every pattern, and all shards of each set."""
+        return all(map(self.cached_paths, self.patterns)) and not self.missing_shards()
+
+    def download_command(self) -> str:
+        """Return the shell command that downloads the files into the cache."""
+        command = f"hf download {self.repository} --revision {self.revision}"
         if self.kind == "model":
-            return said
-        return " ".join([said, "--repo-type dataset", *(f"--include '{p}'" for p in self.patterns)])
+            return command
+        includes = (f"--include '{pattern}'" for pattern in self.patterns)
+        return " ".join([command, "--repo-type dataset", *includes])
+
+    def _matching(self, paths: list[Path], pattern: str) -> list[Path]:
+        folder = self.folder()
+        return sorted(
+            filter_repo_objects(
+                paths, allow_patterns=pattern, key=lambda path: path.relative_to(folder).as_posix()
+            )
+        )
 
 
-def parse(path: str) -> HubFiles:
+def parse_hub_path(path: str) -> HubFiles:
     """Return the files of a data set that ``hub:ORG/NAME@COMMIT/PATTERN`` names.
 
-    Raises ValueError for another text, and for a commit of zeros, which stands for none.
+    Raises ValueError for another form, and for a commit of zeros, which is a placeholder.
     """
-    named = _PATH.fullmatch(path)
-    if named is None:
+    match = _PATH.fullmatch(path)
+    if match is None:
         raise ValueError(
             f"path: {path!r}: expected hub:ORG/NAME@COMMIT/PATTERN, with a commit of 40 "
             f"hexadecimal digits"
         )
-    check_commit("path", path, named[2])
-    return HubFiles(named[1], named[2], (named[3],), "dataset")
+    check_commit("path", path, match[2])
+    return HubFiles(match[1], match[2], (match[3],), "dataset")
 
 
 def check_commit(key: str, text: str, commit: str) -> None:
     """Raise ValueError, beginning with ``key``, for a commit of zeros."""
     if not commit.strip("0"):
-        raise ValueError(f"{key}: {text!r}: expected a commit: put the one that you want here")
+        raise ValueError(f"{key}: {text!r}: expected the commit to use in place of the zeros")
 
 
-def _other_shards(names: Iterable[str]) -> Iterator[str]:
-    """Yield the shards that belong to some and are not among them."""
-    numbers: dict[tuple[str, str, str], set[str]] = {}
-    for name in names:
-        shard = _SHARD.fullmatch(name)
-        if shard is not None:
-            of = (shard["stem"], shard["count"], shard["ending"])
-            numbers.setdefault(of, set()).add(shard["number"])
-    for (stem, count, ending), found in numbers.items():
-        width = len(next(iter(found)))
-        # Models' files are numbered from 1, data sets' from 0 or 1.
-        first = 1 if count in found or ending == ".safetensors" else 0
-        for number in range(first, first + int(count)):
-            if f"{number:0{width}}" not in found:
-                yield f"{stem}{number:0{width}}-of-{count}{ending}"
+def _shard_set(path: Path) -> list[Path]:
+    """Return all files of a shard's set, or the path alone if it is no shard."""
+    shard = _SHARD.fullmatch(path.name)
+    if shard is None:
+        return [path]
+    stem, digits, count, ending = shard.groups()
+
+    def name(number: int) -> Path:
+        return path.with_name(f"{stem}{number:0{len(digits)}}-of-{count}{ending}")
+
+    # Models number their files from 1, data sets from 0 or 1.
+    first = 1 if ending == ".safetensors" or name(int(count)).exists() else 0
+    return [name(number) for number in range(first, first + int(count))]
 
 
 def _mmlu(*subjects: str) -> HubFiles:
@@ -118,7 +123,7 @@ def _mmlu(*subjects: str) -> HubFiles:
     return HubFiles("cais/mmlu", _MMLU, files, "dataset")
 
 
-SOURCES = {
+BENCHMARK_FILES = {
     "aqua": HubFiles(
         "deepmind/aqua_rat",
         "33301c6a050c96af81f63cad5562cb5363e88971",
@@ -144,37 +149,35 @@ SOURCES = {
 }
 
 
-def fetch(benchmark: str) -> list[Path]:
-    """Return the files of a benchmark, from the Hub's cache where they are in it.
-
-    Raises ValueError for a benchmark that the Hub does not have, and OSError with the
-    command that fetches a file that is neither in the cache nor within reach.
-    """
-    if benchmark not in SOURCES:
+def benchmark_files(benchmark: str) -> HubFiles:
+    """Return the files of a benchmark. Raises ValueError if the Hub does not have it."""
+    if benchmark not in BENCHMARK_FILES:
         raise ValueError(
             f"prepare.benchmarks: {benchmark}: not on the Hub; expected a path to its file"
         )
-    wanted = SOURCES[benchmark]
-    return [_fetch(wanted, name) for name in wanted.patterns]
+    return BENCHMARK_FILES[benchmark]
 
 
-def files_at(wanted: HubFiles) -> list[Path]:
-    """Return a data set's files, sorted by pattern and path.
+def fetch_benchmark(benchmark: str) -> list[Path]:
+    """Return the files of a benchmark, as ``fetch_files`` does."""
+    return fetch_files(benchmark_files(benchmark))
 
-    ``*`` matches ``/`` too. Files in the Hub's cache are taken from there. Raises OSError
-    with the command that fetches what is neither there nor within reach, a shard among them,
-    with what to do about a data set that asks for its terms to be accepted, or if no file
-    matches.
+
+def fetch_files(files: HubFiles) -> list[Path]:
+    """Return a data set's files, sorted by pattern and path; download those that are not cached.
+
+    ``*`` matches ``/`` too. Raises OSError, in one line, if the repository or the commit does
+    not exist, its terms must be accepted first, no file matches a pattern, or files, among
+    them shards, are neither in the cache nor reachable; the last names the command to run.
     """
-    where = f"{wanted.repository}@{wanted.revision}"
-    named = ", ".join(wanted.patterns)
-    remedy = f"with network access, run `{wanted.command()}` first"
+    where = f"{files.repository}@{files.revision}"
+    remedy = f"with network access, run `{files.download_command()}` first"
     try:
         snapshot_download(
-            wanted.repository,
-            repo_type="dataset",
-            revision=wanted.revision,
-            allow_patterns=list(wanted.patterns),
+            files.repository,
+            repo_type=files.kind,
+            revision=files.revision,
+            allow_patterns=list(files.patterns),
         )
     except RevisionNotFoundError as error:
         raise OSError(f"{where}: the data set has no such commit") from error
@@ -182,49 +185,37 @@ def files_at(wanted: HubFiles) -> list[Path]:
         if _is_refused(error):
             raise OSError(
                 f"{where}: the Hub has no such data set, or refuses it without a token: accept "
-                f"its terms on https://huggingface.co/datasets/{wanted.repository}, and run "
+                f"its terms on https://huggingface.co/datasets/{files.repository}, and run "
                 f"`hf auth login` or set HF_TOKEN"
             ) from error
         raise OSError(
-            f"{where}: {named} is not in the Hub's cache and could not be fetched; {remedy}"
+            f"{where}: {', '.join(files.patterns)} is not in the Hub's cache and could not be "
+            f"fetched; {remedy}"
         ) from error
-    missing = wanted.missing()
+    missing = files.missing_shards()
     if missing:
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        rest = f" and {len(missing) - _MAX_NAMED} more" if len(missing) > _MAX_NAMED else ""
         raise OSError(
-            f"{where}: {', '.join(missing[:_NAMED])}{more}: not in the Hub's cache; {remedy}"
+            f"{where}: {', '.join(missing[:_MAX_NAMED])}{rest}: not in the Hub's cache; {remedy}"
         )
-    found = [
-        wanted.folder() / name for pattern in wanted.patterns for name in wanted.found(pattern)
-    ]
-    if not found:
-        raise OSError(f"{where}: no file matches {named}; if the data set has one, {remedy}")
-    return found
+    paths: list[Path] = []
+    for pattern in files.patterns:
+        cached = files.cached_paths(pattern)
+        if not cached:
+            raise OSError(f"{where}: no file matches {pattern}; if the data set has one, {remedy}")
+        paths += cached
+    return paths
 
 
-def _is_refused(error: Exception | None) -> bool:
-    """Tell whether the Hub said no, rather than nothing.
+def _is_refused(error: BaseException | None) -> bool:
+    """Return whether the Hub refused access, rather than being out of reach.
 
-    To a request without a token it says of a private data set that there is none.
+    It reports a private data set as missing to a request without a token.
     """
     while error is not None:
         if isinstance(error, RepositoryNotFoundError):
             return True
-        if isinstance(error, HfHubHTTPError) and error.response.status_code in _REFUSED:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
             return True
-        error = error.__cause__ if isinstance(error.__cause__, Exception) else None
+        error = error.__cause__
     return False
-
-
-def _fetch(wanted: HubFiles, name: str) -> Path:
-    try:
-        found = hf_hub_download(
-            wanted.repository, name, repo_type="dataset", revision=wanted.revision
-        )
-    except (LocalEntryNotFoundError, HfHubHTTPError) as error:
-        raise OSError(
-            f"{wanted.repository}@{wanted.revision}: {name} is not in the Hub's cache and "
-            f"could not be fetched; with network access, run `hf download {wanted.repository} "
-            f"{name} --repo-type dataset --revision {wanted.revision}` first"
-        ) from error
-    return Path(found)

@@ -1,4 +1,4 @@
-"""The license of a base model, as its own files name it."""
+"""Read the license of a base model from its own files."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ UNKNOWN = "unknown"
 def license_of(base: Base) -> str:
     """Return the license's identifier, such as ``apache-2.0``, or ``unknown``.
 
-    A GGUF file has it in ``general.license``, a folder and a Hub model in the front matter
-    of their card. A Hub model's card is taken from the Hub's cache where it is in it.
+    It is in ``general.license`` of a GGUF file, and in the front matter of the model card of a
+    folder or a Hub model. The card of a Hub model is downloaded unless it is cached.
     """
     if base.kind == "gguf":
         field = GGUFReader(base.location).get_field("general.license")
@@ -24,8 +24,8 @@ def license_of(base: Base) -> str:
     card = Path(base.location) / CARD if base.kind == "folder" else _hub_card(base)
     if card is None or not card.exists():
         return UNKNOWN
-    named = ModelCard.load(card).data.to_dict().get("license")
-    return named if isinstance(named, str) else UNKNOWN
+    license = ModelCard.load(card).data.to_dict().get("license")
+    return license if isinstance(license, str) else UNKNOWN
 
 
 def _hub_card(base: Base) -> Path | None:

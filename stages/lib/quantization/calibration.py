@@ -1,4 +1,4 @@
-"""Which texts GPTQ sees."""
+"""Choose the texts that GPTQ is calibrated on."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,19 +13,19 @@ def sample_calibration(
     rng: np.random.Generator,
     pass_rates: Mapping[str, float] | None = None,
 ) -> list[Example]:
-    """Draw n distinct examples of those that are taught; all, if there are fewer.
+    """Draw n distinct training examples, or all if there are fewer.
 
-    Each is as likely as it is repeated, times, given the ``pass_rates`` of problems by id,
-    how often its problem is failed. Raises ValueError if none of them can be drawn.
+    The chance of an example is proportional to its repeats; with ``pass_rates``, by problem id,
+    also to the rate at which its problem is failed. Raises ValueError if every chance is 0.
     """
-    chances = np.array([float(example.repeats) for example in examples])
+    weights = np.array([float(example.repeats) for example in examples])
     if pass_rates is not None:
-        chances *= [1 - pass_rates[example.problem_id] for example in examples]
-    possible = int(np.count_nonzero(chances))
+        weights *= [1 - pass_rates[example.problem_id] for example in examples]
+    possible = int(np.count_nonzero(weights))
     if not possible:
         raise ValueError(
-            "quantize.calibration: expected an example that is taught and, to draw by "
-            "difficulty, whose problem is ever failed"
+            "quantize.calibration: expected a training example with repeats above 0 and, for "
+            "`calibrate_on: difficulty`, a problem with a pass rate below 1"
         )
-    chosen = rng.choice(len(examples), min(n, possible), replace=False, p=chances / chances.sum())
+    chosen = rng.choice(len(examples), min(n, possible), replace=False, p=weights / weights.sum())
     return [examples[i] for i in chosen]

@@ -1,4 +1,4 @@
-"""Making quantized models: GPTQ, round to nearest, and the formats of bitsandbytes."""
+"""Quantize by GPTQ, or by rounding to nearest on the same grid."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -12,23 +12,22 @@ from stages.lib.core.tables import read_csv, write_csv
 from stages.lib.models.fingerprint import save_atomically
 from stages.lib.params.quantization import Bits, Quantize
 
-# Read when GPTQModel is imported; without it the pool asks for workers it has not got.
-# The import itself is left to the functions: it takes seconds and prints a banner.
+# GPTQModel reads it when it is imported; without it, its pool asks for workers that do not
+# exist. The functions import GPTQModel themselves: it takes seconds and prints a banner.
 os.environ.setdefault("GPTQMODEL_CPU_WORKERS", str(os.cpu_count()))
-
 
 CALIBRATION_BATCH = 8
 
 
-class _LayerCount:
-    """What GPTQModel calls when it is done with a layer."""
+class _LayerProgress:
+    """GPTQModel's callback for finished layers."""
 
-    def __init__(self, done: Callable[[int], object]) -> None:
-        self._done = done
+    def __init__(self, on_progress: Callable[[int], object]) -> None:
+        self._on_progress = on_progress
 
     def layer_complete(self, *, layer_idx: int, submodule_finalized: bool) -> None:
         if submodule_finalized:
-            self._done(1)
+            self._on_progress(1)
 
 
 def layer_count(folder: Path) -> int:
@@ -37,15 +36,15 @@ def layer_count(folder: Path) -> int:
 
 
 def check_group_size(folder: Path, group_size: int) -> None:
-    """Raise ValueError unless the group size divides the widths that GPTQ groups over.
+    """Raise ValueError unless the group size divides the inputs of every quantized layer.
 
-    Those are the inputs of all linear layers but the output layer, which is left as it is.
+    These are all linear layers except the output layer, which stays in bf16.
     """
-    with torch.device("meta"):
+    with torch.device("meta"):  # shapes alone, no memory
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
     head = model.get_output_embeddings()
-    layers = [one for one in model.modules() if isinstance(one, torch.nn.Linear)]
-    widths = sorted({one.in_features for one in layers if one is not head})
+    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
+    widths = sorted({layer.in_features for layer in layers if layer is not head})
     fitting = [size for size in (16, 32, 64, 128) if all(width % size == 0 for width in widths)]
     if group_size not in (-1, *fitting):
         raise ValueError(
@@ -61,12 +60,13 @@ def quantize_gptq_or_rtn(
     bits: Bits,
     settings: Quantize,
     calibration: Sequence[Sequence[int]] | None,
-    done: Callable[[int], object],
+    on_progress: Callable[[int], object],
 ) -> None:
     """Quantize the model of ``parent`` to ``bits`` and save it as ``out``.
 
-    By GPTQ with ``calibration``, token ids of whole texts; without, each weight is rounded
-    to the nearest point of the same grid. ``done`` is called after each layer.
+    By GPTQ with ``calibration``, the token ids of whole texts; without it, each weight is
+    rounded to the nearest point of the same grid. ``on_progress`` is called with the number of
+    layers that just finished.
     """
     from gptqmodel import GPTQModel, QuantizeConfig
     from gptqmodel.quantization import RTNConfig
@@ -75,7 +75,7 @@ def quantize_gptq_or_rtn(
         "bits": bits,
         "group_size": settings.group_size,
         "sym": settings.symmetric,
-        "offload_to_disk": False,  # its folder's random name would be saved
+        "offload_to_disk": False,  # the random name of its folder would be saved
     }
     config: Any = RTNConfig(**grid)
     texts: Any = None
@@ -84,16 +84,16 @@ def quantize_gptq_or_rtn(
         config = QuantizeConfig(**grid)
         texts = [{"input_ids": list(ids), "attention_mask": [1] * len(ids)} for ids in calibration]
     model = GPTQModel.load(str(parent), config, dtype=torch.bfloat16)
-    model.layer_callback = _LayerCount(done)  # pyright: ignore[reportArgumentType]
+    model.layer_callback = _LayerProgress(on_progress)  # pyright: ignore[reportArgumentType]
     model.quantize(texts, batch_size=CALIBRATION_BATCH)
     if calibration is None:
-        done(layer_count(parent))  # nobody is called back when weights are only rounded
-    with save_atomically(out) as aside:
-        model.save(str(aside))
-        _sort_log(aside / "quant_log.csv")
+        on_progress(layer_count(parent))  # rounding makes no callback
+    with save_atomically(out) as tmp:
+        model.save(str(tmp))
+        _sort_log(tmp / "quant_log.csv")
 
 
 def _sort_log(log: Path) -> None:
-    # Its rows come in the order in which threads end, each with its duration.
+    # Threads write its rows as they finish, with durations; neither may change the file.
     rows = sorted(read_csv(log), key=lambda row: (int(row["layer"]), row["module"]))
     write_csv(log, [{name: row[name] for name in row if name != "time"} for row in rows])

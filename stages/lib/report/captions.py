@@ -1,5 +1,6 @@
 """Captions of the paper's figures."""
 
+from stages.lib.analysis.models import families
 from stages.lib.params.root import Params
 
 CAPTIONS = {
@@ -9,13 +10,14 @@ CAPTIONS = {
     "training": "Training loss and learning rate by optimizer step. All arms share the schedule "
     "and the number of supervised tokens. Arms train on different mixtures, so a lower loss "
     "is not a better model.",
-    "grpo": "GRPO by optimizer step: the reward, which weighs right answers and their "
+    "grpo": "GRPO by optimizer step: the reward, a weighted sum for correct answers and their "
     "form, the divergence from the parent, the length of answers, and the share of groups whose "
-    "answers all earned the same, which teach nothing. Thin: each step; thick: the mean over five.",
-    "accuracy": "Accuracy on each benchmark by system and decoding, with intervals. Mind the "
+    "answers all have the same reward, which give no signal. Thin: each step; thick: the mean "
+    "over five.",
+    "accuracy": "Accuracy on each benchmark by system and answer mode, with intervals. Mind the "
     "scales: they differ where a benchmark is near the floor.",
     "sources": "Accuracy by source of the held-out benchmark with CoT: each tuned model beside "
-    "the model that it began from, with the most in-context examples that were tried.",
+    "the model that it was tuned from, with the largest number of in-context examples tried.",
     "programs": "The same with PoT. Where all programs of a source are alike, its problems are "
     "solved all or none: there a difference is one of a few program forms.",
     "topics": "Accuracy by topic of the held-out benchmark with CoT, before and after "
@@ -26,13 +28,20 @@ CAPTIONS = {
 }
 
 
-def not_drawn(wanted: Params) -> set[str]:
-    """Return the figures that there is nothing to draw for."""
-    families = wanted.quantize.families(list(wanted.evaluate.models))
-    made = {wanted.quantize.models[name].method for family in families for name in family[1:]}
-    missing = set() if made else {"width"}
-    missing |= set() if "gptq" in made else {"topics"}
-    missing |= set() if wanted.grpo.models else {"grpo"}
-    missing |= set() if wanted.sample.k else {"difficulty"}
-    tuned = {*wanted.weigh.arms, *wanted.grpo.models}
-    return missing | (set() if tuned & set(wanted.evaluate.models) else {"sources", "programs"})
+def figures_without_data(params: Params) -> set[str]:
+    """Return the figures that these parameters give no data for."""
+    methods = {
+        params.quantize.models[model].method
+        for _, *quantized in families(params.quantize, list(params.evaluate.models))
+        for model in quantized
+    }
+    tuned = {*params.weigh.arms, *params.grpo.models} & set(params.evaluate.models)
+    has_data = {
+        "difficulty": params.sample.k > 0,
+        "grpo": bool(params.grpo.models),
+        "sources": bool(tuned),
+        "programs": bool(tuned),
+        "topics": "gptq" in methods,
+        "width": bool(methods),
+    }
+    return {name for name, has in has_data.items() if not has}

@@ -1,9 +1,9 @@
-"""In words: what an arm does, what was done to weights, and what training data is."""
+"""Describe arms, quantization and training data in words."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stages.lib.params.data import FileSource, LadderRows, LadderSource, RowsSource, TrainingSource
+from stages.lib.params.data import FileSource, LadderSource, RowsSource, TrainingSource
 from stages.lib.params.quantization import Gptq, Int8, Nf4, Rtn
 from stages.lib.params.root import Params
 from stages.lib.params.strategies import (
@@ -19,6 +19,7 @@ from stages.lib.params.strategies import (
     Weigh,
     WeightArm,
 )
+from stages.lib.provenance.ladder_path import parse_ladder_path
 
 CALIBRATIONS = {
     "training": "of its training examples",
@@ -31,13 +32,15 @@ def strategy(arms: Mapping[str, Arm], name: str) -> str:
     """Return in words what an arm does with the training problems."""
     match arms[name]:
         case UniformArm():
-            return "Every example once a pass."
+            return "Every example once per epoch."
         case RepeatArm(base=base, factor=factor):
-            return f"Every example ⌊{base:g} + {factor:g} · level⌋ times a pass; harder is higher."
+            return (
+                f"Every example ⌊{base:g} + {factor:g} · level⌋ times per epoch; harder is higher."
+            )
         case WeightArm(base=base, factor=factor):
             return (
-                f"Every example once a pass, its loss weighted by {base:g} + {factor:g} · level; "
-                "harder is higher."
+                f"Every example once per epoch, its loss weighted by {base:g} + {factor:g} · "
+                "level; harder is higher."
             )
         case BandArm(low=low, high=high):
             return f"Problems that the base model solves in {low:.0%} to {high:.0%} of its samples."
@@ -45,8 +48,8 @@ def strategy(arms: Mapping[str, Arm], name: str) -> str:
             return f"From easy to hard; every example takes part after {pace:.0%} of the steps."
         case FocalArm(gamma=gamma, level=level):
             return (
-                f"Every example once a pass, its loss weighted by (1 − p)^{gamma:g}, p the model's "
-                f"own probability of the {level}."
+                f"Every example once per epoch, its loss weighted by (1 − p)^{gamma:g}, p the "
+                f"model's own probability of the {level}."
             )
         case DartArm(strategy="dart_uniform", per_problem=count):
             return f"Up to {count} of the base model's own correct samples of each problem."
@@ -56,41 +59,41 @@ def strategy(arms: Mapping[str, Arm], name: str) -> str:
                 "proportion to its fail rate."
             )
         case ConversationsArm():
-            return "Every conversation once a pass; all responses are learned."
-        case ControlArm(control_of=of):
-            return f"A control: what the arm `{of}` does, dealt to random problems."
+            return "Every conversation once per epoch; all responses are learned."
+        case ControlArm(control_of=original):
+            return f"A control: what the arm `{original}` does, but to random problems."
 
 
-def uses_difficulty(wanted: Params) -> bool:
+def uses_difficulty(params: Params) -> bool:
     """Return whether some arm treats problems by how often the base model solves them."""
-    lessons = [_source_arm(wanted.weigh.arms, name) for name in wanted.weigh.arms]
+    arms = [_source_arm(params.weigh.arms, name) for name in params.weigh.arms]
     blind = UniformArm | FocalArm | ConversationsArm
-    return wanted.sample.k > 0 and any(not isinstance(one, blind) for one in lessons)
+    return params.sample.k > 0 and any(not isinstance(arm, blind) for arm in arms)
 
 
 def share_permutation(weigh: Weigh, runs: Sequence[str]) -> bool:
-    """Return whether two of an arm's runs are controls of one deal.
+    """Return whether two of an arm's runs are controls with the same permutation of problems.
 
-    Focal weights are dealt while the arm trains, by its own seed.
+    Controls of focal arms are left out: they permute during training, by the training seed.
     """
-    dealt = [
-        weigh.seed_of(run)
+    seeds = [
+        weigh.seed if arm.seed is None else arm.seed
         for run in runs
-        if isinstance(weigh.arms.get(run), ControlArm)
+        if isinstance(arm := weigh.arms.get(run), ControlArm)
         and not isinstance(_source_arm(weigh.arms, run), FocalArm)
     ]
-    return len(set(dealt)) < len(dealt)
+    return len(set(seeds)) < len(seeds)
 
 
-def quantization(wanted: Params, model: str) -> str:
-    """Return what was done to the weights of a quantized model, in a few words."""
-    shared = wanted.quantize
-    groups = "one group a row" if shared.group_size == -1 else f"group size {shared.group_size}"
-    grid = f"{groups}, {'' if shared.symmetric else 'a'}symmetric"
-    match wanted.quantize.models[model]:
+def quantization(params: Params, model: str) -> str:
+    """Return in a few words how a model was quantized."""
+    quantize = params.quantize
+    groups = "one group a row" if quantize.group_size == -1 else f"group size {quantize.group_size}"
+    grid = f"{groups}, {'' if quantize.symmetric else 'a'}symmetric"
+    match quantize.models[model]:
         case Gptq(bits=bits, calibrate_on=texts):
             return (
-                f"GPTQ, {bits} bits, {grid}, calibrated on {shared.calibration.examples} "
+                f"GPTQ, {bits} bits, {grid}, calibrated on {quantize.calibration.examples} "
                 f"{CALIBRATIONS[texts]}"
             )
         case Rtn(bits=bits):
@@ -101,22 +104,18 @@ def quantization(wanted: Params, model: str) -> str:
             return "bitsandbytes, LLM.int8()"
 
 
-def training_source(wanted: Params, taught: Arm | None) -> str:
-    """Return where the problems come from, or the conversations of an arm of such."""
-    parts = [
-        _part(one, wanted.prepare.rungs)
-        for one in wanted.prepare.train
-        if (
-            _conversations(one) in taught.sources
-            if isinstance(taught, ConversationsArm)
-            else _conversations(one) is None
-        )
-    ]
-    return "; ".join(parts)
+def training_source(params: Params, arm: Arm | None) -> str:
+    """Return where an arm's conversations come from, or for other arms and None the problems."""
+    names = arm.sources if isinstance(arm, ConversationsArm) else [None]
+    return "; ".join(
+        _describe(source, params.prepare.rungs)
+        for source in params.prepare.train
+        if _conversations(source) in names
+    )
 
 
 def _source_arm(arms: Mapping[str, Arm], name: str) -> Arm:
-    """Return the arm that says what is learned: of a control, the one it is a control of."""
+    """Return the arm whose data are learned: of a control, the arm that it is a control of."""
     arm = arms[name]
     return arms[arm.control_of] if isinstance(arm, ControlArm) else arm
 
@@ -128,22 +127,23 @@ def _conversations(source: TrainingSource) -> str | None:
     return None
 
 
-def _part(source: TrainingSource, rungs: Sequence[str]) -> str:
+def _describe(source: TrainingSource, rungs: Sequence[str]) -> str:
     match source:
         case LadderSource(per_rung=count):
-            return _ladder(count, rungs)
+            return _describe_ladder(count, rungs)
         case FileSource(path=path):
             return f"the file `{Path(path).name}`"
-        case RowsSource(ladder=LadderRows() as own):
-            exclude = " without steps" if own.bare else ""
-            return f"{_ladder(own.per_rung, rungs)}, written as {source.format} rows{exclude}"
         case RowsSource():
+            if ladder := parse_ladder_path(source.path):
+                suffix = " without steps" if ladder.bare else ""
+                text = _describe_ladder(ladder.per_rung, rungs)
+                return f"{text}, written as {source.format} rows{suffix}"
             share = "" if source.fraction == 1 else f"{source.fraction:.0%} of "
-            where = source.path.removeprefix("hub:")
-            return f"{share}{source.name} (`{where}`, {source.format} rows, {source.license})"
+            path = source.path.removeprefix("hub:")
+            return f"{share}{source.name} (`{path}`, {source.format} rows, {source.license})"
 
 
-def _ladder(per_rung: int, rungs: Sequence[str]) -> str:
+def _describe_ladder(per_rung: int, rungs: Sequence[str]) -> str:
     return (
         f"{per_rung} problems of each of the {len(rungs)} rungs of an arithmetic ladder "
         f"({', '.join(rungs)})"

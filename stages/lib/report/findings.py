@@ -1,80 +1,86 @@
-"""The paper's findings: claims by subject, the short answer, several runs."""
+"""The paper's findings: claims by subject, an overview of the arms, and several runs."""
 
 from collections.abc import Sequence
 from typing import Any
 
+from stages.lib.analysis.seeds import pairs_with_runs
 from stages.lib.params.root import Params
 from stages.lib.report import claims
 from stages.lib.report.descriptions import share_permutation
-from stages.lib.report.facts import read_rows
+
+SUBJECTS = ("question", "grpo", "quantization", "others", "elsewhere")
 
 
-def claims_by_subject(rows: Sequence[claims.TableRow], wanted: Params) -> dict[str, Any]:
+def claims_by_subject(rows: Sequence[claims.TableRow], params: Params) -> dict[str, Any]:
     """Return the paper's sentences about comparisons.
 
-    ``question`` compares arms on the held-out benchmark, ``grpo`` and
-    ``quantization`` such models with others, ``others`` the rest; ``elsewhere`` sums up the
-    other benchmarks.
+    On the held-out benchmark, ``question`` compares arms, ``grpo`` and ``quantization``
+    compare such models with others, and ``others`` has the remaining pairs. ``elsewhere``
+    sums up the other benchmarks.
     """
-    level, held_out = wanted.analyze.interval, wanted.evaluate.held_out
-    subjects = ("question", "grpo", "quantization", "others", "elsewhere")
-    said: dict[str, Any] = {subject: [] for subject in subjects}
-    for benchmark in wanted.prepare.benchmarks:
-        of_benchmark = [row for row in rows if row["benchmark"] == benchmark]
-        if benchmark != held_out:
-            said["elsewhere"].append(claims.overview(of_benchmark, level=level))
+    level = params.analyze.interval
+    by_subject: dict[str, Any] = {subject: [] for subject in SUBJECTS}
+    for benchmark in params.prepare.benchmarks:
+        benchmark_rows = [row for row in rows if row["benchmark"] == benchmark]
+        if benchmark != params.evaluate.held_out:
+            by_subject["elsewhere"].append(claims.overview(benchmark_rows, level=level))
             continue
-        for pair in wanted.analyze.compare:
-            of_pair = [row for row in of_benchmark if [row["first"], row["second"]] == pair]
-            said[_subject(pair, wanted)].append(
+        for pair in params.analyze.compare:
+            pair_rows = _rows_of_pair(benchmark_rows, pair)
+            by_subject[_subject(pair, params)].append(
                 {
-                    "summary": claims.summary(of_pair, level=level),
-                    "details": [claims.sentence(row, level=level) for row in of_pair],
+                    "summary": claims.summary(pair_rows, level=level),
+                    "details": [claims.sentence(row, level=level) for row in pair_rows],
                 }
             )
-    return said
+    return by_subject
 
 
-def answer(rows: Sequence[claims.TableRow], wanted: Params) -> str:
+def arms_overview(rows: Sequence[claims.TableRow], params: Params) -> str:
     """Return how many comparisons of arms on the held-out benchmark found a difference."""
-    of_arms = [
+    arm_rows = [
         row
         for row in rows
-        if row["benchmark"] == wanted.evaluate.held_out
-        and _subject([row["first"], row["second"]], wanted) == "question"
+        if row["benchmark"] == params.evaluate.held_out
+        and _subject([row["first"], row["second"]], params) == "question"
     ]
-    if not of_arms:
+    if not arm_rows:
         return ""
-    return claims.overview(of_arms, level=wanted.analyze.interval, between="arms")
+    return claims.overview(arm_rows, level=params.analyze.interval, between="arms")
 
 
-def several_runs(wanted: Params) -> dict[str, Any] | None:
-    """Return what the paper says of several runs, None where no compared pair has them.
+def claims_of_runs(rows: Sequence[claims.TableRow], params: Params) -> dict[str, Any] | None:
+    """Return what the paper needs about several runs, None where no compared pair has them.
 
-    ``systems`` have their runs, ``deals`` are those of them with two runs of one deal,
-    ``claims`` sum up the pairs on the held-out benchmark.
+    ``systems`` lists the runs of each name, ``shared_permutations`` the names with two runs
+    that share a permutation, and ``claims`` sums up the pairs on the held-out benchmark.
+    ``rows`` are those of ``reports/tables/runs.csv``.
     """
-    pairs = wanted.analyze.pairs_of_runs()
+    pairs = pairs_with_runs(params.analyze)
     if not pairs:
         return None
-    rows = [row for row in read_rows("runs") if row["benchmark"] == wanted.evaluate.held_out]
-    systems = {name: wanted.analyze.runs[name] for pair in pairs for name in pair}
-    by_pair = [[row for row in rows if [row["first"], row["second"]] == pair] for pair in pairs]
+    level, all_runs = params.analyze.interval, params.analyze.runs
+    held_out_rows = [row for row in rows if row["benchmark"] == params.evaluate.held_out]
+    names = dict.fromkeys(name for pair in pairs for name in pair)
     return {
-        "systems": systems,
-        "deals": [name for name, of in systems.items() if share_permutation(wanted.weigh, of)],
+        "systems": {name: all_runs[name] for name in names},
+        "shared_permutations": [
+            name for name in names if share_permutation(params.weigh, all_runs[name])
+        ],
         "claims": [
-            {"summary": claims.summary(of_pair, level=wanted.analyze.interval)}
-            for of_pair in by_pair
+            {"summary": claims.summary(_rows_of_pair(held_out_rows, pair), level=level)}
+            for pair in pairs
         ],
     }
 
 
-def _subject(pair: list[str], wanted: Params) -> str:
-    for subject, made in (
-        ("quantization", wanted.quantize.models),
-        ("grpo", wanted.grpo.models),
-    ):
-        if any(name in made for name in pair):
-            return subject
-    return "question" if all(name in wanted.weigh.arms for name in pair) else "others"
+def _rows_of_pair(rows: Sequence[claims.TableRow], pair: Sequence[str]) -> list[claims.TableRow]:
+    return [row for row in rows if [row["first"], row["second"]] == list(pair)]
+
+
+def _subject(pair: Sequence[str], params: Params) -> str:
+    if any(name in params.quantize.models for name in pair):
+        return "quantization"
+    if any(name in params.grpo.models for name in pair):
+        return "grpo"
+    return "question" if all(name in params.weigh.arms for name in pair) else "others"

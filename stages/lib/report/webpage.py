@@ -1,7 +1,7 @@
 """The results as one self-contained HTML page: findings, figures, tables, generations.
 
-What models wrote is untrusted text. It travels compressed, which no HTML parser can take
-for markup, and the page's script puts it into the document as text only.
+Model-written text is untrusted. It is embedded compressed, which no HTML parser can take for
+markup, and the page's script inserts it into the document as text only.
 """
 
 import base64
@@ -9,13 +9,11 @@ import gzip
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from stages.lib.analysis.answer_modes import ANSWER_MODES
 from stages.lib.core.schema import PROMPTINGS, STATUSES, EvalRecord, Generation, Problem
-from stages.lib.report.claims import ANSWER_MODE_NAMES
+from stages.lib.report.templates import render_template
 from stages.lib.report.webpage_tables import Table
 
 TEMPLATE = "page.html.j2"
@@ -46,25 +44,19 @@ def render(
 ) -> str:
     """Return the page.
 
-    ``findings`` on ``benchmark`` have a ``summary`` and its ``details``; ``browser`` is what
-    the function ``browser`` returns.
+    ``findings`` on ``benchmark`` have a ``summary`` and its ``details``; ``browser`` is the
+    result of ``browser_data``.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE).render(
-        title=title,
-        benchmark=benchmark,
-        findings=findings,
-        figures=figures,
-        tables=tables,
-        packed=pack(browser),
-        n_problems=len(browser["problems"]),
-    )
+    values = {
+        "title": title,
+        "benchmark": benchmark,
+        "findings": findings,
+        "figures": figures,
+        "tables": tables,
+        "packed": pack(browser),
+        "n_problems": len(browser["problems"]),
+    }
+    return render_template(TEMPLATE, values, escape=True)
 
 
 def pack(value: Any) -> str:
@@ -73,10 +65,10 @@ def pack(value: Any) -> str:
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
-def browser(
+def browser_data(
     problems: Mapping[str, Sequence[Problem]],
     answers: Iterable[tuple[str, Generation]],
-    graded: Sequence[EvalRecord],
+    records: Iterable[EvalRecord],
     *,
     systems: Sequence[str],
     limit: int,
@@ -85,21 +77,34 @@ def browser(
 
     ``problems`` are by benchmark; ``answers`` are (system, generation) pairs. Each problem
     has, by prompting, a list in the order of ``systems``. Raises ValueError for an answer
-    without a verdict, and for a problem that a system did not answer.
+    without a record, and for a problem that a system did not answer.
     """
-    verdicts = {(row.system, row.problem_id, row.prompting): row for row in graded}
-    written = {(system, row.problem_id, row.prompting): row for system, row in answers}
-    shown = [(name, one) for name, members in problems.items() for one in members][:limit]
-    found = []
-    for benchmark, problem in shown:
-        of_problem: dict[str, list[dict[str, Any]]] = {}
-        for prompting in PROMPTINGS:
-            keys = [(system, problem.id, prompting) for system in systems]
-            for key in keys:
-                if key not in written or key not in verdicts:
-                    raise ValueError(f"{key}: expected an answer and its verdict")
-            of_problem[prompting] = [_answer(written[key], verdicts[key]) for key in keys]
-        found.append(
+    shown = [(name, problem) for name, members in problems.items() for problem in members][:limit]
+    ids = {problem.id for _, problem in shown}
+    # Only the answers to these problems are kept; the others may be many.
+    record_of = {
+        (record.system, record.problem_id, record.prompting): record
+        for record in records
+        if record.problem_id in ids
+    }
+    answer_of = {
+        (system, answer.problem_id, answer.prompting): answer
+        for system, answer in answers
+        if answer.problem_id in ids
+    }
+
+    def answers_to(problem: Problem, prompting: str) -> list[dict[str, Any]]:
+        keys = [(system, problem.id, prompting) for system in systems]
+        for key in keys:
+            if key not in answer_of or key not in record_of:
+                raise ValueError(f"{key}: expected an answer and its grade")
+        return [_describe_answer(answer_of[key], record_of[key]) for key in keys]
+
+    return {
+        "systems": list(systems),
+        "statuses": list(STATUSES),
+        "promptings": {name: ANSWER_MODES[name] for name in PROMPTINGS},
+        "problems": [
             {
                 "benchmark": benchmark,
                 "source": problem.source,
@@ -107,23 +112,19 @@ def browser(
                 "question": problem.question,
                 "choices": problem.choices,
                 "answer": problem.answer,
-                "answers": of_problem,
+                "answers": {name: answers_to(problem, name) for name in PROMPTINGS},
             }
-        )
-    return {
-        "systems": list(systems),
-        "statuses": list(STATUSES),
-        "promptings": {name: ANSWER_MODE_NAMES[name] for name in PROMPTINGS},
-        "problems": found,
+            for benchmark, problem in shown
+        ],
     }
 
 
-def _answer(row: Generation, verdict: EvalRecord) -> dict[str, Any]:
+def _describe_answer(answer: Generation, record: EvalRecord) -> dict[str, Any]:
     return {
-        "text": row.text,
-        "output": verdict.output,
-        "status": verdict.status,
-        "extracted": verdict.extracted,
-        "finish": row.finish_reason,
-        "tokens": row.n_tokens,
+        "text": answer.text,
+        "output": record.output,
+        "status": record.status,
+        "extracted": record.extracted,
+        "finish": answer.finish_reason,
+        "tokens": answer.n_tokens,
     }

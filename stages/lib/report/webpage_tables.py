@@ -4,15 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isnan
 
+from stages.lib.analysis.answer_modes import ANSWER_MODES
 from stages.lib.analysis.speeds import NO_KERNEL
 from stages.lib.core.schema import PROMPTINGS, STATUSES
-from stages.lib.report.claims import ANSWER_MODE_NAMES, TableRow, interval_only_note, winner
+from stages.lib.report.claims import TableRow, interval_only_note, winner
 from stages.lib.report.numbers import fixed, p_value, percent
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a table cell shows, and the value that it sorts by."""
+    """A table cell: its text, the value that it sorts by, and a note in small print."""
 
     text: str
     value: float | str
@@ -28,7 +29,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
 
 
-def tables(
+def webpage_tables(
     *,
     accuracy: Sequence[TableRow],
     comparisons: Sequence[TableRow],
@@ -40,17 +41,18 @@ def tables(
     level: float,
     batch: int,
 ) -> list[Table]:
-    """Return the page's tables from rows of ``reports/tables/`` and the speed of each model.
+    """Return the page's tables from rows of ``reports/tables/``.
 
-    ``batch`` is how many prompts were answered at once.
+    ``batch`` is the number of prompts in a batch of the speed measurement. Without ``styles``
+    their table is left out.
     """
-    made = [
+    tables = [
         _accuracy_table(accuracy, benchmarks, systems, level),
         _comparison_table(comparisons, benchmarks, level),
         _status_table(statuses, benchmarks, systems),
         _model_table(models, batch),
     ]
-    return [*made, _style_table(styles, level)] if styles else made
+    return [*tables, _style_table(styles, level)] if styles else tables
 
 
 def _accuracy_table(
@@ -60,19 +62,19 @@ def _accuracy_table(
     body = []
     for benchmark in benchmarks:
         for system in systems:
-            of_system = [by_cell[benchmark, system, name] for name in ANSWER_MODE_NAMES]
+            system_rows = [by_cell[benchmark, system, name] for name in ANSWER_MODES]
             cells = [
                 Cell(
                     percent(row["accuracy"]),
                     row["accuracy"],
                     f"{percent(row['low'])}–{percent(row['high'])}",
                 )
-                for row in of_system
+                for row in system_rows
             ]
-            body.append([_text(benchmark), _text(system), _count(of_system[0]["n"]), *cells])
+            body.append([_text(benchmark), _text(system), _count(system_rows[0]["n"]), *cells])
     return Table(
         f"Accuracy in percent with {level:.0%} intervals",
-        ["Benchmark", "System", "Problems", *ANSWER_MODE_NAMES.values()],
+        ["Benchmark", "System", "Problems", *ANSWER_MODES.values()],
         body,
     )
 
@@ -87,13 +89,13 @@ def _comparison_table(rows: Sequence[TableRow], benchmarks: Sequence[str], level
             "noise": "within noise",
             "same": "no difference seen",
         }[winner(row)]
-        span = f"{percent(row['low'])} to {percent(row['high'])}"
+        interval = f"{percent(row['low'])} to {percent(row['high'])}"
         body.append(
             [
                 _text(row["benchmark"]),
                 _text(f"{first} − {second}"),
-                _text(ANSWER_MODE_NAMES[row["answer_mode"]]),
-                Cell(percent(row["difference"]), row["difference"], span),
+                _text(ANSWER_MODES[row["answer_mode"]]),
+                Cell(percent(row["difference"]), row["difference"], interval),
                 Cell(p_value(row["p_holm"]), row["p_holm"]),
                 _text(reading + interval_only_note(row, level)),
             ]
@@ -101,7 +103,7 @@ def _comparison_table(rows: Sequence[TableRow], benchmarks: Sequence[str], level
     return Table(
         f"Paired differences in points with {level:.0%} intervals; p after Holm's correction "
         "over the comparisons on one benchmark",
-        ["Benchmark", "Pair", "Decoding", "Difference", "p (Holm)", "Reading"],
+        ["Benchmark", "Pair", "Answer mode", "Difference", "p (Holm)", "Reading"],
         body,
     )
 
@@ -111,18 +113,18 @@ def _status_table(
 ) -> Table:
     by_cell = {(row["benchmark"], row["system"], row["prompting"]): row for row in rows}
     counts = [*STATUSES, "cut"]
-    about = "What became of every answer; cut: how many ended at the token limit"
-    if any(row["asked"] or row["default"] for row in rows):
-        counts += ["asked", "default"]
-        about += "; asked, default: how many named no option, and how that was settled"
+    caption = "Number of answers by status; cut: answers that ended at the token limit"
+    if any(row["follow_up"] or row["first_option"] for row in rows):
+        counts += ["follow_up", "first_option"]
+        caption += "; follow_up, first_option: answers that named no option, by what was graded"
     return Table(
-        about,
+        caption,
         ["Benchmark", "System", "Prompting", *counts],
         [
             [
                 _text(benchmark),
                 _text(system),
-                _text(ANSWER_MODE_NAMES[prompting]),
+                _text(ANSWER_MODES[prompting]),
                 *(_count(by_cell[benchmark, system, prompting][name]) for name in counts),
             ]
             for benchmark in benchmarks
@@ -141,7 +143,7 @@ def _style_table(rows: Sequence[TableRow], level: float) -> Table:
             [
                 _text(row["benchmark"]),
                 _text(row["system"]),
-                _text(ANSWER_MODE_NAMES[row["prompting"]]),
+                _text(ANSWER_MODES[row["prompting"]]),
                 _with_ends(row, "tokens", lambda value: fixed(value, 1)),
                 Cell(fixed(row["median_tokens"], 0), row["median_tokens"]),
                 _with_ends(row, "steps", percent),

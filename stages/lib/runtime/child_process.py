@@ -1,4 +1,4 @@
-"""Processes that are not to outlive the one that started them."""
+"""Child processes that end with their parent."""
 
 import os
 from multiprocessing import parent_process
@@ -6,7 +6,7 @@ from threading import Thread
 
 
 def end_with_parent() -> None:
-    """End this process, in the middle of whatever it does, when its parent has ended."""
+    """End this process at once, whatever it is doing, as soon as its parent has ended."""
     parent = parent_process()
     if parent is None:
         raise RuntimeError("end_with_parent: expected a process that multiprocessing started")

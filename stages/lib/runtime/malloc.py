@@ -1,16 +1,16 @@
-"""How this process treats memory that it has freed."""
+"""Settings of the memory allocator."""
 
 import ctypes
 
-# Of glibc's malloc.h.
+# From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc, where it is the C library, not to give freed memory back to the system.
+    """Keep freed memory in this process instead of returning it to the system (glibc only).
 
-    It gives back every large tensor, and the next one is made of new pages, each cleared
-    by the kernel first: a fifth of a training step or of a generated token on a CPU.
+    By default glibc returns every large tensor, and the next one is made of new pages, which the
+    kernel clears first. That takes a fifth of a training step or a generated token on a CPU.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):

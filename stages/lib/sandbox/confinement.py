@@ -1,17 +1,17 @@
-"""What the Linux kernel offers to confine a process, without root and without containers.
+"""Confinement of a process by the Linux kernel, without root and without containers.
 
-``prepare`` is called once in a worker process: it enters what holds for the
-worker as well (namespaces, no capabilities) and builds what is entered later.
-``Sandbox.enter`` is called in a fork of the worker, which from then on
+``prepare`` is called once in a worker process. It applies what holds for the worker as
+well (namespaces, no capabilities) and builds the rest. ``Confinement.enter`` is called in
+a fork of the worker. From then on the fork
 
-- reads the interpreter's own libraries, reads and writes one scratch folder (Landlock;
-  names and sizes of other files stay visible, ``stat`` is not restricted by it),
+- reads the interpreter's own libraries, and reads and writes one scratch folder (Landlock;
+  it does not restrict ``stat``: names and sizes of other files stay visible),
 - uses only the system calls of a list: no sockets, no new processes or threads,
   no program start, no signals, no shared memory (seccomp),
 - sees no network, no other processes and a read-only file system (namespaces),
 - is bounded in memory, CPU time, file size and descriptors (resource limits).
 
-A layer that this machine lacks is left out of ``Sandbox.layers``. Sources: landlock(7),
+``Confinement.layers`` holds the layers that this machine offers. Sources: landlock(7),
 seccomp(2), namespaces(7), mount_setattr(2), capset(2) and the kernel's ``linux/landlock.h``.
 """
 
@@ -22,6 +22,7 @@ import signal
 import sysconfig
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 from stages.lib.sandbox.landlock import SYS_LANDLOCK_RESTRICT_SELF, build_ruleset
@@ -42,15 +43,13 @@ from stages.lib.sandbox.seccomp import Filter, build_filter
 
 LAYERS = ("landlock", "seccomp", "namespaces")
 
-
 SCRATCH_BYTES = 16 * 2**20
-
 OPEN_FILES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What a program enters: the layers found, and its limits in bytes and seconds."""
+    """The layers and limits of a program: ``address_space`` in bytes, ``cpu_s`` in seconds."""
 
     layers: tuple[str, ...]
     ruleset: int | None
@@ -59,9 +58,9 @@ class Confinement:
     cpu_s: int
 
     def enter(self) -> None:
-        """Confine the calling process for good; of its descriptors 0, 1 and 2 stay open.
+        """Confine the calling process for good, and close its descriptors except 0, 1 and 2.
 
-        Raises OSError if a layer that was found cannot be entered.
+        Raises OSError if one of the layers cannot be entered.
         """
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         for kind, value in (
@@ -76,18 +75,19 @@ class Confinement:
         if self.ruleset is not None:
             syscall(SYS_LANDLOCK_RESTRICT_SELF, self.ruleset, 0)
         os.closerange(3, 2**20)
+        # Last, because the filter forbids the calls above.
         if self.filter is not None:
             prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(self.filter))
 
 
 def prepare(scratch: Path, *, memory_bytes: int, cpu_s: int) -> Confinement:
-    """Confine this worker as far as its work allows, and build what its programs enter.
+    """Confine this worker as far as its work allows, and build the confinement of its programs.
 
-    ``memory_bytes`` is what a program may map beyond what the worker has mapped
-    when this is called. The process must have one thread. With namespaces, what
-    returns is a child of the caller.
+    ``memory_bytes`` is what a program may map beyond what the worker has mapped when this
+    is called. The process must have one thread. With namespaces, this function returns in
+    a child of the calling process (``enter_namespaces``).
     """
-    # If memory runs out all the same, the kernel is to take a program, not the caller.
+    # If memory runs out all the same, the kernel should kill a program, not the caller.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -99,9 +99,9 @@ def prepare(scratch: Path, *, memory_bytes: int, cpu_s: int) -> Confinement:
     _drop_capabilities()
     ruleset = build_ruleset(libraries, scratch)
     program_filter = build_filter(may_write=ruleset is not None)
-    found = (ruleset is not None, program_filter is not None, namespaces)
+    available = (ruleset is not None, program_filter is not None, namespaces)
     return Confinement(
-        layers=tuple(layer for layer, there in zip(LAYERS, found, strict=True) if there),
+        layers=tuple(compress(LAYERS, available)),
         ruleset=ruleset,
         filter=program_filter,
         address_space=mapped + memory_bytes,
@@ -110,7 +110,7 @@ def prepare(scratch: Path, *, memory_bytes: int, cpu_s: int) -> Confinement:
 
 
 def kill_descendants() -> None:
-    """Kill and reap every process that descends from this worker, however it detached itself."""
+    """Kill and reap every descendant of this worker, including detached ones."""
     while True:
         try:
             ended, _ = os.waitpid(-1, os.WNOHANG)
@@ -118,7 +118,7 @@ def kill_descendants() -> None:
             return
         if ended:
             continue
-        # The first process of a pid namespace reaches all others in it at once, and no one else.
+        # For the first process of a PID namespace, -1 means all others in it, and none outside.
         victims = [-1] if os.getpid() == 1 else _children()
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
@@ -131,24 +131,24 @@ def _children() -> list[int]:
 
 def _limit(kind: int, value: int) -> None:
     _, hard = resource.getrlimit(kind)
-    bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (bound, bound))
+    limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (limit, limit))
 
 
 def _library_folders() -> set[Path]:
-    """Return the folders of Python's modules and of every shared library mapped now."""
+    """Return the folders of Python's modules and of every shared library that is mapped."""
     paths = sysconfig.get_paths()
     folders = {Path(paths[key]) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
     for line in Path("/proc/self/maps").read_text().splitlines():
-        mapped = line.split(maxsplit=5)[5:]
-        if mapped and ".so" in mapped[0]:
-            folders.add(Path(mapped[0]).parent)
+        path = line.split(maxsplit=5)[5:]
+        if path and ".so" in path[0]:
+            folders.add(Path(path[0]).parent)
     return {folder for folder in folders if folder.is_dir()}
 
 
 def _drop_capabilities() -> None:
     version_3 = 0x20080522
     header = (ctypes.c_uint32 * 2)(version_3, 0)
-    nothing = (ctypes.c_uint32 * 6)()
-    if libc.capset(header, nothing):
+    no_capabilities = (ctypes.c_uint32 * 6)()
+    if libc.capset(header, no_capabilities):
         raise last_error()

@@ -1,4 +1,4 @@
-"""Restrict file access with Landlock."""
+"""Restriction of file access by Landlock (landlock(7), ``linux/landlock.h``)."""
 
 import ctypes
 import os
@@ -9,12 +9,10 @@ from stages.lib.sandbox.libc import syscall
 
 _SYS_LANDLOCK_CREATE_RULESET, _SYS_LANDLOCK_ADD_RULE, SYS_LANDLOCK_RESTRICT_SELF = 444, 445, 446
 
-
 _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_FILE = 1 << 1, 1 << 2, 1 << 3, 1 << 5
-
 _MAKE_REG, _TRUNCATE = 1 << 8, 1 << 14
 
-# Flat by intent: without folders, links and pipes, emptying it and measuring it stay simple.
+# No right to make folders, links or pipes: a flat folder is simple to measure and to empty.
 _SCRATCH_RIGHTS = _WRITE_FILE | _READ_FILE | _READ_DIR | _REMOVE_FILE | _MAKE_REG | _TRUNCATE
 
 
@@ -28,12 +26,17 @@ class _PathBeneath(ctypes.Structure):
 
 
 def build_ruleset(libraries: Iterable[Path], scratch: Path) -> int | None:
-    """Return a Landlock ruleset with every right that this kernel can withhold, or None."""
+    """Return the descriptor of a Landlock ruleset, or None if the kernel has no Landlock.
+
+    It withholds every right that this kernel knows, except reading in the folders
+    ``libraries``, and reading and writing in the folder ``scratch`` and /dev/null.
+    """
     create_version_flag = 1
     try:
         abi = syscall(_SYS_LANDLOCK_CREATE_RULESET, None, 0, create_version_flag)
     except OSError:
         return None
+    # Each version of the interface knows more rights; an unknown one is an error.
     rights = {1: 13, 2: 14, 3: 15, 4: 15}.get(abi, 16)
     handled = (1 << rights) - 1
     attr = _RulesetAttr(fs=handled, net=3 if abi >= 4 else 0, scoped=3 if abi >= 6 else 0)
@@ -46,8 +49,8 @@ def build_ruleset(libraries: Iterable[Path], scratch: Path) -> int | None:
 
 
 def _allow(ruleset: int, path: Path, rights: int) -> None:
-    beneath = 1
+    path_beneath_rule = 1
     handle = os.open(path, os.O_PATH)
     rule = _PathBeneath(allowed=rights, folder=handle)
-    syscall(_SYS_LANDLOCK_ADD_RULE, ruleset, beneath, ctypes.addressof(rule), 0)
+    syscall(_SYS_LANDLOCK_ADD_RULE, ruleset, path_beneath_rule, ctypes.addressof(rule), 0)
     os.close(handle)

@@ -1,4 +1,4 @@
-"""Enter user, mount, network, PID and IPC namespaces."""
+"""User, mount, network, PID and IPC namespaces (namespaces(7), mount_setattr(2))."""
 
 import ctypes
 import os
@@ -9,9 +9,7 @@ from stages.lib.sandbox.libc import PR_SET_PDEATHSIG, last_error, libc, prctl, s
 
 _SYS_MOUNT_SETATTR = 442
 
-
 _CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER = 0x00020000, 0x08000000, 0x10000000
-
 _CLONE_NEWPID, _CLONE_NEWNET = 0x20000000, 0x40000000
 
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
@@ -24,9 +22,14 @@ class _MountAttr(ctypes.Structure):
 
 
 def enter_namespaces(scratch: Path) -> bool:
-    """Go on as the first process of new namespaces, where all but ``scratch`` is read-only."""
-    apart = _CLONE_NEWNS | _CLONE_NEWIPC | _CLONE_NEWPID | _CLONE_NEWNET
-    if not any(libc.unshare(flags) == 0 for flags in (_CLONE_NEWUSER | apart, apart)):
+    """Move this process into new namespaces, where only the folder ``scratch`` is writable.
+
+    Returns whether that worked. On success the caller continues as a forked child, the
+    first process of the new PID namespace; the original process only waits for it.
+    """
+    unshared = _CLONE_NEWNS | _CLONE_NEWIPC | _CLONE_NEWPID | _CLONE_NEWNET
+    # Without a user namespace, root can still enter the others.
+    if not any(libc.unshare(flags) == 0 for flags in (_CLONE_NEWUSER | unshared, unshared)):
         return False
     child = os.fork()
     if child:
@@ -44,8 +47,8 @@ def enter_namespaces(scratch: Path) -> bool:
 
 
 def _mount(source: Path | None, target: Path, flags: int) -> None:
-    from_bytes = None if source is None else os.fsencode(source)
-    if libc.mount(from_bytes, os.fsencode(target), None, ctypes.c_ulong(flags), None):
+    source_name = None if source is None else os.fsencode(source)
+    if libc.mount(source_name, os.fsencode(target), None, ctypes.c_ulong(flags), None):
         raise last_error()
 
 

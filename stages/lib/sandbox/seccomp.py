@@ -1,4 +1,4 @@
-"""Restrict system calls with seccomp."""
+"""A list of allowed system calls, enforced by seccomp (seccomp(2))."""
 
 import ctypes
 import errno
@@ -20,7 +20,6 @@ _COMPUTE_CALLS = """
 _SCRATCH_CALLS = "unlink unlinkat rename renameat renameat2 ftruncate fsync fdatasync"
 
 _FCNTL_COMMANDS = (0, 1, 2, 3, 4, 1030)  # DUPFD GETFD SETFD GETFL SETFL DUPFD_CLOEXEC
-
 _IOCTL_REQUESTS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS .. FIONBIO, FIOCLEX
 
 _O_TMPFILE_BIT = 0o20000000
@@ -35,8 +34,9 @@ class Filter(ctypes.Structure):
 def build_filter(*, may_write: bool) -> Filter | None:
     """Return the compiled list of allowed system calls, or None without libseccomp.
 
-    Any other call fails with EPERM, and one of a foreign architecture kills.
-    Without Landlock the filter is what keeps files whole: nothing opens for writing.
+    Any other call fails with EPERM; a call of a foreign architecture kills the process.
+    ``may_write`` allows opening files for writing: only for use together with Landlock,
+    which limits the folders.
     """
     try:
         import pyseccomp as sc

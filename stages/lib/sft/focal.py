@@ -1,12 +1,12 @@
-"""Focal weights: a token counts the more, the less the model expects it while it trains.
+"""Focal weights: a token counts more the less probable the model finds it while it trains.
 
 As in Lin et al. (2017, arXiv:1708.02002) a loss is multiplied by (1 - p)^gamma, p the
 model's own probability of what is learned. Here the factor is a constant to the
-gradient, as the loss weights of all other arms are: it says how much a token counts,
-and the direction of its gradient stays that of its log-likelihood.
+gradient, as the loss weights of all other arms are: it scales a token's gradient, whose
+direction stays that of the log-likelihood.
 
-The factors are not scaled to mean 1: their mean is known only when the whole step is,
-and AdamW hardly feels the scale of a loss. So a factor depends on its own example
+The factors are not scaled to mean 1: their mean is known only at the end of the step, and
+AdamW is almost invariant to the scale of a loss. So a factor depends on its own example
 alone, and any split of a step into micro-batches and processes has the same gradient.
 """
 
@@ -22,35 +22,40 @@ from stages.lib.core.schema import Example
 NO_UNIT = -1
 
 
+def count_units(example: Example, supervised: int) -> int:
+    """Return into how many focal units an example of ``supervised`` tokens falls."""
+    return supervised if example.focal_level == "token" else 1
+
+
 def focal_columns(
     examples: Sequence[Example],
-    learned: Sequence[Sequence[bool]],
+    loss_masks: Sequence[Sequence[bool]],
     rng: np.random.Generator,
 ) -> dict[str, list[Any]]:
-    """Return what ``focal_factors`` needs to know of a row of concatenated examples.
+    """Return the columns that ``focal_factors`` needs for a row of concatenated examples.
 
-    ``learned`` says which tokens of each example are. A unit is all of these or one of
-    them, as the example's ``focal_level`` says. The lists have the row's length and say,
-    of each learned token, its ``gammas``, the ``units`` it belongs to, from 0, and the
-    unit that ``judges`` it: its own, or, where factors are dealt, one that is drawn from
-    the row's without replacement.
+    A unit is one supervised token of an example or all of them, by its ``focal_level``. The
+    lists have the row's length and hold, for each supervised token, its ``gammas``, the
+    ``units`` it belongs to, from 0, and in ``judges`` the unit whose probability counts: its
+    own or, where factors are shuffled, one drawn from the row's without replacement.
     """
     row: dict[str, list[Any]] = {"gammas": [], "units": []}
-    dealt: list[int] = []
+    shuffled: list[int] = []
     n_units = 0
-    for example, of_example in zip(examples, learned, strict=True):
-        n_own = sum(of_example) if example.focal_level == "token" else 1
-        places = accumulate(of_example, initial=0)
-        row["gammas"] += [example.focal_gamma if one else 0.0 for one in of_example]
+    for example, loss_mask in zip(examples, loss_masks, strict=True):
+        n_own = count_units(example, sum(loss_mask))
+        # How many supervised tokens stand before each token.
+        positions = accumulate(loss_mask, initial=0)
+        row["gammas"] += [example.focal_gamma if learned else 0.0 for learned in loss_mask]
         row["units"] += [
-            n_units + min(place, n_own - 1) if one else NO_UNIT
-            for one, place in zip(of_example, places, strict=False)
+            n_units + min(position, n_own - 1) if learned else NO_UNIT
+            for learned, position in zip(loss_mask, positions, strict=False)
         ]
         if example.focal_shuffled:
-            dealt += range(n_units, n_units + n_own)
+            shuffled += range(n_units, n_units + n_own)
         n_units += n_own
     judge_of = np.arange(n_units)
-    judge_of[dealt] = rng.permutation(np.array(dealt, dtype=np.int64))
+    judge_of[shuffled] = rng.permutation(np.array(shuffled, dtype=np.int64))
     judges = [NO_UNIT if unit == NO_UNIT else int(judge_of[unit]) for unit in row["units"]]
     return row | {"judges": judges}
 
@@ -62,9 +67,9 @@ def focal_factors(
     """Return (1 - p)^gamma per supervised token, (n,), without a gradient.
 
     ``losses`` (n,) are the tokens' negative log-probabilities; ``positions`` (n,)
-    are their places in the columns of ``row``, each (1, length), less one. p is the
-    geometric mean of the probabilities of the tokens of the unit that judges: at the
-    level of tokens the one token's, at that of examples the whole response's.
+    are their positions in the columns of ``row``, each (1, length), minus one. p is the
+    geometric mean of the probabilities of the tokens in the unit of ``judges``: one token at
+    level "token", the whole response at level "example".
     """
     gammas, units, judges = (row[name][0, 1:][positions] for name in ("gammas", "units", "judges"))
     means = torch.segment_reduce(-losses, "mean", lengths=torch.bincount(units))

@@ -15,7 +15,7 @@ def weighted_loss(
 
     ``row`` holds tensors of shape (1, length); ``total`` counts the supervised tokens
     of the whole optimizer step, so that micro-batches add up to the step's loss.
-    w is the row's weight, times the focal factor where the row has focal columns.
+    w is the token's weight, times its focal factor if the row has focal columns.
     """
     losses, positions = token_losses(model, row)
     weights = row["weights"][0, 1:][positions]

@@ -1,8 +1,8 @@
-"""The plan of a training run: which examples each optimizer step takes.
+"""Which examples each optimizer step of a training run takes.
 
-Arms differ in their repeats, their loss weights and when an example joins.
-``plan_steps`` gives every arm the same number of optimizer steps with exactly the
-same number of supervised tokens, so that they compare at equal compute.
+Arms differ in repeats, loss weights and when an example joins. ``plan_steps`` gives every
+arm the same number of optimizer steps with exactly the same number of supervised tokens,
+so that arms are compared at equal compute.
 """
 
 import heapq
@@ -14,20 +14,21 @@ from math import ceil
 
 import numpy as np
 
-from stages.lib.difficulty.weighting import LARGEST_DENOMINATOR
-
+# Undoes the rounding of fractions such as 0.1.
+LARGEST_DENOMINATOR = 1_000_000
+# How many examples of a step may be chosen anew to complete it, and among how many to come.
 REWIND = 16
 LOOK_AHEAD = 256
 
 
 class UnfitExampleError(ValueError):
-    """An example that no step can hold: ``example`` is its place, ``why`` what is wrong."""
+    """No step can hold an example: ``example`` is its index, ``reason`` what is wrong."""
 
-    def __init__(self, example: int, why: str) -> None:
-        """Remember both; the message has them, too."""
-        super().__init__(f"tokens: example {example}: {why}")
+    def __init__(self, example: int, reason: str) -> None:
+        """Keep both; the message has them, too."""
+        super().__init__(f"tokens: example {example}: {reason}")
         self.example = example
-        self.why = why
+        self.reason = reason
 
 
 def plan_steps(
@@ -41,41 +42,40 @@ def plan_steps(
 ) -> list[list[int]]:
     """Return the examples of each optimizer step, with exactly ``tokens_per_step`` tokens each.
 
-    ``tokens`` counts each example's supervised tokens, ``repeats`` how often a
-    pass over the data holds it; it takes part from the first step t of
-    0..steps - 1 with t / steps at least its entry of ``start_fraction``. Freshly shuffled
-    passes follow each other; a step takes whole examples from the head of this
-    stream, and its last places are chosen among the next few hundred so that the
-    sum is exact. What was skipped stays at the head for the next step, and every
-    step takes the head, so over the run examples appear in proportion to their
-    repeats. An example may appear twice in one step, as in any shuffle of
-    repeated examples. When examples join, a fresh pass over all that take part
-    begins, behind what was skipped.
+    ``tokens`` counts each example's supervised tokens, ``repeats`` how often an epoch holds
+    it; it takes part from the first step t of 0..steps - 1 with t / steps at least its entry
+    of ``start_fraction``. Freshly shuffled epochs follow each other as one stream. A step
+    takes whole examples from the head of the stream, and its last ones are chosen among the
+    next few hundred so that the sum is exact. Skipped examples stay at the head for the next
+    step, and every step takes the head, so over the run examples appear in proportion to
+    their repeats. An example may appear twice in one step, as in any shuffle of repeated
+    examples. When examples join, a fresh epoch of all that take part begins, behind the
+    skipped ones.
 
-    Raises ValueError for lists of different lengths or none, fewer than one
-    step, negative repeats and no example that takes part from the start; and, of
-    the examples that take part at any time, for one without a token, repeats that
-    are all zero, an example that is longer than a step, and lengths that do not
-    add up to ``tokens_per_step``, whatever the choice or within the look-ahead.
+    Raises ValueError for lists of different lengths or none, fewer than one step, negative
+    repeats and no example that takes part from the start; and, of the examples that take part
+    at any time, for one without a token, repeats that are all zero, an example longer than a
+    step, and lengths that cannot add up to ``tokens_per_step``, or not within the look-ahead.
     """
     # Sums are kept as bits of one long integer; a numpy integer would overflow there.
     lengths = [int(count) for count in tokens]
     _check_plan(lengths, repeats, start_fraction, steps)
     joins = [
-        ceil(Fraction(share).limit_denominator(LARGEST_DENOMINATOR) * steps)
-        for share in start_fraction
+        ceil(Fraction(fraction).limit_denominator(LARGEST_DENOMINATOR) * steps)
+        for fraction in start_fraction
     ]
     starts = sorted({join for join in joins if join < steps})
     if starts[:1] != [0]:
         raise ValueError(
-            f"opens: least {min(start_fraction)}: expected 0, an example to begin with"
+            f"start_fraction: least {min(start_fraction)}: expected 0, an example to begin with"
         )
     plan: list[list[int]] = []
     skipped: list[int] = []
+    # A phase ends where further examples join.
     for start, end in pairwise([*starts, steps]):
         present = [n if join <= start else 0 for n, join in zip(repeats, joins, strict=True)]
         _check_present(lengths, present, tokens_per_step)
-        pending, stream = deque(skipped), _passes(present, rng)
+        pending, stream = deque(skipped), _epochs(present, rng)
         for _ in range(start, end):
             step, n_skipped = _fill(pending, stream, lengths, tokens_per_step)
             plan.append(step)
@@ -84,10 +84,10 @@ def plan_steps(
 
 
 def balance_micro_batches(lengths: Sequence[int], bins: int) -> list[list[int]]:
-    """Deal a step's examples to ``bins`` micro-batches of about equal total length.
+    """Spread a step's examples over ``bins`` micro-batches of about equal total length.
 
-    Returns the indices of each bin. The longest goes first, each to the
-    emptiest bin: the fullest bin is at most 4/3 of what the best deal allows
+    Returns the indices of each bin. The longest example goes first, each to the
+    emptiest bin: the fullest bin is at most 4/3 of the optimum
     (Graham 1969). Raises ValueError for fewer than one bin, a length below 1
     and fewer examples than bins.
     """
@@ -96,25 +96,25 @@ def balance_micro_batches(lengths: Sequence[int], bins: int) -> list[list[int]]:
     if len(lengths) < bins:
         raise ValueError(f"lengths: {len(lengths)} examples: expected at least bins={bins}")
     _check_lengths("lengths", lengths, range(len(lengths)))
-    dealt: list[list[int]] = [[] for _ in range(bins)]
-    loads = [(0, number) for number in range(bins)]
+    micro_batches: list[list[int]] = [[] for _ in range(bins)]
+    loads = [(0, bin_index) for bin_index in range(bins)]
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        load, number = loads[0]
-        dealt[number].append(index)
-        heapq.heapreplace(loads, (load + lengths[index], number))
-    return dealt
+        load, bin_index = loads[0]
+        micro_batches[bin_index].append(index)
+        heapq.heapreplace(loads, (load + lengths[index], bin_index))
+    return micro_batches
 
 
-def _passes(repeats: Sequence[int], rng: np.random.Generator) -> Iterator[int]:
-    one_pass = np.repeat(np.arange(len(repeats)), repeats)
+def _epochs(repeats: Sequence[int], rng: np.random.Generator) -> Iterator[int]:
+    epoch = np.repeat(np.arange(len(repeats)), repeats)
     while True:
-        yield from rng.permutation(one_pass).tolist()
+        yield from rng.permutation(epoch).tolist()
 
 
 def _fill(
     pending: deque[int], stream: Iterator[int], tokens: Sequence[int], target: int
 ) -> tuple[list[int], int]:
-    """Return a step's examples, and how many it skipped; these now lead ``pending``."""
+    """Return a step's examples and how many it skipped; the skipped ones now lead ``pending``."""
     taken, missing = [], target
     while missing > 0:
         example = pending.popleft() if pending else next(stream)
@@ -133,19 +133,20 @@ def _complete(
     tokens: Sequence[int],
     target: int,
 ) -> tuple[list[int], int]:
+    """Complete a step exactly from the next examples, giving up its last ones if need be."""
     pending.extend(islice(stream, max(0, LOOK_AHEAD - len(pending))))
     ahead = [pending.popleft() for _ in range(LOOK_AHEAD)]
-    # The head always stays, or an awkward example would wait for ever.
+    # The head always stays, or an example of an awkward length would wait for ever.
     for keep in (max(1, len(taken) - REWIND), 1):
         window = taken[keep:] + ahead
         missing = target - sum(tokens[example] for example in taken[:keep])
         chosen = _exact_subset([tokens[example] for example in window], missing)
         if chosen is not None:
-            inside = set(chosen)
-            left = [example for place, example in enumerate(window) if place not in inside]
-            pending.extendleft(reversed(left))
+            used = set(chosen)
+            unused = [example for index, example in enumerate(window) if index not in used]
+            pending.extendleft(reversed(unused))
             n_skipped = chosen[-1] + 1 - len(chosen)
-            return taken[:keep] + [window[place] for place in chosen], n_skipped
+            return taken[:keep] + [window[index] for index in chosen], n_skipped
     raise ValueError(
         f"tokens_per_step: {target}: no choice among {len(taken) + LOOK_AHEAD} examples in a row "
         "adds up to it: expected a larger step or examples of more varied lengths"
@@ -153,9 +154,9 @@ def _complete(
 
 
 def _exact_subset(lengths: Sequence[int], target: int) -> list[int] | None:
-    """Return places that add up to ``target``, from the shortest beginning that has them.
+    """Return indices of lengths that add up to ``target``, from the shortest prefix that can.
 
-    Bit s of ``reachable[i]`` says whether some of the first i lengths add up to s.
+    Bit s of ``reachable[i]`` is set if a subset of the first i lengths adds up to s.
     """
     reachable = [1]
     within = (1 << (target + 1)) - 1
@@ -166,11 +167,11 @@ def _exact_subset(lengths: Sequence[int], target: int) -> list[int] | None:
     else:
         return None
     chosen = []
-    for place in range(len(reachable) - 2, -1, -1):
+    for index in range(len(reachable) - 2, -1, -1):
         # Leaving out the later of two choices keeps the stream's order.
-        if not reachable[place] >> target & 1:
-            chosen.append(place)
-            target -= lengths[place]
+        if not reachable[index] >> target & 1:
+            chosen.append(index)
+            target -= lengths[index]
     return chosen[::-1]
 
 
@@ -179,7 +180,9 @@ def _check_plan(
 ) -> None:
     lengths = [len(tokens), len(repeats), len(start_fraction)]
     if len(set(lengths)) > 1 or lengths[0] == 0:
-        raise ValueError(f"tokens, repeats, opens: lengths {lengths}: expected equal, at least 1")
+        raise ValueError(
+            f"tokens, repeats, start_fraction: lengths {lengths}: expected equal, at least 1"
+        )
     if steps < 1:
         raise ValueError(f"steps: {steps}: expected at least 1")
     for example, count in enumerate(repeats):
@@ -203,19 +206,21 @@ def _check_present(tokens: Sequence[int], repeats: Sequence[int], tokens_per_ste
 
 
 def _check_reachable(used: Iterable[int], tokens: Sequence[int], target: int) -> None:
-    first_of = {tokens[example]: example for example in used}
+    """Check that repeated examples can add up to ``target``, with each length among them."""
+    example_of = {tokens[example]: example for example in used}
+    # Bit s is set if lengths, each any number of times, add up to s.
     reachable, within = 1, (1 << (target + 1)) - 1
-    for length in first_of:
+    for length in example_of:
         multiple = length
         while multiple <= target:
             reachable |= reachable << multiple & within
             multiple *= 2
     if not reachable >> target:
         raise ValueError(
-            f"tokens_per_step: {target}: no whole examples of {min(first_of)} to {max(first_of)} "
-            "supervised tokens add up to it: expected a sum of such lengths"
+            f"tokens_per_step: {target}: no whole examples of {min(example_of)} to "
+            f"{max(example_of)} supervised tokens add up to it: expected a sum of such lengths"
         )
-    for length, example in first_of.items():
+    for length, example in example_of.items():
         if not reachable >> (target - length) & 1:
             raise UnfitExampleError(
                 example,

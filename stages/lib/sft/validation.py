@@ -1,6 +1,6 @@
-"""Training problems set apart, and how well a model predicts them while it is trained.
+"""Validation during training: examples kept out of it, and the model's loss on them.
 
-A checkpoint is chosen by them and never by a benchmark, whose numbers would flatter.
+A checkpoint is chosen by this loss and never by a benchmark, whose scores would then be biased.
 """
 
 import math
@@ -20,121 +20,129 @@ from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.training.adapters import Trainable, unwrap
 from stages.lib.training.likelihood import negative_log_likelihoods
 
-HELD_OUT_LOSS = "held_out_loss"
+VALIDATION_LOSS = "validation_loss"
+_PERPLEXITY = "validation_perplexity"
 
 
-def choose_held_out(questions: Iterable[str], count: int, *, seed: int) -> set[str]:
-    """Return ``count`` of some questions, or all if they are fewer, without a prompting's cue.
+def choose_validation(questions: Iterable[str], count: int, *, seed: int) -> set[str]:
+    """Return ``count`` of the questions, or all if there are fewer, without the program cue.
 
-    The choice depends on the texts alone. It is made among all training problems, and
-    among all conversations by what they ask first, so it is the same in every arm,
-    whichever of them an arm holds; a problem that two data sets hold is on one side.
+    The choice depends on the texts and the seed alone. It is made among all training problems
+    or all conversations, so it is the same for every arm; a problem of two data sets is
+    either trained on or validated on, never both.
     """
-    texts = {_plain(question) for question in questions}
+    texts = {_normalize(question) for question in questions}
     return set(sorted(texts, key=lambda text: content_id(str(seed), text))[:count])
 
 
-def split_held_out(
+def split_validation(
     examples: Sequence[Example], chosen: Set[str]
 ) -> tuple[list[Example], list[Example]]:
-    """Return an arm's examples to train on, and those set apart, which ask what was chosen.
+    """Split an arm's examples into those to train on and those whose first question is chosen.
 
-    What is set apart is measured once, however often the arm would repeat it.
-    Raises ValueError if one of the two would be empty although something was chosen.
+    A validation example is measured once, however often the arm would repeat it.
+    Raises ValueError if either part would be empty although questions were chosen.
     """
-    left = [one for one in examples if _plain(one.turns[0].question) not in chosen]
-    apart = [replace(one, repeats=1) for one in examples if _plain(one.turns[0].question) in chosen]
-    if chosen and not any(one.repeats for one in left):
+    training: list[Example] = []
+    validation: list[Example] = []
+    for example in examples:
+        if _normalize(example.turns[0].question) in chosen:
+            validation.append(replace(example, repeats=1))
+        else:
+            training.append(example)
+    if chosen and not any(example.repeats for example in training):
         raise ValueError(
-            f"train.validation: {len(chosen)} problems or conversations are set apart, and nothing "
-            "is left of the arm to train on: expected fewer"
+            f"train.validation: {len(chosen)} problems or conversations are for validation, and "
+            "nothing of the arm is left to train on: expected fewer"
         )
-    if chosen and not apart:
+    if chosen and not validation:
         raise ValueError(
-            f"train.validation: {len(chosen)} problems or conversations are set apart, and nothing "
-            "of the arm is among them: expected more"
+            f"train.validation: {len(chosen)} problems or conversations are for validation, and "
+            "nothing of the arm is among them: expected more"
         )
-    return left, apart
+    return training, validation
 
 
-def _plain(question: str) -> str:
+def _normalize(question: str) -> str:
     return " ".join(question.removesuffix(POT_CUE).split())
 
 
 class Validation(TrainerCallback):
-    """Measures the held-out loss every few steps and after the last.
+    """Measures the validation loss every few steps and after the last.
 
-    The trained parameters with the lowest are kept in the file ``best``, if there is to
-    be one. The measurements stand in the trainer's history, which checkpoints hold.
+    The trained parameters with the lowest loss are saved to the file ``best``, if one is
+    given. The losses are kept in the trainer's history, which checkpoints hold.
     """
 
     def __init__(
-        self, solutions: Sequence[TokenizedExample], *, every: int, best: Path | None
+        self, examples: Sequence[TokenizedExample], *, every: int, best: Path | None
     ) -> None:
-        """Remember what to measure, when, and where the best parameters go."""
-        self.solutions = solutions
+        """Keep what to measure, how often, and where to save the best parameters."""
+        self.examples = examples
         self.every = every
         self.best = best
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Measure, if it is time."""
+        """Measure the loss if it is due."""
         if state.global_step % self.every and state.global_step != state.max_steps:
             return
-        before = [entry[HELD_OUT_LOSS] for entry in state.log_history if HELD_OUT_LOSS in entry]
+        earlier = [
+            entry[VALIDATION_LOSS] for entry in state.log_history if VALIDATION_LOSS in entry
+        ]
         loss = self._loss(model)
-        state.log_history.append({"step": state.global_step, HELD_OUT_LOSS: loss})
-        if self.best is not None and loss < min(before, default=math.inf):
-            with atomic_replace(self.best) as aside:
-                save_file({name: param.data for name, param in _trained(model).items()}, aside)
+        state.log_history.append({"step": state.global_step, VALIDATION_LOSS: loss})
+        if self.best is not None and loss < min(earlier, default=math.inf):
+            with atomic_replace(self.best) as tmp:
+                save_file({name: param.data for name, param in _trained(model).items()}, tmp)
 
     def _loss(self, model: Trainable) -> float:
         model.eval()
-        found = negative_log_likelihoods(unwrap(model), self.solutions, lambda _: None)
+        losses = negative_log_likelihoods(unwrap(model), self.examples, lambda _: None)
         model.train()
-        return sum(found) / sum(one.supervised for one in self.solutions)
+        return sum(losses) / sum(example.supervised for example in self.examples)
 
 
 @torch.no_grad()
 def restore(model: Trainable, best: Path) -> None:
-    """Give a model the trained parameters that were kept in the file ``best``."""
+    """Load the trained parameters that were saved in the file ``best`` into a model."""
     params = _trained(model)
     for name, value in load_file(best).items():
         params[name].copy_(value)
 
 
 def rows_by_step(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row per step: ``loss`` (nats per supervised token) and what belongs to it.
+    """Return a row per step of a trainer's history.
 
-    The columns are ``step``, ``loss``, ``learning_rate`` and ``grad_norm`` (before it is
-    clipped). If a held-out loss was measured, it and its perplexity have a column, empty where it
-    was not.
+    The columns are ``step``, ``loss`` (nats per supervised token), ``learning_rate`` and
+    ``grad_norm`` (before clipping). If a validation loss was measured, it and its perplexity
+    have a column, None where it was not.
     """
     columns = ("step", "loss", "learning_rate", "grad_norm")
     rows = [{name: entry[name] for name in columns} for entry in history if "loss" in entry]
     measured = {
         entry["step"]: {
-            HELD_OUT_LOSS: entry[HELD_OUT_LOSS],
-            "held_out_perplexity": math.exp(entry[HELD_OUT_LOSS]),
+            VALIDATION_LOSS: entry[VALIDATION_LOSS],
+            _PERPLEXITY: math.exp(entry[VALIDATION_LOSS]),
         }
         for entry in history
-        if HELD_OUT_LOSS in entry
+        if VALIDATION_LOSS in entry
     }
     if not measured:
         return rows
-    empty = {HELD_OUT_LOSS: None, "held_out_perplexity": None}
+    empty = {VALIDATION_LOSS: None, _PERPLEXITY: None}
     return [row | measured.get(row["step"], empty) for row in rows]
 
 
 def best_step(rows: Sequence[dict[str, Any]]) -> int:
-    """Return the first step with the lowest held-out loss."""
-    measured = [row for row in rows if row[HELD_OUT_LOSS] is not None]
-    return min(measured, key=lambda row: row[HELD_OUT_LOSS])["step"]
+    """Return the first step with the lowest validation loss."""
+    measured = [row for row in rows if row[VALIDATION_LOSS] is not None]
+    return min(measured, key=lambda row: row[VALIDATION_LOSS])["step"]
 
 
 def loss_at(rows: Sequence[dict[str, Any]], step: int) -> dict[str, float]:
-    """Return the held-out loss at a step under its name, or nothing if none was measured."""
-    loss = next(row for row in rows if row["step"] == step).get(HELD_OUT_LOSS)
-    return {} if loss is None else {HELD_OUT_LOSS: loss}
+    """Return the validation loss at a step under its name, or nothing if none was measured."""
+    loss = next(row for row in rows if row["step"] == step).get(VALIDATION_LOSS)
+    return {} if loss is None else {VALIDATION_LOSS: loss}
 
 
 def _trained(model: Trainable) -> dict[str, torch.nn.Parameter]:

@@ -1,4 +1,4 @@
-"""Which parameters of a base model are trained: all of them, or those of adapters."""
+"""Full fine-tuning and LoRA or QLoRA adapters: load, count and merge what is trained."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +23,7 @@ Trainable = PreTrainedModel | PeftModel
 
 
 def load_trainable(folder: Path, tuning: Tuning, *, seed: int) -> Trainable:
-    """Load a base model in bf16 or NF4, ready to be trained; adapters begin as ``seed`` has it.
+    """Load a base model in bf16 or NF4, ready to be trained; ``seed`` initializes adapters.
 
     Raises ValueError if the model lacks a layer that should get an adapter.
     """
@@ -34,18 +34,18 @@ def load_trainable(folder: Path, tuning: Tuning, *, seed: int) -> Trainable:
 
 
 def with_adapters(model: PreTrainedModel, tuning: AdapterTuning, *, seed: int) -> PeftModel:
-    """Return a model that begins as ``model``, whose new low-rank adapters alone are trained."""
-    there = _linear_layers(model)
-    lacking = sorted(set(tuning.targets) - there)
-    if lacking:
+    """Add new low-rank adapters to a model; they alone are trained, and start without effect."""
+    layers = _linear_layers(model)
+    missing = sorted(set(tuning.targets) - layers)
+    if missing:
         raise ValueError(
-            f"train.tuning.targets (or those of the arm in train.tuning_by_arm): {lacking}: "
-            f"the model has no such linear layer; expected some of {sorted(there)}"
+            f"tuning.targets: {missing}: expected some of the model's linear layers: "
+            f"{sorted(layers)}"
         )
     set_seed(seed)
     config = LoraConfig(
         r=tuning.r,
-        lora_alpha=cast(int, tuning.alpha),  # any number will do
+        lora_alpha=cast(int, tuning.alpha),  # peft takes any number
         lora_dropout=tuning.dropout,
         target_modules=tuning.targets,
         task_type="CAUSAL_LM",
@@ -54,23 +54,23 @@ def with_adapters(model: PreTrainedModel, tuning: AdapterTuning, *, seed: int) -
 
 
 def merge_adapters(model: Trainable) -> PreTrainedModel:
-    """Return an ordinary bf16 model that computes the same, with the adapters in its weights.
+    """Merge adapters into the weights; return an ordinary bf16 model that computes the same.
 
-    Weights in NF4 are unpacked first: they are what the adapters were trained beside.
-    ``model`` is used up.
+    NF4 weights are dequantized first: the adapters were trained beside those values.
+    ``model`` must not be used afterwards.
     """
     if isinstance(model, PreTrainedModel):
         return model
     if getattr(unwrap(model), "is_quantized", False):
         config, adapters = model.peft_config["default"], get_peft_model_state_dict(model)
-        unpacked = cast(PreTrainedModel, model.unload()).dequantize(torch.bfloat16)
-        model = cast(PeftModel, get_peft_model(unpacked, config))
+        dequantized = cast(PreTrainedModel, model.unload()).dequantize(torch.bfloat16)
+        model = cast(PeftModel, get_peft_model(dequantized, config))
         set_peft_model_state_dict(model, adapters)
     return cast(PreTrainedModel, cast(Any, model).merge_and_unload())
 
 
 def upcast_adapters(model: Trainable) -> None:
-    """Undo that TRL's trainers make adapters bf16 beside NF4 weights: small steps are lost."""
+    """Make adapters 32-bit again: TRL makes them bf16 beside NF4, which loses small steps."""
     if isinstance(model, PeftModel):
         for param in model.parameters():
             if param.requires_grad:
@@ -78,16 +78,16 @@ def upcast_adapters(model: Trainable) -> None:
 
 
 def unwrap(model: Trainable) -> PreTrainedModel:
-    """Return the transformers model itself; its layers keep their adapters."""
+    """Return the transformers model inside a PEFT model; its layers keep their adapters."""
     if isinstance(model, PreTrainedModel):
         return model
     return cast(PreTrainedModel, model.get_base_model())
 
 
 def parameter_counts(model: Trainable) -> dict[str, float]:
-    """Return how many parameters there are in all, how many are trained, and their share."""
+    """Return the number of trained parameters, of all parameters, and the share trained."""
     if isinstance(model, PeftModel):
-        # It counts the two numbers in each byte of NF4.
+        # PEFT counts both of the numbers in a byte of NF4.
         trainable, total = model.get_nb_trainable_parameters()
     else:
         trainable = total = sum(param.numel() for param in model.parameters())
@@ -101,7 +101,10 @@ def _nf4() -> dict[str, Any]:
 
 
 def _linear_layers(model: PreTrainedModel) -> set[str]:
-    """Return the last parts of the names of the linear layers; TRL refuses the output layer."""
+    """Return the last parts of the names of the linear layers, less the output layer.
+
+    TRL refuses adapters there.
+    """
     return {
         name.rpartition(".")[2]
         for name, module in model.named_modules()

@@ -1,4 +1,4 @@
-"""Checkpoints of training runs: where they lie, and which one a run goes on from."""
+"""Checkpoints of training runs: their folder, and the one that a run resumes from."""
 
 import shutil
 from pathlib import Path
@@ -10,25 +10,25 @@ from stages.lib.runtime import console
 from stages.lib.training.callbacks import COMPLETE
 
 
-def checkpoint_dir(name: str, depends_on: str) -> Path:
-    """Return where the checkpoints of a model's training lie, and say which are not used.
+def checkpoint_dir(name: str, run_key: str) -> Path:
+    """Return the folder of a run's checkpoints; log those of the model's other runs.
 
-    ``depends_on`` identifies all that the training depends on.
+    ``run_key`` identifies everything that the training depends on.
     """
-    checkpoints = CHECKPOINTS / name / depends_on
-    for other in sorted((CHECKPOINTS / name).glob("*")):
-        if other != checkpoints:
-            console.log_line(f"{name}: not used, of other parameters or data: {other}")
+    checkpoints = CHECKPOINTS / name / run_key
+    for unused in sorted((CHECKPOINTS / name).glob("*")):
+        if unused != checkpoints:
+            console.log_line(f"{name}: not used, of other parameters or data: {unused}")
     return checkpoints
 
 
 def latest_complete(checkpoints: Path) -> str | None:
-    """Return the newest checkpoint that was written to its end; remove the others."""
-    whole = sorted(
+    """Return the newest checkpoint that was written to its end; remove incomplete ones."""
+    complete = sorted(
         (path.parent for path in checkpoints.glob(f"checkpoint-*/{COMPLETE}")),
         key=lambda folder: int(folder.name.rpartition("-")[2]),
     )
     if PartialState().is_main_process:
-        for folder in set(checkpoints.glob("checkpoint-*")) - set(whole):
+        for folder in set(checkpoints.glob("checkpoint-*")) - set(complete):
             shutil.rmtree(folder)
-    return str(whole[-1]) if whole else None
+    return str(complete[-1]) if complete else None

@@ -12,16 +12,31 @@ from stages.lib.runtime import console
 
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
-# Torch kills processes this many seconds after it has handed a SIGTERM on, by default 30: the
+# Torch kills processes this many seconds after it has passed a SIGTERM on, by default 30: the
 # checkpoint of a 7B model takes longer.
-_PATIENCE = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "600"}
+_SHUTDOWN_TIMEOUT = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "600"}
+
+
+def count_processes(launch: Launch | None) -> int:
+    """Return how many processes share the work of each step."""
+    return 1 if launch is None else launch.processes
+
+
+def uses_deepspeed(launch: Launch | None) -> bool:
+    """Return whether DeepSpeed shares the work."""
+    return launch is not None and launch.strategy in ("zero1", "zero3")
+
+
+def splits_model(launch: Launch | None) -> bool:
+    """Return whether no process holds all of the parameters while training."""
+    return launch is not None and launch.strategy in ("fsdp2", "zero3")
 
 
 def launch_processes(launch: Launch, stage: str, item: str) -> None:
     """Run ``python -m stages.STAGE ITEM`` in ``launch.processes`` processes, to their end.
 
-    A SIGTERM is handed on. Raises ChildProcessError if one of them fails; the first of
-    them says why.
+    A SIGTERM is passed on to them. Raises ChildProcessError if one of them fails; the first
+    process says why.
     """
     command = [
         *(sys.executable, "-m", "accelerate.commands.launch"),
@@ -30,11 +45,11 @@ def launch_processes(launch: Launch, stage: str, item: str) -> None:
         *("--num_cpu_threads_per_process", str(_threads(launch.processes))),
         *("-m", f"stages.{stage}", item),
     ]
-    environment = console.environment() | _PATIENCE
-    started = subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent)
-    before = signal.signal(signal.SIGTERM, lambda *_: started.terminate())
+    environment = console.environment() | _SHUTDOWN_TIMEOUT
+    launcher = subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent)
+    before = signal.signal(signal.SIGTERM, lambda *_: launcher.terminate())
     try:
-        status = started.wait()
+        status = launcher.wait()
     finally:
         signal.signal(signal.SIGTERM, before)
     if status:

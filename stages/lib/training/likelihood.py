@@ -1,4 +1,4 @@
-"""Negative log-likelihood of the supervised tokens of an example."""
+"""Negative log-likelihood of the supervised tokens of examples."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -15,42 +15,46 @@ _ROW_TOKENS = 1024
 
 @torch.no_grad()
 def negative_log_likelihoods(
-    model: PreTrainedModel, solutions: Sequence[TokenizedExample], done: Callable[[int], object]
+    model: PreTrainedModel,
+    examples: Sequence[TokenizedExample],
+    on_progress: Callable[[int], object],
 ) -> list[float]:
-    """Return the negative log-likelihood of each response, in nats.
+    """Return the negative log-likelihood of each example's supervised tokens, in nats.
 
-    Perplexity is exp(their sum / number of their tokens). ``done`` is called with how many
-    solutions were just read.
+    Perplexity is exp(their sum / number of supervised tokens). ``on_progress`` is called with
+    the number of examples that were just scored.
     """
     keep_freed_memory()
     attend_per_example(model)
-    found: list[float] = []
-    for row in _rows(solutions):
+    likelihoods: list[float] = []
+    for row in _rows(examples):
         batch = {
-            k: torch.tensor([v], device=model.device) for k, v in micro_batch(row, 1.0).items()
+            name: torch.tensor([values], device=model.device)
+            for name, values in micro_batch(row, 1.0).items()
         }
         losses, _ = token_losses(model, batch)
-        of_each = losses.split([one.supervised for one in row])
-        found += [float(one.sum()) for one in of_each]
-        done(len(row))
-    return found
+        by_example = losses.split([example.supervised for example in row])
+        likelihoods += [float(example_losses.sum()) for example_losses in by_example]
+        on_progress(len(row))
+    return likelihoods
 
 
-def _rows(solutions: Sequence[TokenizedExample]) -> list[list[TokenizedExample]]:
+def _rows(examples: Sequence[TokenizedExample]) -> list[list[TokenizedExample]]:
     rows: list[list[TokenizedExample]] = [[]]
-    for one in solutions:
-        if rows[-1] and sum(map(len, rows[-1])) + len(one) > _ROW_TOKENS:
+    for example in examples:
+        if rows[-1] and sum(map(len, rows[-1])) + len(example) > _ROW_TOKENS:
             rows.append([])
-        rows[-1].append(one)
+        rows[-1].append(example)
     return rows
 
 
 def token_losses(
     model: torch.nn.Module, row: Mapping[str, torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return −ℓ of a row's supervised tokens, in nats (n,), and their places less one (n,).
+    """Return the losses −ℓ of a row's supervised tokens and their positions minus one, both (n,).
 
-    ``row`` holds tensors of shape (1, length). Logits are made at these places only.
+    ``row`` holds tensors of shape (1, length); losses are in nats. Logits are computed at
+    these positions only.
     """
     labels = row["labels"][0, 1:]
     positions = (labels != IGNORED).nonzero().squeeze(-1)

@@ -10,7 +10,7 @@ from stages.lib.params.training import FullTuning, Tuning
 
 
 def optimizer_of(tuning: Tuning, *, deepspeed: bool) -> tuple[type[Optimizer], dict[str, Any]]:
-    """Return the optimizer's class and what it is made with, beside the learning rate.
+    """Return the optimizer's class and its options other than the learning rate.
 
     Adapters are 32-bit numbers, so AdamW needs no copies of them; DeepSpeed keeps its own.
     """
@@ -18,8 +18,8 @@ def optimizer_of(tuning: Tuning, *, deepspeed: bool) -> tuple[type[Optimizer], d
         return (AdamW, {"fused": True}) if deepspeed else (MasterAdamW, {})
     if tuning.optimizer == "adamw":
         return AdamW, {"fused": True}
-    # Left to where it is used: the import takes seconds. States lie in pages that a GPU
-    # can leave to the host's memory; on a CPU they are 8-bit states and no more.
+    # Imported here because it takes seconds. A GPU can page its states out to the host's
+    # memory; on a CPU they are plain 8-bit states.
     from bitsandbytes.optim.adamw import PagedAdamW8bit
 
     return PagedAdamW8bit, {}
@@ -36,11 +36,11 @@ class MasterAdamW(AdamW):
     def step(self, closure: None = None) -> None:
         """Update the 32-bit copies and round them into the parameters."""
         for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            states = [self._state_of(p) for p in params]
+            params = [param for param in group["params"] if param.grad is not None]
+            states = [self._state_of(param) for param in params]
             adamw(
                 [state["master"] for state in states],
-                [p.grad.float() for p in params],
+                [param.grad.float() for param in params],
                 [state["exp_avg"] for state in states],
                 [state["exp_avg_sq"] for state in states],
                 [],
@@ -61,7 +61,7 @@ class MasterAdamW(AdamW):
         """Load a state without rounding it to the parameters' type, as the base class does."""
         super().load_state_dict(state_dict)
         saved = [key for group in state_dict["param_groups"] for key in group["params"]]
-        params = [p for group in self.param_groups for p in group["params"]]
+        params = [param for group in self.param_groups for param in group["params"]]
         for key, param in zip(saved, params, strict=True):
             if key in state_dict["state"]:
                 state = state_dict["state"][key]

@@ -9,11 +9,11 @@ IGNORED = -100
 
 
 def micro_batch(examples: Sequence[TokenizedExample], mean_weight: float) -> dict[str, list[Any]]:
-    """Return one row of concatenated examples: ids, labels, position ids, token weights.
+    """Pack examples into one row: ids, labels, position ids, token weights.
 
-    All lists have the row's length. The label of a token that is not learned is -100 and
-    its weight 0; that of another is its example's over ``mean_weight``. Raises ValueError
-    if nothing is supervised.
+    All lists have the row's length. A token that is not learned has the label -100 and the
+    weight 0; a supervised token has its example's weight divided by ``mean_weight``. Raises
+    ValueError if nothing is supervised.
     """
     row: dict[str, list[Any]] = {
         "input_ids": [],

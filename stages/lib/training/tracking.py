@@ -1,16 +1,16 @@
-"""Training as others can watch it: DVCLive's files always, other trackers by parameter.
+"""Experiment trackers: DVCLive always, TensorBoard, trackio and W&B by parameter.
 
-DVCLive writes a table per measurement and a summary, without times, so the same training
-gives the same bytes. What the others write is no output of a stage and lies in
-``data/tracking/``. When a training is taken up again, each tracker is given the steps
-before its checkpoint once more and what an earlier attempt wrote is put aside: no step is
-there twice, none is missing.
+DVCLive writes a table per metric and a summary, without times, so the same training
+gives the same bytes. The other trackers' files are no output of a stage and lie in
+``data/tracking/``. When a training is resumed, each tracker gets the steps before the
+checkpoint once more and what an earlier attempt wrote is put aside, so every step is there
+once. The callbacks of transformers and DVCLive append to the earlier attempt instead.
 """
 
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,12 +25,12 @@ from stages.lib.runtime import console
 
 PROJECT = "uphill"
 
-# How long its server may take to answer, before a training begins without it.
-_WANDB_PATIENCE_S = 15.0
+# How long W&B's server may take to answer before a training begins without it.
+_WANDB_TIMEOUT_S = 15.0
 
 # Set before there are threads: one that reads the environment meanwhile may crash.
-# trackio reads the first when it is imported, and TRL's trainer may do that. DVC's own runs
-# tell DVC Studio what they should; DVCLive would leave a run there open.
+# trackio reads the first when it is imported, and TRL's trainer may do that. DVC itself
+# reports to DVC Studio; DVCLive would leave a run open there.
 os.environ.setdefault("TRACKIO_DIR", str(TRACKING / "trackio"))
 os.environ["DVC_STUDIO_OFFLINE"] = "true"
 
@@ -40,9 +40,9 @@ Rows = Callable[[Sequence[dict[str, Any]]], Sequence[Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class Run:
-    """A training as the trackers name it: of a model, known by ``key``, with its settings.
+    """A training of a model, as trackers name it, with its settings.
 
-    ``key`` tells trainings with other parameters or data apart.
+    ``key`` differs between trainings with different parameters or data.
     """
 
     model: str
@@ -51,20 +51,20 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Return a name for people."""
+        """Return a short name to show."""
         return f"{self.model}-{self.key[:8]}"
 
 
 class Tracking(TrainerCallback):
-    """Logs every step, in the main process alone."""
+    """Logs every step to the trackers, in the main process alone."""
 
     def __init__(
         self, folder: Path, trackers: Sequence[Tracker], run: Run, rows_by_step: Rows
     ) -> None:
-        """Remember where DVCLive writes, and who else is told; nothing is opened yet.
+        """Keep DVCLive's folder and the other trackers; nothing is opened yet.
 
-        ``rows_by_step`` turns a trainer's history into rows with a ``step`` and what was
-        measured then, None where it was not.
+        ``rows_by_step`` turns a trainer's history into rows with a ``step`` and metrics,
+        None where one was not measured.
         """
         self.folder = folder
         self.trackers = trackers
@@ -74,11 +74,11 @@ class Tracking(TrainerCallback):
         self._logs: list[Log] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Open the trackers, and log the steps that are behind a resumed run."""
+        """Open the trackers, and log the steps before a resumed run's checkpoint."""
         if not state.is_world_process_zero:
             return
-        opening = [_dvclive(self.folder), *(_open(name, self.run) for name in self.trackers)]
-        self._logs = [self._opened.enter_context(one) for one in opening]
+        opening = [_dvclive(self.folder), *(_OPEN[name](self.run) for name in self.trackers)]
+        self._logs = [self._opened.enter_context(tracker) for tracker in opening]
         self._log(state.log_history)
 
     def on_log(
@@ -89,7 +89,7 @@ class Tracking(TrainerCallback):
         logs: Mapping[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Log the step; a held-out loss stands in the history before it."""
+        """Log the step; a validation loss is the entry before it in the history."""
         if logs is not None and "loss" in logs:
             last_two = state.log_history[-2:]
             self._log([entry for entry in last_two if entry["step"] == state.global_step])
@@ -100,34 +100,24 @@ class Tracking(TrainerCallback):
 
     def _log(self, history: Sequence[dict[str, Any]]) -> None:
         for row in self.rows_by_step(history):
-            measured = {name: value for name, value in row.items() if value is not None}
-            step = measured.pop("step")
+            metrics = {name: value for name, value in row.items() if value is not None}
+            step = metrics.pop("step")
             for log in self._logs:
-                log(step, measured)
+                log(step, metrics)
 
 
 @contextmanager
 def _dvclive(folder: Path) -> Iterator[Log]:
     live = Live(str(folder), save_dvc_exp=False, report=None, dvcyaml=None)
 
-    def log(step: int, values: Mapping[str, float]) -> None:
+    def log(step: int, metrics: Mapping[str, float]) -> None:
         live.step = step
-        for name, value in values.items():
+        for name, value in metrics.items():
             live.log_metric(name, value)
-        # Live.next_step would read every table again, and Live.end asks git.
+        # Live.next_step would read every table again, and Live.end runs git.
         live.make_summary()
 
     yield log
-
-
-def _open(tracker: Tracker, run: Run) -> Any:
-    match tracker:
-        case "tensorboard":
-            return _tensorboard(run)
-        case "trackio":
-            return _trackio(run)
-        case "wandb":
-            return _wandb(run)
 
 
 @contextmanager
@@ -138,8 +128,8 @@ def _tensorboard(run: Run) -> Iterator[Log]:
     shutil.rmtree(folder, ignore_errors=True)
     with SummaryWriter(str(folder)) as writer:
 
-        def log(step: int, values: Mapping[str, float]) -> None:
-            for name, value in values.items():
+        def log(step: int, metrics: Mapping[str, float]) -> None:
+            for name, value in metrics.items():
                 writer.add_scalar(name, value, step)
             writer.flush()
 
@@ -165,7 +155,7 @@ def _trackio(run: Run) -> Iterator[Log]:
         auto_log_gpu=False,
     )
     try:
-        yield lambda step, values: trackio.log(dict(values), step=step)
+        yield lambda step, metrics: trackio.log(dict(metrics), step=step)
     finally:
         trackio.finish()
 
@@ -173,12 +163,9 @@ def _trackio(run: Run) -> Iterator[Log]:
 @contextmanager
 def _wandb(run: Run) -> Iterator[Log]:
     import wandb
-    from wandb.sdk.lib.wbauth import authenticate_session
 
     TRACKING.mkdir(parents=True, exist_ok=True)
-    server = wandb.setup().settings.base_url
-    known = authenticate_session(host=server, source="uphill", prompt=False) is not None
-    begin = partial(
+    start = partial(
         wandb.init,
         project=PROJECT,
         name=run.name,
@@ -186,16 +173,25 @@ def _wandb(run: Run) -> Iterator[Log]:
         config=dict(run.settings),
         dir=str(TRACKING),
         settings=wandb.Settings(
-            console="off", silent=True, x_disable_stats=True, init_timeout=_WANDB_PATIENCE_S
+            console="off", silent=True, x_disable_stats=True, init_timeout=_WANDB_TIMEOUT_S
         ),
     )
     try:
-        made = begin(mode=None if known else "offline")
+        wandb_run = start(mode=None if wandb.login(prompt=False) else "offline")
     except wandb.Error as error:
-        why = str(error).partition("\n")[0]
-        console.log_line(f"tracking: wandb: {run.name} is kept offline, to be synced later: {why}")
-        made = begin(mode="offline")
+        reason = str(error).partition("\n")[0]
+        console.log_line(
+            f"tracking: wandb: {run.name} is kept offline, to be synced later: {reason}"
+        )
+        wandb_run = start(mode="offline")
     try:
-        yield lambda step, values: made.log(dict(values), step=step)
+        yield lambda step, metrics: wandb_run.log(dict(metrics), step=step)
     finally:
-        made.finish()
+        wandb_run.finish()
+
+
+_OPEN: dict[Tracker, Callable[[Run], AbstractContextManager[Log]]] = {
+    "tensorboard": _tensorboard,
+    "trackio": _trackio,
+    "wandb": _wandb,
+}

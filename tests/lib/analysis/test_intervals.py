@@ -24,30 +24,31 @@ def pair(first_only: int, second_only: int, same: int) -> Data:
     return first, second
 
 
+def bootstrap(*arrays: Any, draws: int = 300, level: float = 0.95, **design: Any) -> Any:
+    function = intervals.paired_interval if len(arrays) > 1 else intervals.mean_interval
+    return function(*arrays, draws=draws, level=level, rng=seeded(), **design)
+
+
 def test_standard_error_of_half_of_220_is_3_4_points() -> None:
-    correct = [0, 1] * 110
-    assert intervals.standard_error(correct) == pytest.approx(np.sqrt(0.25 / 219))
+    assert intervals.standard_error([0, 1] * 110) == pytest.approx(np.sqrt(0.25 / 219))
 
 
 def test_standard_error_by_cluster_is_that_of_statsmodels() -> None:
     rng = seeded()
     clusters = rng.integers(0, 12, 200)
     correct = rng.random(200) < rng.random(12)[clusters]
-    ours = intervals.standard_error(correct, clusters)
+    error = intervals.standard_error(correct, clusters)
     fit = sm.OLS(correct.astype(float), np.ones(200)).fit(
         cov_type="cluster", cov_kwds={"groups": clusters}
     )
-    assert ours == pytest.approx(fit.bse[0])
-    assert ours > 1.5 * intervals.standard_error(correct)
+    assert error == pytest.approx(fit.bse[0])
+    assert error > 1.5 * intervals.standard_error(correct)
 
 
 def test_standard_error_counts_only_the_spread_inside_strata() -> None:
-    correct = [1, 1, 1, 0] + [0, 0, 0, 1]
     strata = ["easy"] * 4 + ["hard"] * 4
-    one = 0.75 * 0.25 / 3
-    assert intervals.standard_error(correct, strata=strata) == pytest.approx(
-        np.sqrt(one / 4 + one / 4)
-    )
+    error = intervals.standard_error([1, 1, 1, 0, 0, 0, 0, 1], strata=strata)
+    assert error == pytest.approx(np.sqrt(0.75 * 0.25 / 3 / 2))
     assert intervals.standard_error([1, 1, 0, 0], strata=["a", "a", "b", "b"]) == 0
 
 
@@ -94,46 +95,32 @@ def test_sign_flips_of_clusters_of_two_one_and_one(
 
 def test_interval_of_many_problems_is_the_normal_one() -> None:
     first, second = pair(300, 240, same=2460)
-    low, high = intervals.paired_interval(first, second, draws=20_000, level=0.95, rng=seeded())
+    low, high = bootstrap(first, second, draws=20_000)
     error = np.std(first.astype(int) - second, ddof=1) / np.sqrt(3000)
     assert (low + high) / 2 == pytest.approx(0.02)
     assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.03)
 
 
 def test_interval_of_models_that_never_or_always_differ() -> None:
-    same, other = pair(0, 0, same=30), pair(30, 0, same=0)
-    assert intervals.paired_interval(*same, draws=50, level=0.95, rng=seeded()) == (0, 0)
-    assert intervals.paired_interval(*other, draws=50, level=0.95, rng=seeded()) == (1, 1)
+    assert bootstrap(*pair(0, 0, same=30)) == (0, 0)
+    assert bootstrap(*pair(30, 0, same=0)) == (1, 1)
 
 
 def test_interval_reaches_the_limits_if_one_cluster_holds_every_difference() -> None:
-    first, second = pair(10, 0, same=40)
-    clusters = np.repeat(np.arange(5), 10)
-    assert intervals.paired_interval(
-        first, second, clusters, draws=500, level=0.95, rng=seeded()
-    ) == (
-        pytest.approx(-1),
-        pytest.approx(1),
-    )
+    interval = bootstrap(*pair(10, 0, same=40), clusters=np.repeat(np.arange(5), 10))
+    assert interval == (pytest.approx(-1), pytest.approx(1))
 
 
 def test_interval_does_not_depend_on_how_the_draws_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = pair(30, 20, same=70)
-    strata = np.arange(120) % 3
-
-    def interval() -> tuple[float, float]:
-        return intervals.paired_interval(
-            first, second, strata=strata, draws=100, level=0.9, rng=seeded()
-        )
-
-    whole = interval()
+    data, strata = pair(30, 20, same=70), np.arange(120) % 3
+    whole = bootstrap(*data, strata=strata)
     monkeypatch.setattr(intervals, "MAX_CELLS", 20)
-    assert interval() == whole
+    assert bootstrap(*data, strata=strata) == whole
 
 
 def test_interval_of_a_mean_of_lengths_is_the_normal_one() -> None:
     lengths = seeded(3).poisson(40, 3000)
-    low, high = intervals.mean_interval(lengths, draws=5000, level=0.95, rng=seeded())
+    low, high = bootstrap(lengths, draws=5000)
     assert (low + high) / 2 == pytest.approx(lengths.mean())
     assert (high - low) / 2 == pytest.approx(1.96 * lengths.std() / np.sqrt(3000), rel=0.04)
 
@@ -141,12 +128,8 @@ def test_interval_of_a_mean_of_lengths_is_the_normal_one() -> None:
 def test_interval_of_a_mean_of_differences_is_the_paired_one() -> None:
     first, second = pair(30, 20, same=70)
     clusters = np.arange(120) % 15
-    found = intervals.mean_interval(
-        first.astype(int) - second, clusters, draws=300, level=0.9, rng=seeded()
-    )
-    assert found == intervals.paired_interval(
-        first, second, clusters, draws=300, level=0.9, rng=seeded()
-    )
+    of_mean = bootstrap(first.astype(int) - second, clusters=clusters)
+    assert of_mean == bootstrap(first, second, clusters=clusters)
 
 
 @pytest.mark.parametrize(
@@ -160,36 +143,35 @@ def test_interval_of_a_mean_of_differences_is_the_paired_one() -> None:
 def test_sparse_interval_by_hand(
     first_only: int, second_only: int, n: int, low: float, high: float
 ) -> None:
-    first = [1] * first_only + [0] * (n - first_only)
-    second = [0] * first_only + [1] * second_only + [0] * (n - first_only - second_only)
-    interval = intervals.sparse_interval(first, second, level=0.95)
+    data = pair(first_only, second_only, n - first_only - second_only)
+    interval = intervals.sparse_interval(*data, level=0.95)
     assert interval == pytest.approx((low, high), abs=2e-4)
-    found = paired.compare(first, second, draws=200, level=0.95, rng=seeded())
-    assert (found.low, found.high) == interval
+    comparison = paired.compare(*data, draws=200, level=0.95, rng=seeded())
+    assert (comparison.low, comparison.high) == interval
 
 
 def test_sparse_interval_of_equal_models_holds_zero_often_enough() -> None:
     rng = seeded()
     wins, losses = rng.binomial(3, 0.5, 2000), rng.binomial(3, 0.5, 2000)
-    held = 0
+    n_covered = 0
     for won, lost in zip(wins, losses, strict=True):
-        first = [1] * won + [0] * (100 - won)
-        second = [0] * won + [1] * lost + [0] * (100 - won - lost)
-        low, high = intervals.sparse_interval(first, second, level=0.95)
-        held += low <= 0 <= high
-    assert held / 2000 >= 0.95
+        low, high = intervals.sparse_interval(*pair(won, lost, 100 - won - lost), level=0.95)
+        n_covered += low <= 0 <= high
+    assert n_covered / 2000 >= 0.95
 
 
 def test_compare_takes_the_test_that_fits_the_units() -> None:
     first, second = pair(6, 1, same=13)
     clusters = np.arange(20) // 2
-    alone = paired.compare(first, second, draws=200, level=0.95, rng=seeded())
-    together = paired.compare(first, second, clusters, draws=200, level=0.95, rng=seeded())
-    assert alone.difference == together.difference == pytest.approx(0.25)
-    assert alone.p == significance.mcnemar_p(first, second)
-    assert together.p == significance.sign_flip_p(first, second, clusters)
-    assert alone.low < 0.25 < alone.high
-    assert together == paired.compare(first, second, clusters, draws=200, level=0.95, rng=seeded())
+    single, clustered, again = (
+        paired.compare(first, second, units, draws=200, level=0.95, rng=seeded())
+        for units in (None, clusters, clusters)
+    )
+    assert single.difference == clustered.difference == pytest.approx(0.25)
+    assert single.p == significance.mcnemar_p(first, second)
+    assert clustered.p == significance.sign_flip_p(first, second, clusters)
+    assert single.low < 0.25 < single.high
+    assert clustered == again
 
 
 def logistic(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -228,12 +210,13 @@ def coverage(
 ) -> tuple[float, float]:
     """Return how often the interval holds zero, and how often p is at most 0.05."""
     rng = seeded(3)
-    held, rejected = 0, 0
-    for _ in range(2000):
-        found = paired.compare(*draw(rng), clusters, strata=strata, draws=499, level=0.95, rng=rng)
-        held += found.low <= 0 <= found.high
-        rejected += found.p <= 0.05
-    return held / 2000, rejected / 2000
+    results = [
+        paired.compare(*draw(rng), clusters, strata=strata, draws=199, level=0.95, rng=rng)
+        for _ in range(1000)
+    ]
+    covered = [result.low <= 0 <= result.high for result in results]
+    rejected = [result.p <= 0.05 for result in results]
+    return float(np.mean(covered)), float(np.mean(rejected))
 
 
 @pytest.mark.parametrize(
@@ -252,8 +235,8 @@ def test_interval_of_equal_models_holds_zero_as_often_as_it_says(
     clusters: NDArray[np.int64] | None,
     strata: NDArray[np.int64] | None,
 ) -> None:
-    held, rejected = coverage(draw, clusters, strata)
-    assert held == pytest.approx(0.95, abs=0.015)
+    covered, rejected = coverage(draw, clusters, strata)
+    assert covered == pytest.approx(0.95, abs=0.015)
     assert rejected <= 0.05 + 0.015
 
 
@@ -278,88 +261,76 @@ def test_holm_by_hand(given: list[float], adjusted: list[float]) -> None:
     assert significance.holm(given).tolist() == pytest.approx(adjusted)
 
 
+def detectable(n: int, discordance: float, power: float = 0.8) -> float | None:
+    return significance.detectable_difference(n, discordance, power=power, alpha=0.05)
+
+
 @pytest.mark.parametrize(("n", "discordance"), [(220, 0.3), (280, 0.25), (1000, 0.2)])
 def test_the_detectable_difference_is_found_about_8_times_of_10(n: int, discordance: float) -> None:
-    found = significance.detectable_difference(n, discordance, power=0.8, alpha=0.05)
-    assert found is not None
+    difference = detectable(n, discordance)
+    assert difference is not None
     power = 0.0
     for discordant in range(1, n + 1):
         wins = np.arange(discordant + 1)
         tail = binom.cdf(np.minimum(wins, discordant - wins), discordant, 0.5)
-        chances = binom.pmf(wins, discordant, 0.5 + found / (2 * discordance))
+        chances = binom.pmf(wins, discordant, 0.5 + difference / (2 * discordance))
         power += binom.pmf(discordant, n, discordance) * chances[2 * tail <= 0.05].sum()
     assert 0.75 < power < 0.8
 
 
 def test_the_detectable_difference_solves_its_equation() -> None:
-    found = significance.detectable_difference(400, 0.25, power=0.8, alpha=0.05)
-    assert found is not None
-    spread = 1.959964 * 0.5 + 0.841621 * np.sqrt(0.25 - found**2)
-    assert 20 * found == pytest.approx(spread, rel=1e-6)
+    difference = detectable(400, 0.25)
+    assert difference is not None
+    right_side = 1.959964 * 0.5 + 0.841621 * np.sqrt(0.25 - difference**2)
+    assert 20 * difference == pytest.approx(right_side, rel=1e-6)
 
 
 @pytest.mark.parametrize(("n", "discordance"), [(10, 0.2), (1, 1.0), (500, 0.0)])
 def test_nothing_is_detectable_in_too_few_discordant_pairs(n: int, discordance: float) -> None:
-    assert significance.detectable_difference(n, discordance, power=0.8, alpha=0.05) is None
+    assert detectable(n, discordance) is None
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        ("standard_error", [[]], r"correct: shape \(0,\): expected"),
+        ("standard_error", [[0, 0.5]], r"correct: .*0\.5.*: expected 0 or 1"),
+        ("standard_error", [[0, np.nan]], r"correct: .*nan.*: expected 0 or 1"),
+        ("standard_error", [[1]], "problems: 1 in a stratum: expected at least 2"),
+        ("standard_error", [[0, 1], ["a"]], r"clusters: shape \(1,\): expected one"),
+        ("standard_error", [[0, 1], ["a", "a"]], "clusters: 1 in a stratum: expected"),
+        ("mcnemar_p", [[0, 1], [0]], "second: length 1: expected that of first, 2"),
+        ("mcnemar_p", [[0, 1], [0, 2]], "second: .*2.*: expected 0 or 1"),
+        ("sign_flip_p", [[0, 1], [0, 1], [0]], r"clusters: shape \(1,\)"),
+        ("holm", [[]], "p_values: empty"),
+        ("holm", [[0.1, 1.1]], r"p_values: 1\.1: expected 0 to 1"),
+    ],
+)
+def test_wrong_arrays_are_named(function: str, arguments: list[Any], message: str) -> None:
+    module = intervals if hasattr(intervals, function) else significance
+    with pytest.raises(ValueError, match=message):
+        getattr(module, function)(*arguments)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: intervals.standard_error([]), r"correct: shape \(0,\): expected"),
-        (lambda: intervals.standard_error([0, 0.5]), r"correct: .*0\.5.*: expected 0 or 1"),
-        (lambda: intervals.standard_error([0, np.nan]), r"correct: .*nan.*: expected 0 or 1"),
-        (lambda: intervals.standard_error([1]), "problems: 1 in a stratum: expected at least 2"),
-        (lambda: intervals.standard_error([0, 1], ["a"]), r"clusters: shape \(1,\): expected one"),
-        (
-            lambda: intervals.standard_error([0, 1], ["a", "a"]),
-            "clusters: 1 in a stratum: expected",
-        ),
         (
             lambda: intervals.standard_error([0, 1, 1], ["a", "a", "b"], strata=[0, 1, 1]),
-            "clusters: one lies in two strata",
+            "clusters: one is in two strata",
         ),
-        (
-            lambda: significance.mcnemar_p([0, 1], [0]),
-            "second: length 1: expected that of first, 2",
-        ),
-        (lambda: significance.mcnemar_p([0, 1], [0, 2]), "second: .*2.*: expected 0 or 1"),
-        (lambda: significance.sign_flip_p([0, 1], [0, 1], [0]), r"clusters: shape \(1,\)"),
-        (
-            lambda: intervals.paired_interval([0, 1], [1, 1], draws=0, level=0.9, rng=seeded()),
-            "draws: 0: expected at least 1",
-        ),
-        (
-            lambda: intervals.paired_interval([0, 1], [1, 1], draws=9, level=95, rng=seeded()),
-            "level: 95: expected between 0 and 1",
-        ),
-        (
-            lambda: intervals.mean_interval([1, 2.5], draws=9, level=0.9, rng=seeded()),
-            r"values: 2\.5: expected whole numbers",
-        ),
-        (
-            lambda: intervals.mean_interval([], draws=9, level=0.9, rng=seeded()),
-            r"values: shape \(0,\): expected a list",
-        ),
+        (lambda: bootstrap([0, 1], [1, 1], draws=0), "draws: 0: expected at least 1"),
+        (lambda: bootstrap([0, 1], [1, 1], level=95), "level: 95: expected between 0 and 1"),
+        (lambda: bootstrap([1, 2.5]), r"values: 2\.5: expected whole numbers"),
+        (lambda: bootstrap([]), r"values: shape \(0,\): expected a list"),
         (lambda: intervals.wilson_interval(3, 2, level=0.9), "n_correct: 3: expected 0 to n=2"),
         (lambda: intervals.wilson_interval(0, 0, level=0.9), "n: 0: expected at least 1"),
-        (lambda: significance.holm([]), "p_values: empty"),
-        (lambda: significance.holm([0.1, 1.1]), r"p_values: 1\.1: expected 0 to 1"),
-        (
-            lambda: significance.detectable_difference(9, 1.5, power=0.8, alpha=0.05),
-            r"discordance: 1\.5: expected 0 to 1",
-        ),
-        (
-            lambda: significance.detectable_difference(9, 0.5, power=1, alpha=0.05),
-            "power: 1: expected between 0 and 1",
-        ),
-        (
-            lambda: significance.detectable_difference(0, 0.5, power=0.8, alpha=0.05),
-            "n: 0: expected at least 1",
-        ),
+        (lambda: detectable(9, 1.5, 0.8), r"discordance: 1\.5: expected 0 to 1"),
+        (lambda: detectable(9, 0.5, 1), "power: 1: expected between 0 and 1"),
+        (lambda: detectable(0, 0.5, 0.8), "n: 0: expected at least 1"),
     ],
 )
-def test_what_is_wrong_is_named(call: Callable[[], object], message: str) -> None:
+def test_wrong_settings_are_named(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
 
@@ -377,9 +348,9 @@ def test_kinds_are_those_of_unique_columns() -> None:
     rng = seeded()
     units = np.stack([rng.integers(-50, 50, 500), rng.integers(1, 9, 500)])
     kinds, counts = intervals._kinds(units)
-    expected, of_each = np.unique(units, axis=1, return_counts=True)
+    expected, expected_counts = np.unique(units, axis=1, return_counts=True)
     assert kinds.tolist() == expected.tolist()
-    assert counts.tolist() == of_each.tolist()
+    assert counts.tolist() == expected_counts.tolist()
 
 
 @pytest.mark.parametrize(
@@ -391,8 +362,5 @@ def test_kinds_are_those_of_unique_columns() -> None:
     ],
 )
 def test_labels_are_numbered_in_their_order(labels: list[Any], codes: list[int]) -> None:
-    assert intervals.label_codes("strata", labels, len(labels)).tolist() == codes
-    assert (
-        intervals.label_codes("strata", np.array(labels, dtype=object), len(labels)).tolist()
-        == codes
-    )
+    for array in (labels, np.array(labels, dtype=object)):
+        assert intervals.label_codes("strata", array, len(labels)).tolist() == codes

@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.lib.analysis.models import (
-    difference_table,
+from stages.lib.analysis.models import families, model_table
+from stages.lib.analysis.quantization import (
     export_table,
-    model_table,
+    quantization_differences,
     quantization_table,
 )
 from stages.lib.core.schema import Likelihood
 from stages.lib.params.grpo import Grpo
-from stages.lib.params.quantization import Calibration, Gptq, Nf4, Quantize
+from stages.lib.params.quantization import Calibration, Gptq, Nf4, Quantize, Rtn
 
 QUANTIZE = Quantize(
     seed=1,
@@ -74,9 +74,9 @@ def test_the_ratio_is_of_the_same_solutions(models: pd.DataFrame) -> None:
     shares = {"n": 4, "accuracy": 0.5, "low": 0.2, "high": 0.8}
     accuracy = pd.DataFrame(
         [
-            {"benchmark": "b", "system": system, "answer_mode": answer_mode} | shares
+            {"benchmark": "b", "system": system, "answer_mode": mode} | shares
             for system in ("a-4shot", "a-q3", "a-nf4")
-            for answer_mode in ("cot", "pot", "fallback")
+            for mode in ("cot", "pot", "fallback")
         ]
     )
     systems = {"a": "a-4shot", "a-q3": "a-q3", "a-nf4": "a-nf4"}
@@ -134,7 +134,7 @@ def test_differences_are_paired_by_benchmark_and_topic() -> None:
             for n in range(40)
         ]
     )
-    table = difference_table(
+    table = quantization_differences(
         frame, [("a-q3", "a")], draws=200, level=0.95, rng=np.random.default_rng(1)
     ).set_index(["topic", "answer_mode"])
     assert table["n"].tolist() == [40, 40, 20, 20, 20, 20]
@@ -143,3 +143,12 @@ def test_differences_are_paired_by_benchmark_and_topic() -> None:
     assert table.loc[("odd", "cot"), "high"] < 0
     assert table.loc[("even", "cot"), "difference"] == 0.0
     assert set(table.xs("pot", level="answer_mode")["difference"]) == {0}
+
+
+def test_families_hold_the_quantized_models_of_an_original() -> None:
+    models = {
+        name: Rtn(method="rtn", parent=name[0], bits=4) for name in ("a-8", "b-4", "a-4", "c-4")
+    }
+    evaluated = ["base", "b", "a", "a-4", "a-8", "b-4", "c"]
+    quantize = QUANTIZE.model_copy(update={"models": models})
+    assert families(quantize, evaluated) == [["b", "b-4"], ["a", "a-8", "a-4"]]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.lib.analysis.steps import style
+from stages.lib.analysis.steps import measure_style
 
 QUESTION = "What is 125 * 45 + 678? Show your work."
 
@@ -33,13 +33,13 @@ QUESTION = "What is 125 * 45 + 678? Show your work."
     ],
 )
 def test_steps_compute_before_the_answer(text: str, steps: bool) -> None:
-    assert style(text, QUESTION)[0] is steps
+    assert measure_style(text, QUESTION)[0] is steps
 
 
 def test_repeating_the_question_is_no_step() -> None:
     question = "Solve for x: 3x + 4 = 10."
-    assert style("We solve 3x+4 = 10. The answer is 2.", question) == (False, True)
-    assert style("3x = 10 - 4 = 6. The answer is 2.", question) == (True, True)
+    assert measure_style("We solve 3x+4 = 10. The answer is 2.", question) == (False, True)
+    assert measure_style("3x = 10 - 4 = 6. The answer is 2.", question) == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,4 @@ def test_repeating_the_question_is_no_step() -> None:
     ],
 )
 def test_the_answer_is_the_last_thing_said(text: str, stated: bool) -> None:
-    assert style(text, QUESTION)[1] is stated
+    assert measure_style(text, QUESTION)[1] is stated

@@ -10,8 +10,8 @@ from stages.lib.core.files import atomic_replace, read_json, write_json
 def test_a_file_is_replaced_only_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with atomic_replace(path) as aside:
-        aside.write_text("new")
+    with atomic_replace(path) as tmp:
+        tmp.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
 
@@ -20,18 +20,18 @@ def test_a_folder_is_replaced_with_all_that_was_in_it(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()
     (path / "old").touch()
-    with atomic_replace(path) as aside:
-        aside.mkdir()
-        (aside / "new").touch()
+    with atomic_replace(path) as tmp:
+        tmp.mkdir()
+        (tmp / "new").touch()
     assert [child.name for child in path.iterdir()] == ["new"]
 
 
-@pytest.mark.parametrize("make", [lambda aside: aside.write_text("half"), Path.mkdir])
+@pytest.mark.parametrize("make", [lambda tmp: tmp.write_text("half"), Path.mkdir])
 def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path: Path, make: object) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(OSError, match="disk full"), atomic_replace(path) as aside:
-        make(aside)  # type: ignore[operator]
+    with pytest.raises(OSError, match="disk full"), atomic_replace(path) as tmp:
+        make(tmp)  # type: ignore[operator]
         raise OSError("disk full")
     assert path.read_text() == "old"
     assert [child.name for child in tmp_path.iterdir()] == ["a.txt"]

@@ -57,8 +57,8 @@ BAD_LINES = [
     ({"answer": None}, "line 2: answer: None: "),
     ({"answer": ""}, "line 2: answer: '': "),
     ({"kind": "essay"}, "line 2: kind: 'essay': "),
-    ({"level": "hard"}, "line 2: level: 'hard': "),
-    ({"colour": "red"}, "line 2: colour: unknown"),
+    ({"level": "hard"}, "line 2: level: 'hard': expected a whole number"),
+    ({"topics": "red"}, r"line 2: topics: unknown key; did you mean topic\?"),
 ]
 
 
@@ -109,10 +109,10 @@ def test_an_id_depends_on_where_its_parts_end() -> None:
 
 
 TALK = Conversation("c", "s", "", [Turn("Hello?", "Hello."), Turn("And?", "That is all.")])
-VERDICT = SampleGrade("p", "cot", 0, "correct", "2")
+GRADE = SampleGrade("p", "cot", 0, "correct", "2")
 
 
-@pytest.mark.parametrize("row", [PROBLEM, replace(PROBLEM, level=None), TALK, VERDICT])
+@pytest.mark.parametrize("row", [PROBLEM, replace(PROBLEM, level=None), TALK, GRADE])
 def test_columns_hold_what_rows_as_mappings_would(row: Any) -> None:
     expected = pa.Table.from_pylist([asdict(row), asdict(row)])
     assert as_table([row, row]).equals(expected, check_metadata=True)
@@ -135,7 +135,7 @@ def test_rows_inside_a_row_come_back(tmp_path: Path) -> None:
 def test_a_bad_row_of_a_table_is_named(
     tmp_path: Path, name: str, values: list[Any], message: str
 ) -> None:
-    columns = {key: [value, value] for key, value in asdict(VERDICT).items()}
+    columns = {key: [value, value] for key, value in asdict(GRADE).items()}
     pq.write_table(pa.table(columns | {name: values}), tmp_path / "rows.parquet")
     with pytest.raises(ValueError, match=f"rows.parquet: {message}"):
         read_parquet(tmp_path / "rows.parquet", SampleGrade)
@@ -148,14 +148,14 @@ def test_a_bad_row_of_a_table_is_named(
 def test_a_table_with_other_columns_is_refused(
     tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    columns = {name: [value] for name, value in asdict(VERDICT).items()} | change
-    kept = {name: values for name, values in columns.items() if values is not None}
-    pq.write_table(pa.table(kept), tmp_path / "rows.parquet")
+    columns = {name: [value] for name, value in asdict(GRADE).items()} | change
+    columns = {name: values for name, values in columns.items() if values is not None}
+    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
     with pytest.raises(ValueError, match=f"rows.parquet: row 0: {message}"):
         read_parquet(tmp_path / "rows.parquet", SampleGrade)
 
 
 def test_columns_may_stand_in_any_order(tmp_path: Path) -> None:
-    columns = {name: [value] for name, value in reversed(asdict(VERDICT).items())}
+    columns = {name: [value] for name, value in reversed(asdict(GRADE).items())}
     pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
-    assert read_parquet(tmp_path / "rows.parquet", SampleGrade) == [VERDICT]
+    assert read_parquet(tmp_path / "rows.parquet", SampleGrade) == [GRADE]

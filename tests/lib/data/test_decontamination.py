@@ -4,8 +4,8 @@ import tracemalloc
 
 import pytest
 
-from stages.lib.data.decontamination import Overlap, overlaps
-from stages.lib.data.ladder import RUNGS, ladder, split_ladder
+from stages.lib.data.decontamination import Overlap, find_overlaps
+from stages.lib.data.ladder import RUNGS, sample_ladder, split_ladder
 
 ALPHABET = "alpha bravo charlie delta echo foxtrot golf hotel india juliett kilo lima mike november"
 THIRTEEN = " ".join(ALPHABET.split()[:13])
@@ -30,7 +30,7 @@ TWELVE = " ".join(ALPHABET.split()[:12])
     ],
 )
 def test_plain_words(training: str, evaluation: str, n: int, overlap: bool) -> None:
-    found = overlaps([training], [evaluation], n=n, normalise_numbers=False)
+    found = find_overlaps([training], [evaluation], n=n, mask_numbers=False)
     assert [(one.training, one.evaluation) for one in found] == ([(0, 0)] if overlap else [])
 
 
@@ -45,14 +45,14 @@ def test_plain_words(training: str, evaluation: str, n: int, overlap: bool) -> N
     ],
 )
 def test_templates_without_their_numbers(training: str, evaluation: str, overlap: bool) -> None:
-    found = overlaps([training], [evaluation], n=4, normalise_numbers=True)
+    found = find_overlaps([training], [evaluation], n=4, mask_numbers=True)
     assert [(one.training, one.evaluation) for one in found] == ([(0, 0)] if overlap else [])
 
 
 def test_each_training_text_is_paired_once_with_the_first_evaluation_text() -> None:
     training = ["q r s", "x d e f a b c", "a b c", "e f g"]
     evaluation = ["a b c d", "d e f g", "a b c"]
-    found = overlaps(iter(training), evaluation, n=3, normalise_numbers=False)
+    found = find_overlaps(iter(training), evaluation, n=3, mask_numbers=False)
     assert found == [Overlap(1, 0, "a b c"), Overlap(2, 0, "a b c"), Overlap(3, 1, "e f g")]
 
 
@@ -68,35 +68,35 @@ def test_each_training_text_is_paired_once_with_the_first_evaluation_text() -> N
     ],
 )
 def test_the_shared_words_are_told(training: str, evaluation: str, words: str) -> None:
-    found = overlaps([training], [evaluation], n=3, normalise_numbers=True)
+    found = find_overlaps([training], [evaluation], n=3, mask_numbers=True)
     assert found == [Overlap(0, 0, words)]
 
 
 def test_a_sign_is_no_word_of_a_longer_text() -> None:
     # The short text has as many words and signs as a run has words.
-    assert overlaps(["N apples + pears"], ["3 apples pears"], n=4, normalise_numbers=True) == []
-    assert overlaps(["5 red + 3"], ["5 red 3 blue"], n=4, normalise_numbers=False) == []
+    assert find_overlaps(["N apples + pears"], ["3 apples pears"], n=4, mask_numbers=True) == []
+    assert find_overlaps(["5 red + 3"], ["5 red 3 blue"], n=4, mask_numbers=False) == []
 
 
 def test_texts_without_words_share_nothing() -> None:
-    assert overlaps(["", "..."], ["", "?"], n=2, normalise_numbers=False) == []
+    assert find_overlaps(["", "..."], ["", "?"], n=2, mask_numbers=False) == []
 
 
 def test_ladder_problems_with_other_numbers_are_no_overlap() -> None:
     train, evaluation = split_ladder(
-        ladder(list(RUNGS), per_rung=90, seed=2), train=60, evaluation=30, seed=2
+        sample_ladder(list(RUNGS), per_rung=90, seed=2), train=60, evaluation=30, seed=2
     )
     questions = [problem.question for problem in train]
     held_out = [problem.question for problem in evaluation]
-    assert overlaps(questions, held_out, n=8, normalise_numbers=True) == []
-    (found,) = overlaps(questions, questions[:1], n=8, normalise_numbers=True)
+    assert find_overlaps(questions, held_out, n=8, mask_numbers=True) == []
+    (found,) = find_overlaps(questions, questions[:1], n=8, mask_numbers=True)
     assert (found.training, found.evaluation) == (0, 0)
 
 
 def test_a_short_text_of_many_signs_takes_memory_for_each_once() -> None:
     table = "a table " + "|-" * 2000
     tracemalloc.start()
-    found = overlaps([table], [table, "a list"], n=8, normalise_numbers=True)
+    found = find_overlaps([table], [table, "a list"], n=8, mask_numbers=True)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [(one.training, one.evaluation) for one in found] == [(0, 0)]

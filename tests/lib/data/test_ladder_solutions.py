@@ -11,7 +11,7 @@ import pytest
 
 from stages.lib.data import ladder_solutions
 from stages.lib.data.ladder import RUNGS
-from stages.lib.data.ladder_solutions import Worked
+from stages.lib.data.ladder_solutions import WorkedProblem
 
 BY_HAND = [
     (
@@ -177,9 +177,9 @@ BY_HAND = [
     ids=[case[1] for case in BY_HAND],
 )
 def test_texts_are_what_a_person_would_write(
-    written: Worked, question: str, answer: str, solution: str, program: str
+    written: WorkedProblem, question: str, answer: str, solution: str, program: str
 ) -> None:
-    assert written == Worked(question, answer, solution, program)
+    assert written == WorkedProblem(question, answer, solution, program)
 
 
 @pytest.mark.parametrize("name", RUNGS)

@@ -166,3 +166,10 @@ def test_last_boxed(text: str, held: str) -> None:
 def test_no_closed_box(text: str) -> None:
     with pytest.raises(ValueError, match="expected a closed"):
         extraction.last_boxed(text)
+
+
+def test_passages_are_prose() -> None:
+    texts = packaged.passages()
+    assert len(texts) == len(set(texts)) > 2_000
+    assert not any("\nQuestion:" in text for text in texts)
+    assert min(map(len, texts)) > 50

@@ -35,13 +35,13 @@ def asking(*questions: str) -> list[Problem]:
 
 class TestLadder:
     def test_every_rung_gives_as_many_different_problems_as_asked(self) -> None:
-        problems = ladder.ladder(list(RUNGS), per_rung=80, seed=3)
+        problems = ladder.sample_ladder(list(RUNGS), per_rung=80, seed=3)
         assert [problem.source for problem in problems] == [n for n in RUNGS for _ in range(80)]
         assert len({(problem.source, problem.question) for problem in problems}) == 14 * 80
         assert len({problem.id for problem in problems}) == 14 * 80
 
     def test_a_problem_carries_its_rung(self) -> None:
-        (problem,) = ladder.ladder(["fraction"], per_rung=1, seed=3)
+        (problem,) = ladder.sample_ladder(["fraction"], per_rung=1, seed=3)
         assert problem.id == content_id("fraction", problem.question)
         assert (problem.source, problem.template) == ("fraction", "fraction")
         assert (problem.level, problem.topic, problem.kind) == (8, "fractions", "expression")
@@ -51,14 +51,14 @@ class TestLadder:
         )
 
     def test_the_seed_decides_and_other_rungs_do_not(self) -> None:
-        alone = ladder.ladder(["gcd"], per_rung=40, seed=3)
-        beside = ladder.ladder(["product-2x2", "gcd"], per_rung=40, seed=3)
+        alone = ladder.sample_ladder(["gcd"], per_rung=40, seed=3)
+        beside = ladder.sample_ladder(["product-2x2", "gcd"], per_rung=40, seed=3)
         assert alone == beside[40:]
-        assert alone[:10] == ladder.ladder(["gcd"], per_rung=10, seed=3)
-        assert alone != ladder.ladder(["gcd"], per_rung=40, seed=4)
+        assert alone[:10] == ladder.sample_ladder(["gcd"], per_rung=10, seed=3)
+        assert alone != ladder.sample_ladder(["gcd"], per_rung=40, seed=4)
 
     def test_rungs_do_not_share_their_numbers(self) -> None:
-        problems = ladder.ladder(["sum-2-digit", "product-2x2"], per_rung=40, seed=3)
+        problems = ladder.sample_ladder(["sum-2-digit", "product-2x2"], per_rung=40, seed=3)
         pairs = [tuple(re.findall(r"\d+", problem.question)) for problem in problems]
         assert len(set(pairs[:40]) & set(pairs[40:])) < 5
 
@@ -66,7 +66,7 @@ class TestLadder:
         ("name", "sign"), [("sum-1-digit", "+"), ("difference-1-digit", "-"), ("product-1x1", "*")]
     )
     def test_a_small_rung_can_be_drawn_to_its_end(self, name: str, sign: str) -> None:
-        problems = ladder.ladder([name], per_rung=100, seed=8)
+        problems = ladder.sample_ladder([name], per_rung=100, seed=8)
         every = {f"What is {a} {sign} {b}?" for a in range(10) for b in range(10)}
         assert {problem.question for problem in problems} == every
 
@@ -76,16 +76,16 @@ class TestLadder:
     def test_asking_for_more_than_there_are(self, name: str, available: int) -> None:
         message = f"rung {name}: {available + 1} different problems asked, {available} available"
         with pytest.raises(ValueError, match=re.escape(message)):
-            ladder.ladder([name], per_rung=available + 1, seed=1)
+            ladder.sample_ladder([name], per_rung=available + 1, seed=1)
 
     def test_an_unknown_rung(self) -> None:
         with pytest.raises(ValueError, match=r"rung: 'sums': expected one of sum-1-digit, "):
-            ladder.ladder(["sums"], per_rung=1, seed=1)
+            ladder.sample_ladder(["sums"], per_rung=1, seed=1)
 
 
 class TestSplit:
     def test_no_numbers_stand_on_both_sides(self) -> None:
-        problems = ladder.ladder(["sum-1-digit", "product-1x1", "gcd"], per_rung=100, seed=5)
+        problems = ladder.sample_ladder(["sum-1-digit", "product-1x1", "gcd"], per_rung=100, seed=5)
         train, evaluation = ladder.split_ladder(problems, train=70, evaluation=30, seed=5)
         assert Counter(problem.source for problem in train) == dict.fromkeys(
             ["sum-1-digit", "product-1x1", "gcd"], 70
@@ -100,7 +100,7 @@ class TestSplit:
         assert keys[0] & keys[1] == set()
 
     def test_the_order_stays_and_the_seed_decides(self) -> None:
-        problems = ladder.ladder(["sum-2-digit"], per_rung=50, seed=5)
+        problems = ladder.sample_ladder(["sum-2-digit"], per_rung=50, seed=5)
         train, evaluation = ladder.split_ladder(problems, train=30, evaluation=10, seed=5)
         for side in (train, evaluation):
             assert side == [problem for problem in problems if problem in side]

@@ -1,4 +1,4 @@
-"""pass@k and maj@k against counting by hand."""
+"""pass@k and maj@k agree with counts by hand."""
 
 from collections.abc import Callable
 from itertools import combinations
@@ -8,14 +8,14 @@ import pytest
 from stages.lib.difficulty import pass_at_k
 
 
-def test_pass_at_k_counts_the_subsets_with_a_right_sample() -> None:
-    rows = [(right, n) for n in range(3, 8) for right in range(n + 1)]
+def test_pass_at_k_counts_the_subsets_with_a_correct_sample() -> None:
+    rows = [(n_correct, n) for n in range(3, 8) for n_correct in range(n + 1)]
     expected = []
-    for right, n in rows:
-        subsets = list(combinations([1] * right + [0] * (n - right), 3))
+    for n_correct, n in rows:
+        subsets = list(combinations([1] * n_correct + [0] * (n - n_correct), 3))
         expected.append(sum(map(any, subsets)) / len(subsets))
-    rights, totals = zip(*rows, strict=True)
-    assert pass_at_k.pass_at_k(rights, totals, k=3).tolist() == pytest.approx(expected)
+    counts, totals = zip(*rows, strict=True)
+    assert pass_at_k.pass_at_k(counts, totals, k=3).tolist() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ def test_majority_vote(answers: list[str], correct: list[bool], k: int, credit: 
         (lambda: pass_at_k.pass_at_k([1], [4], k=5), "k: 5: expected 1 to n=4"),
         (lambda: pass_at_k.pass_at_k([5], [4], k=1), "n_correct: 5: expected 0 to n=4"),
         (lambda: pass_at_k.maj_at_k([], [], k=1), "answers, correct: lengths 0, 0"),
-        (lambda: pass_at_k.maj_at_k([["7"]], [[True]], k=2), "problem 0: 1 answers, 1 verdicts"),
+        (lambda: pass_at_k.maj_at_k([["7"]], [[True]], k=2), "problem 0: lengths 1, 1: expected"),
         (
             lambda: pass_at_k.maj_at_k([["7", "7"]], [[True, False]], k=2),
-            "problem 0: answer '7': both right and wrong",
+            "problem 0: answer '7': both correct and wrong",
         ),
     ],
 )
-def test_what_is_wrong_is_named(call: Callable[[], object], message: str) -> None:
+def test_errors_name_the_value(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()

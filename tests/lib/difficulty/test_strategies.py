@@ -1,42 +1,29 @@
-"""Each strategy, by hand, and its random control."""
+"""The plan of each strategy, by hand, and of its control."""
 
 from collections import Counter
 from typing import Any
 
-import numpy as np
 import pytest
 
-from stages.lib.core.schema import Difficulty
-from stages.lib.difficulty.strategies import ArmPlan, plan_arm
+from stages.lib.difficulty.strategies import ArmPlan, permutation_seed, plan_arm
 from stages.lib.params.strategies import Weigh
+from tests.lib.difficulty.rows import difficulty
 
 K = 4
 N_CORRECT = [0, 4, 2, 1, 0, 3, 4, 2, 0, 1, 4, 3]
 
 
-def difficulty(number: int, n_correct: int) -> Difficulty:
-    rate = n_correct / K
-    return Difficulty(
-        problem_id=f"p{number}",
-        source="s",
-        n=K,
-        n_correct=n_correct,
-        pass_rate=rate,
-        posterior_mean=rate,
-        low=rate,
-        high=rate,
-        level=5.0 - n_correct,
+DIFFICULTIES = [difficulty(number, n_correct, K) for number, n_correct in enumerate(N_CORRECT)]
+
+
+def plans(arm: dict[str, Any], seed: int | None = None) -> tuple[ArmPlan, ArmPlan]:
+    """Return the plans of an arm and of its control."""
+    raw = {"arm": arm, "control": {"strategy": "control", "control_of": "arm", "seed": seed}}
+    weigh = Weigh.model_validate({"seed": 1, "prompting": ["cot"], "arms": raw})
+    own, control = (
+        plan_arm(weigh.arms, name, 12, DIFFICULTIES, seed=permutation_seed(weigh, name))
+        for name in ("arm", "control")
     )
-
-
-DIFFICULTIES = [difficulty(number, right) for number, right in enumerate(N_CORRECT)]
-
-
-def treated(arm: dict[str, Any]) -> tuple[ArmPlan, ArmPlan]:
-    """Return what an arm does with the problems, and what its control does."""
-    raw = {"arm": arm, "control": {"strategy": "control", "control_of": "arm"}}
-    arms = Weigh.model_validate({"seed": 1, "seeds": {}, "prompting": ["cot"], "arms": raw}).arms
-    own, control = (plan_arm(arms, name, 12, DIFFICULTIES, seed=1) for name in ("arm", "control"))
     return own, control
 
 
@@ -64,7 +51,7 @@ BASE = {"base": 1.0, "factor": 1.0}
 def test_repeats_and_weights_by_hand(
     arm: dict[str, Any], repeats: list[int], weights: list[float]
 ) -> None:
-    own, _ = treated(arm)
+    own, _ = plans(arm)
     assert own.repeats.tolist() == repeats
     assert own.weights.tolist() == weights
 
@@ -81,42 +68,45 @@ def test_repeats_and_weights_by_hand(
 )
 def test_a_control_has_the_same_numbers_on_other_problems(arm: dict[str, Any]) -> None:
     own, control = (
-        list(
-            zip(
-                *(of.tolist() for of in (one.repeats, one.weights, one.start_fraction)), strict=True
-            )
-        )
-        for one in treated(arm)
+        list(zip(plan.repeats, plan.weights, plan.start_fraction, strict=True))
+        for plan in plans(arm)
     )
     assert Counter(own) == Counter(control)
     assert own != control
 
 
-def test_a_curriculum_opens_the_easiest_first() -> None:
-    own, _ = treated({"strategy": "curriculum", "pace": 0.5})
+def test_a_curriculum_starts_with_the_easiest() -> None:
+    own, _ = plans({"strategy": "curriculum", "pace": 0.5})
     # A quarter has the best pass rate; the other three quarters join evenly.
-    opens_of = {4: 0, 3: 1 / 9, 2: 2 / 9, 1: 3 / 9, 0: 1 / 2}
-    assert own.start_fraction.tolist() == pytest.approx([opens_of[right] for right in N_CORRECT])
+    start_of = {4: 0, 3: 1 / 9, 2: 2 / 9, 1: 3 / 9, 0: 1 / 2}
+    assert own.start_fraction.tolist() == pytest.approx([start_of[count] for count in N_CORRECT])
     assert set(own.repeats) == set(own.weights) == {1}
 
 
 @pytest.mark.parametrize("level", ["token", "example"])
-def test_a_focal_arm_leaves_the_data_as_it_is_and_its_control_deals_factors(level: str) -> None:
-    own, control = treated({"strategy": "focal", "gamma": 2.0, "level": level})
-    for one, dealt in ((own, False), (control, True)):
-        assert set(one.repeats) == set(one.weights) == {1}
-        assert set(one.start_fraction) == {0}
-        assert (one.focal_gamma, one.focal_level, one.focal_shuffled) == (2.0, level, dealt)
+def test_a_focal_arm_leaves_the_data_as_it_is_and_its_control_shuffles_factors(level: str) -> None:
+    own, control = plans({"strategy": "focal", "gamma": 2.0, "level": level})
+    for plan, shuffled in ((own, False), (control, True)):
+        assert set(plan.repeats) == set(plan.weights) == {1}
+        assert set(plan.start_fraction) == {0}
+        assert (plan.focal_gamma, plan.focal_level, plan.focal_shuffled) == (2.0, level, shuffled)
+
+
+def test_the_control_of_a_dart_arm_shuffles_the_samples() -> None:
+    own, control = plans({"strategy": "dart_uniform", "per_problem": 3})
+    for plan, shuffled in ((own, False), (control, True)):
+        assert plan.n_samples is not None
+        assert (plan.n_samples.tolist(), plan.samples_shuffled) == ([3] * 12, shuffled)
 
 
 def test_a_control_is_a_function_of_the_seed() -> None:
-    _, first = treated({"strategy": "repeat"} | BASE)
-    _, second = treated({"strategy": "repeat"} | BASE)
-    assert np.array_equal(first.repeats, second.repeats)
+    repeat = {"strategy": "repeat"} | BASE
+    default, same, other = (plans(repeat, seed)[1].repeats.tolist() for seed in (None, 1, 2))
+    assert default == same != other
 
 
 @pytest.mark.parametrize("low", [0.3, 0.1])
-def test_a_band_without_a_problem_is_named(low: float) -> None:
+def test_a_band_without_a_problem_is_an_error(low: float) -> None:
     message = f"^weigh.arms.arm: no problem has a pass rate from {low} to {low + 0.1}: expected"
     with pytest.raises(ValueError, match=message):
-        treated({"strategy": "band", "low": low, "high": low + 0.1})
+        plans({"strategy": "band", "low": low, "high": low + 0.1})

@@ -1,4 +1,4 @@
-"""Repeats, and when examples join."""
+"""Repeats are exact, and a curriculum starts as its formula says."""
 
 from collections.abc import Callable
 from typing import Any
@@ -58,13 +58,13 @@ def test_which_levels_can_give_the_published_step_counts(levels: list[float], fi
         rows.append(repeat_counts(levels, base=base, factor=factor))
         low.append(BATCH * (steps - 1) + 1)
         high.append(BATCH * steps)
-    found = milp(
+    solution = milp(
         np.zeros(len(levels)),
         constraints=(np.array(rows), np.array(low), np.array(high)),
         integrality=np.ones(len(levels)),
         bounds=Bounds(0, EXAMPLES),
     )
-    assert found.success == fits
+    assert solution.success == fits
 
 
 def test_one_set_of_levels_from_1_to_5_gives_the_published_step_counts() -> None:
@@ -85,7 +85,7 @@ def test_one_set_of_levels_from_1_to_5_gives_the_published_step_counts() -> None
         (list(range(20)), 0.9, [0, 0, *(0.05 * n for n in range(1, 19))]),
     ],
 )
-def test_opening_shares_by_hand(
+def test_start_fractions_by_hand(
     hardness: list[float], pace: float, start_fraction: list[float]
 ) -> None:
     assert start_fractions(hardness, pace=pace).tolist() == pytest.approx(start_fraction)
@@ -102,6 +102,6 @@ def test_opening_shares_by_hand(
         (lambda: start_fractions([], pace=1.0), "hardness: empty"),
     ],
 )
-def test_what_is_wrong_is_named(call: Callable[[], object], message: str) -> None:
+def test_errors_name_the_value(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()

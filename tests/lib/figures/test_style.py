@@ -270,10 +270,10 @@ def test_many_panels_go_to_a_second_row() -> None:
         (by_benchmark(), ["math500"], ["base"], "benchmark: 'math500': expected in the table"),
         (by_benchmark(), ["gsm8k"], ["base", "gone"], "system: 'gone': expected in the table"),
         (
-            by_benchmark().query("decoding != 'pot'"),
+            by_benchmark().query("answer_mode != 'pot'"),
             ["gsm8k"],
             ["base"],
-            "decoding: 'pot': expected in the table",
+            "answer_mode: 'pot': expected in the table",
         ),
     ],
 )

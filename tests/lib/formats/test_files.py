@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.lib.formats import files
-from stages.lib.formats.files import ENDINGS, files_of, raw_rows
+from stages.lib.formats.files import SUFFIXES, find_files, raw_rows
 
 ROWS: list[dict[str, Any]] = [
     {"question": f"{n} + ½?", "turns": [{"value": str(n)}]} for n in range(5)
@@ -33,7 +33,7 @@ def write(path: Path, rows: list[Any]) -> Path:
 
 
 class TestRows:
-    @pytest.mark.parametrize("ending", ENDINGS)
+    @pytest.mark.parametrize("ending", SUFFIXES)
     def test_every_kind_of_file_gives_the_same_rows(
         self, ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -111,22 +111,22 @@ class TestFiles:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.chdir(folder)
-        asked = path or "." if relative else f"{folder}/{path}"
-        assert [one.resolve() for one in files_of(asked)] == [folder / name for name in names]
+        given = path or "." if relative else f"{folder}/{path}"
+        assert [file.resolve() for file in find_files(given)] == [folder / name for name in names]
 
     def test_nothing_there(self, folder: Path) -> None:
         with pytest.raises(FileNotFoundError, match=r"path: '.*/\*\.gz': no files of \.json, "):
-            files_of(f"{folder}/*.gz")
+            find_files(f"{folder}/*.gz")
 
     def test_a_pickle_is_refused_before_it_is_opened(self, tmp_path: Path) -> None:
         path = tmp_path / "rows.pkl"
         path.write_bytes(pickle.dumps(ROWS))
         with pytest.raises(ValueError, match=r"rows\.pkl: expected a file of \.json, \.jsonl"):
-            files_of(str(path))
+            find_files(str(path))
 
     @pytest.mark.parametrize(
         "path", ["hub:a/b", "hub:a/b@main/*.parquet", f"hub:b@{'0' * 40}/x", f"hub:a/b@{'0' * 40}/"]
     )
     def test_a_malformed_path_of_the_hub(self, path: str) -> None:
         with pytest.raises(ValueError, match=re.escape(f"path: {path!r}: expected hub:ORG/NAME@")):
-            files_of(path)
+            find_files(path)

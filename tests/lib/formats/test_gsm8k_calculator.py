@@ -10,7 +10,7 @@ from stages.lib.formats.gsm8k_calculator import annotated_program
 
 
 def printed(program: str) -> str:
-    """Run one of our own programs, which hold nothing but arithmetic."""
+    """Run a program, which holds nothing but arithmetic."""
     output = StringIO()
     with redirect_stdout(output):
         exec(program, {})

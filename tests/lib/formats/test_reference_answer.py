@@ -4,7 +4,7 @@ import pytest
 
 from stages.lib.formats.reference_answer import ReferenceAnswer, as_answer, find_answer
 
-TOLD = {
+STATED = {
     # a mark
     "6 * 7 = 42. The answer is 42.": ("42", "number"),
     "The answer is 42 apples": ("42", "number"),
@@ -29,10 +29,10 @@ TOLD = {
 }
 
 
-@pytest.mark.parametrize("text", TOLD)
+@pytest.mark.parametrize("text", STATED)
 def test_the_answer_of_a_solution(text: str) -> None:
-    found = find_answer(text, "How many?")
-    assert (found and (found.answer, found.kind)) == TOLD[text]
+    answer = find_answer(text, "How many?")
+    assert (answer and (answer.answer, answer.kind)) == STATED[text]
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_the_answer_of_a_solution(text: str) -> None:
     ],
 )
 def test_a_choice_is_told_by_its_letter_or_its_text(text: str, letter: str | None) -> None:
-    found = find_answer(text, "2 + 2?\nAnswer Choices: (A) 3 (B) 4")
-    assert found == (letter and ReferenceAnswer(letter, "choice", ["3", "4"]))
+    answer = find_answer(text, "2 + 2?\nAnswer Choices: (A) 3 (B) 4")
+    assert answer == (letter and ReferenceAnswer(letter, "choice", ["3", "4"]))
 
 
 def test_a_printed_value() -> None:

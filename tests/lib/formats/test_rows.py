@@ -1,11 +1,12 @@
 """Rows in the layouts that the data sets were published in, made by hand."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from stages.lib.core.schema import Conversation, Problem, Turn, content_id
+from stages.lib.core.schema import AnswerKind, Conversation, Problem, Turn, content_id
 from stages.lib.formats.parsed import ParsedProblem, as_conversation, as_problem
 from stages.lib.formats.rows import parse
 from stages.lib.params.data import Format
@@ -81,15 +82,15 @@ ROWS: list[tuple[Format, dict[str, Any], str]] = [
 
 
 def problem(value: dict[str, Any], *, format: Format, name: str) -> Problem | None:
-    told = parse(value, format).told()
-    if isinstance(told, str) or told.answer is None:
+    parsed = parse(value, format).to_problem()
+    if isinstance(parsed, str) or parsed.answer is None:
         return None
-    return as_problem(told, told.answer, name)
+    return as_problem(parsed, parsed.answer, name)
 
 
 def conversation(value: dict[str, Any], *, format: Format, name: str) -> Conversation | None:
-    said = parse(value, format).said()
-    return None if isinstance(said, str) else as_conversation(said, name)
+    parsed = parse(value, format).to_conversation()
+    return None if isinstance(parsed, str) else as_conversation(parsed, name)
 
 
 @pytest.mark.parametrize(
@@ -106,36 +107,46 @@ def conversation(value: dict[str, Any], *, format: Format, name: str) -> Convers
     ],
 )
 def test_a_row_as_a_problem(
-    format: Format, row: dict[str, Any], answer: str, kind: str, topic: str, level: int | None
+    format: Format,
+    row: dict[str, Any],
+    answer: str,
+    kind: AnswerKind,
+    topic: str,
+    level: int | None,
 ) -> None:
-    made = problem(row, format=format, name="mine")
-    assert made is not None
-    assert (made.answer, made.kind, made.topic, made.level) == (answer, kind, topic, level)
     question = row.get("instruction") or row.get("problem") or row["question"]
-    identity = content_id("mine", question)
-    tells_its_origin = format in ("mathinstruct", "numina")
-    assert (made.question, made.source, made.id, made.template) == (
-        question,
-        topic if tells_its_origin else "mine",
-        identity,
-        identity,
+    parsed = problem(row, format=format, name="mine")
+    assert parsed is not None
+    assert replace(parsed, solution="", program="") == Problem(
+        id=content_id("mine", question),
+        source=topic if format in ("mathinstruct", "numina") else "mine",
+        question=question,
+        answer=answer,
+        kind=kind,
+        choices=["3", "4", "5"] if kind == "choice" else [],
+        solution="",
+        program="",
+        level=level,
+        topic=topic,
+        template=content_id("mine", question),
     )
-    assert made.choices == (["3", "4", "5"] if kind == "choice" else [])
 
 
 def test_a_solution_is_kept_as_it_is_but_for_the_marks_of_gsm8k() -> None:
-    kept: list[tuple[Format, dict[str, Any], str]] = [
-        ("math", MATH, "solution"),
-        ("orca-math", ORCA, "answer"),
+    expected: list[tuple[Format, dict[str, Any], str, str]] = [
+        ("math", MATH, MATH["solution"], ""),
+        ("orca-math", ORCA, ORCA["answer"], ""),
+        (
+            "gsm8k",
+            GSM8K,
+            "Then 48/2 = 24.\nIn all 48+24 = 72.\nThe answer is 72.",
+            "step1 = 48 / 2\nstep2 = 48 + step1\nprint(step2)",
+        ),
     ]
-    for format, row, field in kept:
-        made = problem(row, format=format, name="mine")
-        assert made is not None
-        assert (made.solution, made.program) == (row[field], "")
-    made = problem(GSM8K, format="gsm8k", name="mine")
-    assert made is not None
-    assert made.solution == "Then 48/2 = 24.\nIn all 48+24 = 72.\nThe answer is 72."
-    assert made.program == "step1 = 48 / 2\nstep2 = 48 + step1\nprint(step2)"
+    for format, row, solution, program in expected:
+        parsed = problem(row, format=format, name="mine")
+        assert parsed is not None
+        assert (parsed.solution, parsed.program) == (solution, program)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +163,7 @@ def test_a_solution_is_kept_as_it_is_but_for_the_marks_of_gsm8k() -> None:
 def test_a_program_stands_without_its_cue_and_its_fence(cue: str, fence: str) -> None:
     row = PROGRAM | {"instruction": f"Mean of 4 and 6?{cue}"}
     row["output"] = fence.format(PROGRAM["output"])
-    assert parse(row, "mathinstruct").told() == ParsedProblem(
+    assert parse(row, "mathinstruct").to_problem() == ParsedProblem(
         "Mean of 4 and 6?", None, "", PROGRAM["output"], None, "mathqa", "mathqa"
     )
     assert problem(row, format="mathinstruct", name="mine") is None
@@ -162,7 +173,7 @@ def test_a_program_stands_without_its_cue_and_its_fence(cue: str, fence: str) ->
     ("format", "row", "system", "turns"),
     [
         ("mathinstruct", PROGRAM, "", [(PROGRAM["instruction"], PROGRAM["output"])]),
-        ("numina", TOOLS, "", [tuple(one["content"] for one in TOOLS["messages"])]),
+        ("numina", TOOLS, "", [tuple(message["content"] for message in TOOLS["messages"])]),
         ("orca-math", ORCA, "", [(ORCA["question"], ORCA["answer"])]),
         (
             "sharegpt",
@@ -182,26 +193,26 @@ def test_a_row_as_a_conversation(
     )
 
 
-def spoken(*roles: str, value: str = "Well, 4.") -> dict[str, Any]:
+def messages(*roles: str, value: str = "Well, 4.") -> dict[str, Any]:
     return {"conversations": [{"from": role, "value": value} for role in roles]}
 
 
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (spoken(), "turns out of order"),
-        (spoken("human"), "turns out of order"),
-        (spoken("system", "human"), "turns out of order"),
-        (spoken("gpt", "human"), "turns out of order"),
-        (spoken("human", "human", "gpt"), "turns out of order"),
-        (spoken("human", "gpt", "human"), "turns out of order"),
-        (spoken("human", "gpt", "system", "human"), "turns out of order"),
-        (spoken("human", "tool"), "turns out of order"),
-        (spoken("human", "gpt", value=" "), "blank"),
+        (messages(), "turns out of order"),
+        (messages("human"), "turns out of order"),
+        (messages("system", "human"), "turns out of order"),
+        (messages("gpt", "human"), "turns out of order"),
+        (messages("human", "human", "gpt"), "turns out of order"),
+        (messages("human", "gpt", "human"), "turns out of order"),
+        (messages("human", "gpt", "system", "human"), "turns out of order"),
+        (messages("human", "tool"), "turns out of order"),
+        (messages("human", "gpt", value=" "), "blank"),
     ],
 )
 def test_an_unusable_conversation_says_why(row: dict[str, Any], reason: str) -> None:
-    assert parse(row, "sharegpt").said() == reason
+    assert parse(row, "sharegpt").to_conversation() == reason
     assert conversation(row, format="sharegpt", name="mine") is None
 
 
@@ -209,7 +220,7 @@ def test_an_unusable_conversation_says_why(row: dict[str, Any], reason: str) -> 
     ("format", "row", "reason"),
     [
         ("sharegpt", SHAREGPT, "several turns"),
-        ("sharegpt", spoken("user", "assistant", value="No number."), "no answer"),
+        ("sharegpt", messages("user", "assistant", value="No number."), "no answer"),
         ("numina", NUMINA | {"solution": "Proven."}, "no answer"),
         ("math", MATH | {"solution": "The answer is 4."}, "no answer"),
         ("gsm8k", GSM8K | {"answer": "It is 4."}, "no answer"),
@@ -221,21 +232,21 @@ def test_an_unusable_conversation_says_why(row: dict[str, Any], reason: str) -> 
 def test_a_row_that_is_no_problem_says_why(
     format: Format, row: dict[str, Any], reason: str
 ) -> None:
-    assert parse(row, format).told() == reason
+    assert parse(row, format).to_problem() == reason
     assert problem(row, format=format, name="mine") is None
 
 
 def test_a_conversation_of_one_turn_is_a_problem() -> None:
-    made = problem(spoken("user", "assistant"), format="sharegpt", name="mine")
-    assert made is not None
-    assert (made.answer, made.solution) == ("4", "Well, 4.")
+    parsed = problem(messages("user", "assistant"), format="sharegpt", name="mine")
+    assert parsed is not None
+    assert (parsed.answer, parsed.solution) == ("4", "Well, 4.")
 
 
 @pytest.mark.parametrize(("format", "row", "field"), ROWS)
 def test_a_malformed_row_names_its_field(format: Format, row: dict[str, Any], field: str) -> None:
-    exclude = {name: value for name, value in row.items() if name != field}
+    without = {name: value for name, value in row.items() if name != field}
     with pytest.raises(ValueError, match=f"^{field}: missing .format {format}.$"):
-        parse(exclude, format)
+        parse(without, format)
     with pytest.raises(ValueError, match=rf"^{field}.*: 0\.5: "):
         parse(row | {field: 0.5}, format)
 

@@ -90,12 +90,12 @@ def test_wanted_rows_come_in_their_order_and_missing_ones_are_told(tmp_path: Pat
     store.append([row("a"), row("b")])
     store.append([row("a", 1), row("c")])
     wanted = [key(row(problem, index)) for problem, index in (("c", 0), ("a", 0), ("a", 1))]
-    assert list(store.found(wanted)) == [row("c"), row("a"), row("a", 1)]
+    assert list(store.get(wanted)) == [row("c"), row("a"), row("a", 1)]
     assert store.missing(wanted) == set()
     absent = [key(row("b", 1)), key(replace(row("a"), prompt_sha="q"))]
     assert store.missing([*wanted, *absent, *absent]) == set(absent)
     with pytest.raises(ValueError, match="2 of 5 generations are missing"):
-        list(store.found([*wanted, *absent]))
+        list(store.get([*wanted, *absent]))
 
 
 # Joined with anything between, some of these would be the same.
@@ -108,7 +108,7 @@ def test_keys_are_the_same_only_if_every_part_is(tmp_path: Path) -> None:
     for one in rows:
         store.append([one, rows[0]])
     assert list(store.rows()) == rows
-    assert list(store.found([key(one) for one in reversed(rows)])) == rows[::-1]
+    assert list(store.get([key(one) for one in reversed(rows)])) == rows[::-1]
 
 
 def test_compacting_writes_what_all_rows_at_once_would(
@@ -181,7 +181,7 @@ def test_a_crash_at_any_step_of_compacting_loses_nothing(
         with nullcontext() if step > STEPS else pytest.raises(Crash):
             store.compact(wanted)
     again = Store(store.folder)
-    assert list(again.found(wanted)) == rows
+    assert list(again.get(wanted)) == rows
     assert sorted(one.problem_id for one in again.rows() if one.problem_id in "abcdefgh") == [
         *"abcdefgh"
     ]
@@ -192,7 +192,7 @@ def test_a_crash_at_any_step_of_compacting_loses_nothing(
 READERS: dict[str, Callable[[Store], object]] = {
     "rows": lambda store: list(store.rows()),
     "missing": lambda store: store.missing([key(row("a"))]),
-    "found": lambda store: list(store.found([key(row("a"))])),
+    "found": lambda store: list(store.get([key(row("a"))])),
     "compact": lambda store: store.compact([key(row("a"))]),
 }
 

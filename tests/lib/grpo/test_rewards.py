@@ -1,4 +1,4 @@
-"""Rewards, on texts whose worth is known."""
+"""Rewards of texts."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def problem(answer: str, kind: AnswerKind = "number", choices: tuple[str, ...] =
 
 
 @pytest.mark.parametrize(
-    ("of", "text", "reward"),
+    ("source", "text", "reward"),
     [
         (problem("6"), "5 + 1 = 6. The answer is 6.", 1.0),
         (problem("6"), "5 + 1 = 6", 1.0),
@@ -40,8 +40,10 @@ def problem(answer: str, kind: AnswerKind = "number", choices: tuple[str, ...] =
         (problem("4"), "The answer is B.", 0.0),
     ],
 )
-def test_a_right_answer_of_the_problems_kind_earns_1(of: Problem, text: str, reward: float) -> None:
-    assert answer_reward(of, text) == reward
+def test_a_right_answer_of_the_problems_kind_earns_1(
+    source: Problem, text: str, reward: float
+) -> None:
+    assert answer_reward(source, text) == reward
 
 
 @pytest.mark.parametrize(

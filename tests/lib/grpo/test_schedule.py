@@ -15,7 +15,7 @@ def counts(weight: float, *, rounds: int, per_round: int, seed: int = 1) -> list
         RATES, rounds=rounds, per_round=per_round, zero_variance_weight=weight, rng=rng
     )
     assert planned.shape == (rounds, per_round)
-    assert all(len(set(asked)) == per_round for asked in planned.tolist())
+    assert all(len(set(chosen)) == per_round for chosen in planned.tolist())
     return np.bincount(planned.ravel(), minlength=len(RATES)).tolist()
 
 
@@ -29,14 +29,14 @@ def test_with_weight_1_all_are_asked_as_often() -> None:
 
 
 def test_others_are_asked_in_proportion_to_the_weight() -> None:
-    found = counts(0.25, rounds=2000, per_round=3)
-    passes = found[2]
-    for place in (1, 3):
-        assert abs(found[place] - passes) <= 1
-    # 6000 answers of passes that hold 3.5 on average.
-    assert passes == pytest.approx(6000 / 3.5, rel=0.03)
-    for place in (0, 4):
-        assert found[place] == pytest.approx(passes / 4, rel=0.15)
+    drawn = counts(0.25, rounds=2000, per_round=3)
+    epochs = drawn[2]
+    for index in (1, 3):
+        assert abs(drawn[index] - epochs) <= 1
+    # 6000 draws from epochs that hold 3.5 problems on average.
+    assert epochs == pytest.approx(6000 / 3.5, rel=0.03)
+    for index in (0, 4):
+        assert drawn[index] == pytest.approx(epochs / 4, rel=0.15)
 
 
 def test_the_plan_depends_on_the_seed_alone() -> None:

@@ -14,14 +14,15 @@ from transformers import PreTrainedTokenizerFast, TrainerCallback
 
 from stages.lib.grpo import trainer
 from stages.lib.grpo.logprobs import log_probabilities
-from stages.lib.grpo.trainer import Questions, fit, reward_functions, rows_by_step
+from stages.lib.grpo.schedule import PromptSchedule
+from stages.lib.grpo.trainer import reward_functions, rows_by_step, train
 from stages.lib.params.grpo import Grpo, GrpoModel, Rewards
 from stages.lib.params.training import FullTuning, Tuning
 from stages.lib.prompts.templates import question_prompt
 from stages.lib.training.adapters import load_trainable
 from tests.lib.grpo.test_rewards import problem
 from tests.lib.sft.test_batches import CHAT
-from tests.lib.sft.test_trainer import Beginnings, TerminatingBar
+from tests.lib.sft.test_trainer import Beginnings, TerminatingBar, same_params
 from tests.lib.training.test_adapters import adapters
 
 SETTINGS: dict[str, Any] = {
@@ -55,19 +56,19 @@ def train_grpo(
     *,
     tuning: Tuning = FULL,
     bar: type[tqdm] = tqdm,
-    watching: Sequence[TrainerCallback] = (),
+    callbacks: Sequence[TrainerCallback] = (),
     **changes: Any,
 ) -> tuple[list[dict[str, Any]], list[torch.Tensor]]:
     """Return the log, and the parameters that were trained."""
     settings = Grpo(**(SETTINGS | changes))
-    made = GrpoModel(parent="base", seed=3, tuning=tuning, zero_variance_weight=0.0)
-    model = load_trainable(base, made.tuning, seed=made.seed)
+    spec = GrpoModel(parent="base", seed=3, tuning=tuning, zero_variance_weight=0.0)
+    model = load_trainable(base, spec.tuning, seed=spec.seed)
     rounds = settings.steps // settings.iterations
-    places = np.arange(rounds * settings.prompts_per_step) % len(PROBLEMS)
+    indices = np.arange(rounds * settings.prompts_per_step) % len(PROBLEMS)
     prompts = [question_prompt(tokenizer, CHAT, f"{number}?") for number in range(len(PROBLEMS))]
-    questions = Questions(PROBLEMS, prompts, places.reshape(rounds, -1), [])
+    schedule = PromptSchedule(PROBLEMS, prompts, indices.reshape(rounds, -1), [])
     with bar(total=settings.steps, file=io.StringIO()) as progress:
-        log = fit(model, tokenizer, questions, settings, made, folder, progress, watching)
+        log = train(model, tokenizer, schedule, settings, spec, folder, progress, callbacks)
     trained = [param.detach().clone() for param in model.parameters() if param.requires_grad]
     return log, trained
 
@@ -105,27 +106,20 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
     tuning: Tuning,
     iterations: int,
 ) -> None:
-    begun = Beginnings()
-
-    def run(folder: str) -> tuple[list[dict[str, Any]], list[torch.Tensor]]:
-        return train_grpo(
-            tokenizer,
-            terse,
-            tmp_path / folder,
-            tuning=tuning,
-            watching=[begun],
-            iterations=iterations,
-        )
-
-    log, params = run("whole")
+    beginnings = Beginnings()
+    options: dict[str, Any] = {
+        "tuning": tuning,
+        "iterations": iterations,
+        "callbacks": [beginnings],
+    }
+    log, params = train_grpo(tokenizer, terse, tmp_path, **options)
     assert any(row["groups_without_signal"] < 1 for row in log[:2])
     assert [row["step"] for row in log] == [1, 2, 3, 4]
-    run("killed")
-    assert (tmp_path / "killed" / "checkpoint-2" / "complete").exists()
-    resumed_log, resumed = run("killed")
-    assert begun.steps == [0, 0, 2]
+    # The last step leaves no checkpoint, so the same folder is that of a run killed after step 2.
+    resumed_log, resumed = train_grpo(tokenizer, terse, tmp_path, **options)
+    assert beginnings.steps == [0, 2]
     assert resumed_log == log
-    assert all(torch.equal(one, other) for one, other in zip(params, resumed, strict=True))
+    assert same_params(resumed, params)
 
 
 def test_sigterm_saves_a_checkpoint_between_rounds(
@@ -138,7 +132,7 @@ def test_sigterm_saves_a_checkpoint_between_rounds(
     assert (tmp_path / "checkpoint-4" / "complete").exists()
 
 
-def test_one_process_reinforces_where_several_gpus_are_visible(
+def test_one_process_trains_where_several_gpus_are_visible(
     tokenizer: PreTrainedTokenizerFast,
     terse: Path,
     tmp_path: Path,
@@ -153,9 +147,9 @@ def test_micro_batches_do_not_change_a_step(
 ) -> None:
     options: dict[str, Any] = {"steps": 1, "save_every": 1, "learning_rate": 1e-2}
     _, whole = train_grpo(tokenizer, terse, tmp_path / "1", **options)
-    _, dealt = train_grpo(tokenizer, terse, tmp_path / "4", micro_batches=4, **options)
-    for one, other in zip(whole, dealt, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=0.02)
+    _, split = train_grpo(tokenizer, terse, tmp_path / "4", micro_batches=4, **options)
+    for param, other in zip(split, whole, strict=True):
+        torch.testing.assert_close(param, other, rtol=0, atol=0.02)
 
 
 def test_a_loss_that_is_not_a_number_names_its_step_and_problems(
@@ -167,10 +161,10 @@ def test_a_loss_that_is_not_a_number_names_its_step_and_problems(
     calls: list[float] = []
 
     def broken_later(*arguments: Any, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        # Each step asks the parent and the policy.
+        # Each step scores with the parent and the policy.
         calls.append(1.0 if len(calls) < 2 else math.nan)
-        said, spread = log_probabilities(*arguments, **options)
-        return said * calls[-1], spread
+        logprobs, entropy = log_probabilities(*arguments, **options)
+        return logprobs * calls[-1], entropy
 
     monkeypatch.setattr(trainer, "log_probabilities", broken_later)
     with pytest.raises(ValueError, match=r"step 2: loss nan: .* problems p$") as error:
@@ -178,11 +172,13 @@ def test_a_loss_that_is_not_a_number_names_its_step_and_problems(
     assert "\n" not in str(error.value)
 
 
-def test_rewards_are_of_the_problem_that_was_asked() -> None:
-    questions = Questions([problem("5"), problem("6")], [], np.zeros((1, 1)), ["STOP"])
-    answer, form = reward_functions(questions, {7})
+def test_rewards_are_of_the_sampled_problem() -> None:
+    schedule = PromptSchedule(
+        [problem("5"), problem("6")], [], np.zeros((1, 1), dtype=np.int64), ["STOP"]
+    )
+    answer, form = reward_functions(schedule, {7})
     texts = ["The answer is 6.", "The answer is 6.", "The answer is 5. STOP The answer is 6."]
-    assert answer(completions=texts, place=[0, 1, 0]) == [0.0, 1.0, 1.0]
+    assert answer(completions=texts, problem_index=[0, 1, 0]) == [0.0, 1.0, 1.0]
     assert form(completions=texts, completion_ids=[[1, 7], [7, 1], [7]]) == [1.0, 0.5, 1.0]
 
 

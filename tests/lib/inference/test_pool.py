@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,44 +13,27 @@ import pytest
 
 from stages.lib.core.schema import Generation
 from stages.lib.generations.complete import generate_missing
-from stages.lib.generations.requests import Request, Sampling
+from stages.lib.generations.requests import Backend, Request, Sampling
 from stages.lib.generations.store import Key, Store, key
 from stages.lib.inference import pool
 from stages.lib.inference.engine import Engine
 from stages.lib.inference.pool import EnginePool
-from stages.lib.inference.ray_cluster import Actor, needs
-from stages.lib.params.sampling import EngineConfig as Settings
-from stages.lib.runtime import devices
-from stages.lib.runtime.devices import partition
+from stages.lib.inference.ray_cluster import Actor, actor_resources
+from tests.conftest import engine_config
 
 # Each of these starts processes by the handful.
 pytestmark = pytest.mark.xdist_group("engines")
 
 SAMPLING = Sampling(temperature=0.7, top_p=1.0, seed=1)
-NUMBERS = Random(0)
+RANDOM = Random(0)
 REQUESTS = [
-    Request(f"p{number}", "cot", 0, 0, tuple(NUMBERS.choices(range(3, 250), k=20)), 120)
+    Request(f"p{number}", "cot", 0, 0, tuple(RANDOM.choices(range(3, 250), k=20)), 120)
     for number in range(48)
 ]
 
 
-def settings(**changes: Any) -> Settings:
-    usual: dict[str, Any] = {
-        "backend": "local",
-        "engines": 1,
-        "tensor_parallel": 1,
-        "cpus": 1,
-        "kv_cache_gib": 1,
-        "max_model_len": 512,
-        "max_num_seqs": 8,
-        "block_size": 32,
-        "batch_size": 8,
-    }
-    return Settings(**usual | changes)
-
-
-class Watched(Store):
-    """Takes note of what is appended, and does something after the first time."""
+class WatchedStore(Store):
+    """Records what is appended, and calls a function after the first time."""
 
     def __init__(self, folder: Path, then: Callable[[], object] = lambda: None) -> None:
         super().__init__(folder)
@@ -65,31 +48,30 @@ class Watched(Store):
             self.then()
 
 
-def run(store: Store, folder: Path, wanted: Settings) -> list[str]:
-    """Fill a store; return the names of its shards, which have their hashes."""
-    with EnginePool(lambda: folder, wanted) as several:
-        generate_missing(
-            store,
-            REQUESTS,
-            model="m",
-            sampling=SAMPLING,
-            settings=wanted,
-            load=several.pool,
-            doing="test",
-        )
+def complete(store: Store, load: Callable[[], Backend]) -> list[str]:
+    """Complete a store; return the names of its shards, which have their hashes."""
+    generate_missing(
+        store,
+        REQUESTS,
+        model="m",
+        sampling=SAMPLING,
+        settings=engine_config(),
+        load=load,
+        desc="test",
+    )
     return sorted(shard.name for shard in store.folder.glob("*.parquet"))
 
 
 @pytest.fixture(scope="module")
-def alone(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def alone(tiny_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Return the shards of one engine in this process."""
-    return run(Store(tmp_path_factory.mktemp("alone")), tiny_base, settings())
+    return complete(Store(tmp_path_factory.mktemp("alone")), lambda: tiny_engine)
 
 
 def kill(chosen: Callable[[psutil.Process], bool]) -> int:
     """Kill a process below this one that ``chosen`` is true of; return its number."""
-    ends = time.monotonic() + 60
-    while time.monotonic() < ends:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         for process in psutil.Process().children(recursive=True):
             try:
                 if chosen(process):
@@ -100,41 +82,39 @@ def kill(chosen: Callable[[psutil.Process], bool]) -> int:
     raise AssertionError("no process to kill")
 
 
-def answers_now(process: psutil.Process) -> bool:
+def is_busy_actor(process: psutil.Process) -> bool:
     # Ray names a process by the method that it runs.
-    return "MapWorker" in process.name() + " ".join(process.cmdline()) and "submit" in " ".join(
-        process.cmdline()
-    )
+    command = " ".join(process.cmdline())
+    return "MapWorker" in process.name() + command and "submit" in command
 
 
-@pytest.fixture
-def quiet_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let Ray neither kill nor slow its processes for what else runs on this machine."""
+def is_worker(process: psutil.Process) -> bool:
+    return "spawn_main" in " ".join(process.cmdline())
+
+
+def test_an_actor_of_ray_that_is_killed_costs_no_row_and_doubles_none(
+    tmp_path: Path, tiny_base: Path, alone: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ray shall neither kill nor slow its processes for what else runs on this machine.
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "0")
     monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    yield
-
-
-@pytest.mark.usefixtures("quiet_ray")
-def test_an_actor_of_ray_that_is_killed_costs_no_row_and_doubles_none(
-    tmp_path: Path, tiny_base: Path, alone: list[str]
-) -> None:
     killed: list[int] = []
-    store = Watched(tmp_path, lambda: killed.append(kill(answers_now)))
-    assert run(store, tiny_base, settings(backend="ray", engines=2)) == alone
+    store = WatchedStore(tmp_path, lambda: killed.append(kill(is_busy_actor)))
+    with EnginePool(tiny_base, engine_config(backend="ray", engines=2)) as engines:
+        assert complete(store, engines.backend) == alone
     assert len(killed) == 1
     assert len(store.appended) == len(set(store.appended)) == len(REQUESTS)
 
 
 def test_a_node_without_the_model_is_named(tmp_path: Path) -> None:
-    lacking = tmp_path / "no-such"
-    with pytest.raises(ValueError, match=rf"^{lacking}: not on node [0-9.]+: expected the model"):
-        Actor(lacking, settings(), SAMPLING)
+    missing = tmp_path / "no-such"
+    with pytest.raises(ValueError, match=rf"^{missing}: not on node [0-9.]+: expected the model"):
+        Actor(missing, engine_config(), SAMPLING)
 
 
 @pytest.mark.parametrize(
-    ("changes", "nodes", "complaint"),
+    ("changes", "nodes", "message"),
     [
         (
             {"engines": 3},
@@ -159,40 +139,37 @@ def test_a_node_without_the_model_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_more_than_a_cluster_has_is_named(
-    changes: dict[str, int], nodes: list[dict[str, float]], complaint: str
+    changes: dict[str, int], nodes: list[dict[str, float]], message: str
 ) -> None:
     with pytest.raises(ValueError) as error:
-        needs(settings(backend="ray", **changes), nodes)
-    assert str(error.value).startswith(complaint)
+        actor_resources(engine_config(backend="ray", **changes), nodes)
+    assert str(error.value).startswith(message)
 
 
 def test_actors_reserve_gpus_or_cores() -> None:
-    wanted = settings(backend="ray", engines=2, tensor_parallel=2, cpus=3)
-    assert needs(wanted, [{"GPU": 4.0, "CPU": 1.0}]) == (2, None)
-    assert needs(wanted, [{"CPU": 3.0}] * 2) == (None, 3)
+    config = engine_config(backend="ray", engines=2, tensor_parallel=2, cpus=3)
+    assert actor_resources(config, [{"GPU": 4.0, "CPU": 1.0}]) == (2, None)
+    assert actor_resources(config, [{"CPU": 3.0}] * 2) == (None, 3)
 
 
-def test_a_process_that_is_killed_ends_the_run_and_the_next_one_goes_on(
-    tmp_path: Path, tiny_base: Path, alone: list[str]
+def test_processes_share_the_batches_and_when_one_is_killed_the_next_run_goes_on(
+    tmp_path: Path, tiny_base: Path, tiny_engine: Engine, alone: list[str]
 ) -> None:
-    two = settings(engines=2)
-    first = Watched(tmp_path, lambda: kill(lambda one: "spawn_main" in " ".join(one.cmdline())))
-    with pytest.raises(ChildProcessError, match=r"^engine [12] of 2 ended with status -9 \("):
-        run(first, tiny_base, two)
-    assert not [one for one in psutil.Process().children() if "spawn_main" in str(one.cmdline())]
-    second = Watched(tmp_path)
-    assert run(second, tiny_base, two) == alone
-    assert len(first.appended) >= two.batch_size
+    config = engine_config(engines=2)
+    first = WatchedStore(tmp_path / "killed", lambda: kill(is_worker))
+    with EnginePool(tiny_base, config) as engines:
+        assert complete(Store(tmp_path / "whole"), engines.backend) == alone
+        with pytest.raises(ChildProcessError, match=r"^engine [12] of 2 ended with status -9 \("):
+            complete(first, engines.backend)
+    assert not list(filter(is_worker, psutil.Process().children()))
+    second = WatchedStore(tmp_path / "killed")
+    assert complete(second, lambda: tiny_engine) == alone
+    assert len(first.appended) >= config.batch_size
     assert sorted(first.appended + second.appended) == sorted(set(map(key, second.rows())))
 
 
-def test_parts_are_equal_and_of_neighbours() -> None:
-    assert partition([0, 1, 2, 3, 4], 2) == [[0, 1], [2, 3]]
-    assert partition([], 2) == [[], []]
-
-
 @pytest.mark.parametrize(
-    ("gpus", "changes", "complaint"),
+    ("gpus", "changes", "message"),
     [
         (["0", "1"], {"engines": 3}, "engine.engines: 3, with engine.tensor_parallel=1: expected"),
         (["0", "1"], {"engines": 2, "tensor_parallel": 2}, "at most the 2 GPUs of this machine"),
@@ -200,50 +177,42 @@ def test_parts_are_equal_and_of_neighbours() -> None:
     ],
 )
 def test_more_than_a_machine_has_is_named_before_anything_is_loaded(
-    monkeypatch: pytest.MonkeyPatch, gpus: list[str], changes: dict[str, int], complaint: str
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    gpus: list[str],
+    changes: dict[str, Any],
+    message: str,
 ) -> None:
     monkeypatch.setattr(pool, "gpus", lambda: gpus)
     monkeypatch.setattr(pool, "cores", lambda: list(range(8)))
-
-    def refuse() -> Path:
-        raise AssertionError("the model was asked for")
-
     with pytest.raises(ValueError) as error:
-        EnginePool(refuse, settings(**changes))
-    assert complaint in str(error.value)
-
-
-def test_gpus_keep_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 2)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert devices.gpus() == ["0", "1"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-5,GPU-7")
-    assert devices.gpus() == ["GPU-5", "GPU-7"]
+        EnginePool(tmp_path / "not-read", engine_config(**changes))
+    assert message in str(error.value)
 
 
 def test_one_engine_follows_others_only_when_they_have_ended(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tiny_base: Path
 ) -> None:
     events: list[str] = []
 
-    class Shared:
+    class Workers:
         def __init__(self, *_: object) -> None:
             events.append("several")
 
         def close(self) -> None:
             events.append("ended")
 
-    def one(*_: object) -> Engine:
+    def start(*_: object) -> Engine:
         events.append("one")
         return Engine.__new__(Engine)
 
-    monkeypatch.setattr("stages.lib.inference.multiprocess.ProcessPool", Shared)
-    monkeypatch.setattr(pool, "EngineConfig", one)
+    monkeypatch.setattr("stages.lib.inference.multiprocess.ProcessPool", Workers)
+    monkeypatch.setattr("stages.lib.inference.engine.Engine", start)
     monkeypatch.setattr(pool, "cores", lambda: [0, 1])
     monkeypatch.setattr(pool, "gpus", list)
-    with EnginePool(lambda: tmp_path, settings(engines=2)) as several:
-        assert several.pool() is several.pool()
-        assert several.single() is several.single()
+    with EnginePool(tiny_base, engine_config(engines=2)) as engines:
+        assert engines.backend() is engines.backend()
+        assert engines.single() is engines.single()
     assert events == ["several", "ended", "one"]
-    with EnginePool(lambda: tmp_path, settings()) as only:
-        assert only.pool() is only.single()
+    with EnginePool(tiny_base, engine_config()) as engines:
+        assert engines.backend() is engines.single()

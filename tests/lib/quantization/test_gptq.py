@@ -1,9 +1,9 @@
-"""Quantizing a tiny model: small, reproducible, and still the same model."""
+"""Quantized tiny models: small, reproducible, and close to the original."""
 
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -22,14 +22,14 @@ from stages.lib.inference.dequantize import (
     memory_bytes,
 )
 from stages.lib.models.bitsandbytes import int8, nf4
-from stages.lib.models.loading import load_model, weight_bytes
+from stages.lib.models.folder import weight_bytes
 from stages.lib.params.quantization import Bits, Calibration, Quantize
 from stages.lib.quantization.bitsandbytes import quantize_bitsandbytes
 from stages.lib.quantization.gptq import check_group_size, layer_count, quantize_gptq_or_rtn
 from stages.lib.training.likelihood import negative_log_likelihoods
 from tests.conftest import one_turn
 
-BF16 = torch.bfloat16
+LAYER = "model.layers.0.mlp.up_proj.weight"
 CALIBRATION = [list(range(start, start + 40)) for start in range(0, 160, 10)]
 SOLUTIONS = [one_turn(ids[:10], ids[10:], 1.0) for ids in CALIBRATION]
 
@@ -47,39 +47,73 @@ def settings(**changes: Any) -> Quantize:
     return Quantize(**(values | changes))
 
 
-def make(parent: Path, out: Path, bits: Bits, calibrated: bool = True) -> list[int]:
+def quantize(parent: Path, out: Path, bits: Bits, *, calibrated: bool) -> int:
+    """Quantize a model; return how many layers were reported as finished."""
     layers: list[int] = []
-    texts = CALIBRATION if calibrated else None
     quantize_gptq_or_rtn(
-        parent, out, bits=bits, settings=settings(), calibration=texts, done=layers.append
+        parent,
+        out,
+        bits=bits,
+        settings=settings(),
+        calibration=CALIBRATION if calibrated else None,
+        on_progress=layers.append,
     )
-    return layers
+    return sum(layers)
 
 
-def loss(folder: Path) -> float:
-    return sum(
-        negative_log_likelihoods(dequantize(load_quantized(folder)), SOLUTIONS, lambda _: None)
-    )
+@pytest.fixture(scope="module")
+def rounded(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Bits, Path]:
+    """Return the tiny model rounded to nearest, by bits, most bits first."""
+    folder = tmp_path_factory.mktemp("rounded")
+    widths: tuple[Bits, ...] = (8, 4, 3, 2)
+    for bits in widths:
+        quantize(tiny_base, folder / str(bits), bits, calibrated=False)
+    return {bits: folder / str(bits) for bits in widths}
 
 
-def error(folder: Path, parent: Path) -> float:
+class Loaded(NamedTuple):
+    """The size of a model as it is saved, in bytes, and the model in bf16."""
+
+    n_bytes: int
+    model: PreTrainedModel
+
+
+def load(folder: Path) -> Loaded:
+    model = load_quantized(folder)
+    n_bytes = memory_bytes(model)
+    return Loaded(n_bytes, dequantize(model))
+
+
+@pytest.fixture(scope="module")
+def loaded(rounded: dict[Bits, Path]) -> dict[Bits, Loaded]:
+    """Return the rounded models, by bits."""
+    return {bits: load(folder) for bits, folder in rounded.items()}
+
+
+@pytest.fixture(scope="module")
+def original(tiny_base: Path) -> Loaded:
+    """Return the tiny model."""
+    return load(tiny_base)
+
+
+def loss(loaded: Loaded) -> float:
+    return sum(negative_log_likelihoods(loaded.model, SOLUTIONS, lambda _: None))
+
+
+def weight(loaded: Loaded) -> torch.Tensor:
+    return loaded.model.get_parameter(LAYER).detach().float()
+
+
+def error(loaded: Loaded, original: Loaded) -> float:
     """Return the mean squared error of a layer's weights."""
-    name = "model.layers.0.mlp.up_proj"
-    ours, theirs = (
-        weight(dequantize(load_quantized(folder)), name),
-        weight(load_model(parent, BF16), name),
-    )
-    return float((ours - theirs).square().mean())
-
-
-def weight(model: PreTrainedModel, name: str) -> torch.Tensor:
-    return model.get_parameter(f"{name}.weight").detach().float()
+    return float((weight(loaded) - weight(original)).square().mean())
 
 
 @pytest.mark.parametrize("calibrated", [True, False])
 def test_two_runs_write_the_same_bytes(tiny_base: Path, tmp_path: Path, calibrated: bool) -> None:
     for name in ("a", "b"):
-        assert sum(make(tiny_base, tmp_path / name, 4, calibrated)) == layer_count(tiny_base)
+        layers = quantize(tiny_base, tmp_path / name, 4, calibrated=calibrated)
+        assert layers == layer_count(tiny_base)
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert "model.safetensors" in files
     for name in files:
@@ -88,66 +122,72 @@ def test_two_runs_write_the_same_bytes(tiny_base: Path, tmp_path: Path, calibrat
 
 
 def test_fewer_bits_are_smaller_and_further_from_the_parent(
-    tiny_base: Path, tmp_path: Path
+    original: Loaded, loaded: dict[Bits, Loaded]
 ) -> None:
-    widths: tuple[Bits, ...] = (8, 4, 3, 2)
-    folders = [tmp_path / str(bits) for bits in widths]
-    for bits, folder in zip(widths, folders, strict=True):
-        make(tiny_base, folder, bits, calibrated=False)
-    assert math.isclose(loss(tiny_base), loss(folders[0]), rel_tol=0.01)
-    errors = [error(folder, tiny_base) for folder in folders]
+    models = list(loaded.values())
+    assert math.isclose(loss(original), loss(models[0]), rel_tol=0.01)
+    errors = [error(model, original) for model in models]
     assert errors == sorted(errors)
-    sizes = [memory_bytes(load_quantized(folder)) for folder in (tiny_base, *folders)]
+    sizes = [model.n_bytes for model in (original, *models)]
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) == len(sizes)
-    assert [has_kernel(folder) for folder in folders] == [False, True, False, False]
 
 
-def test_round_to_nearest_is_on_the_grid_of_its_group(tiny_base: Path, tmp_path: Path) -> None:
-    make(tiny_base, tmp_path / "q", 3, calibrated=False)
-    name = "model.layers.0.mlp.up_proj"
-    rounded = weight(dequantize(load_quantized(tmp_path / "q")), name)
-    before = weight(load_model(tiny_base, BF16), name)
-    for ours, theirs in zip(rounded[0].split(32), before[0].split(32), strict=True):
-        points = ours.unique()
+@pytest.mark.parametrize("avx512", [True, False])
+def test_a_cpu_has_a_kernel_for_four_bits_if_it_has_avx512(
+    rounded: dict[Bits, Path], monkeypatch: pytest.MonkeyPatch, avx512: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: avx512)
+    with_kernel = [bits for bits, folder in rounded.items() if has_kernel(folder)]
+    assert with_kernel == ([4] if avx512 else [])
+
+
+def test_round_to_nearest_is_on_the_grid_of_its_group(
+    original: Loaded, loaded: dict[Bits, Loaded]
+) -> None:
+    pairs = zip(weight(loaded[3])[0].split(32), weight(original)[0].split(32), strict=True)
+    for new, old in pairs:
+        points = new.unique()
         assert len(points) <= 2**3
         step = points.diff().min()
         # Where the grid ends, what lies outside goes to its last point.
-        inside = (theirs >= points.min() - step / 2) & (theirs <= points.max() + step / 2)
-        assert ((ours - theirs).abs()[inside] <= 0.51 * step).all()
+        inside = (old >= points.min() - step / 2) & (old <= points.max() + step / 2)
+        assert ((new - old).abs()[inside] <= 0.51 * step).all()
 
 
-@pytest.mark.parametrize(("form", "smaller"), [(nf4(), 3), (int8(), 1.8)])
+@pytest.mark.parametrize(("config", "smaller"), [(nf4(), 3), (int8(), 1.8)])
 def test_formats_of_bitsandbytes_load_again(
-    tiny_base: Path, tmp_path: Path, form: Any, smaller: float
+    tiny_base: Path,
+    original: Loaded,
+    loaded: dict[Bits, Loaded],
+    tmp_path: Path,
+    config: Any,
+    smaller: float,
 ) -> None:
     out = tmp_path / "q"
-    quantize_bitsandbytes(tiny_base, out, form)
-    layer = "model.layers.0.mlp.up_proj.weight"
-    packed = load_quantized(out).state_dict()[layer]
-    assert (
-        packed.nbytes * smaller < load_model(tiny_base, torch.bfloat16).state_dict()[layer].nbytes
-    )
+    quantize_bitsandbytes(tiny_base, out, config)
+    packed = load_quantized(out).state_dict()[LAYER]
+    assert packed.nbytes * smaller < original.model.state_dict()[LAYER].nbytes
     assert not has_kernel(out)
-    assert 0 < error(out, tiny_base) < error_of_a_coarser(tiny_base, tmp_path)
-    assert math.isclose(loss(tiny_base), loss(out), rel_tol=0.05)
-
-
-def error_of_a_coarser(parent: Path, folder: Path) -> float:
-    make(parent, folder / "coarse", 2, calibrated=False)
-    return error(folder / "coarse", parent)
+    again = load(out)
+    assert 0 < error(again, original) < error(loaded[2], original)
+    assert math.isclose(loss(original), loss(again), rel_tol=0.05)
 
 
 def test_the_engine_gets_an_unpacked_copy_where_it_has_no_kernel(
-    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_base: Path,
+    rounded: dict[Bits, Path],
+    loaded: dict[Bits, Loaded],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    make(tiny_base, tmp_path / "q", 3, calibrated=False)
-    with engine_ready(tmp_path / "q") as copy:
-        assert copy == Path("data/unpacked/q")
+    with engine_ready(rounded[3]) as copy:
+        assert copy == Path("data/unpacked/3")
         assert has_kernel(copy)
         assert (copy / "tokenizer.json").is_file()
-        assert loss(copy) == loss(tmp_path / "q")
+        assert loss(load(copy)) == loss(loaded[3])
     assert not copy.exists()
     with engine_ready(tiny_base) as same:
         assert same == tiny_base

@@ -9,141 +9,93 @@ from typing import Any
 
 import pytest
 
-from stages.lib.core.schema import PROMPTINGS, EvalRecord, Generation, Problem, Prompting, Status
+from stages.lib.core.schema import PROMPTINGS, Generation, Prompting
 from stages.lib.report.webpage import Figure, browser, pack, render
-from stages.lib.report.webpage_tables import Table, tables
+from stages.lib.report.webpage_tables import Table
 
 SYSTEMS = ["base", "tuned"]
 ATTACK = '</script><script>alert("x")</script><img src="http://evil" onerror=alert(1)><!--'
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 
-def problem(name: str) -> Problem:
-    return Problem(
-        id=name,
-        source="sum",
-        question=f"What is {name}?",
-        answer="1",
-        kind="number",
-        choices=[],
-        solution="",
-        program="",
-        level=1,
-        topic="addition",
-        template="sum",
-    )
-
-
-def answer(system: str, name: str, prompting: Prompting, text: str = "1") -> tuple[str, Generation]:
-    row = Generation(
-        problem_id=name,
-        model="sha",
-        prompting=prompting,
-        shots=0,
-        index=0,
-        text=text,
-        finish_reason="length",
-        n_tokens=7,
-        prompt_sha="sha",
-    )
-    return system, row
-
-
-def verdict(system: str, name: str, prompting: Prompting, status: Status = "correct") -> EvalRecord:
-    return EvalRecord(
-        benchmark="ladder",
-        problem_id=name,
-        system=system,
-        prompting=prompting,
-        status=status,
-        extracted="1",
-        output="printed",
-        finish_reason="length",
-        n_tokens=7,
-    )
-
-
-PROBLEMS = {"ladder": [problem("a"), problem("b")], "gsm8k": [problem("c")]}
+PROBLEMS = {
+    "ladder": [make_problem("a"), make_problem("b")],
+    "gsm8k": [make_problem("c")],
+}
 KEYS: list[tuple[str, str, Prompting]] = [
-    (system, name, one) for one in PROMPTINGS for name in "abc" for system in SYSTEMS
+    (system, name, prompting) for prompting in PROMPTINGS for name in "abc" for system in SYSTEMS
 ]
+MISSING = float("nan")
 
 
-def shown(limit: int = 3, text: str = "1", **changes: Any) -> dict[str, Any]:
+def answer(key: tuple[str, str, Prompting], text: str = "1") -> tuple[str, Generation]:
+    system, name, prompting = key
+    cut = {"finish_reason": "length", "n_tokens": 7}
+    return system, make_generation(name, prompting, text=f"{key} {text}", **cut)
+
+
+def browser(limit: int = 3, text: str = "1", **changes: Any) -> dict[str, Any]:
     inputs: dict[str, Any] = {
-        "problems": PROBLEMS,
-        "answers": [answer(*key, text=f"{key} {text}") for key in KEYS],
-        "graded": [verdict(*key) for key in KEYS],
+        "answers": [answer(key, text) for key in KEYS],
+        "records": [make_record(*key, status="refused", output="printed") for key in KEYS],
     }
-    return browser(**inputs | changes, systems=SYSTEMS, limit=limit)
+    return browser_data(PROBLEMS, **inputs | changes, systems=SYSTEMS, limit=limit)
 
 
-def page(**changes: Any) -> str:
-    parts: dict[str, Any] = {
-        "title": "A <b>title</b>",
-        "benchmark": "ladder",
-        "findings": [{"summary": "it helps", "details": ["By & by."]}],
-        "figures": [Figure("accuracy", "How well", SVG)],
-        "tables": some_tables(),
-        "browser": shown(text=ATTACK),
-    }
-    return render(**parts | changes)
+def page() -> str:
+    return render(
+        title="A <b>title</b>",
+        benchmark="ladder",
+        findings=[{"summary": "it helps", "details": ["By & by."]}],
+        figures=[Figure("accuracy", "How well", SVG)],
+        tables=small_tables(),
+        browser=browser(text=ATTACK),
+    )
 
 
-def some_tables() -> list[Table]:
+def style_rows() -> list[dict[str, Any]]:
+    """Return rows of a CoT and a PoT answer, and one without an interval of the length."""
+    lengths = {"tokens": 40.25, "tokens_low": 38.0, "tokens_high": 42.5, "median_tokens": 31.0}
+    cot = {"benchmark": "ladder", "system": "base", "n": 20, "prompting": "cot"} | lengths
+    cot |= {"steps": 0.5, "steps_low": 0.3, "steps_high": 0.7}
+    cot |= {"stated": 0.5, "stated_low": 0.3, "stated_high": 0.7}
+    no_shares = {name: MISSING for name in cot if name.startswith("st")}
+    pot = cot | {"prompting": "pot"} | no_shares
+    return [cot, pot, cot | {"tokens_low": MISSING, "tokens_high": MISSING}]
+
+
+def small_tables() -> list[Table]:
+    benchmarks = ("gsm8k", "ladder")
     accuracy = [
-        {
-            "benchmark": benchmark,
-            "system": system,
-            "answer_mode": answer_mode,
-            "n": 20,
-            "accuracy": share,
-            "low": 0.01,
-            "high": 0.9,
-        }
-        for benchmark in ("gsm8k", "ladder")
+        {"benchmark": benchmark, "system": system, "answer_mode": mode, "n": 20}
+        | {"accuracy": share, "low": 0.01, "high": 0.9}
+        for benchmark in benchmarks
         for system, share in (("tuned", 0.125), ("base", 0.05))
-        for answer_mode in ("cot", "pot", "fallback", "both", "either")
+        for mode in ANSWER_MODES
     ]
-    compared = {"answer_mode": "pot", "n": 20, "p_holm": 0.0004, "discordant": 0.2}
+    pair = {"first": "tuned", "second": "base", "answer_mode": "pot", "n": 20}
     comparisons = [
-        compared
-        | {"benchmark": benchmark, "first": "tuned", "second": "base"}
+        pair
+        | {"benchmark": benchmark, "p_holm": 0.0004, "discordant": 0.2}
         | {"difference": difference, "low": difference - 0.05, "high": difference + 0.05}
         for benchmark, difference in (("gsm8k", -0.075), ("ladder", 0.0), ("ladder", 0.075))
     ]
     statuses = [
         {"benchmark": benchmark, "system": system, "prompting": prompting}
-        | dict.fromkeys(["correct", "wrong", "unparsed", "timeout", "crashed", "refused", "cut"], 3)
-        | {"asked": 0, "default": 0}
-        for benchmark in ("gsm8k", "ladder")
+        | dict.fromkeys((*STATUSES, "cut"), 3)
+        | {"follow_up": 0, "first_option": 0}
+        for benchmark in benchmarks
         for system in SYSTEMS
-        for prompting in ("cot", "pot")
+        for prompting in PROMPTINGS
     ]
-    speeds = ("tokens_per_second", "tokens_per_second_single", "first_token_ms")
     sizes = {"bits": 16, "bytes": 269_060_000, "perplexity": 4.70006}
     models = [
-        {"model": "base"} | sizes | dict(zip(speeds, (811.5, 31.04, 40.0), strict=True)),
-        {"model": "base-q3"} | sizes | dict.fromkeys(speeds, float("nan")),
+        {"model": "base"} | sizes | dict(zip(SPEEDS, (811.5, 31.04, 40.0), strict=True)),
+        {"model": "base-q3"} | sizes | dict.fromkeys(SPEEDS, MISSING),
     ]
-    missing = float("nan")
-    style = {"benchmark": "ladder", "system": "base", "n": 20, "median_tokens": 31.0}
-    style |= {"tokens": 40.25, "tokens_low": 38.0, "tokens_high": 42.5}
-    shares = {"": 0.5, "_low": 0.3, "_high": 0.7}
-    styles = [
-        style
-        | {"prompting": prompting}
-        | {
-            f"{name}{end}": share if prompting == "cot" else missing
-            for name in ("steps", "stated")
-            for end, share in shares.items()
-        }
-        for prompting in ("cot", "pot")
-    ]
-    styles.append(styles[0] | {"tokens_low": missing, "tokens_high": missing})
-    return tables(
+    return webpage_tables(
         accuracy=accuracy,
-        styles=styles,
+        styles=style_rows(),
         comparisons=comparisons,
         statuses=statuses,
         models=models,
@@ -169,16 +121,16 @@ class Links(HTMLParser):
 
 
 def unpacked(document: str) -> Any:
-    found = re.search(r'<script type="text/plain" id="packed">([^<]*)</script>', document)
-    assert found
-    return json.loads(gzip.decompress(base64.b64decode(found[1])))
+    packed = re.search(r'<script type="text/plain" id="packed">([^<]*)</script>', document)
+    assert packed
+    return json.loads(gzip.decompress(base64.b64decode(packed[1])))
 
 
-def test_every_answer_is_beside_its_verdict() -> None:
-    found = shown(limit=2, graded=[verdict(*key, status="refused") for key in KEYS])
-    assert [one["benchmark"] for one in found["problems"]] == ["ladder", "ladder"]
-    assert [one["question"] for one in found["problems"]] == ["What is a?", "What is b?"]
-    assert found["problems"][1]["answers"]["pot"][1] == {
+def test_every_answer_is_beside_its_grade() -> None:
+    problems = browser(limit=2)["problems"]
+    assert [problem["benchmark"] for problem in problems] == ["ladder", "ladder"]
+    assert [problem["question"] for problem in problems] == ["What is a?", "What is b?"]
+    assert problems[1]["answers"]["pot"][1] == {
         "text": "('tuned', 'b', 'pot') 1",
         "output": "printed",
         "status": "refused",
@@ -189,17 +141,18 @@ def test_every_answer_is_beside_its_verdict() -> None:
 
 
 def test_the_limit_counts_over_all_benchmarks() -> None:
-    assert [one["benchmark"] for one in shown(limit=3)["problems"]] == ["ladder", "ladder", "gsm8k"]
+    problems = browser(limit=3)["problems"]
+    assert [problem["benchmark"] for problem in problems] == ["ladder", "ladder", "gsm8k"]
 
 
-@pytest.mark.parametrize("missing", ["answers", "graded"])
-def test_an_answer_without_verdict_is_refused(missing: str) -> None:
+@pytest.mark.parametrize("missing", ["answers", "records"])
+def test_an_answer_without_grade_is_refused(missing: str) -> None:
     rows = {
-        "answers": [answer(*key) for key in KEYS[:-1]],
-        "graded": [verdict(*key) for key in KEYS[:-1]],
+        "answers": [answer(key) for key in KEYS[:-1]],
+        "records": [make_record(*key) for key in KEYS[:-1]],
     }
     with pytest.raises(ValueError, match="'tuned', 'c', 'pot'.*expected an answer"):
-        shown(**{missing: rows[missing]})
+        browser(**{missing: rows[missing]})
 
 
 def test_packing_is_reversible_and_has_no_date() -> None:
@@ -245,11 +198,11 @@ def test_a_figure_is_inside_with_its_caption() -> None:
 def test_every_column_can_be_sorted() -> None:
     elements = Links(page()).elements
     headings = re.findall(r'<th scope="col" aria-sort="none"><button type="button">', page())
-    assert len(headings) == elements.count("th") == sum(len(one.columns) for one in some_tables())
+    assert len(headings) == elements.count("th") == sum(len(one.columns) for one in small_tables())
 
 
 def test_tables_follow_the_order_of_systems_and_benchmarks() -> None:
-    accuracy = some_tables()[0]
+    accuracy = small_tables()[0]
     assert [cell.text for cell in accuracy.rows[0]][:4] == ["ladder", "base", "20", "5.0"]
     assert [cell.text for cell in accuracy.rows[1]][:4] == ["ladder", "tuned", "20", "12.5"]
     assert accuracy.rows[1][3].value == 0.125
@@ -257,7 +210,7 @@ def test_tables_follow_the_order_of_systems_and_benchmarks() -> None:
 
 
 def test_a_table_reads_comparisons_as_the_sentences_do() -> None:
-    compared = [[cell.text for cell in row] for row in some_tables()[1].rows]
+    compared = [[cell.text for cell in row] for row in small_tables()[1].rows]
     assert compared == [
         ["ladder", "tuned − base", "PoT", "0.0", "< 0.001", "within noise"],
         ["ladder", "tuned − base", "PoT", "7.5", "< 0.001", "tuned ahead"],
@@ -266,7 +219,7 @@ def test_a_table_reads_comparisons_as_the_sentences_do() -> None:
 
 
 def test_styles_have_lengths_and_shares() -> None:
-    rows = [[(cell.text, cell.note) for cell in row[2:]] for row in some_tables()[4].rows]
+    rows = [[(cell.text, cell.note) for cell in row[2:]] for row in small_tables()[4].rows]
     share = ("50.0", "30.0–70.0")
     assert rows[0] == [("CoT", ""), ("40.3", "38.0–42.5"), ("31", ""), share, share]
     assert rows[1][3:] == [("–", ""), ("–", "")]
@@ -274,7 +227,7 @@ def test_styles_have_lengths_and_shares() -> None:
 
 
 def test_models_have_size_perplexity_and_speed() -> None:
-    table = some_tables()[3]
+    table = small_tables()[3]
     assert table.columns[4:6] == ["Tokens/s, batch of 32", "Tokens/s, batch of 1"]
     rows = [[cell.text for cell in row] for row in table.rows]
     assert rows[0] == ["base", "16", "269", "4.700", "812", "31.0", "40"]

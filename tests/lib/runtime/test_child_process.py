@@ -7,13 +7,12 @@ from pathlib import Path
 
 import psutil
 
-from tests.small import REPOSITORY
+from tests.conftest import REPOSITORY
 
 PARENT = """
 import time
-from pathlib import Path
 from multiprocessing import get_context
-from stages.lib.orphans import end_with_parent
+from stages.lib.runtime.child_process import end_with_parent
 
 def sleep(watched):
     if watched:
@@ -22,7 +21,8 @@ def sleep(watched):
     time.sleep(60)
 
 if __name__ == "__main__":
-    children = [get_context("spawn").Process(target=sleep, args=(one,)) for one in (True, False)]
+    spawn = get_context("spawn")
+    children = [spawn.Process(target=sleep, args=(watched,)) for watched in (True, False)]
     for child in children:
         child.start()
     print(*(child.pid for child in children), flush=True)
@@ -33,14 +33,14 @@ if __name__ == "__main__":
 def test_a_process_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
-    seen = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, script]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=seen) as parent:
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment
+    ) as parent:
         assert parent.stdout is not None
-        said = [parent.stdout.readline() for _ in range(3)]
-        watched, unwatched = (
-            psutil.Process(int(pid)) for line in said if line != "ready\n" for pid in line.split()
-        )
+        lines = [parent.stdout.readline() for _ in range(3)]
+        (pids,) = (line.split() for line in lines if line != "ready\n")
+        watched, unwatched = (psutil.Process(int(pid)) for pid in pids)
         parent.kill()
         parent.wait()
         _, alive = psutil.wait_procs([watched], timeout=30)

@@ -1,14 +1,13 @@
 """Hostile programs: what each tries, how it may end, and what must not have happened.
 
-``$tcp``, ``$udp``, ``$unix`` and ``$abstract`` are addresses where someone listens,
-``$target`` is a file of the program's own that must stay as it is, ``$secret`` one that
-must not be read, ``$absent`` a path where nothing may appear, ``$victim`` a process that
-must stay as it is and whose environment holds the secret too, ``$key`` and ``$shared``
-name shared memory.
+``$tcp``, ``$udp``, ``$unix`` and ``$abstract`` are addresses with listeners. ``$target`` is
+a file that must stay as it is, ``$secret`` a file that must not be read, ``$absent`` a path
+where nothing may appear. ``$victim`` is a process that must stay as it is; its environment
+holds the secret. ``$key`` and ``$shared`` name shared memory.
 """
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import dedent
 
 LIBC = "import ctypes; libc = ctypes.CDLL(None, use_errno=True)"
@@ -16,17 +15,26 @@ LIBC = "import ctypes; libc = ctypes.CDLL(None, use_errno=True)"
 
 @dataclass(frozen=True)
 class Hostile:
+    """A program, its allowed statuses (words), its exact output where that shows the failure.
+
+    ``harmful``: it does its harm when no layer of the sandbox is there.
+    """
+
     name: str
     program: str
-    ends: str  # the statuses that are right, in words
-    says: str | None = None  # exactly what it prints, where that shows that it failed
-    works_bare: bool = False  # does its harm when no layer of the sandbox is there
+    statuses: str
+    stdout: str | None = None
+    harmful: bool = False
 
 
 def hostile(
-    name: str, program: str, ends: str = "refused", says: str | None = None, bare: bool = False
+    name: str, program: str, statuses: str = "refused", stdout: str | None = None
 ) -> Hostile:
-    return Hostile(name, dedent(program).strip() + "\n", ends, says, bare)
+    return Hostile(name, dedent(program).strip() + "\n", statuses, stdout)
+
+
+def harmful(name: str, program: str, statuses: str = "refused") -> Hostile:
+    return replace(hostile(name, program, statuses), harmful=True)
 
 
 def raw_call(name: str, expression: str) -> Hostile:
@@ -34,20 +42,17 @@ def raw_call(name: str, expression: str) -> Hostile:
 
 
 NETWORK = [
-    hostile(
-        "tcp",
-        'import socket; socket.create_connection(("127.0.0.1", $tcp)).sendall(b"$name")',
-        bare=True,
+    harmful(
+        "tcp", 'import socket; socket.create_connection(("127.0.0.1", $tcp)).sendall(b"$name")'
     ),
-    hostile(
+    harmful(
         "udp",
         """
         import socket
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"$name", ("127.0.0.1", $udp))
         """,
-        bare=True,
     ),
-    hostile(
+    harmful(
         "unix socket",
         """
         import socket
@@ -55,9 +60,8 @@ NETWORK = [
         way.connect("$unix")
         way.sendall(b"$name")
         """,
-        bare=True,
     ),
-    hostile(
+    harmful(
         "abstract unix socket",
         r"""
         import socket
@@ -65,12 +69,10 @@ NETWORK = [
         way.connect("\0$abstract")
         way.sendall(b"$name")
         """,
-        bare=True,
     ),
-    hostile(
+    harmful(
         "http",
         'import urllib.request as u; u.urlopen("http://127.0.0.1:$tcp/$name".replace(" ", "-"))',
-        bare=True,
     ),
     hostile("server", 'import socket; socket.create_server(("127.0.0.1", 0)); print("serves")'),
     hostile("netlink", "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)"),
@@ -79,42 +81,33 @@ NETWORK = [
 ]
 
 FILES = [
-    hostile("overwrite", 'open("$target", "w").write("gone")', bare=True),
-    hostile("append", 'open("$target", "a").write("more")', bare=True),
-    hostile("update", 'open("$target", "r+").write("x")', bare=True),
-    hostile("delete", 'import os; os.remove("$target")', bare=True),
-    hostile("rename", 'import os; os.rename("$target", "$absent")', bare=True),
-    hostile("chmod", 'import os; os.chmod("$target", 0o777)', bare=True),
-    hostile("truncate", 'import os; os.truncate("$target", 0)', bare=True),
-    hostile(
-        "truncate by open", 'import os; os.open("$target", os.O_RDONLY | os.O_TRUNC)', bare=True
+    harmful("overwrite", 'open("$target", "w").write("gone")'),
+    harmful("append", 'open("$target", "a").write("more")'),
+    harmful("update", 'open("$target", "r+").write("x")'),
+    harmful("delete", 'import os; os.remove("$target")'),
+    harmful("rename", 'import os; os.rename("$target", "$absent")'),
+    harmful("chmod", 'import os; os.chmod("$target", 0o777)'),
+    harmful("truncate", 'import os; os.truncate("$target", 0)'),
+    harmful("truncate by open", 'import os; os.open("$target", os.O_RDONLY | os.O_TRUNC)'),
+    harmful("utime", 'import os; os.utime("$target", (1, 1))'),
+    harmful("hard link", 'import os; os.link("$target", "mine"); open("mine", "w").write("gone")'),
+    harmful(
+        "symbolic link", 'import os; os.symlink("$target", "mine"); open("mine", "w").write("gone")'
     ),
-    hostile("utime", 'import os; os.utime("$target", (1, 1))', bare=True),
-    hostile(
-        "hard link",
-        'import os; os.link("$target", "mine"); open("mine", "w").write("gone")',
-        bare=True,
-    ),
-    hostile(
-        "symbolic link",
-        'import os; os.symlink("$target", "mine"); open("mine", "w").write("gone")',
-        bare=True,
-    ),
-    hostile(
+    harmful(
         "replace",
         'import os; open("mine", "w").write("gone"); os.replace("mine", "$target")',
         "refused crashed",
-        bare=True,
     ),
     hostile("remove the folder", 'import os, shutil; shutil.rmtree(os.path.dirname("$target"))'),
-    hostile("create", 'open("$absent", "w").write("here")', bare=True),
-    hostile("make a folder", 'import os; os.mkdir("$absent")', bare=True),
-    hostile("make a pipe", 'import os; os.mkfifo("$absent")', bare=True),
+    harmful("create", 'open("$absent", "w").write("here")'),
+    harmful("make a folder", 'import os; os.mkdir("$absent")'),
+    harmful("make a pipe", 'import os; os.mkfifo("$absent")'),
     hostile(
         "listening socket file", 'import socket; socket.socket(socket.AF_UNIX).bind("$absent")'
     ),
-    hostile("numpy file", 'import numpy as np; np.ones(3).tofile("$absent")', bare=True),
-    hostile("database", 'import sqlite3; sqlite3.connect("$absent")', "crashed", bare=True),
+    harmful("numpy file", 'import numpy as np; np.ones(3).tofile("$absent")'),
+    harmful("database", 'import sqlite3; sqlite3.connect("$absent")', "crashed"),
     hostile(
         "write into a library",
         """
@@ -129,17 +122,16 @@ FILES = [
 ]
 
 READING = [
-    hostile("secret file", 'print(open("$secret").read())', bare=True),
+    harmful("secret file", 'print(open("$secret").read())'),
     hostile("user table", 'print(open("/etc/passwd").read())'),
     hostile("list a folder", 'import os; print(os.listdir("$folder"))'),
     hostile("secret by hard link", 'import os; os.link("$secret", "it"); print(open("it").read())'),
-    hostile(
+    harmful(
         "secret by mapping",
         """
         import mmap, os
         print(mmap.mmap(os.open("$secret", os.O_RDONLY), 0, prot=mmap.PROT_READ)[:])
         """,
-        bare=True,
     ),
     hostile("environment", "import os; print(dict(os.environ))", "ok", "{}\n"),
     hostile(
@@ -161,7 +153,7 @@ READING = [
 PROCESSES = [
     hostile("subprocess", 'import subprocess; subprocess.run(["touch", "$absent"])'),
     hostile("shell", "import os; os.system(\"touch '$absent'\")", "ok"),
-    hostile("exec", 'import os; os.execv("/bin/touch", ["touch", "$absent"])', bare=True),
+    harmful("exec", 'import os; os.execv("/bin/touch", ["touch", "$absent"])'),
     hostile("posix_spawn", 'import os; os.posix_spawn("/bin/touch", ["touch", "$absent"], {})'),
     hostile(
         "exec of a file of its own",
@@ -224,8 +216,8 @@ PROCESSES = [
 ]
 
 SIGNALS = [
-    hostile("kill a stranger", "import os; os.kill($victim, 15)", bare=True),
-    hostile("stop a stranger", "import os; os.kill($victim, 19)", bare=True),
+    harmful("kill a stranger", "import os; os.kill($victim, 15)"),
+    harmful("stop a stranger", "import os; os.kill($victim, 19)"),
     hostile("kill the worker", "import os; os.kill(os.getppid(), 9)"),
     hostile("kill the first process", "import os; os.kill(1, 9)"),
     hostile("kill the group", "import os; os.killpg(0, 9)"),
@@ -238,10 +230,9 @@ SIGNALS = [
         fcntl.fcntl(1, fcntl.F_SETOWN, $victim)
         """,
     ),
-    hostile(
+    harmful(
         "limits of a stranger",
         "import resource; resource.prlimit($victim, resource.RLIMIT_NOFILE, (0, 0))",
-        bare=True,
     ),
     hostile(
         "priority of a stranger",
@@ -297,7 +288,7 @@ FORGING = [
         """
         import os, sys
         stay = lambda code: None
-        os._exit = sys.modules["stages.lib.sandbox.worker"]._exit = stay
+        os._exit = sys.modules["stages.lib.sandbox.program"]._exit = stay
         """,
         "crashed refused",
     ),
@@ -392,14 +383,13 @@ KERNEL = [
     raw_call("bpf", "libc.syscall(321, 0, ctypes.create_string_buffer(120), 120)"),
     raw_call("prctl", "libc.prctl(4, 1, 0, 0, 0)"),
     raw_call("shared memory of System V", "libc.shmget($key, 4096, 0o1666)"),
-    hostile(
+    harmful(
         "shared memory",
         """
         from multiprocessing import shared_memory, resource_tracker
         resource_tracker.register = lambda *names: None
         shared_memory.SharedMemory("$shared", create=True, size=10)
         """,
-        bare=True,
     ),
     hostile("another user", "import os; os.setuid(12345)"),
 ]

@@ -12,7 +12,7 @@ from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft.focal import NO_UNIT, focal_columns, focal_factors
 from stages.lib.sft.loss import weighted_loss
 from stages.lib.training.packing import micro_batch
-from tests.conftest import one_turn, prompt_of, response_of, tiny_model
+from tests.conftest import one_turn, prompt_of, tiny_model
 
 FIRST = one_turn([10, 11, 12], [13, 14, 15, 16], 1.0)
 SECOND = one_turn([20, 21], [22, 23, 24], 1.0)
@@ -28,7 +28,7 @@ def model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
     return tiny_model(tokenizer).double()
 
 
-def example(gamma: float, level: FocalLevel, dealt: bool = False) -> Example:
+def example(gamma: float, level: FocalLevel, shuffled: bool = False) -> Example:
     return Example(
         problem_id="p",
         source="s",
@@ -38,7 +38,7 @@ def example(gamma: float, level: FocalLevel, dealt: bool = False) -> Example:
         weight=1.0,
         focal_gamma=gamma,
         focal_level=level,
-        focal_shuffled=dealt,
+        focal_shuffled=shuffled,
     )
 
 
@@ -48,8 +48,8 @@ def tensors(
     """Return a row of examples, all of which are weighed like ``like``."""
     row = micro_batch(tokens, 1.0)
     if like is not None:
-        learned = [one.loss_mask for one in tokens]
-        row |= focal_columns([like] * len(tokens), learned, np.random.default_rng(seed))
+        masks = [example_tokens.loss_mask for example_tokens in tokens]
+        row |= focal_columns([like] * len(tokens), masks, np.random.default_rng(seed))
     return {name: torch.tensor([values]) for name, values in row.items()}
 
 
@@ -64,8 +64,8 @@ def gradients(
 
 
 def assert_same(first: list[torch.Tensor], second: list[torch.Tensor]) -> None:
-    for one, other in zip(first, second, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-8)
+    for gradient, expected in zip(first, second, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-8)
 
 
 def positions_of(row: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -82,11 +82,11 @@ def losses_of(model: Qwen2ForCausalLM, tokens: TokenizedExample) -> torch.Tensor
 
 def test_columns_number_the_units_of_a_row() -> None:
     rng = np.random.default_rng(0)
-    learned = [[False, False, True, True, True], [False, True]]
-    by_token = focal_columns([example(2.0, "token")] * 2, learned, rng)
+    masks = [[False, False, True, True, True], [False, True]]
+    by_token = focal_columns([example(2.0, "token")] * 2, masks, rng)
     assert by_token["units"] == by_token["judges"] == [-1, -1, 0, 1, 2, -1, 3]
     assert by_token["gammas"] == [0, 0, 2, 2, 2, 0, 2]
-    by_example = focal_columns([example(2.0, "example")] * 2, learned, rng)
+    by_example = focal_columns([example(2.0, "example")] * 2, masks, rng)
     assert by_example["units"] == by_example["judges"] == [-1, -1, 0, 0, 0, -1, 1]
 
 
@@ -119,15 +119,14 @@ def test_the_factors_are_constants_to_the_gradient(
     """Written into the row as weights, the factors give the same loss and gradient."""
     gamma = 1.5
     fixed = tensors(ALL)
-    at = 0
-    for one in ALL:
-        losses = losses_of(model, one)
+    fixed["weights"] = fixed["weights"].double()
+    start = 0
+    for tokens in ALL:
+        losses = losses_of(model, tokens)
         p = torch.exp(-losses) if level == "token" else torch.exp(-losses.mean())
-        at += len(prompt_of(one))
-        place = slice(at, at + len(response_of(one)))
-        fixed["weights"] = fixed["weights"].double()
-        fixed["weights"][0, place] *= (1 - p) ** gamma
-        at += len(response_of(one))
+        response = slice(start + len(prompt_of(tokens)), start + len(tokens))
+        fixed["weights"][0, response] *= (1 - p) ** gamma
+        start += len(tokens)
     focal = tensors(ALL, example(gamma, level))
     torch.testing.assert_close(
         weighted_loss(model, focal, TOTAL), weighted_loss(model, fixed, TOTAL)
@@ -147,22 +146,22 @@ def test_any_split_into_micro_batches_has_the_same_gradient(
     assert_same(whole, gradients(model, [tensors(part, like) for part in split]))
 
 
-def test_the_control_deals_the_tokens_factors_to_random_tokens() -> None:
+def test_the_control_gives_the_tokens_factors_to_random_tokens() -> None:
     losses = torch.linspace(0.1, 3.0, TOTAL)
-    own, dealt, other = (
+    own, shuffled, reshuffled = (
         focal_factors(losses, row, positions_of(row)).tolist()
         for row in (
             tensors(ALL, example(2.0, "token")),
-            tensors(ALL, example(2.0, "token", dealt=True)),
-            tensors(ALL, example(2.0, "token", dealt=True), seed=1),
+            tensors(ALL, example(2.0, "token", shuffled=True)),
+            tensors(ALL, example(2.0, "token", shuffled=True), seed=1),
         )
     )
-    assert sorted(own) == sorted(dealt) == sorted(other)
-    assert own != dealt != other
+    assert sorted(own) == sorted(shuffled) == sorted(reshuffled)
+    assert own != shuffled != reshuffled
 
 
-def test_the_control_deals_the_examples_factors_to_random_examples() -> None:
-    row = tensors(ALL, example(2.0, "example", dealt=True), seed=3)
+def test_the_control_gives_the_examples_factors_to_random_examples() -> None:
+    row = tensors(ALL, example(2.0, "example", shuffled=True), seed=3)
     units, judges = (row[name][0].tolist() for name in ("units", "judges"))
     judge_of = dict(zip(units, judges, strict=True))
     assert sorted(judge_of.values()) == [NO_UNIT, 0, 1, 2]

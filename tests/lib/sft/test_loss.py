@@ -36,25 +36,21 @@ def gradients(
 
 
 def assert_same(first: Gradients, second: Gradients) -> None:
-    for one, other in zip(first, second, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-8)
-
-
-def weighted(tokens: TokenizedExample, weight: float) -> TokenizedExample:
-    return replace(tokens, weight=weight)
+    for gradient, expected in zip(first, second, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-8)
 
 
 def test_the_loss_is_the_mean_negative_log_likelihood(model: Qwen2ForCausalLM) -> None:
     ids = FIRST.ids
     log_probs = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
-    expected = -sum(log_probs[at - 1, ids[at]] for at in range(3, 7)) / 4
+    expected = -sum(log_probs[i - 1, ids[i]] for i in range(3, 7)) / 4
     row = {name: torch.tensor([v]) for name, v in micro_batch([FIRST], 1.0).items()}
     torch.testing.assert_close(weighted_loss(model, row, 4), expected, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
 def test_weight_k_has_the_gradient_of_k_repetitions(model: Qwen2ForCausalLM, k: int) -> None:
-    once = gradients(model, [[weighted(FIRST, float(k)), SECOND]], 10)
+    once = gradients(model, [[replace(FIRST, weight=float(k)), SECOND]], 10)
     repeated = gradients(model, [[FIRST] * k + [SECOND]], 10)
     assert_same(once, repeated)
 

@@ -2,23 +2,29 @@
 
 import io
 import os
+import shutil
 import signal
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
 
+from stages.lib.core.schema import Example
+from stages.lib.params.training import Launch
 from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft import trainer
+from stages.lib.sft.batches import TrainingPlan
 from stages.lib.sft.trainer import train
 from tests.conftest import tiny_model
-from tests.lib.sft.test_batches import example, planned, settings
+from tests.lib.sft.test_batches import NINE, planned, settings
 
 
 class Beginnings(TrainerCallback):
@@ -31,142 +37,169 @@ class Beginnings(TrainerCallback):
         self.steps.append(state.global_step)
 
 
+class TerminatingBar(tqdm):
+    """Sends SIGTERM to this process in the third step."""
+
+    def update(self, n: float | None = 1) -> bool | None:
+        is_displayed = super().update(n)
+        if self.n == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return is_displayed
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The log, the parameters and the checkpoints of a training."""
+
+    log: list[dict[str, Any]]
+    params: list[torch.Tensor]
+    checkpoints: Path
+
+    def copy_checkpoints(self, folder: Path, *incomplete: int) -> Path:
+        """Copy the checkpoints, as after a kill while those of some steps were being written."""
+        shutil.copytree(self.checkpoints, folder)
+        for step in incomplete:
+            (folder / f"checkpoint-{step}" / "complete").unlink()
+            assert (folder / f"checkpoint-{step}" / "optimizer.pt").exists()
+        return folder
+
+
+def assert_same(run: Trained, expected: Trained) -> None:
+    assert run.log == expected.log
+    assert same_params(run.params, expected.params)
+
+
+def same_params(params: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> bool:
+    return all(torch.equal(param, other) for param, other in zip(params, expected, strict=True))
+
+
 def trained(
     tokenizer: PreTrainedTokenizerFast,
-    folder: Path,
+    checkpoints: Path,
+    *,
+    examples: Sequence[Example] = NINE,
     bar: type[tqdm] = tqdm,
-    held_out: Sequence[TokenizedExample] = (),
-    watching: Sequence[TrainerCallback] = (),
+    validation_examples: Sequence[TokenizedExample] = (),
+    callbacks: Sequence[TrainerCallback] = (),
     **changes: Any,
-) -> tuple[list[dict[str, float]], list[torch.Tensor]]:
+) -> Trained:
     chosen = settings(learning_rate=1e-2, **changes)
     model = tiny_model(tokenizer).bfloat16()
-    rows = planned([example(number) for number in range(9)], tokenizer, chosen)
+    plan = planned(examples, tokenizer, chosen)
     with bar(total=6, file=io.StringIO()) as progress:
-        fitted = train(model, tokenizer, rows, chosen, folder, progress, held_out, watching)
-    return fitted.log, [param.detach().clone() for param in model.parameters()]
+        output = train(
+            model, tokenizer, plan, chosen, checkpoints, progress, validation_examples, callbacks
+        )
+    params = [param.detach().clone() for param in model.parameters()]
+    return Trained(output.log, params, checkpoints)
 
 
-def test_the_loss_falls_and_every_step_is_logged(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
-) -> None:
-    log, _ = trained(tokenizer, tmp_path)
-    assert [entry["step"] for entry in log] == [1, 2, 3, 4, 5, 6]
+def test_the_loss_falls_and_every_step_is_logged(whole_run: Trained) -> None:
+    assert [row["step"] for row in whole_run.log] == [1, 2, 3, 4, 5, 6]
+    assert whole_run.log[-1]["loss"] < whole_run.log[0]["loss"] - 0.5
+
+
+def test_a_focal_control_learns(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    focal = [
+        replace(source, focal_gamma=2.0, focal_level="example", focal_shuffled=True)
+        for source in NINE
+    ]
+    log = trained(tokenizer, tmp_path, examples=focal).log
     assert log[-1]["loss"] < log[0]["loss"] - 0.5
 
 
-def test_a_model_that_takes_no_count_of_tokens_learns_the_same(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_model_that_takes_no_token_count_and_recomputed_activations_learn_the_same(
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    whole_run: Trained,
 ) -> None:
-    log, params = trained(tokenizer, tmp_path / "usual", steps=2)
     monkeypatch.setattr(Qwen2ForCausalLM, "accepts_loss_kwargs", False, raising=False)
-    same_log, same = trained(tokenizer, tmp_path / "other", steps=2)
-    assert same_log == log
-    assert all(torch.equal(one, other) for one, other in zip(params, same, strict=True))
+    assert_same(trained(tokenizer, tmp_path, gradient_checkpointing=True), whole_run)
 
 
 def test_one_process_trains_where_several_gpus_are_visible(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def where_there_are_gpus(**options: Any) -> SFTConfig:
+    def with_gpus(**options: Any) -> SFTConfig:
         changed: dict[str, Any] = options | {"use_cpu": False}
         return SFTConfig(**changed)
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(trainer, "SFTConfig", where_there_are_gpus)
-    assert len(trained(tokenizer, tmp_path)[0]) == 6
+    monkeypatch.setattr(trainer, "SFTConfig", with_gpus)
+    assert len(trained(tokenizer, tmp_path, steps=1).log) == 1
 
 
-@pytest.mark.parametrize("dealt", [False, True], ids=["focal", "control"])
-def test_a_focal_arm_learns(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, dealt: bool
+@pytest.mark.parametrize(("incomplete", "resumed_at"), [((4,), 2), ((2, 4), 0)])
+def test_a_killed_run_ends_as_if_it_had_not_been_from_its_last_complete_checkpoint(
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    whole_run: Trained,
+    incomplete: tuple[int, ...],
+    resumed_at: int,
 ) -> None:
-    chosen = settings(learning_rate=1e-2)
-    focal = [
-        replace(example(number), focal_gamma=2.0, focal_level="example", focal_shuffled=dealt)
-        for number in range(9)
-    ]
-    rows = planned(focal, tokenizer, chosen)
-    with tqdm(disable=True) as progress:
-        model = tiny_model(tokenizer).bfloat16()
-        log = train(model, tokenizer, rows, chosen, tmp_path, progress).log
-    assert log[-1]["loss"] < log[0]["loss"] - 0.5
+    folder = whole_run.copy_checkpoints(tmp_path / "killed", *incomplete)
+    beginnings = Beginnings()
+    assert_same(trained(tokenizer, folder, callbacks=[beginnings], save_every=2), whole_run)
+    assert beginnings.steps == [resumed_at]
 
 
-def test_activations_that_are_computed_again_are_the_same(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+def test_sigterm_saves_a_checkpoint_and_the_next_run_ends_as_if_there_had_been_none(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, whole_run: Trained
 ) -> None:
-    kept, params = trained(tokenizer, tmp_path / "kept")
-    again, others = trained(tokenizer, tmp_path / "again", gradient_checkpointing=True)
-    assert again == kept
-    assert all(torch.equal(one, other) for one, other in zip(params, others, strict=True))
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(InterruptedError, match="SIGTERM after step 3; a checkpoint"):
+        trained(tokenizer, tmp_path, bar=TerminatingBar, save_every=5)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert (tmp_path / "checkpoint-3" / "complete").exists()
+    beginnings = Beginnings()
+    assert_same(trained(tokenizer, tmp_path, callbacks=[beginnings], save_every=5), whole_run)
+    assert beginnings.steps == [3]
 
 
-def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
-) -> None:
-    log, params = trained(tokenizer, tmp_path / "whole", save_every=2)
-    trained(tokenizer, tmp_path / "killed", save_every=2)
-    # As after a kill while the second checkpoint was being written.
-    (tmp_path / "killed" / "checkpoint-4" / "complete").unlink()
-    begun = Beginnings()
-    resumed_log, resumed = trained(tokenizer, tmp_path / "killed", watching=[begun], save_every=2)
-    assert begun.steps == [2]
-    assert resumed_log == log
-    assert all(torch.equal(one, other) for one, other in zip(params, resumed, strict=True))
+class BrokenPlan(TrainingPlan):
+    """A plan in which a micro-batch of the third step has weights that are not numbers."""
 
-
-def test_a_half_written_checkpoint_is_not_used(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
-) -> None:
-    begun = Beginnings()
-    log, _ = trained(tokenizer, tmp_path, watching=[begun])
-    (tmp_path / "checkpoint-3" / "complete").unlink()
-    assert (tmp_path / "checkpoint-3" / "optimizer.pt").exists()
-    assert trained(tokenizer, tmp_path, watching=[begun])[0] == log
-    assert begun.steps == [0, 0]
+    def row(self, index: int) -> dict[str, list[Any]]:
+        row = super().row(index)
+        if index == 5:
+            row["weights"] = [weight * float("nan") for weight in row["weights"]]
+        return row
 
 
 def test_a_loss_that_is_not_a_number_names_its_step_and_problems(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    chosen = settings()
-    model = tiny_model(tokenizer).bfloat16()
-    rows = planned([example(number) for number in range(9)], tokenizer, chosen)
-    # An example of the third step gets a weight that is not a number.
-    rows[5]["weights"] = [weight * float("nan") for weight in rows[5]["weights"]]
+    plan = planned(NINE, tokenizer, settings())
+    broken = BrokenPlan(**vars(plan))
     with (
         tqdm(disable=True) as progress,
         pytest.raises(ValueError, match="step 3: loss nan") as error,
     ):
-        train(model, tokenizer, rows, chosen, tmp_path, progress)
-    said = str(error.value)
-    assert "\n" not in said
-    named = set(said.partition("problems ")[2].split(", "))
-    assert named == {*rows[4]["problems"], *rows[5]["problems"]}
+        model = tiny_model(tokenizer).bfloat16()
+        train(model, tokenizer, broken, settings(), tmp_path, progress)
+    message = str(error.value)
+    assert "\n" not in message
+    assert set(message.partition("problems ")[2].split(", ")) == set(plan.problem_ids(2))
 
 
-class TerminatingBar(tqdm):
-    """Sends SIGTERM to this process in the third step."""
-
-    def update(self, n: float | None = 1) -> bool | None:
-        shown = super().update(n)
-        if self.n == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return shown
-
-
-def test_sigterm_saves_a_checkpoint_and_the_next_run_ends_as_if_there_had_been_none(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+@pytest.mark.parametrize(
+    ("strategy", "processes", "distributed_type", "message"),
+    [
+        ("ddp", 2, DistributedType.MULTI_CPU, None),
+        ("fsdp2", 2, DistributedType.FSDP, None),
+        ("ddp", 1, DistributedType.NO, r"train\.launch: 2 processes by ddp: 1 train together"),
+        # As accelerate has it where there are no GPUs.
+        ("fsdp2", 2, DistributedType.MULTI_CPU, "'fsdp2': expected 'ddp' where there are no GPUs"),
+    ],
+)
+def test_processes_that_do_not_share_the_work_as_asked_are_an_error(
+    strategy: Any, processes: int, distributed_type: DistributedType, message: str | None
 ) -> None:
-    log, params = trained(tokenizer, tmp_path / "whole", save_every=5)
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(InterruptedError, match="SIGTERM after step 3; a checkpoint"):
-        trained(tokenizer, tmp_path / "stopped", bar=TerminatingBar, save_every=5)
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert (tmp_path / "stopped" / "checkpoint-3" / "complete").exists()
-    begun = Beginnings()
-    resumed_log, resumed = trained(tokenizer, tmp_path / "stopped", watching=[begun], save_every=5)
-    assert begun.steps == [3]
-    assert resumed_log == log
-    assert all(torch.equal(one, other) for one, other in zip(params, resumed, strict=True))
+    accelerator: Any = SimpleNamespace(num_processes=processes, distributed_type=distributed_type)
+    launched = settings(launch=Launch(strategy=strategy, processes=2))
+    if message is None:
+        trainer._check_launch(accelerator, launched)  # noqa: SLF001
+        return
+    with pytest.raises(ValueError, match=message):
+        trainer._check_launch(accelerator, launched)  # noqa: SLF001

@@ -1,6 +1,8 @@
 """Adapters on a tiny model: trained alone, resumed, merged."""
 
+import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from stages.lib.training.adapters import (
     with_adapters,
 )
 from tests.conftest import tiny_model
-from tests.lib.sft.test_batches import example, planned, settings
+from tests.lib.sft.test_batches import NINE, planned, settings
 from tests.lib.sft.test_trainer import Beginnings
 
 IDS = torch.arange(40).unsqueeze(0)
@@ -46,23 +48,7 @@ def adapters(**changes: Any) -> AdapterTuning:
 
 
 LORA, QLORA = adapters(), adapters(method="qlora")
-WAYS = [LORA, QLORA, adapters(method="qlora", optimizer="paged_adamw_8bit")]
-
-
-def trained(
-    base: Path,
-    tokenizer: PreTrainedTokenizerFast,
-    tuning: AdapterTuning,
-    folder: Path,
-    watching: Sequence[TrainerCallback] = (),
-) -> tuple[list[dict[str, float]], PeftModel]:
-    chosen = settings(tuning=tuning, learning_rate=1e-2, save_every=2)
-    model = load_trainable(base, tuning, seed=1)
-    assert isinstance(model, PeftModel)
-    rows = planned([example(number) for number in range(9)], tokenizer, chosen)
-    with tqdm(disable=True) as progress:
-        fitted = train(model, tokenizer, rows, chosen, folder, progress, watching=watching)
-    return fitted.log, model
+TUNINGS = [LORA, QLORA, adapters(method="qlora", optimizer="paged_adamw_8bit")]
 
 
 def logits(model: torch.nn.Module) -> torch.Tensor:
@@ -70,56 +56,80 @@ def logits(model: torch.nn.Module) -> torch.Tensor:
         return model.eval()(input_ids=IDS).logits.float()
 
 
-@pytest.mark.parametrize("tuning", WAYS)
-def test_adapters_alone_are_trained_in_32_bit(
-    tiny_base: Path, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, tuning: AdapterTuning
-) -> None:
-    log, model = trained(tiny_base, tokenizer, tuning, tmp_path)
-    assert log[-1]["loss"] < log[0]["loss"] - 0.2
-    before = load_trainable(tiny_base, tuning, seed=1).state_dict()
-    for name, value in model.state_dict().items():
+@dataclass(frozen=True)
+class AdapterRun:
+    """A training of adapters: its log and state, its logits before the merge, its folders."""
+
+    tuning: AdapterTuning
+    log: list[dict[str, Any]]
+    state: dict[str, torch.Tensor]
+    logits: torch.Tensor
+    checkpoints: Path
+    merged: Path
+
+
+def trained(
+    base: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    tuning: AdapterTuning,
+    folder: Path,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> AdapterRun:
+    chosen = settings(tuning=tuning, learning_rate=1e-2, save_every=2)
+    model = load_trainable(base, tuning, seed=1)
+    assert isinstance(model, PeftModel)
+    plan = planned(NINE, tokenizer, chosen)
+    checkpoints, merged = folder / "checkpoints", folder / "merged"
+    with tqdm(disable=True) as progress:
+        output = train(model, tokenizer, plan, chosen, checkpoints, progress, callbacks=callbacks)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    unwrap(model).set_attn_implementation("sdpa")
+    unmerged = logits(model)
+    merge_adapters(model).save_pretrained(merged)
+    return AdapterRun(tuning, output.log, state, unmerged, checkpoints, merged)
+
+
+@pytest.fixture(scope="module", params=TUNINGS, ids=["lora", "qlora", "qlora-8bit"])
+def run(
+    request: pytest.FixtureRequest,
+    tiny_base: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AdapterRun:
+    return trained(tiny_base, tokenizer, request.param, tmp_path_factory.mktemp("adapters"))
+
+
+def test_adapters_alone_are_trained_in_32_bit(tiny_base: Path, run: AdapterRun) -> None:
+    assert run.log[-1]["loss"] < run.log[0]["loss"] - 0.2
+    before = load_trainable(tiny_base, run.tuning, seed=1).state_dict()
+    for name, value in run.state.items():
         assert ("lora_" in name) != torch.equal(value, before[name]), name
         assert ("lora_" in name) <= (value.dtype == torch.float32), name
 
 
-@pytest.mark.parametrize("tuning", WAYS)
 def test_a_killed_run_with_adapters_ends_with_the_same_bytes(
-    tiny_base: Path, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, tuning: AdapterTuning
+    tiny_base: Path, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, run: AdapterRun
 ) -> None:
-    log, whole = trained(tiny_base, tokenizer, tuning, tmp_path / "whole")
-    trained(tiny_base, tokenizer, tuning, tmp_path / "killed")
-    checkpoint = tmp_path / "killed" / "checkpoint-4"
+    checkpoint = tmp_path / "checkpoints" / "checkpoint-4"
+    shutil.copytree(run.checkpoints, checkpoint.parent)
     assert (checkpoint / "adapter_model.safetensors").exists()
     assert not (checkpoint / "model.safetensors").exists()
     (checkpoint / "complete").unlink()
-    begun = Beginnings()
-    resumed_log, resumed = trained(tiny_base, tokenizer, tuning, tmp_path / "killed", [begun])
-    assert begun.steps == [2]
-    assert resumed_log == log
-    hashes = []
-    for name, model in [("a", whole), ("b", resumed)]:
-        merge_adapters(model).save_pretrained(tmp_path / name)
-        hashes.append(file_sha256(tmp_path / name / "model.safetensors"))
-    assert hashes[0] == hashes[1]
+    beginnings = Beginnings()
+    resumed = trained(tiny_base, tokenizer, run.tuning, tmp_path, [beginnings])
+    assert beginnings.steps == [2]
+    assert resumed.log == run.log
+    hashes = {file_sha256(path / "model.safetensors") for path in (run.merged, resumed.merged)}
+    assert len(hashes) == 1
 
 
-@pytest.mark.parametrize("tuning", [LORA, QLORA])
-def test_merged_and_unmerged_logits_agree(
-    tiny_base: Path,
-    tokenizer: PreTrainedTokenizerFast,
-    tmp_path: Path,
-    tuning: AdapterTuning,
-) -> None:
-    start = logits(load_trainable(tiny_base, tuning, seed=1))
-    _, model = trained(tiny_base, tokenizer, tuning, tmp_path / "checkpoints")
-    unwrap(model).set_attn_implementation("sdpa")
-    unmerged = logits(model)
-    merge_adapters(model).save_pretrained(tmp_path / "saved")
+def test_merged_and_unmerged_logits_agree(tiny_base: Path, run: AdapterRun) -> None:
+    start = logits(load_trainable(tiny_base, run.tuning, seed=1))
     # As evaluation and quantization load it.
-    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.bfloat16)
+    loaded = AutoModelForCausalLM.from_pretrained(run.merged, dtype=torch.bfloat16)
     # Merged weights are rounded to bf16, whose resolution is 1/256.
-    difference = (logits(loaded) - unmerged).abs().max()
-    assert difference < 0.02 * (unmerged - start).abs().max() + 0.01
+    difference = (logits(loaded) - run.logits).abs().max()
+    assert difference < 0.02 * (run.logits - start).abs().max() + 0.01
 
 
 def test_in_32_bit_merged_and_unmerged_logits_agree_closely(
@@ -152,10 +162,10 @@ def test_each_process_loads_4_bit_weights_on_its_own_gpu(
     local_rank: str | None,
     gpu: int,
 ) -> None:
-    asked: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
 
     def load(*_: Any, **options: Any) -> PreTrainedModel:
-        asked.append(options)
+        calls.append(options)
         return tiny_model(tokenizer)
 
     monkeypatch.setattr(training_adapters, "load_model", load)
@@ -165,13 +175,11 @@ def test_each_process_loads_4_bit_weights_on_its_own_gpu(
     if local_rank is not None:
         monkeypatch.setenv("LOCAL_RANK", local_rank)
     load_trainable(Path("base"), QLORA, seed=1)
-    assert asked[0]["device_map"] == {"": gpu}
+    assert calls[0]["device_map"] == {"": gpu}
 
 
 def test_a_target_that_the_model_lacks_is_named(tiny_base: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"train\.tuning\.targets .*\['q_prj'\].*'q_proj'"
-    ) as error:
+    with pytest.raises(ValueError, match=r"^tuning\.targets: \['q_prj'\]: .*'q_proj'") as error:
         load_trainable(tiny_base, adapters(targets=["v_proj", "q_prj"]), seed=1)
     assert "\n" not in str(error.value)
     assert "lm_head" not in str(error.value)

@@ -24,28 +24,28 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("examples", [EXAMPLES, EXAMPLES[:1], EXAMPLES[::-1]])
-@pytest.mark.parametrize("plain_up_to", [0, 512])
+@pytest.mark.parametrize("math_up_to", [0, 512])
 def test_loss_and_gradient_are_those_of_masked_attention(
     tokenizer: PreTrainedTokenizerFast,
     monkeypatch: pytest.MonkeyPatch,
     examples: list[TokenizedExample],
-    plain_up_to: int,
+    math_up_to: int,
 ) -> None:
-    monkeypatch.setattr(attention, "_PLAIN_UP_TO", plain_up_to)
+    monkeypatch.setattr(attention, "_MATH_UP_TO", math_up_to)
     row = {name: torch.tensor([v]) for name, v in micro_batch(examples, 1.0).items()}
-    found = []
-    for per_example in (False, True):
+    results = []
+    for is_per_example in (False, True):
         model = tiny_model(tokenizer).double()
-        if per_example:
+        if is_per_example:
             attention.attend_per_example(model)
             assert model.config._attn_implementation == attention.NAME  # noqa: SLF001
         loss = weighted_loss(model, row, 7)
         loss.backward()
-        found.append((loss, [param.grad for param in model.parameters()]))
-    (masked, masked_gradients), (ours, our_gradients) = found
-    torch.testing.assert_close(ours, masked, rtol=1e-6, atol=0)
-    for one, other in zip(our_gradients, masked_gradients, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-8)
+        results.append((loss, [param.grad for param in model.parameters()]))
+    (masked, masked_gradients), (per_example, gradients) = results
+    torch.testing.assert_close(per_example, masked, rtol=1e-6, atol=0)
+    for gradient, expected in zip(gradients, masked_gradients, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-8)
 
 
 def test_a_model_with_windows_keeps_its_own_attention(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -58,25 +58,25 @@ def test_a_model_with_windows_keeps_its_own_attention(tokenizer: PreTrainedToken
 
 @pytest.mark.parametrize("tuning", [FullTuning(method="full"), LORA, QLORA])
 @pytest.mark.parametrize(
-    ("there", "chosen"), [(True, "flash_attention_2"), (False, None)], ids=["flash", "none"]
+    ("available", "chosen"), [(True, "flash_attention_2"), (False, None)], ids=["flash", "none"]
 )
 def test_flash_attention_is_chosen_where_it_can_be_had(
     tokenizer: PreTrainedTokenizerFast,
     monkeypatch: pytest.MonkeyPatch,
-    there: bool,
+    available: bool,
     chosen: str | None,
     tuning: Tuning,
 ) -> None:
-    asked: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
 
     def load(*_: Any, **options: Any) -> PreTrainedModel:
-        asked.append(options)
+        calls.append(options)
         return tiny_model(tokenizer)
 
-    monkeypatch.setattr(attention, "is_flash_attn_2_available", lambda: there)
+    monkeypatch.setattr(attention, "is_flash_attn_2_available", lambda: available)
     monkeypatch.setattr(adapters, "load_model", load)
     load_trainable(Path("base"), tuning, seed=1)
-    assert asked[0].get("attn_implementation") == chosen
+    assert calls[0].get("attn_implementation") == chosen
 
 
 def test_a_saved_model_does_not_ask_for_it(

@@ -17,12 +17,12 @@ def test_the_sum_is_that_of_the_log_probabilities(
     monkeypatch.setattr(likelihood, "_ROW_TOKENS", row_tokens)
     model = tiny_model(tokenizer).double().eval()
     expected = []
-    for one in SOLUTIONS:
-        ids = one.ids
+    for solution in SOLUTIONS:
+        ids = solution.ids
         with torch.no_grad():
             log_probs = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
-        expected.append(-sum(float(log_probs[at - 1, ids[at]]) for at in range(2, len(ids))))
+        expected.append(-sum(float(log_probs[i - 1, ids[i]]) for i in range(2, len(ids))))
     seen: list[int] = []
-    found = likelihood.negative_log_likelihoods(model, SOLUTIONS, seen.append)
-    assert found == pytest.approx(expected, rel=1e-6)
+    likelihoods = likelihood.negative_log_likelihoods(model, SOLUTIONS, seen.append)
+    assert likelihoods == pytest.approx(expected, rel=1e-6)
     assert sum(seen) == len(SOLUTIONS)

@@ -12,11 +12,10 @@ def steps_of(optimizer: torch.optim.Optimizer, param: torch.Tensor, count: int) 
 
 
 def test_on_32_bit_parameters_it_is_adamw() -> None:
-    ours = torch.nn.Parameter(torch.linspace(-1, 1, 7))
-    theirs = torch.nn.Parameter(torch.linspace(-1, 1, 7))
-    steps_of(MasterAdamW([ours], lr=0.01, weight_decay=0.1), ours, 5)
-    steps_of(torch.optim.AdamW([theirs], lr=0.01, weight_decay=0.1), theirs, 5)
-    torch.testing.assert_close(ours, theirs)
+    param, expected = (torch.nn.Parameter(torch.linspace(-1, 1, 7)) for _ in range(2))
+    steps_of(MasterAdamW([param], lr=0.01, weight_decay=0.1), param, 5)
+    steps_of(torch.optim.AdamW([expected], lr=0.01, weight_decay=0.1), expected, 5)
+    torch.testing.assert_close(param, expected)
 
 
 def test_steps_too_small_for_bf16_add_up() -> None:

@@ -1,4 +1,6 @@
 import shutil
+import threading
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,9 @@ from stages.lib.core.paths import MODELS
 from stages.lib.core.schema import Prompting
 from stages.lib.params.load import load_params
 from tests.conftest import REPOSITORY, TAUGHT
-from tools.demo.answer import Panel, answer, is_bare
-from tools.demo.problems import QUESTION, known_problems
-from tools.demo.streaming import ModelCache
+from tools.demo.answer import Panel, answer, is_bare, side_by_side
+from tools.demo.models import ModelCache
+from tools.demo.problems import QUESTION, load_gradable_problems
 
 OUTPUT = "<img src=x onerror=hacked=1>\n6303"
 
@@ -25,74 +27,70 @@ def with_models(
     monkeypatch.chdir(tmp_path)
 
 
-def asked(model: str, prompting: Prompting, question: str = QUESTION, **limits: Any) -> list[Panel]:
-    wanted = load_params(REPOSITORY / "params.yaml")
-    wanted = wanted.model_copy(update={"demo": wanted.demo.model_copy(update=limits)})
-    known = known_problems(wanted).get(question)
-    return list(answer(model, question, prompting, known, ModelCache(2), wanted))
+def panels(model: str, prompting: Prompting, question: str = QUESTION, **demo: Any) -> list[Panel]:
+    params = load_params(REPOSITORY / "params.yaml")
+    params = params.model_copy(update={"demo": params.demo.model_copy(update=demo)})
+    reference = load_gradable_problems(params).get(question)
+    return list(answer(model, question, prompting, reference, ModelCache(2), params))
 
 
 def test_reasoning_is_shown_as_it_grows_and_graded(with_models: None) -> None:
-    sides = asked("taught", "cot")
-    assert [side.state for side in sides[:3]] == [
+    *unfinished, last = panels("taught", "cot")
+    statuses = [panel.status for panel in unfinished]
+    assert list(dict.fromkeys(statuses))[:3] == [
         "Loading the model",
         "Reading the question",
         "Writing",
     ]
-    assert all(
-        later.text.startswith(one.text) for one, later in zip(sides, sides[1:], strict=False)
-    )
-    last = sides[-1]
-    assert (last.text, last.state, last.program) == (TAUGHT["cot"], "Done", "")
-    assert (last.status, last.verdict) == ("correct", "Right: 6303")
-    assert last.tokens == str(len(TAUGHT["cot"]) + 1)
-    assert last.size == f"{(MODELS / 'taught/model.safetensors').stat().st_size / 1e6:.1f} MB"
-    assert last.first_token.endswith(" s") and last.rate.endswith(" tokens/s")
+    assert (last.text, last.status, last.program) == (TAUGHT["cot"], "Done", "")
+    assert last.verdict == "Right: 6303"
+    size = (MODELS / "taught/model.safetensors").stat().st_size / 1e6
+    ending = f" tokens/s, {len(TAUGHT['cot']) + 1} tokens, {size:.1f} MB"
+    assert last.measurements.startswith("first token ") and last.measurements.endswith(ending)
 
 
 def test_a_program_is_run_in_the_sandbox_and_graded(with_models: None) -> None:
-    *_, running, last = asked("taught", "pot")
-    assert running.state == "Running the program"
-    assert (last.text, last.program) == (
-        "",
-        TAUGHT["pot"].split("```")[1].removeprefix("python\n").rstrip(),
-    )
-    assert (last.output, last.verdict, last.state) == (OUTPUT, "Right: 6303", "Done")
-
-
-def test_no_answer_or_no_program_is_not_a_wrong_answer(with_models: None) -> None:
-    *_, cut = asked("base", "cot", max_tokens=5)
-    assert (cut.state, cut.status) == ("Cut at the limit of 5 tokens", "unparsed")
-    assert cut.verdict == "No answer was found; right is 6303"
-    *_, exclude = asked("base", "pot", max_tokens=5)
-    assert (exclude.status, exclude.output) == ("unparsed", "There is no program.")
-
-
-def test_an_answer_that_nobody_knows_has_no_verdict(with_models: None) -> None:
-    *_, last = asked("base", "cot", "Is there life on Mars?", max_tokens=5)
-    assert (last.state, last.status, last.verdict) == ("Cut at the limit of 5 tokens", "", "")
+    *_, running, last = panels("taught", "pot")
+    program = TAUGHT["pot"].split("```")[1].removeprefix("python\n").rstrip()
+    assert running.status == "Running the program"
+    assert (last.text, last.program) == ("", program)
+    assert (last.output, last.verdict, last.status) == (OUTPUT, "Right: 6303", "Done")
 
 
 @pytest.mark.parametrize(
-    ("model", "question", "problem"),
+    ("prompting", "question", "output", "verdict"),
     [
-        ("gone", QUESTION, "There is no model data/models/gone: `make repro` makes the default"),
-        ("../base", QUESTION, "There is no model data/models/../base: "),
-        ("base", "x" * 1900, "tokens long and its answer may have 256; together at most 2048 are"),
+        ("cot", QUESTION, "", "No answer was found; right is 6303"),
+        ("pot", QUESTION, "There is no program.", "No answer was found; right is 6303"),
+        ("cot", "Is there life on Mars?", "", ""),
     ],
 )
-def test_what_can_be_mended_is_said(
-    with_models: None, model: str, question: str, problem: str
+def test_no_answer_is_not_a_wrong_answer(
+    with_models: None, prompting: Prompting, question: str, output: str, verdict: str
 ) -> None:
-    *_, last = asked(model, "cot", question)
-    assert last.state == "Failed"
-    assert problem in last.problem
+    *_, last = panels("base", prompting, question, max_tokens=5)
+    assert last.status == "Cut at the limit of 5 tokens"
+    assert (last.output, last.verdict) == (output, verdict)
 
 
-def test_a_damaged_model_is_named(with_models: None) -> None:
-    (MODELS / "base" / "model.safetensors").write_bytes(b"no weights")
-    *_, last = asked("base", "cot")
-    assert "data/models/base: damaged model file" in last.problem
+@pytest.mark.parametrize(
+    ("model", "question", "message"),
+    [
+        ("gone", QUESTION, "data/models/gone: no model here; `make repro` trains the default ones"),
+        ("../base", QUESTION, "data/models/../base: no model here"),
+        ("base", "x" * 1900, "answer may have 256: expected at most engine.max_model_len=2048"),
+        ("damaged", QUESTION, "data/models/damaged: damaged model file"),
+    ],
+)
+def test_errors_are_shown_and_logged(
+    with_models: None, capsys: pytest.CaptureFixture[str], model: str, question: str, message: str
+) -> None:
+    shutil.copytree(MODELS / "base", MODELS / "damaged")
+    (MODELS / "damaged" / "model.safetensors").write_bytes(b"no weights")
+    *_, last = panels(model, "cot", question)
+    assert last.status.startswith("Failed: ") and last.status.endswith("(see logs/demo.log)")
+    assert message in last.status
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -108,3 +106,30 @@ def test_a_damaged_model_is_named(with_models: None) -> None:
 )
 def test_a_text_around_a_program_is_noticed(text: str, bare: bool) -> None:
     assert is_bare(text, "print(1)") == bare
+
+
+def test_two_sources_run_at_once_and_their_last_panels_come_out() -> None:
+    barrier = threading.Barrier(2)
+
+    def count(to: int) -> Generator[Panel, None, None]:
+        barrier.wait(60)
+        for number in range(to + 1):
+            yield Panel(str(number))
+
+    assert list(side_by_side([count(3), count(5)], 0.001))[-1] == [Panel("3"), Panel("5")]
+
+
+def test_closing_closes_every_source() -> None:
+    ended = [threading.Event(), threading.Event()]
+
+    def endless(event: threading.Event) -> Generator[Panel, None, None]:
+        try:
+            while True:
+                yield Panel("Writing")
+        finally:
+            event.set()
+
+    running = side_by_side([endless(event) for event in ended], 0.001)
+    next(running)
+    running.close()
+    assert all(event.wait(60) for event in ended)

@@ -3,7 +3,7 @@
 import pytest
 
 from stages.lib.core.schema import Problem
-from tools.export.agreement import agreement, evenly_spaced, is_correct
+from tools.export.agreement import agreement, is_correct
 
 
 def problem(number: int) -> Problem:
@@ -25,20 +25,13 @@ def problem(number: int) -> Problem:
 FOUR = [problem(number) for number in range(4)]
 
 
-def test_texts_and_verdicts_are_counted_apart() -> None:
+def test_texts_and_verdicts_are_counted_separately() -> None:
     texts = ["The answer is 0.", "The answer is 1.", "The answer is 7.", "The answer is 3."]
     others = ["The answer is 0.", "So it is 1. The answer is 1.", "The answer is 8.", "none"]
     assert is_correct(FOUR, texts) == [True, True, False, True]
     assert is_correct(FOUR, others) == [True, True, False, False]
     assert agreement(FOUR, texts, others) == {"same_text": 0.25, "same_verdict": 0.75}
     assert agreement(FOUR, texts, texts) == {"same_text": 1.0, "same_verdict": 1.0}
-
-
-@pytest.mark.parametrize(
-    ("number", "expected"), [(1, "0"), (2, "02"), (3, "012"), (4, "0123"), (9, "0123")]
-)
-def test_problems_are_spread_at_even_distances(number: int, expected: str) -> None:
-    assert "".join(one.id for one in evenly_spaced(FOUR, number)) == expected
 
 
 def test_every_problem_needs_a_text() -> None:

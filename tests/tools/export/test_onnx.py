@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from stages.lib.models.loading import load_model
 from tests.conftest import tiny_model
-from tools.export.onnx import check, export, exported_bytes
+from tools.export.onnx import check_exportable, export, exported_bytes
 from tools.export.runtime import Runtime
 
 PROMPTS = [[5, 6, 7], list(range(40, 90)), [65] * 8]
@@ -44,17 +44,17 @@ def greedy(folder: Path, prompt: Sequence[int]) -> list[int]:
     """Return what transformers generates in fp32."""
     model = load_model(folder, torch.float32).eval()
     ids = torch.tensor([prompt])
-    made = model.generate(  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+    generated = model.generate(  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW, do_sample=False
     )
-    return made[0, len(prompt) :].tolist()
+    return generated[0, len(prompt) :].tolist()
 
 
 def test_greedy_tokens_are_those_of_transformers(lively: Path, exported: Path) -> None:
     runtime = Runtime(exported)
-    found = [runtime.generate(prompt, NEW) for prompt in PROMPTS]
-    assert found == [greedy(lively, prompt) for prompt in PROMPTS]
-    assert all(len(set(tokens)) > 5 for tokens in found)
+    texts = [runtime.generate(prompt, NEW) for prompt in PROMPTS]
+    assert texts == [greedy(lively, prompt) for prompt in PROMPTS]
+    assert all(len(set(tokens)) > 5 for tokens in texts)
 
 
 def test_the_end_of_a_turn_ends_an_answer_unless_it_is_ignored(
@@ -75,14 +75,14 @@ def test_an_answer_ends_before_the_first_text_that_stops_it(
     exported: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     runtime = Runtime(exported)
-    whole = runtime.answer(PROMPTS[1], NEW, ())
+    whole = runtime.generate_text(PROMPTS[1], NEW, ())
     assert whole == tokenizer.decode(runtime.generate(PROMPTS[1], NEW), skip_special_tokens=True)
     stop = [whole[9:11], whole[4:6], "not there"]
-    assert runtime.answer(PROMPTS[1], NEW, stop) == whole[: min(map(whole.find, stop[:2]))]
+    assert runtime.generate_text(PROMPTS[1], NEW, stop) == whole[: min(map(whole.find, stop[:2]))]
 
 
 def test_bytes_are_those_of_fp32_weights_and_the_graph(lively: Path, exported: Path) -> None:
-    parameters = sum(one.numel() for one in load_model(lively, torch.float32).parameters())
+    parameters = sum(tensor.numel() for tensor in load_model(lively, torch.float32).parameters())
     assert 4 * parameters <= exported_bytes(exported) < 4 * parameters + 600_000
 
 
@@ -98,12 +98,12 @@ def test_a_half_written_folder_is_no_exported_model(exported: Path, tmp_path: Pa
 
 def test_what_cannot_be_exported_says_why(tiny_base: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="precision: 'int3': expected one of"):
-        check(tiny_base, "int3")
+        check_exportable(tiny_base, "int3")
     with pytest.raises(FileNotFoundError, match="missing: no model here"):
-        check(tmp_path / "missing", "int4")
+        check_exportable(tmp_path / "missing", "int4")
     quantized = changed(tiny_base, tmp_path / "quantized", quantization_config={"bits": 4})
     with pytest.raises(ValueError, match="quantized: quantized already: expected the model"):
-        check(quantized, "int4")
+        check_exportable(quantized, "int4")
 
 
 def test_an_unknown_architecture_leaves_what_was_there(tiny_base: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Published results: names, options, and what is left out with a word."""
+"""Reading published results: names, options, and files that are skipped."""
 
 import json
 from pathlib import Path
@@ -12,8 +12,8 @@ QUESTION = "How many?\nAnswer Choices: (A) 3 (B) f(A) + 4 (C) none of these"
 
 
 def row(**changes: Any) -> dict[str, Any]:
-    known = {"question": "How many?", "output": "2", "gt": "2", "ans": "2"}
-    return known | {"err": False, "correct": True} | changes
+    fields = {"question": "How many?", "output": "2", "gt": "2", "ans": "2"}
+    return fields | {"err": False, "correct": True} | changes
 
 
 def write(folder: Path, model: str, **files: Any) -> None:
@@ -39,20 +39,25 @@ def test_b_w_and_steps_are_read_from_a_name(
 
 def test_rows_become_problems_with_a_kind_and_options(tmp_path: Path) -> None:
     rows = [row(), row(gt="[2, 3]"), row(question=QUESTION, gt="B"), row(gt="A")]
-    asked = [one | {"question": one["question"] + " Let's write a program."} for one in rows]
-    write(tmp_path, "m", numglue__cot=rows, numglue__pot=asked)
+    pot = [row | {"question": row["question"] + " Let's write a program."} for row in rows]
+    write(tmp_path, "m", numglue__cot=rows, numglue__pot=pot)
     skipped: list[str] = []
     cases = read_results(tmp_path, skipped.append)
     assert skipped == []
     problems = [case.problem for case in cases if case.prompting == "pot"]
-    assert [one.kind for one in problems] == ["number", "expression", "choice", "expression"]
+    assert [problem.kind for problem in problems] == [
+        "number",
+        "expression",
+        "choice",
+        "expression",
+    ]
     assert problems[2].choices == ["3", "f(A) + 4", "none of these"]
     assert [case.problem for case in cases if case.prompting == "cot"] == problems
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"sat__cot": [row()]}, "m/results/sat-pot.json: missing"),
-    ({"sat__cot": "[{", "sat__pot": [row()]}, "m/results/sat-cot.json: not whole JSON: "),
+    ({"sat__cot": "[{", "sat__pot": [row()]}, "m/results/sat-cot.json: not complete JSON: "),
     ({"sat__cot": {}, "sat__pot": [row()]}, "m/results/sat-cot.json: expected a list of rows"),
     (
         {"sat__cot": [row(), {"question": "q", "gt": "1"}], "sat__pot": [row(), row()]},
@@ -71,20 +76,20 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("files", "complaint"), BAD)
-def test_what_cannot_be_used_is_named_and_the_rest_is_read(
-    tmp_path: Path, files: dict[str, Any], complaint: str
+@pytest.mark.parametrize(("files", "message"), BAD)
+def test_an_unusable_file_is_named_and_the_rest_is_read(
+    tmp_path: Path, files: dict[str, Any], message: str
 ) -> None:
     write(tmp_path, "m", svamp__cot=[row()], svamp__pot=[row()], **files)
     skipped: list[str] = []
     cases = read_results(tmp_path, skipped.append)
     assert [case.benchmark for case in cases] == ["svamp", "svamp"]
     assert len(skipped) == 1
-    assert complaint in skipped[0]
+    assert message in skipped[0]
     assert "\n" not in skipped[0]
 
 
-def test_a_benchmark_that_another_model_has_is_missed(tmp_path: Path) -> None:
+def test_a_benchmark_that_another_model_has_is_expected(tmp_path: Path) -> None:
     write(tmp_path, "a", svamp__cot=[row()], svamp__pot=[row()])
     write(tmp_path, "b", sat__cot=[row()], sat__pot=[row()])
     skipped: list[str] = []

@@ -1,126 +1,113 @@
-"""Scores of trials, read from their commits, their table and their figures."""
+"""Scores read from files, the table of a sweep and its figure."""
 
 import json
-import subprocess
-from math import nan
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from tools.sweep import charts, results, spec
-from tools.sweep.results import Scored
-from tools.sweep.spec import AccuracyScore, MetricScore
-from tools.sweep.trials import Trial
+from tools.sweep.__main__ import choose_point, trial_row
+from tools.sweep.figure import draw_sweep
+from tools.sweep.results import Estimate, best_row, read_accuracy, read_score
+from tools.sweep.search import next_point
+from tools.sweep.spec import AccuracyScore, MetricScore, load_sweep
 
 LOSS = MetricScore(metric="reports/a.json:deep.loss", direction="minimize")
 LADDER = AccuracyScore(benchmark="ladder", answer_mode="pot", system="adaptive", baseline="uniform")
-TABLE = """benchmark,system,decoding,n,accuracy,low,high
+TABLE = """benchmark,system,answer_mode,n,accuracy,low,high
 ladder,adaptive,cot,9,0.1,0.0,0.2
 ladder,adaptive,pot,9,0.5,0.4,0.6
 ladder,uniform,pot,9,0.7,0.6,0.8
 """
 
 
-def committed(folder: Path, files: dict[str, str], number: int = 0) -> Trial:
-    """Return a trial whose commit has some files."""
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
-    author = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    said = ""
-    for command in (["init"], ["add", "."], [*author, "commit", "-m", "t"], ["rev-parse", "HEAD"]):
-        done = subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        said = done.stdout.strip()
-    return Trial(number, {}, "t-00", said, "")
+def test_scores_are_read_with_their_intervals() -> None:
+    assert read_score('{"deep": {"loss": 0.25}}', LOSS).score == 0.25
+    assert read_score(TABLE, LADDER) == Estimate(0.5, 0.4, 0.6)
+    assert read_accuracy(TABLE, LADDER, "uniform") == Estimate(0.7, 0.6, 0.8)
 
 
-def test_scores_come_from_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    files = {"reports/a.json": json.dumps({"deep": {"loss": 0.25}})}
-    trial = committed(tmp_path, files | {"reports/tables/accuracy.csv": TABLE})
-    (tmp_path / "reports/a.json").unlink()
-    assert results.scores_of({0: trial}, LOSS)[0].score == 0.25
-    assert results.scores_of({0: trial}, LADDER) == {0: Scored(0.5, 0.4, 0.6)}
-    assert results.baseline_of({0: trial}, LADDER) == Scored(0.7, 0.6, 0.8)
-
-
-BAD_SCORES = [
-    (LOSS, {"deep": {"los": 1}}, "score.metric: 'deep.loss': 'loss': expected one of ['los']"),
-    (LOSS, {"deep": {"loss": "low"}}, "score.metric: 'deep.loss': 'low': expected a number"),
-    (LADDER, {}, "reports/tables/accuracy.csv: experiment t-00: git show: "),
+BAD_SCORES: list[tuple[AccuracyScore | MetricScore, str, str]] = [
+    (LOSS, '{"deep": {"los": 1}}', "score.metric: 'deep.loss': 'loss': expected one of ['los']"),
+    (LOSS, '{"deep": {"loss": "low"}}', "score.metric: 'deep.loss': 'low': expected a number"),
+    (LADDER, TABLE.replace("pot", "fallback"), "reports/tables/accuracy.csv: 0 rows of {'bench"),
 ]
 
 
-@pytest.mark.parametrize(("score", "found", "message"), BAD_SCORES)
-def test_a_score_that_is_not_there_is_named(
-    score: AccuracyScore | MetricScore,
-    found: dict[str, Any],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("score", "text", "message"), BAD_SCORES)
+def test_a_missing_score_is_named(
+    score: AccuracyScore | MetricScore, text: str, message: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    trial = committed(tmp_path, {"reports/a.json": json.dumps(found)})
     with pytest.raises(ValueError) as error:
-        results.scores_of({0: trial}, score)
+        read_score(text, score)
     assert message in str(error.value)
 
 
-def test_a_loss_that_is_not_a_number_is_a_failed_trial(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    trial = committed(tmp_path, {"reports/a.json": '{"deep": {"loss": NaN}}'})
-    assert results.scores_of({0: trial}, LOSS) == {}
+class SavedTrials:
+    """Trials of a sweep with given texts of the score's file."""
+
+    def __init__(self, name: str, texts: list[str]) -> None:
+        self.sweep, self.texts = load_sweep(name), texts
+
+    def experiment(self, number: int) -> str:
+        return f"{self.sweep.method}-{number:02d}"
+
+    def read_file(self, number: int, path: Path) -> str:
+        return self.texts[number]
 
 
-def grid_results() -> tuple[dict[int, Trial], dict[int, Scored]]:
-    """Return 16 trials; the fourth failed, the sixth is best."""
-    grid = spec.load("grid")
-    trials = {
-        number: Trial(number, values, f"grid-{number:02d}", "c", "" if number != 3 else "boom")
-        for number, values in enumerate(grid.tried())
-    }
-    means = {number: 0.9 if number == 5 else 0.4 + number / 100 for number in trials}
-    scores = {number: Scored(mean, mean - 0.1, mean + 0.05) for number, mean in means.items()}
-    del scores[3]
-    return trials, scores
+def test_a_loss_that_is_not_a_number_is_a_failed_trial() -> None:
+    trials: Any = SavedTrials("search", ['{"held_out_loss": NaN}', '{"held_out_loss": 2}'])
+    points = trials.sweep.points()[:2]
+    rows = [trial_row(trials, number, values, "") for number, values in enumerate(points)]
+    assert [row["error"] for row in rows] == ["the score is not finite", ""]
+    history = [(points[0], None), (points[1], 2.0)]
+    assert choose_point(trials.sweep, points, rows) == next_point(trials.sweep, history)
 
 
-def test_failed_trials_stand_in_the_table_and_not_among_the_best() -> None:
-    table = results.table(spec.load("grid"), *grid_results())
-    assert len(table) == 16
-    assert table.loc[3, ["b", "w", "error"]].tolist() == [0, 2, "boom"]
-    best = results.best(table, "maximize", 3)
-    assert best["experiment"].tolist() == ["grid-05", "grid-15", "grid-14"]
-    assert best[["b", "w"]].iloc[0].tolist() == [1, 0.5]
-    worst = results.best(table, "minimize", 20)
-    assert len(worst) == 15
-    assert worst["trial"].iloc[0] == 0
+@pytest.fixture
+def grid_rows() -> list[dict[str, Any]]:
+    """Return the rows of 16 trials; the fourth failed, the sixth is best."""
+    accuracies = [0.9 if number == 5 else 0.4 + number / 100 for number in range(16)]
+    line = "ladder,adaptive,fallback,9,{},{},{}\n"
+    head = TABLE.partition("\n")[0] + "\n"
+    texts = [head + line.format(share, share - 0.1, share + 0.05) for share in accuracies]
+    trials: Any = SavedTrials("grid", texts)
+    return [
+        trial_row(trials, number, values, "boom" if number == 3 else "")
+        for number, values in enumerate(trials.sweep.points())
+    ]
 
 
-def drawn_lines(figure: Figure) -> dict[str, list[float]]:
-    """Return what is drawn under each name of the legend: values in percent."""
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    found = {}
-    for handle, label in zip(handles, labels, strict=True):
-        line = handle[0] if isinstance(handle, ErrorbarContainer) else handle
-        found[label] = heights(line)
-    return found
+def test_a_failed_trial_is_in_the_table_and_never_the_best(grid_rows: list[dict[str, Any]]) -> None:
+    columns = ["trial", "experiment", "b", "w", "score", "low", "high", "error"]
+    assert list(grid_rows[0]) == columns
+    assert [grid_rows[3][name] for name in ("b", "w", "error")] == [0, 2, "boom"]
+    best = best_row(grid_rows, "maximize")
+    assert [best[name] for name in ("experiment", "b", "w")] == ["grid-05", 1, 0.5]
+    assert best_row(grid_rows, "minimize")["trial"] == 0
 
 
 def heights(line: Any) -> list[float]:
     return [round(value, 3) for value in line.get_ydata()]
 
 
-def test_a_grid_is_drawn_as_a_line_per_value_beside_the_baseline() -> None:
-    table = results.table(spec.load("grid"), *grid_results())
-    baseline = Scored(0.7, 0.6, 0.8)
-    figure = charts.draw(table, spec.load("grid"), baseline, "colorblind", 6.5)
+def drawn_lines(figure: Figure) -> dict[str, list[float]]:
+    """Return the values, in percent, under each name of the legend."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    lines = [handle[0] if isinstance(handle, ErrorbarContainer) else handle for handle in handles]
+    return {label: heights(line) for line, label in zip(lines, labels, strict=True)}
+
+
+def test_a_grid_is_drawn_as_a_line_per_value_beside_the_baseline(
+    grid_rows: list[dict[str, Any]],
+) -> None:
+    baseline = Estimate(0.7, 0.6, 0.8)
+    table = pd.DataFrame(grid_rows)
+    figure = draw_sweep(table, load_sweep("grid"), baseline, "colorblind", 6.5)
     assert drawn_lines(figure) == {
         "baseline": [70, 70],
         "b = 0": [40, 41, 42],
@@ -133,17 +120,13 @@ def test_a_grid_is_drawn_as_a_line_per_value_beside_the_baseline() -> None:
 
 
 def test_a_search_is_drawn_by_trial_and_by_each_parameter() -> None:
-    search = spec.load("search")
-    trials = {
-        number: Trial(number, values, f"search-{number:02d}", "c", "")
-        for number, values in enumerate(search.tried())
-    }
-    losses = {number: Scored(abs(number - 4.0), nan, nan) for number in trials}
-    table = results.table(search, trials, losses)
-    figure = charts.draw(table, search, None, "colorblind", 6.5)
-    names = [panel.get_xlabel() for panel in figure.axes]
-    assert names == ["trial", "rank", "learning rate", "dropout", "decay", "packing (steps)"]
-    so_far, dots, best = figure.axes[0].get_lines()
-    assert heights(so_far)[:6] == [4, 3, 2, 1, 0, 0]
-    assert len(heights(dots)) == len(trials)
-    assert heights(best) == [0]
+    texts = [json.dumps({"held_out_loss": abs(number - 4)}) for number in range(13)]
+    trials: Any = SavedTrials("search", texts)
+    points = trials.sweep.points()
+    rows = [trial_row(trials, number, values, "") for number, values in enumerate(points)]
+    figure = draw_sweep(pd.DataFrame(rows), trials.sweep, None, "colorblind", 6.5)
+    labels = [panel.get_xlabel() for panel in figure.axes]
+    assert labels == ["trial", "rank", "learning rate", "dropout", "decay", "packing (steps)"]
+    dots, best = figure.axes[0].get_lines()
+    assert heights(dots) == [abs(number - 4) for number in range(13)]
+    assert (list(best.get_xdata()), heights(best)) == ([4], [0])

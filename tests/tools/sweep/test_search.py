@@ -1,79 +1,62 @@
 """The next point of a search."""
 
 from math import log10
-from typing import Any
 
 import pytest
 
-from tools.sweep import spec
 from tools.sweep.search import next_point
-from tools.sweep.spec import Search, Values
+from tools.sweep.spec import Parameter, Sweep, Values, load_sweep
 
 LR, RANK, PACKING = "train.learning_rate", "train.tuning.r", "train"
+History = list[tuple[Values, float | None]]
 
 
-def wanted() -> Search:
-    found = spec.load("search")
-    assert isinstance(found, Search)
-    return found
+@pytest.fixture(name="search")
+def committed_search() -> Sweep:
+    return load_sweep("search")
 
 
-def loss(values: Values) -> float | None:
-    """Return a loss that is lowest at 1e-3 and rank 16; rank 32 fails."""
-    if values[RANK] == 32:
-        return None
-    return abs(log10(values[LR]) + 3) + (values[RANK] != 16)
+def run_search(search: Sweep, count: int, history: History) -> History:
+    """Extend the trials: the loss is lowest at 1e-3 and rank 16, and rank 32 fails."""
+    history = list(history)
+    while len(history) < count:
+        values = next_point(search, history)
+        loss = abs(log10(values[LR]) + 3) + (values[RANK] != 16)
+        history.append((values, None if values[RANK] == 32 else loss))
+    return history
 
 
-def searched(count: int, tried: list[tuple[Values, float | None]]) -> list[Any]:
-    tried = list(tried)
-    while len(tried) < count:
-        values = next_point(wanted(), tried)
-        tried.append((values, loss(values)))
-    return tried
-
-
-def test_a_search_taken_up_asks_for_the_points_of_one_that_was_not_stopped() -> None:
-    whole = searched(14, [])
-    assert searched(14, whole[:5]) == whole
-    assert len({str(values) for values, _ in whole}) == 14
-
-
-def test_points_lie_in_their_ranges() -> None:
-    search = wanted()
-    for values, _ in searched(14, []):
+def test_a_resumed_search_asks_for_the_same_points_within_their_ranges(search: Sweep) -> None:
+    trials = run_search(search, 14, [])
+    assert run_search(search, 14, trials[:5]) == trials
+    assert len({str(values) for values, _ in trials}) == 14
+    packings = [point["train"] for point in search.points()]
+    for values, _ in trials:
         assert 0.0002 <= values[LR] <= 0.01
         assert 0 <= values["train.tuning.dropout"] <= 0.2
-        assert values[PACKING] in sweep_choices(search, PACKING)
+        assert values[PACKING] in packings
         assert values[RANK] in (4, 8, 16, 32)
 
 
-def sweep_choices(search: Search, path: str) -> list[Any]:
-    return search.parameters[path].tried()
-
-
-def test_what_scored_well_is_tried_more_often_and_the_other_direction_turns_it() -> None:
-    first = next_point(wanted(), [])
-    tried = [
-        (dict(first) | {LR: 0.0002 * 50 ** (place / 29)}, abs(place - 25.0)) for place in range(30)
+def test_good_scores_attract_points_in_either_direction(search: Sweep) -> None:
+    first = next_point(search, [])
+    history = [
+        (dict(first) | {LR: 0.0002 * 50 ** (index / 29)}, abs(index - 25.0)) for index in range(30)
     ]
-    low = next_point(wanted(), tried)[LR]
-    score = wanted().score.model_copy(update={"direction": "maximize"})
-    high = next_point(wanted().model_copy(update={"score": score}), tried)[LR]
-    assert low > 0.003
-    assert high < 0.0006
+    score = search.score.model_copy(update={"direction": "maximize"})
+    assert next_point(search, history)[LR] > 0.003
+    assert next_point(search.model_copy(update={"score": score}), history)[LR] < 0.0006
 
 
-def test_a_range_between_whole_numbers_gives_whole_numbers() -> None:
-    search = wanted()
-    whole = spec.Range(label="steps", low=3, high=9, log=False)
-    search = search.model_copy(update={"parameters": {"train.steps": whole}})
-    found = next_point(search, [])["train.steps"]
-    assert isinstance(found, int)
-    assert 3 <= found <= 9
+def test_a_range_between_integers_gives_integers(search: Sweep) -> None:
+    steps = Parameter(label="steps", low=3, high=9, log=False)
+    search = search.model_copy(update={"parameters": {"train.steps": steps}})
+    value = next_point(search, [])["train.steps"]
+    assert isinstance(value, int)
+    assert 3 <= value <= 9
 
 
 @pytest.mark.parametrize("count", [3, 12])
-def test_failed_trials_say_nothing_about_the_score(count: int) -> None:
-    first = next_point(wanted(), [])
-    assert next_point(wanted(), [(first, None)] * count) != first
+def test_failed_trials_have_no_score(search: Sweep, count: int) -> None:
+    first = next_point(search, [])
+    assert next_point(search, [(first, None)] * count) != first

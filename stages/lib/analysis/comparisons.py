@@ -1,0 +1,145 @@
+"""Tables of paired comparisons: systems on the same problems, and several runs of both."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.lib.analysis import paired, significance
+from stages.lib.analysis.accuracy import groups
+from stages.lib.analysis.answer_modes import SINGLE_ANSWER_MODES
+from stages.lib.analysis.seeds import compare_runs
+
+
+def comparison_table(
+    frame: pd.DataFrame,
+    pairs: Sequence[Sequence[str]],
+    *,
+    draws: int,
+    level: float,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Return the paired difference of each pair of systems per benchmark and answer mode.
+
+    ``frame`` is that of ``accuracy.answer_frame``. Problems are resampled inside their source,
+    a fixed part of the design. ``p_holm`` is corrected over all rows of one benchmark;
+    ``p_sources``, uncorrected, comes from swapping the systems in whole sources, and is missing
+    where there are too few sources ever to reach 1 - ``level``. ``detectable`` is the smallest
+    true difference that this many problems would show in 80% of repetitions.
+    """
+    tables: list[dict[str, Any]] = []
+    for (benchmark,), group in groups(frame, ["benchmark"]):
+        rows = [
+            {"benchmark": benchmark}
+            | _comparison(group, pair, answer_mode, draws=draws, level=level, rng=rng)
+            for pair in pairs
+            for answer_mode in SINGLE_ANSWER_MODES
+        ]
+        tables += _with_holm(rows)
+    return pd.DataFrame(tables)
+
+
+def run_table(
+    frame: pd.DataFrame,
+    pairs: Sequence[Sequence[str]],
+    runs: Mapping[str, Sequence[str]],
+    *,
+    level: float,
+) -> pd.DataFrame:
+    """Return each pair's difference over several runs of both, per benchmark and answer mode.
+
+    ``runs`` lists the systems that are runs of each name in ``pairs``. ``std`` is the standard
+    deviation of the difference over runs. ``p_holm`` is corrected over all rows of one
+    benchmark.
+    """
+    tables: list[dict[str, Any]] = []
+    for (benchmark,), group in groups(frame, ["benchmark"]):
+        rows = [
+            {"benchmark": benchmark}
+            | _run_comparison(group, pair, [runs[name] for name in pair], answer_mode, level)
+            for pair in pairs
+            for answer_mode in SINGLE_ANSWER_MODES
+        ]
+        tables += _with_holm(rows)
+    return pd.DataFrame(tables)
+
+
+def paired_frames(group: pd.DataFrame, first: str, second: str) -> tuple[Any, Any]:
+    """Return the rows of two systems, indexed by ``problem_id``, in the same order."""
+    first_rows = group[group["system"] == first].set_index("problem_id")
+    second_rows = group[group["system"] == second].set_index("problem_id")
+    return first_rows, second_rows.loc[first_rows.index]
+
+
+def _with_holm(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with their p rounded, and a column ``p_holm`` corrected over all of them."""
+    adjusted = significance.holm([row["p"] for row in rows])
+    return [
+        row | {"p": round(row["p"], 4), "p_holm": round(float(p), 4)}
+        for row, p in zip(rows, adjusted, strict=True)
+    ]
+
+
+def _comparison(
+    group: pd.DataFrame,
+    pair: Sequence[str],
+    answer_mode: str,
+    *,
+    draws: int,
+    level: float,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    first, second = pair
+    first_rows, second_rows = paired_frames(group, first, second)
+    x, y = first_rows[answer_mode].to_numpy(), second_rows[answer_mode].to_numpy()
+    sources = first_rows["source"].to_numpy()
+    result = paired.compare(x, y, strata=sources, draws=draws, level=level, rng=rng)
+    # With G sources the sign-flip test cannot give less than 2^(1 - G).
+    enough_sources = 2.0 ** (1 - len(set(sources))) <= 1 - level
+    p_sources = round(significance.sign_flip_p(x, y, sources), 4) if enough_sources else None
+    discordant = float(np.mean(x != y))
+    detectable = significance.detectable_difference(
+        len(x), discordant, power=significance.POWER, alpha=1 - level
+    )
+    return {
+        "first": first,
+        "second": second,
+        "answer_mode": answer_mode,
+        "n": len(x),
+        "difference": round(result.difference, 4),
+        "low": round(result.low, 4),
+        "high": round(result.high, 4),
+        "p": result.p,
+        "p_sources": p_sources,
+        "discordant": round(discordant, 4),
+        "detectable": round(detectable, 4) if detectable else None,
+    }
+
+
+def _run_comparison(
+    group: pd.DataFrame,
+    pair: Sequence[str],
+    runs: Sequence[Sequence[str]],
+    answer_mode: str,
+    level: float,
+) -> dict[str, Any]:
+    first, second = pair
+    solved = group.pivot(index="problem_id", columns="system", values=answer_mode)
+    source_of = group.drop_duplicates("problem_id").set_index("problem_id")["source"]
+    # Both (runs, problems), the runs with the seeds in one order.
+    x, y = (solved[list(systems)].to_numpy().T for systems in runs)
+    result = compare_runs(x, y, source_of[solved.index].to_numpy(), level=level)
+    by_run = x.mean(axis=1) - y.mean(axis=1)
+    return {
+        "first": first,
+        "second": second,
+        "answer_mode": answer_mode,
+        "runs": len(x),
+        "n": len(solved),
+        "difference": round(result.difference, 4),
+        "low": round(result.low, 4),
+        "high": round(result.high, 4),
+        "std": round(float(by_run.std(ddof=1)), 4),
+        "p": result.p,
+    }

@@ -1,0 +1,57 @@
+"""Grade the answers of evaluated systems."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import tee
+
+from stages.lib.core.schema import EvalRecord, Generation, Problem, Prompting
+from stages.lib.grading.batch import grade_batch, submission
+from stages.lib.params.sampling import SandboxLimits
+
+MAX_OUTPUT = 500
+"""Characters of a program's output that a record keeps."""
+
+
+def grade_answers(
+    answers: Iterable[tuple[str, Generation]],
+    follow_ups: Mapping[tuple[str, str, Prompting], str],
+    problems: Mapping[str, Sequence[Problem]],
+    sandbox: SandboxLimits,
+) -> Iterator[tuple[Generation, EvalRecord]]:
+    """Yield every answer with its graded record, in order.
+
+    ``answers`` are (system, generation) pairs, ``problems`` are by benchmark, and
+    ``follow_ups`` has the replies to the question for the closest option by system, problem
+    and prompting.
+    """
+    by_id = {
+        problem.id: (benchmark, problem)
+        for benchmark, members in problems.items()
+        for problem in members
+    }
+    # The grader takes answers in batches: tee holds no more of them than one batch.
+    answers, to_grade = tee(answers)
+    submissions = (
+        submission(
+            by_id[answer.problem_id][1],
+            answer,
+            follow_ups.get((system, answer.problem_id, answer.prompting)),
+        )
+        for system, answer in to_grade
+    )
+    for (system, answer), graded in zip(answers, grade_batch(submissions, sandbox), strict=True):
+        benchmark, problem = by_id[answer.problem_id]
+        yield (
+            answer,
+            EvalRecord(
+                benchmark=benchmark,
+                problem_id=problem.id,  # one string object for all rows of the problem
+                system=system,
+                prompting=answer.prompting,
+                status=graded.grade.status,
+                extracted=graded.grade.extracted,
+                output=graded.output[:MAX_OUTPUT],
+                finish_reason=answer.finish_reason,
+                n_tokens=answer.n_tokens,
+                option_source=graded.option_source,
+            ),
+        )

@@ -1,0 +1,62 @@
+"""Difficulty of every problem, and its summary, from the graded samples."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from stages.lib.core.schema import Difficulty, Problem, SampleGrade
+from stages.lib.difficulty.pass_at_k import maj_at_k, pass_at_k
+from stages.lib.difficulty.posterior import estimate_difficulties
+from stages.lib.params.sampling import Score
+
+
+def cot_grades(
+    problems: Sequence[Problem], grades: Sequence[SampleGrade]
+) -> list[list[SampleGrade]]:
+    """Return the grades of each problem's CoT samples; programs do not count for difficulty."""
+    by_problem: dict[str, list[SampleGrade]] = {problem.id: [] for problem in problems}
+    for grade in grades:
+        if grade.prompting == "cot":
+            by_problem[grade.problem_id].append(grade)
+    return list(by_problem.values())
+
+
+def score_problems(
+    problems: Sequence[Problem], grades: Sequence[Sequence[SampleGrade]], params: Score
+) -> list[Difficulty]:
+    """Return the difficulty of each problem; ``grades[i]`` are those of problem i."""
+    return estimate_difficulties(
+        [problem.source for problem in problems],
+        [problem.id for problem in problems],
+        [sum(grade.status == "correct" for grade in of_problem) for of_problem in grades],
+        [len(of_problem) for of_problem in grades],
+        levels=params.levels,
+        definition=params.definition,
+        interval=params.interval,
+    )
+
+
+def difficulty_metrics(
+    problems: Sequence[Problem], grades: Sequence[Sequence[SampleGrade]]
+) -> dict[str, Any]:
+    """Return pass rates by source, statuses, pass@1, pass@k and maj@k; k is the least n.
+
+    With sequential sampling, the samples of a problem decide how many it has, and its plain
+    rate is biased. Every problem has its first k samples, whatever they are.
+    """
+    k = min(len(of_problem) for of_problem in grades)
+    correct = [[grade.status == "correct" for grade in of_problem[:k]] for of_problem in grades]
+    answers = [[grade.extracted for grade in of_problem[:k]] for of_problem in grades]
+    n_correct, n = [sum(flags) for flags in correct], [k] * len(correct)
+    rates_by_source = defaultdict(list)
+    for problem, count in zip(problems, n_correct, strict=True):
+        rates_by_source[problem.source].append(count / k)
+    return {
+        "pass_rate": {
+            source: round(sum(rates) / len(rates), 3) for source, rates in rates_by_source.items()
+        },
+        "samples": dict(Counter(grade.status for of_problem in grades for grade in of_problem)),
+        "pass_at_1": round(float(pass_at_k(n_correct, n, k=1).mean()), 3),
+        f"pass_at_{k}": round(float(pass_at_k(n_correct, n, k=k).mean()), 3),
+        f"maj_at_{k}": round(float(maj_at_k(answers, correct, k=k).mean()), 3),
+    }

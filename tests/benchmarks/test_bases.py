@@ -1,0 +1,39 @@
+"""The benchmark of base models, on a tiny one."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import bases
+from stages import prepare
+from stages.lib.analysis.intervals import wilson_interval
+from stages.lib.models.folder import weight_bytes
+from tests.stages.conftest import Change, change
+
+__all__ = ["change"]
+
+
+def test_a_base_has_a_row_without_and_with_examples(
+    change: Change, terse: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # vLLM would bind this process, which other tests share, to a core.
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    change({})
+    prepare.main()
+    base = f"folder:{terse}"
+    exclude, with_ = bases.measure(base)
+    assert (exclude["base"], exclude["shots"], with_["shots"]) == (base, 0, 1)
+    for row in (exclude, with_):
+        right = round(row["accuracy"] * row["problems"])
+        low, high = wilson_interval(right, 6, level=0.95)
+        assert (row["problems"], row["low"], row["high"]) == (6, round(low, 4), round(high, 4))
+        assert row["bytes"] == weight_bytes(terse)
+        assert min(row["tokens_per_second_single"], row["first_token_ms"]) > 0
+
+
+def test_a_misspelt_base_ends_before_any_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["bases", "folder:somewhere", "somewhere"])
+    monkeypatch.setattr(bases, "ProcessPoolExecutor", None)
+    with pytest.raises(ValueError, match="'somewhere': expected package:"):
+        bases.main()

@@ -1,0 +1,28 @@
+"""Accuracy, statuses and headline metrics, counted by hand."""
+
+import pandas as pd
+
+from stages.lib.analysis.accuracy import answer_frame, headline, status_table
+from stages.lib.analysis.answer_modes import ANSWER_MODES
+from tests.rows import make_problem, make_record
+
+
+def test_the_first_option_by_default_is_no_answer_of_a_program() -> None:
+    records = [
+        make_record("base", "p", "cot", status="wrong"),
+        make_record("base", "p", "pot", option_source="first_option"),
+    ]
+    frame = answer_frame(records, {"ladder": [make_problem("p")]})
+    assert frame.loc[0, list(ANSWER_MODES)].tolist() == [False, True, False, False, True]
+    counts = status_table(records).set_index("prompting")
+    assert counts.loc["pot", ["cut", "follow_up", "first_option"]].tolist() == [0, 0, 1]
+
+
+def test_the_mean_of_the_others_weighs_benchmarks_alike() -> None:
+    rows = [
+        {"benchmark": name, "system": "base", "answer_mode": answer_mode, "accuracy": share}
+        for name, share in (("ladder", 0.9), ("gsm8k", 0.5), ("math500", 0.25))
+        for answer_mode in ("cot", "fallback")
+    ]
+    metrics = headline(pd.DataFrame(rows), "ladder")
+    assert metrics == {"ladder": {"base": {"cot": 0.9}}, "others": {"base": {"cot": 0.375}}}

@@ -1,0 +1,109 @@
+"""Mutation testing: plant one fault after the other and see that the suite fails.
+
+``mutations.yaml`` lists the faults: a file, a text that occurs in it once, what replaces it,
+and the tests that should fail (the file's own tests where none are named). Each is planted in a
+copy of the working tree. Writes the outcomes into docs/testing.md:
+
+    python -m tests.mutations            # all of them, about a quarter of an hour on two cores
+    python -m tests.mutations grading    # those of one package, printed only
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from stages.lib.core.files import write_text
+from tests.mini import copy_tree
+
+LIST = Path("tests/mutations/mutations.yaml")
+PAGE = Path("docs/testing.md")
+BEGIN, END = "<!-- mutations -->\n", "<!-- /mutations -->\n"
+OUTCOMES = {0: "survived", 1: "caught"}
+
+
+class Mutation(NamedTuple):
+    """A fault to plant: ``old`` becomes ``new`` in ``file``; ``tests`` should then fail."""
+
+    file: str
+    what: str
+    old: str
+    new: str
+    tests: str = ""
+
+    def test_paths(self) -> list[str]:
+        """Return the tests named, or those that mirror the file."""
+        if self.tests:
+            return self.tests.split()
+        path = Path(self.file.replace("stages/", "tests/", 1))
+        if path.parts[1] != "lib":
+            path = Path("tests/stages", path.name)
+        return [str(path.with_name(f"test_{path.name}"))]
+
+
+def plant(mutation: Mutation, tree: Path) -> str:
+    """Run the tests with the fault in place and return the outcome.
+
+    Raises ValueError if the text to replace does not occur exactly once.
+    """
+    path = tree / mutation.file
+    before = path.read_text(encoding="utf-8")
+    if before.count(mutation.old) != 1:
+        raise ValueError(
+            f"{LIST}: {mutation.file}: {mutation.old!r}: expected once, "
+            f"found {before.count(mutation.old)} times"
+        )
+    write_text(path, before.replace(mutation.old, mutation.new))
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
+    # The copy's own modules, not those of the tree that it was made from.
+    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(
+        [*command, *mutation.test_paths()],
+        cwd=tree,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    write_text(path, before)
+    return OUTCOMES.get(run.returncode, f"no tests ran (exit status {run.returncode})")
+
+
+def outcomes(mutations: Sequence[Mutation]) -> Iterator[tuple[Mutation, str]]:
+    """Yield each mutation with its outcome."""
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        copy_tree(tree)
+        for mutation in mutations:
+            yield mutation, plant(mutation, tree)
+
+
+def main(words: Sequence[str]) -> None:
+    """Plant the mutations whose file contains one of the words, or all of them."""
+    listed = yaml.safe_load(LIST.read_text(encoding="utf-8"))
+    mutations = [Mutation(**entry) for entry in listed]
+    chosen = [
+        mutation for mutation in mutations if not words or any(w in mutation.file for w in words)
+    ]
+    lines = ["| file | fault | outcome |", "|---|---|---|"]
+    survived = 0
+    for mutation, outcome in outcomes(chosen):
+        lines.append(f"| `{mutation.file}` | {mutation.what} | {outcome} |")
+        sys.stdout.write(lines[-1] + "\n")
+        sys.stdout.flush()
+        survived += outcome != "caught"
+    if not words:
+        page = PAGE.read_text(encoding="utf-8")
+        head, _, rest = page.partition(BEGIN)
+        table = "\n".join(lines) + "\n"
+        write_text(PAGE, head + BEGIN + table + END + rest.partition(END)[2])
+    sys.exit(1 if survived else 0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,6 +1,0 @@
-function show() {
-  element.querySelector("p").textContent = props.value ?? "";
-}
-
-watch("value", show);
-show();
