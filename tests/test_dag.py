@@ -165,4 +165,4 @@ def test_a_wrong_parameter_stops_the_run_before_any_work(tmp_path: Path, tiny_ba
     assert "check: params.yaml: figures.colour: unknown" in output
     assert "Traceback" not in output
     assert stages_run(output) == {"check"}
-    assert not (repository / "data").exists()
+    assert [path.name for path in (repository / "data").iterdir()] == ["README.md"]
