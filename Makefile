@@ -83,7 +83,7 @@ demo: setup
 	python -m tools.demo
 
 export: setup
-	python -m stages.export $(MODEL) --precision $(PRECISION)
+	python -m tools.export $(MODEL) --precision $(PRECISION)
 
 # A file's name there is the MD5 of its bytes; `dvc checkout` does not compare them.
 verify:
