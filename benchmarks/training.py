@@ -25,15 +25,17 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from benchmarks.flops import bf16_ceiling, of_training
 from benchmarks.report import line, measured
-from stages.lib.core.paths import MODELS, TRAINING
+from stages.lib.core.paths import MODELS, TOKENS, TRAINING
 from stages.lib.core.schema import Example
 from stages.lib.core.tables import read_parquet
 from stages.lib.models import loading
+from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.params.load import load_params
 from stages.lib.params.training import Train
 from stages.lib.prompts import tokenize
 from stages.lib.runtime.console import progress_bar
-from stages.lib.sft import batches
+from stages.lib.sft.batches import TrainingPlan, plan_training
+from stages.lib.sft.tokens import tokenize_examples
 from stages.lib.sft.trainer import train
 from stages.lib.training import packing
 from stages.lib.training.likelihood import negative_log_likelihoods
@@ -61,12 +63,19 @@ def examples() -> tuple[list[Example], list[Example]]:
     return found[HELD_OUT:], found[:HELD_OUT]
 
 
-def rows() -> list[dict[str, list[Any]]]:
+def plan() -> TrainingPlan:
     """Return the micro-batches that we train on."""
-    tokenizer = loading.load_tokenizer(MODELS / "base")
-    chosen = settings()
-    fitted = batches.tokenize_examples(examples()[0], tokenizer, load_params().prompts, chosen)
-    return batches.plan(fitted, chosen)
+    base, chosen = MODELS / "base", settings()
+    tokenizer = loading.load_tokenizer(base)
+    cache = TOKENS / model_fingerprint(base)
+    data = tokenize_examples(examples()[0], tokenizer, load_params().prompts, chosen, cache)
+    return plan_training(data, chosen)
+
+
+def rows() -> list[dict[str, list[Any]]]:
+    """Return the rows of those micro-batches."""
+    planned = plan()
+    return [planned.row(index) for index in range(len(planned.micro_batches))]
 
 
 def tokens_of_examples() -> list[dict[str, list[int]]]:
@@ -94,7 +103,7 @@ def held_out_loss(model: PreTrainedModel) -> float:
 
 def ours() -> dict[str, Any]:
     """Measure the trainer of the ``train`` stage."""
-    chosen, planned = settings(), rows()
+    chosen, planned = settings(), plan()
     tokenizer = loading.load_tokenizer(MODELS / "base")
     model = loading.load_model(MODELS / "base", torch.bfloat16)
     with (
@@ -104,7 +113,7 @@ def ours() -> dict[str, Any]:
         started = time.monotonic()
         log = train(model, tokenizer, planned, chosen, Path(folder), shown).log
         seconds = time.monotonic() - started
-    tokens = sum(len(row["input_ids"]) for row in planned)
+    tokens = sum(planned.data.lengths[i] for batch in planned.micro_batches for i in batch)
     flops = of_training(model, tokens, STEPS * TOKENS_PER_STEP)
     return {
         "rate": tokens / seconds,

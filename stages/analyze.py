@@ -74,7 +74,7 @@ def main() -> None:
         tables["runs"] = run_table(frame, run_pairs, settings.runs, level=level)
     tables |= model_tables(frame, accuracy, read_measurements(params.evaluate), params, rng)
     styles = style_frame(styled, problems)
-    tables |= style_tables(styles, pairs, Bootstrap(draws, level, rng))
+    tables |= style_tables(styles, pairs, Bootstrap(draws=draws, level=level, rng=rng))
     for name, table in tables.items():
         with atomic_replace(TABLES / f"{name}.csv") as tmp:
             table.to_csv(tmp, index=False, lineterminator="\n")

@@ -32,7 +32,7 @@ from stages.lib.core.schema import Difficulty, Example, Problem, content_id
 from stages.lib.core.tables import read_parquet, write_parquet
 from stages.lib.grpo import trainer
 from stages.lib.grpo.schedule import PromptSchedule, plan_rounds
-from stages.lib.models.fingerprint import model_fingerprint, save_atomically
+from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.models.loading import load_tokenizer
 from stages.lib.params.grpo import GrpoModel
 from stages.lib.params.load import load_params
@@ -59,17 +59,14 @@ def main(name: str) -> None:
     schedule = _schedule(params, spec, tokenizer)
     model = adapters.load_trainable(parent, spec.tuning, seed=spec.seed)
     counts = adapters.parameter_counts(model)
-    run = tracking.Run(name, run_key, settings.model_dump(mode="json"))
-    trackers = tracking.Tracking(TRAINING_LOGS / name, settings.tracking, run, trainer.rows_by_step)
+    trackers = tracking.Tracking(tracking.Run(name, run_key, settings), trainer.rows_by_step)
     checkpoints = checkpoint_dir(name, run_key)
     with (
         console.progress_bar(total=settings.steps, desc=f"grpo {name}", unit="step") as progress,
         closing(trackers),
     ):
         trainer.train(model, tokenizer, schedule, settings, spec, checkpoints, progress, [trackers])
-    with save_atomically(MODELS / name) as tmp:
-        adapters.merge_adapters(model).save_pretrained(tmp)
-        tokenizer.save_pretrained(tmp)
+    adapters.save_merged(model, tokenizer, MODELS / name)
     times = Counter(schedule.rounds.ravel().tolist())
     examples = [_example(schedule.problems[index], times[index]) for index in times]
     write_parquet(TRAINING / f"{name}.parquet", examples)

@@ -31,7 +31,7 @@ from stages.lib.core.paths import (
 from stages.lib.core.schema import Conversation, Example, Problem, content_id
 from stages.lib.core.settings import overlay
 from stages.lib.core.tables import read_parquet
-from stages.lib.models.fingerprint import model_fingerprint, save_atomically
+from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.models.loading import load_tokenizer
 from stages.lib.params.data import Prompts
 from stages.lib.params.load import load_params
@@ -78,9 +78,7 @@ def main(arm: str) -> None:
         # Each process holds a part of the model; the gathered weights need a whole one.
         model = adapters.load_trainable(BASE, settings.tuning, seed=settings.seed)
         model.load_state_dict(output.weights)
-    with save_atomically(MODELS / arm) as tmp:
-        adapters.merge_adapters(model).save_pretrained(tmp)
-        tokenizer.save_pretrained(tmp)
+    adapters.save_merged(model, tokenizer, MODELS / arm)
     kept = validation.best_step(output.log) if settings.keep == "best" else settings.steps
     overlong = train_set.overlong + validation_set.overlong
     write_json(
@@ -151,10 +149,7 @@ def _train(
 ) -> TrainOutput:
     """Train with a progress bar and trackers."""
     validation_examples = [validation_set[i] for i in range(len(validation_set))]
-    run = tracking.Run(arm, run_key, settings.model_dump(mode="json"))
-    trackers = tracking.Tracking(
-        TRAINING_LOGS / arm, settings.tracking, run, validation.rows_by_step
-    )
+    trackers = tracking.Tracking(tracking.Run(arm, run_key, settings), validation.rows_by_step)
     with (
         console.progress_bar(total=settings.steps, desc=f"train {arm}", unit="step") as progress,
         closing(trackers),

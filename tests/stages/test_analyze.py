@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -130,7 +131,7 @@ def test_styles_are_measured_of_compared_systems(analyzed: None) -> None:
     assert styles.loc[("ladder", "base", "cot"), ["stated", "tokens"]].tolist() == [0, 5]
     assert set(styles.index.get_level_values("system")) == set(TEXTS)
     assert set(read("style_differences", "measure").index) == {"tokens", "steps", "stated"}
-    answers = read("side_by_side", "system", "answer")["text"]
+    answers: Any = read("side_by_side", "system", "answer")["text"]
     assert {(system, text) for (system, _), text in answers.items()} == {
         ("base", "I do not know."),
         ("adaptive", "The answer is 99999."),

@@ -1,6 +1,6 @@
 """The stage, from small tables to files."""
 
-from itertools import product
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,98 +10,58 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages import figures
-from stages.lib.analysis.answer_modes import ANSWER_MODES
 from stages.lib.core.schema import Difficulty, Problem, content_id
 from stages.lib.core.tables import write_parquet
 from stages.lib.figures import read
 from tests.rows import make_problem
+from tests.stages import reports
 from tests.stages.reports import recipe, write_params
 
-SYSTEMS = ["base", "base-4shot", "uniform", "adaptive", "adaptive-gptq4"]
 ARMS = ["uniform", "adaptive"]
-LEVELS = {"sum": 1, "gcd": 2}
-NO_SPEED = (None, None, None)
-ALL = {"difficulty", "training", "accuracy", "topics", "width", "sources", "programs"}
-LADDER_ONLY = {
-    "prepare": {"benchmarks": {"ladder": {"source": "ladder", "per_rung": 2}}},
-    "figures": {"palette": "colorblind", "width_in": 4.0, "dpi": 50},
-}
+ALL = set(reports.FIGURES)
+LOOK = {"palette": "colorblind", "width_in": 4.0, "dpi": 50}
 
 
 def write(**changes: Any) -> None:
-    """Write parameters with the ladder as the only benchmark, and with changes to groups."""
-    evaluate = {"max_tokens": {"ladder": 64}} | changes.pop("evaluate", {})
-    write_params(recipe(**LADDER_ONLY, evaluate=evaluate, **changes))
+    write_params(recipe(figures=LOOK, **changes))
 
 
 def problem(source: str, number: int, level: int | None) -> Problem:
     name = content_id(source, str(number))
-    return make_problem(
-        name,
-        source=source,
-        question=f"{source} {number}?",
-        level=level,
-        topic=f"topic of {source}",
-        template=source,
-    )
+    topic = f"topic of {source}"
+    return make_problem(name, source=source, level=level, topic=topic, template=source)
 
 
-def difficulty_of(problem: Problem) -> Difficulty:
-    return Difficulty(problem.id, problem.source, 4, 2, 0.5, 0.4, low=0.2, high=0.7, level=3.0)
+def write_log(model: str, log: pd.DataFrame) -> Path:
+    """Write a training log, a file for each column but ``step``; return their folder."""
+    folder = Path("reports/training", model, "plots/metrics")
+    folder.mkdir(parents=True)
+    for name in log.columns[1:]:
+        log[["step", name]].dropna().to_csv(folder / f"{name}.tsv", sep="\t", index=False)
+    return folder
 
 
-def accuracy(columns: dict[str, list[str]]) -> pd.DataFrame:
-    keys = {
-        "benchmark": ["ladder"],
-        "system": SYSTEMS,
-        **columns,
-        "answer_mode": list(ANSWER_MODES),
-    }
-    table = pd.DataFrame(product(*keys.values()), columns=list(keys))
-    return table.assign(n=2, accuracy=0.5, standard_error=0.35, low=0.1, high=0.9)
-
-
-def interval(name: str, rows: list[tuple[float | None, float | None, float | None]]) -> Any:
-    """Return the three columns of an estimate with its interval."""
-    return dict(zip((name, f"{name}_low", f"{name}_high"), zip(*rows, strict=True), strict=True))
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the outputs of all stages before this one."""
+    root = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        reports.build(recipe(figures=LOOK))
+        difficulty = Difficulty("p", "ladder", 4, 2, 0.5, 0.4, low=0.2, high=0.7, level=3.0)
+        write_parquet(Path("data/difficulty.parquet"), [difficulty])
+        log = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0], "learning_rate": [1e-5, 0.0]})
+        for arm in ARMS:
+            write_log(arm, log)
+    return root
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workspace(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Enter a copy of the folder, without figures."""
+    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    problems = [problem(name, i, level) for name, level in LEVELS.items() for i in range(2)]
-    write_parquet(Path("data/problems/train.parquet"), problems)
-    write_parquet(Path("data/problems/eval/ladder.parquet"), problems)
-    write_parquet(Path("data/difficulty.parquet"), [difficulty_of(problem) for problem in problems])
-    quantized = pd.DataFrame(
-        {
-            "model": ["adaptive", "adaptive-gptq4", "adaptive-rtn3"],
-            "parent": ["", "adaptive", "adaptive"],
-            "method": ["", "gptq", "rtn"],
-            "bits": [16, 4, 3],
-            "bytes": [200, 100, 80],
-            **interval("perplexity", [(3.0, 2.5, 3.5), (3.5, 3.0, 4.0), (30.0, 20.0, 40.0)]),
-            **interval("tokens_per_second", [(900, 890, 910), (800, 700, 900), NO_SPEED]),
-            **interval("tokens_per_second_single", [(30, 29, 31), (40, 39, 40), NO_SPEED]),
-        }
-    )
-    tables = {
-        "accuracy": accuracy({}),
-        "accuracy_by_source": accuracy({"source": list(LEVELS)}),
-        "accuracy_by_topic": accuracy({"topic": [f"topic of {name}" for name in LEVELS]}),
-        "quantization": quantized,
-    }
-    log = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0], "learning_rate": [1e-5, 0.0]})
-    for folder in ("tables", "training"):
-        Path("reports", folder).mkdir(parents=True)
-    for name, table in tables.items():
-        table.to_csv(f"reports/tables/{name}.csv", index=False)
-    for arm in ARMS:
-        folder = Path("reports", "training", arm, "plots", "metrics")
-        folder.mkdir(parents=True)
-        for name in ("loss", "learning_rate"):
-            log[["step", name]].to_csv(folder / f"{name}.tsv", sep="\t", index=False)
-    write()
+    shutil.rmtree("reports/figures")
     return tmp_path
 
 
@@ -197,10 +157,7 @@ def test_with_a_grpo_model_there_is_a_figure_of_its_run(workspace: Path) -> None
     write(grpo={"models": {"grpo": {"parent": "uniform", "seed": 1} | tuning}})
     log = pd.DataFrame({"step": [1, 2, 3], "reward": [0.2, None, 0.4], "kl": [0.0, 0.1, 0.2]})
     log = log.assign(answer_tokens=[30, None, 20], groups_without_signal=[0.5, None, 0.25])
-    folder = Path("reports/training/grpo/plots/metrics")
-    folder.mkdir(parents=True)
-    for name in log.columns[1:]:
-        log[["step", name]].dropna().to_csv(folder / f"{name}.tsv", sep="\t", index=False)
+    folder = write_log("grpo", log)
     figures.main()
     assert drawn() == ALL | {"grpo"}
     (folder / "kl.tsv").write_text("step\n1\n")

@@ -29,7 +29,7 @@ class FakeEngine:
     ) -> Iterator[tuple[int, list[GeneratedText]]]:
         assert sampling.temperature == 0
         for number, batch in enumerate(batches):
-            prompts = [self.tokenizer.decode(list(request.prompt)) for request in batch]
+            prompts = [str(self.tokenizer.decode(list(request.prompt))) for request in batch]
             yield number, [GeneratedText(prompt, "stop", 1) for prompt in prompts]
 
 

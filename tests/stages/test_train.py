@@ -202,7 +202,7 @@ def test_two_processes_train_as_one_also_if_they_split_the_model_and_are_stopped
     shutil.copytree(REPOSITORY / ACCELERATE, ACCELERATE)
     ready(
         {
-            "train.steps": 10,
+            "train.steps": 12,
             "train.save_every": 3,
             "train.micro_batches": 2,
             "weigh.arms.adaptive.train": {},
@@ -213,7 +213,7 @@ def test_two_processes_train_as_one_also_if_they_split_the_model_and_are_stopped
     status, terminal = run("-m", "stages.train", terminate=False)
     assert status == 0, terminal
     assert terminal.count("train uniform: full, ") == 1
-    assert len(losses("uniform")) == 10
+    assert len(losses("uniform")) == 12
     assert losses("uniform") == pytest.approx(losses("adaptive"), rel=1e-5)
     assert not any(CHECKPOINTS.glob("uniform/*"))
 

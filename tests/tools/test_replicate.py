@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +12,20 @@ import pytest
 
 from stages.lib.analysis import accuracy
 from stages.lib.core.files import read_json
-from tests.stages.conftest import Change
+from tests.mini import set_params
 from tests.tools.replicate.test_results import QUESTION, row, write
 from tools.replicate import __main__ as replicate
+from tools.replicate import regrade
+from tools.replicate.results import read_results
 
 BASELINE, TUNED = "llemma-epochs3--checkpoint-6144", "llemma-pre-b1-w1-x--checkpoint-5970"
-OUT = Path("replicated")
 
 # Texts and programs for a problem whose answer is 2.
 RIGHT, WRONG = "1 + 1 = 2. The answer is 2", "The answer is 3"
 PROGRAM, CRASH = "print(1 + 1)", "print(undefined)"
 
 
-def results(folder: Path) -> None:
+def write_results(folder: Path) -> None:
     """Write eleven problems of two models; the tuned one solves fewer."""
     n = 11
     cot = [row(output=RIGHT)] * 5 + [row(output=WRONG, ans="3", correct=False)] * (n - 5)
@@ -37,22 +40,29 @@ def results(folder: Path) -> None:
         write(folder, model, sat__cot=[equal, retried], sat__pot=[row(), option])
 
 
-@pytest.fixture
-def replicated(change: Change, tmp_path: Path) -> Path:
-    """Run the command; return the folder of results."""
-    change({"sandbox.workers": 1, "analyze.draws": 200})
-    results(tmp_path / "results")
-    replicate.main(str(tmp_path / "results"), str(OUT))
-    return tmp_path / "results"
+def replicate_into(folder: Path, results: Path) -> Path:
+    """Run the command with small settings; return the folder of its outputs."""
+    shutil.copy(Path("params.yaml"), folder)
+    set_params(folder, {"sandbox.workers": 1, "analyze.draws": 200})
+    with chdir(folder):
+        replicate.main(str(results), "replicated")
+    return folder / "replicated"
 
 
-def cells(name: str, model: str) -> dict[str, Any]:
-    table = pd.read_csv(OUT / name).set_index("model")
-    return table.loc[model].to_dict()
+@pytest.fixture(scope="module", name="out")
+def replicated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return what the command wrote about eleven problems of two models."""
+    folder = tmp_path_factory.mktemp("replicate")
+    write_results(folder / "results")
+    return replicate_into(folder, folder / "results")
 
 
-def test_answer_modes_come_from_the_published_verdicts(replicated: Path) -> None:
-    baseline, tuned = cells("table.csv", BASELINE), cells("table.csv", TUNED)
+def cells(table: Path, model: str) -> dict[str, Any]:
+    return pd.read_csv(table).set_index("model").loc[model].to_dict()
+
+
+def test_answer_modes_come_from_the_published_verdicts(out: Path) -> None:
+    baseline, tuned = cells(out / "table.csv", BASELINE), cells(out / "table.csv", TUNED)
     assert (tuned["b"], tuned["w"], tuned["steps"]) == (1, 1, 5970)
     assert pd.isna(baseline["b"])
     scores = {mode: baseline[f"gsm8k_{mode}"] for mode in ("cot", "pot", "fallback")}
@@ -63,31 +73,31 @@ def test_answer_modes_come_from_the_published_verdicts(replicated: Path) -> None
     assert tuned["gsm8k_fallback"] == 63.64
 
 
-def test_regraded_verdicts_come_from_the_texts_alone(replicated: Path) -> None:
-    stored, own = cells("table.csv", TUNED), cells("regraded.csv", TUNED)
+def test_regraded_verdicts_come_from_the_texts_alone(out: Path) -> None:
+    stored, own = cells(out / "table.csv", TUNED), cells(out / "regraded.csv", TUNED)
     assert {k: v for k, v in own.items() if k.startswith("gsm8k")} == {
         k: v for k, v in stored.items() if k.startswith("gsm8k")
     }
     assert (stored["sat_cot"], own["sat_cot"]) == (50.0, 50.0)
 
 
-def test_disagreements_have_a_reason(replicated: Path) -> None:
-    rows = [json.loads(line) for line in (OUT / "disagreements.jsonl").open()]
+def test_disagreements_have_a_reason(out: Path) -> None:
+    rows = [json.loads(line) for line in (out / "disagreements.jsonl").open()]
     assert {(row["problem"], row["prompting"]): row["reason"] for row in rows} == {
         ("sat/0", "cot"): "equivalent_form",
         ("sat/1", "cot"): "option_retry_needs_model",
         ("sat/1", "pot"): "default_option",
     }
     assert rows[0]["published"] == {"answer": "2.0", "failed": False, "status": "wrong"}
-    assert rows[0]["regraded"] == {"answer": "2.0", "status": "correct", "printed": ""}
-    rates = read_json(OUT / "agreement.json")
+    assert rows[0]["regraded"] == {"answer": "2", "status": "correct", "printed": ""}
+    rates = read_json(out / "agreement.json")
     assert rates["gsm8k-cot"]["verdicts_agree"] == 1
     assert rates["sat-cot"]["n_where_stored_suffices"] == 2
     assert rates["sat-cot"]["verdicts_agree_where_stored_suffices"] == 0
 
 
-def test_every_model_is_compared_with_the_baseline(replicated: Path) -> None:
-    table = pd.read_csv(OUT / "significance.csv")
+def test_every_model_is_compared_with_the_baseline(out: Path) -> None:
+    table = pd.read_csv(out / "significance.csv")
     assert set(table["verdicts"]) == {"stored", "own"}
     rows = table[(table["benchmark"] == "gsm8k") & (table["verdicts"] == "stored")]
     differences = rows.set_index("answer_mode")["difference"].to_dict()
@@ -96,24 +106,25 @@ def test_every_model_is_compared_with_the_baseline(replicated: Path) -> None:
     assert set(rows["second"]) == {BASELINE}
 
 
-def test_figures_are_drawn(replicated: Path) -> None:
-    names = {path.name for path in (OUT / "figures").iterdir()}
+def test_figures_are_drawn(out: Path) -> None:
+    names = {path.name for path in (out / "figures").iterdir()}
     stems = ("score_by_weight", "score_by_answer_mode")
     assert names == {f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")}
 
 
 def test_skipped_files_are_counted_and_set_the_exit_status(
-    replicated: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (replicated / BASELINE / "results" / "gsm8k-pot.json").write_text("[{")
+    write_results(tmp_path / "results")
+    (tmp_path / "results" / BASELINE / "results" / "gsm8k-pot.json").write_text("[{")
     with pytest.raises(SystemExit) as stop:
-        replicate.main(str(replicated), str(OUT))
+        replicate_into(tmp_path, tmp_path / "results")
     assert stop.value.code == 3
     assert "skipped: " in capfd.readouterr().err
-    summary = read_json(OUT / "summary.json")
+    summary = read_json(tmp_path / "replicated" / "summary.json")
     assert len(summary["skipped"]) == 1
     assert "gsm8k-pot.json: not complete JSON" in summary["skipped"][0]
-    assert pd.isna(cells("table.csv", BASELINE)["gsm8k_cot"])
+    assert pd.isna(cells(tmp_path / "replicated" / "table.csv", BASELINE)["gsm8k_cot"])
 
 
 # Published cells of the two models whose results are available: PoT‖CoT, percent.
@@ -141,9 +152,6 @@ PUBLISHED = {
 
 @pytest.mark.skipif("SDAT_RESULTS" not in os.environ, reason="SDAT_RESULTS: a folder of results")
 def test_the_published_table_comes_out() -> None:
-    from tools.replicate import regrade
-    from tools.replicate.results import read_results
-
     cases = read_results(Path(os.environ["SDAT_RESULTS"]), pytest.fail)
     models = list({case.model: None for case in cases})
     frame = regrade.verdict_frame(cases, regrade.published_records(cases))

@@ -7,9 +7,11 @@ Nothing is loaded from other hosts: fonts are the system's, scripts are Gradio's
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import astuple
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio.components import Component
+from gradio.themes import Default
 
 from stages.lib.core.schema import Prompting
 from stages.lib.params.root import Params
@@ -23,7 +25,7 @@ INTRODUCTION = (
     "as in the evaluation. Enter asks; Shift+Enter begins a new line."
 )
 STYLE: dict[str, Any] = {
-    "theme": gr.themes.Default(
+    "theme": Default(
         primary_hue="indigo",
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
@@ -36,6 +38,13 @@ STOPPED = "Stopped"
 
 Problems = Mapping[str, GradableProblem]
 """The problems that can be graded, by question."""
+
+
+class _Side(NamedTuple):
+    """The choice of a model and the boxes that show its ``Panel``, in the order of its fields."""
+
+    model: gr.Dropdown
+    boxes: list[Component]
 
 
 def build_page(params: Params, models: Sequence[str], problems: Problems) -> gr.Blocks:
@@ -57,17 +66,17 @@ def build_page(params: Params, models: Sequence[str], problems: Problems) -> gr.
             ask = gr.Button("Ask", variant="primary", min_width=100)
             stop = gr.Button("Stop", min_width=100)
         with gr.Row():
-            names, panels = zip(
+            sides = [
                 _add_side("First model", models, models[0]),
                 _add_side("Second model", models, models[1 % len(models)]),
-                strict=True,
-            )
-        statuses = [panel[0] for panel in panels]
+            ]
+        boxes = [box for side in sides for box in side.boxes]
+        statuses = [side.boxes[0] for side in sides]
         asked = gr.on(
             [question.submit, ask.click],
             _responder(params, problems),
-            [question, prompting, *names],
-            [box for panel in panels for box in panel],
+            [question, prompting, *(side.model for side in sides)],
+            boxes,
             validator=_validator(params.demo.max_characters),
             show_progress_on=statuses,
             concurrency_limit=1,
@@ -80,14 +89,11 @@ def build_page(params: Params, models: Sequence[str], problems: Problems) -> gr.
     return page.queue(max_size=params.demo.queue)
 
 
-def _add_side(
-    label: str, models: Sequence[str], selected: str
-) -> tuple[gr.Dropdown, list[gr.Textbox | gr.Code]]:
-    """Add the choice of a model and the boxes that show its ``Panel``, in the same order."""
+def _add_side(label: str, models: Sequence[str], selected: str) -> _Side:
     hidden: dict[str, Any] = {"visible": False, "interactive": False}
     with gr.Column(elem_id=label.split()[0].lower(), min_width=320):
-        name = gr.Dropdown(list(models), value=selected, label=label, filterable=False)
-        boxes = [
+        model = gr.Dropdown(list(models), value=selected, label=label, filterable=False)
+        boxes: list[Component] = [
             gr.Textbox("Not asked yet", label="Status", interactive=False),
             gr.Textbox(label="Answer", lines=3, max_lines=24, **hidden),
             gr.Code(
@@ -102,7 +108,7 @@ def _add_side(
             gr.Textbox(label="Verdict", **hidden),
             gr.Textbox(label="Speed and size", **hidden),
         ]
-    return name, boxes
+    return _Side(model, boxes)
 
 
 def _responder(params: Params, problems: Problems) -> Callable[..., Iterator[list[Any]]]:

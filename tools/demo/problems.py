@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from stages.lib.core.paths import EVAL_PROBLEMS, MODELS
 from stages.lib.core.schema import Problem, content_id
+from stages.lib.core.sequences import evenly_spaced
 from stages.lib.core.tables import read_parquet
 from stages.lib.models.folder import WEIGHTS_PATTERN
 from stages.lib.params.root import Params
@@ -66,8 +67,6 @@ def example_questions(problems: Mapping[str, GradableProblem], limit: int) -> di
     for question, gradable in problems.items():
         questions.setdefault(gradable.benchmark, []).append(question)
     return {
-        benchmark: [members[i * len(members) // limit] for i in range(limit)]
-        if len(members) > limit
-        else members
+        benchmark: evenly_spaced(members, min(limit, len(members)))
         for benchmark, members in questions.items()
     }

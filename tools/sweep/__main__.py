@@ -43,6 +43,7 @@ def main(name: str) -> None:
     points: list[Values] = []
     rows: list[dict[str, Any]] = []
     with console.progress_bar(total=sweep.n_trials, desc=f"sweep {name}", unit="trial") as progress:
+        # In order, saved ones too: a point of a search depends on all trials before it.
         for number in range(sweep.n_trials):
             saved = trials.saved_point(number)
             values = choose_point(sweep, points, rows) if saved is None else saved
@@ -56,7 +57,8 @@ def main(name: str) -> None:
     summary = f"{len(rows) - len(failed)} trials done, {len(failed)} failed"
     if len(failed) < len(rows):
         best = best_row(rows, sweep.score.direction)
-        point = ", ".join(f"{one.label} = {best[one.label]}" for one in sweep.parameters.values())
+        labels = [parameter.label for parameter in sweep.parameters.values()]
+        point = ", ".join(f"{label} = {best[label]}" for label in labels)
         summary += f"; best is {best['experiment']} with {best['score']:.4g} at {point}"
     console.log_line(f"{name}: {summary}")
     if failed:

@@ -44,9 +44,10 @@ def _draw_grid(
     names = [f"{first.label} = {format_value(value)}" for value in first.examples]
     colors = style.palette(palette, names)
     for index, (value, name) in enumerate(zip(first.examples, names, strict=True)):
+        # The lines are set apart a little, so that no interval covers another.
         offset = OFFSET * (index - (len(names) - 1) / 2)
         rows = table.assign(x=[position + offset for position in x])
-        rows = rows[rows[first.label] == format_value(value)]
+        rows = rows.loc[rows[first.label] == format_value(value)]
         lines.draw_line(panel, rows, name, colors[name])
     panel.set_ylabel(_score_label(grid.score))
     panel.spines[["top", "right"]].set_visible(False)
@@ -57,6 +58,7 @@ def _draw_grid(
 def _draw_panels(table: pd.DataFrame, sweep: Sweep, palette: str, width_in: float) -> Figure:
     """Draw the score by trial and by each parameter, and mark the best."""
     scores = table["score"].tolist()
+    # Drawn over the others in every panel, so that its values can be read together.
     best = scores.index(min(scores) if sweep.score.direction == "minimize" else max(scores))
     color = style.palette(palette, ["trials", "best"])
     figure, panels = style.panels(1 + len(sweep.parameters), width_in, 2.1)

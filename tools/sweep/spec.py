@@ -65,7 +65,7 @@ class AccuracyScore(ParamGroup):
     baseline: Name | None
 
     file: ClassVar[Path] = TABLES / "accuracy.csv"
-    direction: ClassVar[str] = "maximize"
+    direction: ClassVar[Literal["maximize"]] = "maximize"
 
 
 class MetricScore(ParamGroup):
@@ -141,9 +141,10 @@ def load_sweep(name: str) -> Sweep:
         raise ValueError(f"{name!r}: expected one of {names}, the files of {path.parent}")
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Sweep.model_validate(raw)
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    try:
+        return Sweep.model_validate(raw)
     except ValidationError as error:
         raise ValueError(f"{path}: {describe_error(error, raw)}") from error
 

@@ -36,6 +36,7 @@ def comparison_table(
             for pair in pairs
             for answer_mode in SINGLE_ANSWER_MODES
         ]
+        # The comparisons on one benchmark are one family of tests.
         tables += _with_holm(rows)
     return pd.DataFrame(tables)
 
@@ -107,9 +108,7 @@ def _comparison(
         "second": second,
         "answer_mode": answer_mode,
         "n": len(x),
-        "difference": round(result.difference, 4),
-        "low": round(result.low, 4),
-        "high": round(result.high, 4),
+        **result.interval(),
         "p": result.p,
         "p_sources": p_sources,
         "discordant": round(discordant, 4),
@@ -126,7 +125,7 @@ def _run_comparison(
 ) -> dict[str, Any]:
     first, second = pair
     solved = group.pivot(index="problem_id", columns="system", values=answer_mode)
-    source_of = group.drop_duplicates("problem_id").set_index("problem_id")["source"]
+    source_of: Any = group.drop_duplicates("problem_id").set_index("problem_id")["source"]
     # Both (runs, problems), the runs with the seeds in one order.
     x, y = (solved[list(systems)].to_numpy().T for systems in runs)
     result = compare_runs(x, y, source_of[solved.index].to_numpy(), level=level)
@@ -137,9 +136,7 @@ def _run_comparison(
         "answer_mode": answer_mode,
         "runs": len(x),
         "n": len(solved),
-        "difference": round(result.difference, 4),
-        "low": round(result.low, 4),
-        "high": round(result.high, 4),
+        **result.interval(),
         "std": round(float(by_run.std(ddof=1)), 4),
         "p": result.p,
     }

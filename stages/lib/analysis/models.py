@@ -44,7 +44,7 @@ def model_table(
         quantized = quantize.models.get(name)
         spec = quantized or grpo.models.get(name)
         gptq = quantized if isinstance(quantized, Gptq) else None
-        speed = report["speed"]
+        speed = report["speed"]  # None where the engine has no kernel
         rows.append(
             {
                 "model": name,

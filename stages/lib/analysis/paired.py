@@ -21,6 +21,10 @@ class Comparison:
     high: float
     p: float
 
+    def interval(self) -> dict[str, float]:
+        """Return the difference and its interval as columns of a table."""
+        return {name: round(getattr(self, name), 4) for name in ("difference", "low", "high")}
+
 
 def compare(
     first: ArrayLike,

@@ -104,6 +104,7 @@ def quantization_table(
     rows = []
     for model, system in systems.items():
         row = {"model": model, "system": system} | by_model[model]
+        # An original has the columns too, but empty.
         row |= dict.fromkeys(["perplexity_ratio", "perplexity_ratio_low", "perplexity_ratio_high"])
         if row["method"]:
             row |= perplexity_ratio(likelihoods[model], likelihoods[row["parent"]], level=level)
@@ -144,7 +145,7 @@ def export_table(exports: Sequence[Mapping[str, Any]], *, level: float) -> pd.Da
         for benchmark, counts in export["by_benchmark"].items():
             n, n_correct = counts["n"], counts["right"]
             row[f"{benchmark}_n"] = n
-            if n:
+            if n:  # an export may answer a part of the benchmarks only
                 low, high = intervals.wilson_interval(n_correct, n, level=level)
                 row[f"{benchmark}_cot"] = round(n_correct / n, 4)
                 row[f"{benchmark}_cot_low"] = round(low, 4)
@@ -173,6 +174,7 @@ def quantization_differences(
             for system, original in pairs:
                 x, y = paired_frames(part, system, original)
                 for answer_mode in PROMPTINGS:
+                    # A topic may have too few problems of a source to estimate its variance.
                     result = paired.compare(
                         x[answer_mode].to_numpy(),
                         y[answer_mode].to_numpy(),
@@ -189,9 +191,7 @@ def quantization_differences(
                             "original": original,
                             "answer_mode": answer_mode,
                             "n": len(x),
-                            "difference": round(result.difference, 4),
-                            "low": round(result.low, 4),
-                            "high": round(result.high, 4),
+                            **result.interval(),
                         }
                     )
     return pd.DataFrame(rows)

@@ -27,6 +27,7 @@ def ratio_interval(
     residuals = x - ratio * t
     _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     parts = [residuals[codes == code] for code in np.flatnonzero(counts > 1)]
+    # A stratum of one unit has no variance of its own.
     singles = residuals[counts[codes] == 1]
     if len(singles) == 1:
         raise ValueError("strata: 1 unit is the only one of its stratum: expected at least 2")

@@ -6,9 +6,8 @@ benchmark, system, prompting and problem.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -37,8 +36,7 @@ ANSWER_COLUMNS = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Bootstrap:
+class Bootstrap(TypedDict):
     """The number of bootstrap draws, the level of the intervals, and the generator."""
 
     draws: int
@@ -120,7 +118,7 @@ def style_table(frame: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
             "median_tokens": float(np.median(tokens)),
         }
         for name, column in (("steps", "steps"), ("stated", "stated"), ("accuracy", "correct")):
-            row |= _share(name, group[column], bootstrap.level)
+            row |= _share(name, group[column], bootstrap["level"])
         rows.append(row)
     return pd.DataFrame(rows, columns=pd.Index(STYLE_COLUMNS))
 
@@ -186,14 +184,7 @@ def _mean_interval(
     if len(rows) < 2:
         return None, None
     clusters, strata = _design(rows)
-    low, high = intervals.mean_interval(
-        values,
-        clusters,
-        strata=strata,
-        draws=bootstrap.draws,
-        level=bootstrap.level,
-        rng=bootstrap.rng,
-    )
+    low, high = intervals.mean_interval(values, clusters, strata=strata, **bootstrap)
     # Where nearly all answers are at the token limit, most draws have no variance.
     return (_rounded(low), _rounded(high)) if isfinite(high) else (None, None)
 
@@ -205,17 +196,9 @@ def _share_interval(
     clusters, strata = _design(x)
     if clusters is None:
         # Shares near 0 and 1 are common here, and leave little to resample.
-        low, high = intervals.sparse_interval(first, second, level=bootstrap.level)
+        low, high = intervals.sparse_interval(first, second, level=bootstrap["level"])
     else:
-        low, high = intervals.paired_interval(
-            first,
-            second,
-            clusters,
-            strata=strata,
-            draws=bootstrap.draws,
-            level=bootstrap.level,
-            rng=bootstrap.rng,
-        )
+        low, high = intervals.paired_interval(first, second, clusters, strata=strata, **bootstrap)
     return _rounded(low), _rounded(high)
 
 

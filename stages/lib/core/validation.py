@@ -73,9 +73,9 @@ def describe_error(error: ValidationError, value: Any, kind: type | None = None)
     return f"{key}: {reprlib.repr(context.get('tag', first['input']))}: {_expected(branches)}"
 
 
-def unknown_key(key: str, known: Iterable[str]) -> str:
-    """Return ``KEY: unknown key``, followed by the nearest of the known keys if one is similar."""
-    nearest = get_close_matches(key, known, n=1, cutoff=_SIMILARITY)
+def unknown_key(key: str, keys: Iterable[str]) -> str:
+    """Return ``KEY: unknown key``, with the most similar of the known ``keys`` if there is one."""
+    nearest = get_close_matches(key, keys, n=1, cutoff=_SIMILARITY)
     return f"{key}: unknown key" + "".join(f"; did you mean {name}?" for name in nearest)
 
 
@@ -102,7 +102,7 @@ def _path(problem: ErrorDetails, value: Any) -> str:
     if is_absent_key or isinstance(value, list) or (isinstance(value, dict) and last in value):
         parts.append(last)
     if problem["type"].startswith("union_tag"):
-        parts.append(problem["ctx"]["discriminator"].strip("'"))
+        parts.append(problem.get("ctx", {})["discriminator"].strip("'"))
     return ".".join(map(str, parts))
 
 

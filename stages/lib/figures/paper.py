@@ -159,6 +159,7 @@ def topics(
     first = style.select_rows(table, "system", families[0][:1])
     first = first.sort_values(["accuracy", "topic"], ascending=[False, True])
     order = first["topic"].tolist()
+    # The more models in a family, the more dots stand one above the other in a row.
     row_in = max(0.24, 0.085 * max(map(len, families)))
     figure, panels = style.panels(len(families), width_in, style.figure_height(len(order), row_in))
     systems = [name for family in families for name in family]

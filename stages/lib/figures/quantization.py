@@ -20,7 +20,7 @@ COLUMNS = [
         for end in ("", "_low", "_high")
     ),
 ]
-# A method of several widths is a line that begins at the original; others are a marker alone.
+# A method of several widths is a line, a format of one width a marker alone.
 METHOD_STYLES: dict[str, dict[str, Any]] = {
     "gptq": {"marker": "o", "linestyle": "-", "label": "GPTQ"},
     "rtn": {"marker": "s", "linestyle": "--", "label": "round to nearest"},
@@ -57,6 +57,7 @@ def draw(table: pd.DataFrame, colors: style.Colors, batch: int, width_in: float)
         for method in methods:
             rows = quantized_models.loc[quantized_models["method"] == method]
             rows = rows.drop_duplicates("bits")
+            # A line begins at the original.
             if method in LINES:
                 rows = pd.concat([original.to_frame().T, rows])
             options = METHOD_STYLES[method] | {"color": colors[original["model"]]}

@@ -234,7 +234,7 @@ def _box_before(text: str, start: int) -> str:
 
 
 def _prepend(before: str, inside: str) -> str:
-    # "$\boxed{1}$ and again $\boxed{1}$" is one answer.
+    # The same answer twice, "$\boxed{1}$ and $\boxed{1}$", is one answer.
     return inside if before in ("", inside) else f"{before}, {inside}"
 
 

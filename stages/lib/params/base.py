@@ -1,4 +1,4 @@
-"""What every group of parameters is made of."""
+"""Types that groups of parameters share."""
 
 from typing import Annotated
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-FORMS = (
+_FORMS = (
     "package:PACKAGE/FILE.gguf#sha256=HEX, file:PATH.gguf#sha256=HEX, "
     "folder:PATH or hub:ORG/NAME@COMMIT"
 )
@@ -38,7 +38,7 @@ def parse_base(text: str) -> Base:
         return Base("folder", match[1])
     if match := re.fullmatch(r"hub:([\w.-]+/[\w.-]+)@([0-9a-f]{40})", text):
         return Base("hub", match[1], revision=match[2])
-    raise ValueError(f"expected {FORMS}")
+    raise ValueError(f"expected {_FORMS}")
 
 
 def _package_folder(package: str) -> Path:

@@ -29,8 +29,8 @@ def compose(overrides: Sequence[str], conf: Path) -> dict[str, Any]:
     except HydraException as error:
         cause = error.__cause__
         if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
-            known = _known_keys(overrides, conf)
-            raise ValueError(unknown_key(cause.full_key, known)) from error
+            keys = _known_keys(overrides, conf)
+            raise ValueError(unknown_key(cause.full_key, keys)) from error
         raise ValueError(f"overrides: {str(error).splitlines()[0]}") from error
     except OmegaConfBaseException as error:
         raise ValueError(f"{error.full_key}: {str(error).splitlines()[0]}") from error

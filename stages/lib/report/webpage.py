@@ -18,6 +18,9 @@ from stages.lib.report.webpage_tables import Table
 
 TEMPLATE = "page.html.j2"
 
+AnswerKey = tuple[str, str, str]
+"""A system, the id of a problem, and the prompting."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -79,9 +82,9 @@ def browser_data(
     has, by prompting, a list in the order of ``systems``. Raises ValueError for an answer
     without a record, and for a problem that a system did not answer.
     """
-    shown = [(name, problem) for name, members in problems.items() for problem in members][:limit]
-    ids = {problem.id for _, problem in shown}
-    # Only the answers to these problems are kept; the others may be many.
+    first = [(name, problem) for name, members in problems.items() for problem in members][:limit]
+    ids = {problem.id for _, problem in first}
+    # Only the answers to these problems are held in memory; all answers may be many.
     record_of = {
         (record.system, record.problem_id, record.prompting): record
         for record in records
@@ -92,34 +95,40 @@ def browser_data(
         for system, answer in answers
         if answer.problem_id in ids
     }
-
-    def answers_to(problem: Problem, prompting: str) -> list[dict[str, Any]]:
-        keys = [(system, problem.id, prompting) for system in systems]
-        for key in keys:
-            if key not in answer_of or key not in record_of:
-                raise ValueError(f"{key}: expected an answer and its grade")
-        return [_describe_answer(answer_of[key], record_of[key]) for key in keys]
-
+    rows = []
+    for benchmark, problem in first:
+        by_prompting = {}
+        for prompting in PROMPTINGS:
+            keys = [(system, problem.id, prompting) for system in systems]
+            by_prompting[prompting] = [_describe_answer(key, answer_of, record_of) for key in keys]
+        rows.append(_describe_problem(benchmark, problem) | {"answers": by_prompting})
     return {
         "systems": list(systems),
         "statuses": list(STATUSES),
         "promptings": {name: ANSWER_MODES[name] for name in PROMPTINGS},
-        "problems": [
-            {
-                "benchmark": benchmark,
-                "source": problem.source,
-                "topic": problem.topic,
-                "question": problem.question,
-                "choices": problem.choices,
-                "answer": problem.answer,
-                "answers": {name: answers_to(problem, name) for name in PROMPTINGS},
-            }
-            for benchmark, problem in shown
-        ],
+        "problems": rows,
     }
 
 
-def _describe_answer(answer: Generation, record: EvalRecord) -> dict[str, Any]:
+def _describe_problem(benchmark: str, problem: Problem) -> dict[str, Any]:
+    return {
+        "benchmark": benchmark,
+        "source": problem.source,
+        "topic": problem.topic,
+        "question": problem.question,
+        "choices": problem.choices,
+        "answer": problem.answer,
+    }
+
+
+def _describe_answer(
+    key: AnswerKey,
+    answer_of: Mapping[AnswerKey, Generation],
+    record_of: Mapping[AnswerKey, EvalRecord],
+) -> dict[str, Any]:
+    if key not in answer_of or key not in record_of:
+        raise ValueError(f"{key}: expected an answer and its grade")
+    answer, record = answer_of[key], record_of[key]
     return {
         "text": answer.text,
         "output": record.output,

@@ -71,7 +71,7 @@ def _accuracy_table(
                 )
                 for row in system_rows
             ]
-            body.append([_text(benchmark), _text(system), _count(system_rows[0]["n"]), *cells])
+            body.append([_plain(benchmark), _plain(system), _plain(system_rows[0]["n"]), *cells])
     return Table(
         f"Accuracy in percent with {level:.0%} intervals",
         ["Benchmark", "System", "Problems", *ANSWER_MODES.values()],
@@ -92,12 +92,12 @@ def _comparison_table(rows: Sequence[TableRow], benchmarks: Sequence[str], level
         interval = f"{percent(row['low'])} to {percent(row['high'])}"
         body.append(
             [
-                _text(row["benchmark"]),
-                _text(f"{first} − {second}"),
-                _text(ANSWER_MODES[row["answer_mode"]]),
+                _plain(row["benchmark"]),
+                _plain(f"{first} − {second}"),
+                _plain(ANSWER_MODES[row["answer_mode"]]),
                 Cell(percent(row["difference"]), row["difference"], interval),
                 Cell(p_value(row["p_holm"]), row["p_holm"]),
-                _text(reading + interval_only_note(row, level)),
+                _plain(reading + interval_only_note(row, level)),
             ]
         )
     return Table(
@@ -122,10 +122,10 @@ def _status_table(
         ["Benchmark", "System", "Prompting", *counts],
         [
             [
-                _text(benchmark),
-                _text(system),
-                _text(ANSWER_MODES[prompting]),
-                *(_count(by_cell[benchmark, system, prompting][name]) for name in counts),
+                _plain(benchmark),
+                _plain(system),
+                _plain(ANSWER_MODES[prompting]),
+                *(_plain(by_cell[benchmark, system, prompting][name]) for name in counts),
             ]
             for benchmark in benchmarks
             for system in systems
@@ -141,9 +141,9 @@ def _style_table(rows: Sequence[TableRow], level: float) -> Table:
         ["Benchmark", "System", "Prompting", "Tokens", "Median", "Steps", "States answer"],
         [
             [
-                _text(row["benchmark"]),
-                _text(row["system"]),
-                _text(ANSWER_MODES[row["prompting"]]),
+                _plain(row["benchmark"]),
+                _plain(row["system"]),
+                _plain(ANSWER_MODES[row["prompting"]]),
                 _with_ends(row, "tokens", lambda value: fixed(value, 1)),
                 Cell(fixed(row["median_tokens"], 0), row["median_tokens"]),
                 _with_ends(row, "steps", percent),
@@ -172,8 +172,8 @@ def _model_table(rows: Sequence[TableRow], batch: int) -> Table:
         ["Model", "Bits", "Weights (MB)", "Perplexity", *speeds],
         [
             [
-                _text(row["model"]),
-                _count(row["bits"]),
+                _plain(row["model"]),
+                _plain(row["bits"]),
                 Cell(fixed(row["bytes"] / 1e6, 0), row["bytes"]),
                 Cell(fixed(row["perplexity"], 3), row["perplexity"]),
                 *(_speed(row[column], digits) for column, digits in speeds.values()),
@@ -187,9 +187,5 @@ def _speed(value: float, digits: int) -> Cell:
     return Cell(NO_KERNEL, 0) if isnan(value) else Cell(fixed(value, digits), value)
 
 
-def _text(value: str) -> Cell:
-    return Cell(value, value)
-
-
-def _count(value: int) -> Cell:
+def _plain(value: str | int) -> Cell:
     return Cell(str(value), value)

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import transformers
 from datasets import Dataset, Features, List, Value
 from datasets.exceptions import DatasetGenerationError
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from stages.lib.core.files import file_sha256
@@ -69,8 +71,9 @@ def tokenize_examples(
     supervised: list[int] = []
     overlong = 0
     # Arrays: as Python lists the masks of a large arm would take minutes to read.
-    masks = (row["loss_mask"] for row in table.with_format("numpy", columns=["loss_mask"]))
-    for row, (example, mask) in enumerate(zip(examples, masks, strict=True)):
+    arrays = table.with_format("numpy", columns=["loss_mask"])
+    for row, (example, columns) in enumerate(zip(examples, arrays, strict=True)):
+        mask = cast(dict[str, NDArray[np.bool_]], columns)["loss_mask"]
         if len(mask) > limit and example.repeats:
             if settings.overlong == "error":
                 tokens = tokenize_any_length(example, tokenizer, prompts)

@@ -11,9 +11,10 @@ from peft import (
     get_peft_model_state_dict,
     set_peft_model_state_dict,
 )
-from transformers import PreTrainedModel, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from stages.lib.models.bitsandbytes import nf4
+from stages.lib.models.fingerprint import save_atomically
 from stages.lib.models.loading import load_model
 from stages.lib.params.training import AdapterTuning, FullTuning, Tuning
 from stages.lib.runtime.devices import own_gpu
@@ -67,6 +68,13 @@ def merge_adapters(model: Trainable) -> PreTrainedModel:
         model = cast(PeftModel, get_peft_model(dequantized, config))
         set_peft_model_state_dict(model, adapters)
     return cast(PreTrainedModel, cast(Any, model).merge_and_unload())
+
+
+def save_merged(model: Trainable, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+    """Save a trained model, with its adapters merged, and its tokenizer in the folder ``out``."""
+    with save_atomically(out) as tmp:
+        merge_adapters(model).save_pretrained(tmp)
+        tokenizer.save_pretrained(tmp)
 
 
 def upcast_adapters(model: Trainable) -> None:

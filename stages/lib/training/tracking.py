@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from dvclive.live import Live
 from transformers import TrainerCallback
 
-from stages.lib.core.paths import TRACKING
-from stages.lib.params.training import Tracker
+from stages.lib.core.paths import TRACKING, TRAINING_LOGS
+from stages.lib.params.grpo import Grpo
+from stages.lib.params.training import Tracker, Train
 from stages.lib.runtime import console
 
 PROJECT = "uphill"
@@ -40,34 +40,35 @@ Rows = Callable[[Sequence[dict[str, Any]]], Sequence[Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class Run:
-    """A training of a model, as trackers name it, with its settings.
+    """A training of a model with its settings, as trackers name it.
 
     ``key`` differs between trainings with different parameters or data.
     """
 
     model: str
     key: str
-    settings: Mapping[str, Any]
+    settings: Train | Grpo
 
     @property
     def name(self) -> str:
         """Return a short name to show."""
         return f"{self.model}-{self.key[:8]}"
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """Return the settings as trackers store them."""
+        return self.settings.model_dump(mode="json")
+
 
 class Tracking(TrainerCallback):
     """Logs every step to the trackers, in the main process alone."""
 
-    def __init__(
-        self, folder: Path, trackers: Sequence[Tracker], run: Run, rows_by_step: Rows
-    ) -> None:
-        """Keep DVCLive's folder and the other trackers; nothing is opened yet.
+    def __init__(self, run: Run, rows_by_step: Rows) -> None:
+        """Keep what to track; no tracker is opened yet.
 
         ``rows_by_step`` turns a trainer's history into rows with a ``step`` and metrics,
         None where one was not measured.
         """
-        self.folder = folder
-        self.trackers = trackers
         self.run = run
         self.rows_by_step = rows_by_step
         self._opened = ExitStack()
@@ -77,8 +78,8 @@ class Tracking(TrainerCallback):
         """Open the trackers, and log the steps before a resumed run's checkpoint."""
         if not state.is_world_process_zero:
             return
-        opening = [_dvclive(self.folder), *(_OPEN[name](self.run) for name in self.trackers)]
-        self._logs = [self._opened.enter_context(tracker) for tracker in opening]
+        trackers = [_dvclive, *(_OPEN[name] for name in self.run.settings.tracking)]
+        self._logs = [self._opened.enter_context(tracker(self.run)) for tracker in trackers]
         self._log(state.log_history)
 
     def on_log(
@@ -107,8 +108,8 @@ class Tracking(TrainerCallback):
 
 
 @contextmanager
-def _dvclive(folder: Path) -> Iterator[Log]:
-    live = Live(str(folder), save_dvc_exp=False, report=None, dvcyaml=None)
+def _dvclive(run: Run) -> Iterator[Log]:
+    live = Live(str(TRAINING_LOGS / run.model), save_dvc_exp=False, report=None, dvcyaml=None)
 
     def log(step: int, metrics: Mapping[str, float]) -> None:
         live.step = step
@@ -149,7 +150,7 @@ def _trackio(run: Run) -> Iterator[Log]:
         project=PROJECT,
         name=run.name,
         group=run.model,
-        config=dict(run.settings),
+        config=run.config,
         embed=False,
         auto_log_cpu=False,
         auto_log_gpu=False,
@@ -170,7 +171,7 @@ def _wandb(run: Run) -> Iterator[Log]:
         project=PROJECT,
         name=run.name,
         group=run.model,
-        config=dict(run.settings),
+        config=run.config,
         dir=str(TRACKING),
         settings=wandb.Settings(
             console="off", silent=True, x_disable_stats=True, init_timeout=_WANDB_TIMEOUT_S

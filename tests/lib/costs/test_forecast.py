@@ -95,10 +95,10 @@ def test_micro_batches_and_processes_lower_the_memory_of_training() -> None:
     def train(*overrides: str, shape: Any = SHAPE) -> StageCost:
         return costs_of(composed("recipe=ladder", *overrides), shape)["train", "uniform"]
 
-    one = train("train.tokens_per_step=8960")
-    ten = train("train.tokens_per_step=8960", "train.micro_batches=10")
-    assert one.gpu_gib > 4 * ten.gpu_gib
-    assert one.tokens == ten.tokens
+    whole = train("train.tokens_per_step=8960")
+    parts = train("train.tokens_per_step=8960", "train.micro_batches=10")
+    assert whole.gpu_gib > 4 * parts.gpu_gib
+    assert whole.tokens == parts.tokens
     launch = "train.launch={strategy: zero3, processes: 8}"
     alone = train("train.micro_batches=8", shape=QWEN)
     shared = train("train.micro_batches=8", launch, shape=QWEN)
@@ -108,13 +108,13 @@ def test_micro_batches_and_processes_lower_the_memory_of_training() -> None:
 
 
 def test_engines_take_more_gpus_and_tensor_parallelism_splits_the_memory() -> None:
-    one, engines, split = (
+    single, engines, split = (
         costs_of(composed("recipe=ladder", *overrides), QWEN)["evaluate", "base"]
         for overrides in ((), ("engine.engines=4",), ("engine.tensor_parallel=2",))
     )
-    assert (one.gpus, engines.gpus, split.gpus) == (1, 4, 2)
-    assert engines.gpu_gib == one.gpu_gib
-    assert split.gpu_gib == pytest.approx(one.gpu_gib / 2)
+    assert (single.gpus, engines.gpus, split.gpus) == (1, 4, 2)
+    assert engines.gpu_gib == single.gpu_gib
+    assert split.gpu_gib == pytest.approx(single.gpu_gib / 2)
 
 
 def rows(name: str, format: Any, path: str, fraction: float) -> RowsSource:

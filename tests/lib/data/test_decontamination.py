@@ -30,8 +30,8 @@ TWELVE = " ".join(ALPHABET.split()[:12])
     ],
 )
 def test_plain_words(training: str, evaluation: str, n: int, overlap: bool) -> None:
-    found = find_overlaps([training], [evaluation], n=n, mask_numbers=False)
-    assert [(one.training, one.evaluation) for one in found] == ([(0, 0)] if overlap else [])
+    overlaps = find_overlaps([training], [evaluation], n=n, mask_numbers=False)
+    assert bool(overlaps) == overlap
 
 
 @pytest.mark.parametrize(
@@ -45,15 +45,15 @@ def test_plain_words(training: str, evaluation: str, n: int, overlap: bool) -> N
     ],
 )
 def test_templates_without_their_numbers(training: str, evaluation: str, overlap: bool) -> None:
-    found = find_overlaps([training], [evaluation], n=4, mask_numbers=True)
-    assert [(one.training, one.evaluation) for one in found] == ([(0, 0)] if overlap else [])
+    overlaps = find_overlaps([training], [evaluation], n=4, mask_numbers=True)
+    assert bool(overlaps) == overlap
 
 
 def test_each_training_text_is_paired_once_with_the_first_evaluation_text() -> None:
     training = ["q r s", "x d e f a b c", "a b c", "e f g"]
     evaluation = ["a b c d", "d e f g", "a b c"]
-    found = find_overlaps(iter(training), evaluation, n=3, mask_numbers=False)
-    assert found == [Overlap(1, 0, "a b c"), Overlap(2, 0, "a b c"), Overlap(3, 1, "e f g")]
+    overlaps = find_overlaps(iter(training), evaluation, n=3, mask_numbers=False)
+    assert overlaps == [Overlap(1, 0, "a b c"), Overlap(2, 0, "a b c"), Overlap(3, 1, "e f g")]
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_each_training_text_is_paired_once_with_the_first_evaluation_text() -> N
         pytest.param("3 + 4", "3+4", "3 + 4", id="short"),
     ],
 )
-def test_the_shared_words_are_told(training: str, evaluation: str, words: str) -> None:
-    found = find_overlaps([training], [evaluation], n=3, mask_numbers=True)
-    assert found == [Overlap(0, 0, words)]
+def test_the_shared_words_are_returned(training: str, evaluation: str, words: str) -> None:
+    overlaps = find_overlaps([training], [evaluation], n=3, mask_numbers=True)
+    assert overlaps == [Overlap(0, 0, words)]
 
 
 def test_a_sign_is_no_word_of_a_longer_text() -> None:
@@ -89,16 +89,16 @@ def test_ladder_problems_with_other_numbers_are_no_overlap() -> None:
     questions = [problem.question for problem in train]
     held_out = [problem.question for problem in evaluation]
     assert find_overlaps(questions, held_out, n=8, mask_numbers=True) == []
-    (found,) = find_overlaps(questions, questions[:1], n=8, mask_numbers=True)
-    assert (found.training, found.evaluation) == (0, 0)
+    (overlap,) = find_overlaps(questions, questions[:1], n=8, mask_numbers=True)
+    assert (overlap.training, overlap.evaluation) == (0, 0)
 
 
 def test_a_short_text_of_many_signs_takes_memory_for_each_once() -> None:
     table = "a table " + "|-" * 2000
     tracemalloc.start()
-    found = find_overlaps([table], [table, "a list"], n=8, mask_numbers=True)
+    overlaps = find_overlaps([table], [table, "a list"], n=8, mask_numbers=True)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert [(one.training, one.evaluation) for one in found] == [(0, 0)]
+    assert [(overlap.training, overlap.evaluation) for overlap in overlaps] == [(0, 0)]
     # 4,000 signs; a copy of the rest from each of them on would take 64 MB.
     assert peak < 2_000_000

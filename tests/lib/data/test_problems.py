@@ -1,4 +1,4 @@
-"""Problem sets: the ladder and its split, the packaged benchmarks, files of one's own."""
+"""Problem sets: the ladder and its split, samples, local files."""
 
 import json
 import re
@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stages.lib.core.schema import Problem, content_id
-from stages.lib.data import ladder
-from stages.lib.data.ladder import RUNGS
+from stages.lib.data.ladder import RUNGS, sample_ladder, split_ladder
 from stages.lib.data.problems import check_problems, load_jsonl, subsample
 
 PROBLEM = Problem(
@@ -29,19 +29,19 @@ PROBLEM = Problem(
 )
 
 
-def asking(*questions: str) -> list[Problem]:
+def problems_with(*questions: str) -> list[Problem]:
     return [replace(PROBLEM, id=question, question=question) for question in questions]
 
 
 class TestLadder:
     def test_every_rung_gives_as_many_different_problems_as_asked(self) -> None:
-        problems = ladder.sample_ladder(list(RUNGS), per_rung=80, seed=3)
+        problems = sample_ladder(list(RUNGS), per_rung=80, seed=3)
         assert [problem.source for problem in problems] == [n for n in RUNGS for _ in range(80)]
         assert len({(problem.source, problem.question) for problem in problems}) == 14 * 80
         assert len({problem.id for problem in problems}) == 14 * 80
 
     def test_a_problem_carries_its_rung(self) -> None:
-        (problem,) = ladder.sample_ladder(["fraction"], per_rung=1, seed=3)
+        (problem,) = sample_ladder(["fraction"], per_rung=1, seed=3)
         assert problem.id == content_id("fraction", problem.question)
         assert (problem.source, problem.template) == ("fraction", "fraction")
         assert (problem.level, problem.topic, problem.kind) == (8, "fractions", "expression")
@@ -51,14 +51,14 @@ class TestLadder:
         )
 
     def test_the_seed_decides_and_other_rungs_do_not(self) -> None:
-        alone = ladder.sample_ladder(["gcd"], per_rung=40, seed=3)
-        beside = ladder.sample_ladder(["product-2x2", "gcd"], per_rung=40, seed=3)
+        alone = sample_ladder(["gcd"], per_rung=40, seed=3)
+        beside = sample_ladder(["product-2x2", "gcd"], per_rung=40, seed=3)
         assert alone == beside[40:]
-        assert alone[:10] == ladder.sample_ladder(["gcd"], per_rung=10, seed=3)
-        assert alone != ladder.sample_ladder(["gcd"], per_rung=40, seed=4)
+        assert alone[:10] == sample_ladder(["gcd"], per_rung=10, seed=3)
+        assert alone != sample_ladder(["gcd"], per_rung=40, seed=4)
 
     def test_rungs_do_not_share_their_numbers(self) -> None:
-        problems = ladder.sample_ladder(["sum-2-digit", "product-2x2"], per_rung=40, seed=3)
+        problems = sample_ladder(["sum-2-digit", "product-2x2"], per_rung=40, seed=3)
         pairs = [tuple(re.findall(r"\d+", problem.question)) for problem in problems]
         assert len(set(pairs[:40]) & set(pairs[40:])) < 5
 
@@ -66,7 +66,7 @@ class TestLadder:
         ("name", "sign"), [("sum-1-digit", "+"), ("difference-1-digit", "-"), ("product-1x1", "*")]
     )
     def test_a_small_rung_can_be_drawn_to_its_end(self, name: str, sign: str) -> None:
-        problems = ladder.sample_ladder([name], per_rung=100, seed=8)
+        problems = sample_ladder([name], per_rung=100, seed=8)
         every = {f"What is {a} {sign} {b}?" for a in range(10) for b in range(10)}
         assert {problem.question for problem in problems} == every
 
@@ -74,19 +74,21 @@ class TestLadder:
         ("name", "available"), [("product-1x1", 100), ("product-1x2", 720), ("lcm", 552)]
     )
     def test_asking_for_more_than_there_are(self, name: str, available: int) -> None:
-        message = f"rung {name}: {available + 1} different problems asked, {available} available"
+        message = (
+            f"rung {name}: {available + 1} different problems requested, {available} available"
+        )
         with pytest.raises(ValueError, match=re.escape(message)):
-            ladder.sample_ladder([name], per_rung=available + 1, seed=1)
+            sample_ladder([name], per_rung=available + 1, seed=1)
 
     def test_an_unknown_rung(self) -> None:
         with pytest.raises(ValueError, match=r"rung: 'sums': expected one of sum-1-digit, "):
-            ladder.sample_ladder(["sums"], per_rung=1, seed=1)
+            sample_ladder(["sums"], per_rung=1, seed=1)
 
 
 class TestSplit:
     def test_no_numbers_stand_on_both_sides(self) -> None:
-        problems = ladder.sample_ladder(["sum-1-digit", "product-1x1", "gcd"], per_rung=100, seed=5)
-        train, evaluation = ladder.split_ladder(problems, train=70, evaluation=30, seed=5)
+        problems = sample_ladder(["sum-1-digit", "product-1x1", "gcd"], per_rung=100, seed=5)
+        train, evaluation = split_ladder(problems, train=70, evaluation=30, seed=5)
         assert Counter(problem.source for problem in train) == dict.fromkeys(
             ["sum-1-digit", "product-1x1", "gcd"], 70
         )
@@ -100,43 +102,47 @@ class TestSplit:
         assert keys[0] & keys[1] == set()
 
     def test_the_order_stays_and_the_seed_decides(self) -> None:
-        problems = ladder.sample_ladder(["sum-2-digit"], per_rung=50, seed=5)
-        train, evaluation = ladder.split_ladder(problems, train=30, evaluation=10, seed=5)
+        problems = sample_ladder(["sum-2-digit"], per_rung=50, seed=5)
+        train, evaluation = split_ladder(problems, train=30, evaluation=10, seed=5)
         for side in (train, evaluation):
             assert side == [problem for problem in problems if problem in side]
-        assert (train, evaluation) == ladder.split_ladder(problems, train=30, evaluation=10, seed=5)
-        assert evaluation != ladder.split_ladder(problems, train=30, evaluation=10, seed=6)[1]
+        assert (train, evaluation) == split_ladder(problems, train=30, evaluation=10, seed=5)
+        assert evaluation != split_ladder(problems, train=30, evaluation=10, seed=6)[1]
 
     def test_twins_make_way_for_a_single_question(self) -> None:
-        problems = asking("What is 7 + 8?", "What is 8 + 7?", "What is 1 + 2?")
+        problems = problems_with("What is 7 + 8?", "What is 8 + 7?", "What is 1 + 2?")
         for seed in range(8):
-            train, evaluation = ladder.split_ladder(problems, train=2, evaluation=1, seed=seed)
+            train, evaluation = split_ladder(problems, train=2, evaluation=1, seed=seed)
             assert (train, evaluation) == (problems[:2], problems[2:])
 
     def test_twins_that_would_stand_on_both_sides(self) -> None:
-        problems = asking("What is 7 + 8?", "What is 8 + 7?")
+        problems = problems_with("What is 7 + 8?", "What is 8 + 7?")
         with pytest.raises(ValueError, match=r"sum-1-digit: evaluation: 1: cannot be filled"):
-            ladder.split_ladder(problems, train=1, evaluation=1, seed=0)
+            split_ladder(problems, train=1, evaluation=1, seed=0)
 
     def test_too_few_problems(self) -> None:
-        problems = asking("What is 7 + 8?", "What is 1 + 1?")
-        with pytest.raises(ValueError, match=r"sum-1-digit: 2 \+ 1 problems asked, 2 available"):
-            ladder.split_ladder(problems, train=2, evaluation=1, seed=0)
+        problems = problems_with("What is 7 + 8?", "What is 1 + 1?")
+        with pytest.raises(
+            ValueError, match=r"sum-1-digit: 2 \+ 1 problems requested, 2 available"
+        ):
+            split_ladder(problems, train=2, evaluation=1, seed=0)
 
 
-class TestSubset:
+class TestSubsample:
     def test_it_keeps_the_order_and_depends_on_the_seed(self) -> None:
-        problems = asking(*(f"What is {n} + 1?" for n in range(50)))
-        chosen = subsample(problems, size=20, seed=1)
-        assert len({problem.id for problem in chosen}) == 20
-        assert chosen == [problem for problem in problems if problem in chosen]
-        assert chosen == subsample(problems, size=20, seed=1)
-        assert chosen != subsample(problems, size=20, seed=2)
-        assert subsample(problems, size=50, seed=1) == problems
+        problems = problems_with(*(f"What is {n} + 1?" for n in range(50)))
+        first, again, other = (
+            subsample(problems, size=20, rng=np.random.default_rng(seed)) for seed in (1, 1, 2)
+        )
+        assert len({problem.id for problem in first}) == 20
+        assert first == [problem for problem in problems if problem in first]
+        assert first == again
+        assert first != other
+        assert subsample(problems, size=50, rng=np.random.default_rng(1)) == problems
 
     def test_more_than_there_are(self) -> None:
-        with pytest.raises(ValueError, match="size: 2: expected at most the 1 problems"):
-            subsample([PROBLEM], size=2, seed=1)
+        with pytest.raises(ValueError, match="size: 2: expected at most 1, the number"):
+            subsample([PROBLEM], size=2, rng=np.random.default_rng(1))
 
 
 MINIMAL = {"source": "mine", "question": "2 + 2?", "answer": "4", "kind": "number"}
@@ -145,10 +151,10 @@ MINIMAL = {"source": "mine", "question": "2 + 2?", "answer": "4", "kind": "numbe
 class TestLocalFiles:
     def test_missing_fields_are_filled(self, tmp_path: Path) -> None:
         path = write_lines(tmp_path, MINIMAL)
-        identity = content_id("mine", "2 + 2?")
+        problem_id = content_id("mine", "2 + 2?")
         assert load_jsonl(path) == [
             Problem(
-                id=identity,
+                id=problem_id,
                 source="mine",
                 question="2 + 2?",
                 answer="4",
@@ -158,7 +164,7 @@ class TestLocalFiles:
                 program="",
                 level=None,
                 topic="mine",
-                template=identity,
+                template=problem_id,
             )
         ]
 

@@ -30,7 +30,7 @@ SVAMP = {
 }
 
 
-def written(folder: Path, *rows: Any) -> Path:
+def write_file(folder: Path, *rows: Any) -> Path:
     path = folder / "benchmark.json"
     path.write_text(json.dumps(rows))
     return path
@@ -51,20 +51,24 @@ def test_aqua_has_a_row_per_line(tmp_path: Path) -> None:
 
 
 def test_mmlu_numbers_its_options(tmp_path: Path) -> None:
-    (found,) = read_suite("mmlu_physics", written(tmp_path, MMLU))
-    assert (found.answer, found.topic, found.choices) == ("B", "arithmetic", ["3", "4"])
-    assert found.question.endswith("Answer Choices: (A) 3 (B) 4")
+    (problem,) = read_suite("mmlu_physics", write_file(tmp_path, MMLU))
+    assert (problem.answer, problem.topic, problem.choices) == ("B", "arithmetic", ["3", "4"])
+    assert problem.question.endswith("Answer Choices: (A) 3 (B) 4")
 
 
 def test_sat_shows_its_options(tmp_path: Path) -> None:
-    (found,) = read_suite("sat", written(tmp_path, SAT))
-    assert (found.question, found.choices, found.kind) == (SAT["question"], ["3", "4"], "choice")
+    (problem,) = read_suite("sat", write_file(tmp_path, SAT))
+    assert (problem.question, problem.choices, problem.kind) == (
+        SAT["question"],
+        ["3", "4"],
+        "choice",
+    )
 
 
 def test_svamp_has_a_body_and_a_question(tmp_path: Path) -> None:
-    (found,) = read_suite("svamp", written(tmp_path, SVAMP))
-    assert found.question == "Ann has 2 pens. How many are 2 more?"
-    assert (found.answer, found.kind, found.topic) == ("4", "number", "Common-Division")
+    (problem,) = read_suite("svamp", write_file(tmp_path, SVAMP))
+    assert problem.question == "Ann has 2 pens. How many are 2 more?"
+    assert (problem.answer, problem.kind, problem.topic) == ("4", "number", "Common-Division")
 
 
 @pytest.mark.parametrize(
@@ -82,17 +86,17 @@ def test_open_answers_have_the_kind_that_they_look_like(
     tmp_path: Path, benchmark: str, answer: Any, expected: str, kind: str
 ) -> None:
     row = {"question": "What?", "answer": answer, "type": "Type_1"}
-    (found,) = read_suite(benchmark, written(tmp_path, row))
-    assert (found.answer, found.kind) == (expected, kind)
+    (problem,) = read_suite(benchmark, write_file(tmp_path, row))
+    assert (problem.answer, problem.kind) == (expected, kind)
 
 
 def test_numglue_has_options_where_it_shows_them(tmp_path: Path) -> None:
-    (found,) = read_suite("numglue", written(tmp_path, SAT | {"type": "Type_3"}))
-    assert (found.answer, found.kind, found.choices) == ("B", "choice", ["3", "4"])
+    (problem,) = read_suite("numglue", write_file(tmp_path, SAT | {"type": "Type_3"}))
+    assert (problem.answer, problem.kind, problem.choices) == ("B", "choice", ["3", "4"])
 
 
 def test_a_question_that_comes_twice_is_two_problems_of_one_cluster(tmp_path: Path) -> None:
-    first, second = read_suite("sat", written(tmp_path, SAT, SAT))
+    first, second = read_suite("sat", write_file(tmp_path, SAT, SAT))
     assert first.id != second.id
     assert first.template == second.template
 
@@ -113,7 +117,7 @@ def test_a_question_that_comes_twice_is_two_problems_of_one_cluster(tmp_path: Pa
 def test_a_malformed_row_is_named(
     tmp_path: Path, benchmark: str, rows: list[Any], message: str
 ) -> None:
-    path = written(tmp_path, *rows)
+    path = write_file(tmp_path, *rows)
     with pytest.raises(ValueError, match=message) as error:
         read_suite(benchmark, path)
     assert str(error.value).startswith(str(path))

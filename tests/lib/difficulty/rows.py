@@ -14,7 +14,7 @@ def difficulty(number: int, n_correct: int, n: int) -> Difficulty:
         posterior_mean=rate,
         low=rate,
         high=rate,
-        level=5.0 - n_correct,
+        level=5.0 - 4 * rate,
     )
 
 

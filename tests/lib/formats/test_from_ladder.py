@@ -109,7 +109,7 @@ def test_rows_as_they_are_published() -> None:
     )
     (row,) = write_rows([problem], "math", bare=True)
     assert row["solution"] == "The answer is $\\boxed{392}$."
-    conversations = conversation(
+    parsed = conversation(
         write_conversation([problem, problem], bare=True), format="sharegpt", name="mini"
     )
     assert parsed is not None

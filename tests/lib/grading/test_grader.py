@@ -3,7 +3,7 @@
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -324,6 +324,8 @@ OPTIONS: list[ChoiceRow] = [
     (r"\boxed{B}", "B", ABC, "correct", "B"),
     (r"$\boxed{\textbf{(B)}\ 12}$", "B", ABC, "correct", "B"),
     (r"\boxed{\text{C}}", "C", ABC, "correct", "C"),
+    # a line break is an escaped backslash, and its brace closes the box
+    (r"\boxed{\text{(B)}\\}", "B", ABC, "correct", "B"),
     # NeMo-Skills #1526: letters in a boxed formula, then an explicit line
     (r"\boxed{\langle H\rangle \ll \Delta E}" + "\n**Answer: D**", "D", FOUR, "correct", "D"),
     (r"\boxed{E = mc^2}", "E", None, "unparsed", "E = mc^2"),
@@ -382,15 +384,18 @@ OPTIONS: list[ChoiceRow] = [
 ]
 
 
-def cases(numbers: list[Row], expressions: list[Row], options: list[ChoiceRow]) -> Iterator[object]:
+def cases(numbers: list[Row], expressions: list[Row], options: list[ChoiceRow]) -> list[Any]:
     """Return the parameters of a test, named by their text."""
-    plain: dict[AnswerKind, list[Row]] = {"number": numbers, "expression": expressions}
-    for kind, rows in plain.items():
-        for text, answer, status, extracted in rows:
-            yield pytest.param(text, answer, kind, None, (status, extracted), id=ascii(text)[:60])
-    for text, answer, choices, status, extracted in options:
-        param = (text, answer, "choice", choices, (status, extracted))
-        yield pytest.param(*param, id=ascii(text)[:60])
+    params = [
+        (text, answer, kind, None, (status, extracted))
+        for kind, rows in (("number", numbers), ("expression", expressions))
+        for text, answer, status, extracted in rows
+    ]
+    params += [
+        (text, answer, "choice", choices, (status, extracted))
+        for text, answer, choices, status, extracted in options
+    ]
+    return [pytest.param(*param, id=ascii(param[0])[:60]) for param in params]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is timed: the numbers of tokens that an engine is asked for."""
+"""Latency by a clock that is set by hand."""
 
 from collections import Counter
 
@@ -11,22 +11,22 @@ from stages.lib.params.evaluation import Speed
 
 
 def test_repeats_of_a_clock_that_is_set_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, asked = [0.0], Counter[int]()
+    now, runs = [0.0], Counter[int]()
     # Seconds by the number of tokens, run by run; the first of 32 warms up.
     seconds = {32: [99.0, 4.0, 2.0, 64.0], 1: [0.5, 0.1, 0.25]}
 
-    def answer(tokens: int) -> None:
-        now[0] += seconds[tokens][asked[tokens]]
-        asked[tokens] += 1
+    def generate(tokens: int) -> None:
+        now[0] += seconds[tokens][runs[tokens]]
+        runs[tokens] += 1
 
     monkeypatch.setattr(speed.time, "monotonic", lambda: now[0])
-    found = measure_latency(answer, Speed(prompts=1, tokens=32, repeats=3))
-    assert found == {
+    latency = measure_latency(generate, Speed(prompts=1, tokens=32, repeats=3))
+    assert latency == {
         "tokens_per_second_single": [8.0, 16.0, 0.5],
         "first_token_ms": [500.0, 100.0, 250.0],
     }
-    assert asked == {32: 4, 1: 3}
-    assert summarize_speeds(found) == {
+    assert runs == {32: 4, 1: 3}
+    assert summarize_speeds(latency) == {
         "tokens_per_second_single": 8.0,
         "tokens_per_second_single_low": 0.5,
         "tokens_per_second_single_high": 16.0,

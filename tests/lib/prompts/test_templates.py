@@ -92,7 +92,7 @@ def test_a_model_without_a_chat_template_is_told_to_use_alpaca(
     tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokenizer, "chat_template", None)
-    with pytest.raises(ValueError, match="no chat template; use 'alpaca'"):
+    with pytest.raises(ValueError, match="no chat template: expected 'alpaca'"):
         prompt_text(tokenizer, CHAT, "1?")
 
 

@@ -39,7 +39,7 @@ SAME = {
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "text"),
     [
         (
             {},
@@ -86,7 +86,7 @@ SAME = {
             {"low": 0.0, "discordant": 0.025, "n": 100, "difference": 0.025, "detectable": NONE},
             "On ladder with CoT, adaptive and uniform are within noise of each other: "
             "adaptive minus uniform is 2.5 points (95% interval 0.0 to 8.8, Holm-corrected "
-            "p = 0.012). They differ on 2.5% of the 100 problems: even if all of these favoured "
+            "p = 0.012). They differ on 2.5% of the 100 problems: even if all of these favored "
             "one system, that would show in fewer than 80% of repetitions.",
         ),
         (
@@ -102,30 +102,24 @@ SAME = {
         ),
     ],
 )
-def test_a_sentence_says_what_the_row_shows(changes: dict[str, Any], said: str) -> None:
-    assert sentence(row(**changes), level=0.95) == said
+def test_a_sentence_says_what_the_row_shows(changes: dict[str, Any], text: str) -> None:
+    assert sentence(row(**changes), level=0.95) == text
 
 
 def test_the_level_of_the_interval_is_the_tables() -> None:
-    said = sentence(row(p_holm=0.07), level=0.9)
-    assert "90% interval" in said
-    assert "adaptive beats uniform" in said
+    text = sentence(row(p_holm=0.07), level=0.9)
+    assert "90% interval" in text
+    assert "adaptive beats uniform" in text
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"difference": 0.1},
-        {"low": float("nan")},
-    ],
-)
+@pytest.mark.parametrize("changes", [{"difference": 0.1}, {"low": float("nan")}])
 def test_a_row_that_contradicts_itself_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected"):
         winner(row(**changes))
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "text"),
     [
         ([{}], "adaptive beats uniform with CoT"),
         (
@@ -148,12 +142,12 @@ def test_a_row_that_contradicts_itself_is_refused(changes: dict[str, Any]) -> No
         ),
         (
             [NOISE | {"answer_mode": name} for name in ("cot", "pot", "fallback")],
-            "adaptive is within noise of uniform with every decoding",
+            "adaptive is within noise of uniform with every answer mode",
         ),
     ],
 )
-def test_a_summary_counts_every_decoding(rows: list[dict[str, Any]], said: str) -> None:
-    assert summary([row(**changes) for changes in rows], level=0.95) == said
+def test_a_summary_counts_every_answer_mode(rows: list[dict[str, Any]], text: str) -> None:
+    assert summary([row(**changes) for changes in rows], level=0.95) == text
 
 
 def test_rows_of_several_runs_are_summed_up_too() -> None:
@@ -192,8 +186,8 @@ def test_an_overview_counts_what_the_interval_alone_shows() -> None:
 
 
 def test_an_overview_of_nothing_says_so() -> None:
-    said = "On ladder, no comparison of systems found a difference beyond noise."
-    assert overview([row(**NOISE), row(**SAME)], level=0.95) == said
+    text = "On ladder, no comparison of systems found a difference beyond noise."
+    assert overview([row(**NOISE), row(**SAME)], level=0.95) == text
 
 
 @pytest.mark.parametrize("rows", [[], [row(), row(benchmark="gsm8k")]])
@@ -203,7 +197,7 @@ def test_an_overview_is_of_one_benchmark(rows: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "said"),
+    ("share", "text"),
     [
         (0.1234, "12.3"),
         (-0.05, "−5.0"),
@@ -218,12 +212,12 @@ def test_an_overview_is_of_one_benchmark(rows: list[dict[str, Any]]) -> None:
         (-0.0125, "−1.3"),
     ],
 )
-def test_percent(share: float, said: str) -> None:
-    assert percent(share) == said
+def test_percent(share: float, text: str) -> None:
+    assert percent(share) == text
 
 
 @pytest.mark.parametrize(
-    ("p", "said"),
+    ("p", "text"),
     [
         (0.0123, "0.012"),
         (0.0125, "0.013"),
@@ -232,5 +226,5 @@ def test_percent(share: float, said: str) -> None:
         (0.001, "0.001"),
     ],
 )
-def test_p_value(p: float, said: str) -> None:
-    assert p_value(p) == said
+def test_p_value(p: float, text: str) -> None:
+    assert p_value(p) == text

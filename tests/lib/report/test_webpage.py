@@ -1,4 +1,4 @@
-"""The page: what it shows, and that it trusts nothing that a model wrote."""
+"""The page: its tables and figures, and that model-written text stays text."""
 
 import base64
 import gzip
@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from stages.lib.core.schema import PROMPTINGS, Generation, Prompting
-from stages.lib.report.webpage import Figure, browser, pack, render
-from stages.lib.report.webpage_tables import Table
+from stages.lib.analysis.answer_modes import ANSWER_MODES
+from stages.lib.analysis.speeds import SPEEDS
+from stages.lib.core.schema import PROMPTINGS, STATUSES, Generation, Prompting
+from stages.lib.report.webpage import Figure, browser_data, pack, render
+from stages.lib.report.webpage_tables import Table, webpage_tables
+from tests.rows import make_generation, make_problem, make_record
 
 SYSTEMS = ["base", "tuned"]
 ATTACK = '</script><script>alert("x")</script><img src="http://evil" onerror=alert(1)><!--'
@@ -42,7 +45,9 @@ def browser(limit: int = 3, text: str = "1", **changes: Any) -> dict[str, Any]:
     return browser_data(PROBLEMS, **inputs | changes, systems=SYSTEMS, limit=limit)
 
 
-def page() -> str:
+@pytest.fixture(scope="module")
+def document() -> str:
+    """Return the page with an attack in every answer."""
     return render(
         title="A <b>title</b>",
         benchmark="ladder",
@@ -162,8 +167,7 @@ def test_packing_is_reversible_and_has_no_date() -> None:
     assert packed[4:8] == bytes(4)
 
 
-def test_what_a_model_wrote_is_only_in_the_packed_part() -> None:
-    document = page()
+def test_what_a_model_wrote_is_only_in_the_packed_part(document: str) -> None:
     assert "alert(" not in document
     assert "evil" not in document
     assert ATTACK in unpacked(document)["problems"][0]["answers"]["cot"][0]["text"]
@@ -171,34 +175,31 @@ def test_what_a_model_wrote_is_only_in_the_packed_part() -> None:
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", document)
 
 
-def test_the_page_asks_no_host_for_anything() -> None:
-    document = page()
+def test_the_page_asks_no_host_for_anything(document: str) -> None:
     targets = Links(document).targets
     assert targets
-    assert [one for one in targets if not one.startswith(("#", "data:"))] == []
+    assert [target for target in targets if not target.startswith(("#", "data:"))] == []
     assert not re.search(r"fetch\(|XMLHttpRequest|@import|url\(", document)
     assert "default-src 'none'" in document
 
 
-def test_text_is_escaped() -> None:
-    document = page()
+def test_text_is_escaped(document: str) -> None:
     assert "A &lt;b&gt;title&lt;/b&gt;" in document
     assert "By &amp; by." in document
     assert "On ladder, it helps." in document
     assert "<b>" not in document
 
 
-def test_a_figure_is_inside_with_its_caption() -> None:
-    document = page()
-    source = next(one for one in Links(document).targets if one.startswith("data:image"))
+def test_a_figure_is_inside_with_its_caption(document: str) -> None:
+    source = next(url for url in Links(document).targets if url.startswith("data:image"))
     assert base64.b64decode(source.partition(",")[2]).decode() == SVG
     assert 'alt="How well"' in document
 
 
-def test_every_column_can_be_sorted() -> None:
-    elements = Links(page()).elements
-    headings = re.findall(r'<th scope="col" aria-sort="none"><button type="button">', page())
-    assert len(headings) == elements.count("th") == sum(len(one.columns) for one in small_tables())
+def test_every_column_can_be_sorted(document: str) -> None:
+    n_headings = Links(document).elements.count("th")
+    sortable = re.findall(r'<th scope="col" aria-sort="none"><button type="button">', document)
+    assert len(sortable) == n_headings == sum(len(table.columns) for table in small_tables())
 
 
 def test_tables_follow_the_order_of_systems_and_benchmarks() -> None:
@@ -210,8 +211,8 @@ def test_tables_follow_the_order_of_systems_and_benchmarks() -> None:
 
 
 def test_a_table_reads_comparisons_as_the_sentences_do() -> None:
-    compared = [[cell.text for cell in row] for row in small_tables()[1].rows]
-    assert compared == [
+    rows = [[cell.text for cell in row] for row in small_tables()[1].rows]
+    assert rows == [
         ["ladder", "tuned − base", "PoT", "0.0", "< 0.001", "within noise"],
         ["ladder", "tuned − base", "PoT", "7.5", "< 0.001", "tuned ahead"],
         ["gsm8k", "tuned − base", "PoT", "−7.5", "< 0.001", "base ahead"],

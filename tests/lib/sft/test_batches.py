@@ -126,7 +126,9 @@ def test_every_step_of_every_arm_has_the_same_supervised_tokens(
     supervised = [sum(label != IGNORED for label in row["labels"]) for row in rows]
     for step in range(6):
         assert sum(supervised[2 * step : 2 * step + 2]) == 40
-        texts = "".join(tokenizer.decode(row["input_ids"]) for row in rows[2 * step : 2 * step + 2])
+        texts = "".join(
+            str(tokenizer.decode(row["input_ids"])) for row in rows[2 * step : 2 * step + 2]
+        )
         assert all(f"{problem[1:]}?" in texts for problem in plan.problem_ids(step))
         assert len(plan.problem_ids(step)) == texts.count("?")
 

@@ -11,14 +11,16 @@ from stages.lib.core.schema import Example, FocalLevel, Turn
 from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft.focal import NO_UNIT, focal_columns, focal_factors
 from stages.lib.sft.loss import weighted_loss
-from stages.lib.training.packing import micro_batch
 from tests.conftest import one_turn, prompt_of, tiny_model
-
-FIRST = one_turn([10, 11, 12], [13, 14, 15, 16], 1.0)
-SECOND = one_turn([20, 21], [22, 23, 24], 1.0)
-THIRD = one_turn([30, 31, 32, 33], [34, 35], 2.0)
-ALL = [FIRST, SECOND, THIRD]
-TOTAL = 9
+from tests.lib.sft.test_loss import (
+    ALL,
+    SPLITS,
+    TOTAL,
+    Row,
+    assert_same,
+    gradients,
+    packed,
+)
 
 LEVELS: list[FocalLevel] = ["token", "example"]
 
@@ -42,33 +44,14 @@ def example(gamma: float, level: FocalLevel, shuffled: bool = False) -> Example:
     )
 
 
-def tensors(
-    tokens: Sequence[TokenizedExample], like: Example | None = None, seed: int = 0
-) -> dict[str, torch.Tensor]:
+def tensors(tokens: Sequence[TokenizedExample], like: Example, seed: int = 0) -> Row:
     """Return a row of examples, all of which are weighed like ``like``."""
-    row = micro_batch(tokens, 1.0)
-    if like is not None:
-        masks = [example_tokens.loss_mask for example_tokens in tokens]
-        row |= focal_columns([like] * len(tokens), masks, np.random.default_rng(seed))
-    return {name: torch.tensor([values]) for name, values in row.items()}
+    masks = [example_tokens.loss_mask for example_tokens in tokens]
+    columns = focal_columns([like] * len(tokens), masks, np.random.default_rng(seed))
+    return packed(tokens) | {name: torch.tensor([values]) for name, values in columns.items()}
 
 
-def gradients(
-    model: Qwen2ForCausalLM, rows: Sequence[dict[str, torch.Tensor]]
-) -> list[torch.Tensor]:
-    """Return the gradients that micro-batches accumulate."""
-    model.zero_grad()
-    for row in rows:
-        weighted_loss(model, row, TOTAL).backward()
-    return [param.grad.clone() for param in model.parameters() if param.grad is not None]
-
-
-def assert_same(first: list[torch.Tensor], second: list[torch.Tensor]) -> None:
-    for gradient, expected in zip(first, second, strict=True):
-        torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-8)
-
-
-def positions_of(row: dict[str, torch.Tensor]) -> torch.Tensor:
+def positions_of(row: Row) -> torch.Tensor:
     return (row["units"][0, 1:] != NO_UNIT).nonzero().squeeze(-1)
 
 
@@ -108,7 +91,7 @@ def test_factors_by_hand() -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_gamma_0_is_the_weighted_loss(model: Qwen2ForCausalLM, level: FocalLevel) -> None:
-    plain = gradients(model, [tensors(ALL)])
+    plain = gradients(model, [packed(ALL)])
     assert_same(gradients(model, [tensors(ALL, example(0.0, level))]), plain)
 
 
@@ -118,7 +101,7 @@ def test_the_factors_are_constants_to_the_gradient(
 ) -> None:
     """Written into the row as weights, the factors give the same loss and gradient."""
     gamma = 1.5
-    fixed = tensors(ALL)
+    fixed = packed(ALL)
     fixed["weights"] = fixed["weights"].double()
     start = 0
     for tokens in ALL:
@@ -135,9 +118,7 @@ def test_the_factors_are_constants_to_the_gradient(
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize(
-    "split", [[[FIRST], [SECOND, THIRD]], [[THIRD, FIRST], [SECOND]], [[FIRST], [SECOND], [THIRD]]]
-)
+@pytest.mark.parametrize("split", SPLITS)
 def test_any_split_into_micro_batches_has_the_same_gradient(
     model: Qwen2ForCausalLM, level: FocalLevel, split: list[list[TokenizedExample]]
 ) -> None:

@@ -13,10 +13,13 @@ from stages.lib.training.packing import micro_batch
 from tests.conftest import one_turn, tiny_model
 
 Gradients = list[torch.Tensor]
+Row = dict[str, torch.Tensor]
 
 FIRST = one_turn([10, 11, 12], [13, 14, 15, 16], 1.0)
 SECOND = one_turn([20, 21], [22, 23, 24], 1.0)
-THIRD = one_turn([30, 31, 32, 33], [34, 35], 1.0)
+THIRD = one_turn([30, 31, 32, 33], [34, 35], 2.0)
+ALL, TOTAL = [FIRST, SECOND, THIRD], 9
+SPLITS = [[[FIRST], [SECOND, THIRD]], [[THIRD, FIRST], [SECOND]], [[FIRST], [SECOND], [THIRD]]]
 
 
 @pytest.fixture
@@ -24,14 +27,15 @@ def model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
     return tiny_model(tokenizer).double()
 
 
-def gradients(
-    model: Qwen2ForCausalLM, rows: Sequence[Sequence[TokenizedExample]], total: int
-) -> Gradients:
+def packed(examples: Sequence[TokenizedExample]) -> Row:
+    return {name: torch.tensor([values]) for name, values in micro_batch(examples, 1.0).items()}
+
+
+def gradients(model: Qwen2ForCausalLM, rows: Sequence[Row], total: int = TOTAL) -> Gradients:
     """Return the gradients that micro-batches accumulate."""
     model.zero_grad()
     for row in rows:
-        tensors = {name: torch.tensor([values]) for name, values in micro_batch(row, 1.0).items()}
-        weighted_loss(model, tensors, total).backward()
+        weighted_loss(model, row, total).backward()
     return [param.grad.clone() for param in model.parameters() if param.grad is not None]
 
 
@@ -44,24 +48,24 @@ def test_the_loss_is_the_mean_negative_log_likelihood(model: Qwen2ForCausalLM) -
     ids = FIRST.ids
     log_probs = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
     expected = -sum(log_probs[i - 1, ids[i]] for i in range(3, 7)) / 4
-    row = {name: torch.tensor([v]) for name, v in micro_batch([FIRST], 1.0).items()}
-    torch.testing.assert_close(weighted_loss(model, row, 4), expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        weighted_loss(model, packed([FIRST]), 4), expected, rtol=1e-6, atol=0
+    )
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
 def test_weight_k_has_the_gradient_of_k_repetitions(model: Qwen2ForCausalLM, k: int) -> None:
-    once = gradients(model, [[replace(FIRST, weight=float(k)), SECOND]], 10)
-    repeated = gradients(model, [[FIRST] * k + [SECOND]], 10)
+    once = gradients(model, [packed([replace(FIRST, weight=float(k)), SECOND])], 10)
+    repeated = gradients(model, [packed([FIRST] * k + [SECOND])], 10)
     assert_same(once, repeated)
 
 
-@pytest.mark.parametrize(
-    "split", [[[FIRST], [SECOND, THIRD]], [[THIRD, FIRST], [SECOND]], [[FIRST], [SECOND], [THIRD]]]
-)
+@pytest.mark.parametrize("split", SPLITS)
 def test_any_split_into_micro_batches_has_the_same_gradient(
     model: Qwen2ForCausalLM, split: list[list[TokenizedExample]]
 ) -> None:
-    assert_same(gradients(model, [[FIRST, SECOND, THIRD]], 9), gradients(model, split, 9))
+    whole = gradients(model, [packed(ALL)])
+    assert_same(whole, gradients(model, [packed(part) for part in split]))
 
 
 def test_a_packed_example_does_not_see_its_neighbours(model: Qwen2ForCausalLM) -> None:

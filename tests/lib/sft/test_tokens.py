@@ -40,7 +40,7 @@ def test_a_conversation_brings_its_own_system_prompt(tokenizer: PreTrainedTokeni
     usual = Prompts(format="chat", system="Solve.", stop=[])
     rhyme = replace(example(0), system="Rhyme.")
     for source, system in [(rhyme, "Rhyme."), (example(0), "Solve.")]:
-        text = tokenizer.decode(tokenize(source, tokenizer, usual, 512).ids)
+        text = str(tokenizer.decode(tokenize(source, tokenizer, usual, 512).ids))
         assert text.startswith(f"<|system|>{system}{END}<|user|>")
     # In Alpaca's format it takes the place of the preamble.
     text = tokenizer.decode(tokenize(rhyme, tokenizer, ALPACA, 512).ids)

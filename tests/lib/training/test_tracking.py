@@ -15,20 +15,26 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import PreTrainedTokenizerFast
 from wandb.proto import wandb_internal_pb2
 
-from stages.lib.core.paths import TRACKING
+from stages.lib.core.paths import TRACKING, TRAINING_LOGS
 from stages.lib.params.training import Tracker
 from stages.lib.sft.validation import rows_by_step
 from stages.lib.training import tracking
 from stages.lib.training.tracking import PROJECT, Run, Tracking
 from tests.conftest import one_turn
+from tests.lib.sft.test_batches import settings
 from tests.lib.sft.test_trainer import Beginnings, Trained, same_params, trained
 
-RUN = Run("uniform", "0123456789abcdef", {"steps": 6})
 MEASURING: dict[str, Any] = {"validation": 3, "evaluate_every": 4, "save_every": 2}
 VALIDATION = [one_turn([20, 21], [60, 61], 1.0)]
+LIVE = TRAINING_LOGS / "uniform"
 NAMES = ["grad_norm", "learning_rate", "loss", "validation_loss", "validation_perplexity"]
 
 Rows = list[dict[str, float]]
+
+
+def tracking_of(*trackers: Tracker) -> Tracking:
+    run = Run("uniform", "0123456789abcdef", settings(tracking=list(trackers)))
+    return Tracking(run, rows_by_step)
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +47,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(tokenizer: PreTrainedTokenizerFast, beginnings: Beginnings) -> Trained:
-    with closing(Tracking(Path("live"), get_args(Tracker), RUN, rows_by_step)) as trackers:
+    with closing(tracking_of(*get_args(Tracker))) as trackers:
         return trained(
             tokenizer,
             Path("checkpoints"),
@@ -60,13 +66,13 @@ def measured(rows: Rows) -> dict[str, list[tuple[int, float]]]:
 
 
 def dvclive_files() -> dict[str, bytes]:
-    files = [path for path in Path("live").rglob("*") if path.is_file()]
-    return {str(path.relative_to("live")): path.read_bytes() for path in files}
+    files = [path for path in LIVE.rglob("*") if path.is_file()]
+    return {str(path.relative_to(LIVE)): path.read_bytes() for path in files}
 
 
 def of_dvclive() -> dict[str, list[tuple[int, float]]]:
     tables: dict[str, list[tuple[int, float]]] = {}
-    for path in sorted(Path("live/plots/metrics").iterdir()):
+    for path in sorted((LIVE / "plots/metrics").iterdir()):
         header, *lines = [line.split("\t") for line in path.read_text().splitlines()]
         assert header == ["step", path.stem]
         tables[path.stem] = [(int(step), float(value)) for step, value in lines]
@@ -154,7 +160,6 @@ def test_every_tracker_has_every_step_once_also_of_a_killed_training_and_changes
             assert beginnings.steps == [0, 2]
     assert dvclive_files() == files
     assert sorted(path.name for path in TRACKING.iterdir()) == ["tensorboard", "trackio", "wandb"]
-    assert sorted(path.name for path in Path.cwd().iterdir()) == ["checkpoints", "data", "live"]
 
 
 @pytest.fixture
@@ -163,7 +168,7 @@ def out_of_reach(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     wandb.teardown()  # what it has read of the environment before
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(tracking, "_WANDB_PATIENCE_S", 2.0)
+    monkeypatch.setattr(tracking, "_WANDB_TIMEOUT_S", 2.0)
     yield
     wandb.teardown()
 
@@ -171,7 +176,7 @@ def out_of_reach(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def log_one_step(*trackers: Tracker, is_main: bool = True) -> None:
     """Log a step as the trainer would."""
     state: Any = SimpleNamespace(is_world_process_zero=is_main, global_step=1, log_history=[])
-    with closing(Tracking(Path("live"), trackers, RUN, rows_by_step)) as callback:
+    with closing(tracking_of(*trackers)) as callback:
         callback.on_train_begin(None, state, None)
         state.log_history.append({"step": 1, "loss": 1.0, "learning_rate": 0.1, "grad_norm": 1.0})
         callback.on_log(None, state, None, logs=state.log_history[-1])
@@ -186,7 +191,7 @@ def test_without_a_way_to_its_server_wandb_goes_on_offline(
     assert len(list((TRACKING / "wandb").glob("offline-run-*/*.wandb"))) == 1
     lines = [line for line in capfd.readouterr().err.splitlines() if "kept offline" in line]
     assert len(lines) == 1
-    assert lines[0].startswith(f"tracking: wandb: {RUN.name} is kept offline, ")
+    assert lines[0].startswith("tracking: wandb: uniform-01234567 is kept offline, ")
 
 
 def test_dvclive_alone_leaves_no_other_files() -> None:
@@ -196,7 +201,7 @@ def test_dvclive_alone_leaves_no_other_files() -> None:
         "learning_rate": [(1, 0.1)],
         "loss": [(1, 1.0)],
     }
-    assert [path.name for path in Path.cwd().iterdir()] == ["live"]
+    assert [path.name for path in Path.cwd().iterdir()] == ["reports"]
 
 
 def test_only_the_main_process_logs() -> None:

@@ -60,7 +60,7 @@ class SavedTrials:
 
 
 def test_a_loss_that_is_not_a_number_is_a_failed_trial() -> None:
-    trials: Any = SavedTrials("search", ['{"held_out_loss": NaN}', '{"held_out_loss": 2}'])
+    trials: Any = SavedTrials("search", ['{"validation_loss": NaN}', '{"validation_loss": 2}'])
     points = trials.sweep.points()[:2]
     rows = [trial_row(trials, number, values, "") for number, values in enumerate(points)]
     assert [row["error"] for row in rows] == ["the score is not finite", ""]
@@ -120,7 +120,7 @@ def test_a_grid_is_drawn_as_a_line_per_value_beside_the_baseline(
 
 
 def test_a_search_is_drawn_by_trial_and_by_each_parameter() -> None:
-    texts = [json.dumps({"held_out_loss": abs(number - 4)}) for number in range(13)]
+    texts = [json.dumps({"validation_loss": abs(number - 4)}) for number in range(13)]
     trials: Any = SavedTrials("search", texts)
     points = trials.sweep.points()
     rows = [trial_row(trials, number, values, "") for number, values in enumerate(points)]
@@ -129,4 +129,5 @@ def test_a_search_is_drawn_by_trial_and_by_each_parameter() -> None:
     assert labels == ["trial", "rank", "learning rate", "dropout", "decay", "packing (steps)"]
     dots, best = figure.axes[0].get_lines()
     assert heights(dots) == [abs(number - 4) for number in range(13)]
-    assert (list(best.get_xdata()), heights(best)) == ([4], [0])
+    best_x: Any = best.get_xdata()
+    assert (list(best_x), heights(best)) == ([4], [0])
