@@ -1,6 +1,6 @@
-"""A run that is killed a hundred times ends as one that was not.
+"""A run that is killed many times ends with the same bytes as one that was not.
 
-Each life is a fork that takes the run up, as ``generation.fill`` does, and says what it
+Each life is a fork that resumes the run, as ``generate_missing`` does, and reports what it
 does, a byte at a time. It is killed at a random moment: in an append, between two, or in
 compacting.
 """
@@ -17,11 +17,11 @@ import numpy as np
 from stages.lib.core.schema import Generation
 from stages.lib.generations.store import Store, key
 
-ROWS, BATCH, KILLS = 20_000, 400, 100
-COMPACTING, FINISHED = 254, 255  # what a life says beside the numbers of batches on disk
+ROWS, BATCH, KILLS = 8_000, 160, 60
+COMPACTING, FINISHED = 254, 255  # reported beside the numbers of the batches on disk
 
 
-def made(number: int) -> Generation:
+def generation(number: int) -> Generation:
     digest = sha256(str(number).encode()).hexdigest()
     return Generation(
         problem_id=digest[:16],
@@ -36,73 +36,73 @@ def made(number: int) -> Generation:
     )
 
 
-ALL = [made(number) for number in range(ROWS)]
-WANTED = [key(row) for row in ALL]
+ALL = [generation(number) for number in range(ROWS)]
+KEYS = [key(row) for row in ALL]
 STARTS = range(0, ROWS, BATCH)
 
 
-def live(folder: Path, speaks: int) -> None:
-    """Say which batches are missing, by a byte each; make them, compact, and say so."""
+def live(folder: Path, pipe: int) -> None:
+    """Report which batches are missing, a byte each; append them, compact, and report both."""
     store = Store(folder)
-    missing = store.missing(WANTED)
-    left = [not missing.isdisjoint(WANTED[start : start + BATCH]) for start in STARTS]
-    os.write(speaks, bytes(left))
-    for number in np.flatnonzero(left).tolist():
+    missing = store.missing(KEYS)
+    is_missing = [not missing.isdisjoint(KEYS[start : start + BATCH]) for start in STARTS]
+    os.write(pipe, bytes(is_missing))
+    for number in np.flatnonzero(is_missing).tolist():
         store.append(ALL[STARTS[number] : STARTS[number] + BATCH])
-        os.write(speaks, bytes([number]))
-    os.write(speaks, bytes([COMPACTING]))
-    store.compact(WANTED)
-    os.write(speaks, bytes([FINISHED]))
+        os.write(pipe, bytes([number]))
+    os.write(pipe, bytes([COMPACTING]))
+    store.compact(KEYS)
+    os.write(pipe, bytes([FINISHED]))
 
 
 class Life:
-    """A process that runs ``live``, and what it said."""
+    """A process that runs ``live``, and its report."""
 
     def __init__(self, folder: Path) -> None:
-        self._hears, speaks = os.pipe()
+        self._pipe, end = os.pipe()
         self.pid = os.fork()
         if not self.pid:
             try:
-                live(folder, speaks)
+                live(folder, end)
             finally:
                 os._exit(0)
-        os.close(speaks)
-        self.missing = self._hear(len(STARTS))
-        assert len(self.missing) == len(STARTS), "it ended before it knew what is missing"
-        self.said = b""
+        os.close(end)
+        self.missing = self._read(len(STARTS))
+        assert len(self.missing) == len(STARTS), "it ended before its report on what is missing"
+        self.report = b""
 
-    def listen(self, words: int) -> None:
-        """Wait for so many further words, until it compacts or ends."""
-        for _ in range(words):
-            word = self._hear(1)
-            self.said += word
-            if not word or word[0] >= COMPACTING:
+    def wait(self, count: int) -> None:
+        """Wait for so many further bytes of the report, or until it compacts or ends."""
+        for _ in range(count):
+            byte = self._read(1)
+            self.report += byte
+            if not byte or byte[0] >= COMPACTING:
                 return
 
     def kill(self) -> bool:
-        """Kill it, hear what it had said, and return whether it was still alive."""
+        """Kill it, read the rest of its report, and return whether it was still alive."""
         os.kill(self.pid, signal.SIGKILL)
         _, status = os.waitpid(self.pid, 0)
-        self.said += self._hear(1_000)
-        os.close(self._hears)
+        self.report += self._read(1_000)
+        os.close(self._pipe)
         return os.WIFSIGNALED(status)
 
-    def _hear(self, words: int) -> bytes:
-        heard = b""
-        while len(heard) < words and (more := os.read(self._hears, words - len(heard))):
-            heard += more
-        return heard
+    def _read(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count and (part := os.read(self._pipe, count - len(data))):
+            data += part
+        return data
 
 
 def undisturbed(folder: Path) -> tuple[float, float]:
-    """Let a run end by itself; return the seconds of an append and those of compacting."""
+    """Let a run end by itself; return the seconds of an append and of compacting."""
     life, started = Life(folder), time.monotonic()
-    life.listen(ROWS)
+    life.wait(ROWS)
     appended = time.monotonic()
-    life.listen(1)
+    life.wait(1)
     compacted = time.monotonic()
     life.kill()
-    assert life.said == bytes([*range(len(STARTS)), COMPACTING, FINISHED])
+    assert life.report == bytes([*range(len(STARTS)), COMPACTING, FINISHED])
     return (appended - started) / len(STARTS), compacted - appended
 
 
@@ -110,7 +110,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_hundred_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+def test_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     of_append, of_compact = undisturbed(tmp_path / "undisturbed")
     folder, rng = tmp_path / "killed", np.random.default_rng(0)
     acknowledged: set[int] = set()
@@ -119,12 +119,12 @@ def test_a_hundred_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None
         life = Life(folder)
         lost = {number for number in acknowledged if life.missing[number]}
         assert not lost, f"after {killed}"
-        life.listen(int(rng.integers(0, 2)))
-        compacting = COMPACTING in life.said or not any(life.missing)
+        life.wait(int(rng.integers(0, 2)))
+        compacting = COMPACTING in life.report or not any(life.missing)
         time.sleep(rng.uniform(0, 0.5 * of_compact if compacting else 1.2 * of_append))
         if life.kill():
-            killed["compacting" if COMPACTING in life.said else "appending"] += 1
-        acknowledged |= {word for word in life.said if word < COMPACTING}
+            killed["compacting" if COMPACTING in life.report else "appending"] += 1
+        acknowledged |= {byte for byte in life.report if byte < COMPACTING}
     assert set(killed) == {"appending", "compacting"}
     live(folder, os.open(os.devnull, os.O_WRONLY))
     assert list(Store(folder).rows()) == ALL
