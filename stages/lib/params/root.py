@@ -43,50 +43,61 @@ class Params(ParamGroup):
 
     @model_validator(mode="after")
     def _names_agree(self) -> "Params":
-        arms = set(self.weigh.arms)
-        for name, made in self.grpo.models.items():
-            if name in {"base"} | arms | set(self.quantize.models):
-                raise ValueError(f"grpo.models.{name}: expected a name that is not taken")
-            if made.parent not in {"base"} | arms:
-                _complain_of_parent(f"grpo.models.{name}", made.parent, {"base"} | arms)
-        tuned = arms | set(self.grpo.models)
-        for name, made in self.quantize.models.items():
-            if made.parent not in tuned:
-                _complain_of_parent(f"quantize.models.{name}", made.parent, tuned)
-        known = {"base"} | tuned | set(self.quantize.models)
-        for name in self.evaluate.models:
-            if name not in known:
-                raise ValueError(f"evaluate.models.{name}: expected one of {sorted(known)}")
-        if set(self.evaluate.max_tokens) != set(self.prepare.benchmarks):
-            raise ValueError(
-                f"evaluate.max_tokens: {sorted(self.evaluate.max_tokens)}: "
-                f"expected a limit for each of {sorted(self.prepare.benchmarks)}"
-            )
-        if self.evaluate.held_out not in self.prepare.benchmarks:
-            raise ValueError(
-                f"evaluate.held_out: {self.evaluate.held_out!r}: "
-                f"expected one of {sorted(self.prepare.benchmarks)}"
-            )
+        self._check_model_names()
+        self._check_benchmarks()
         self._check_launch()
         self._check_quantized()
-        systems = [
-            system_name(model, n) for model, shots in self.evaluate.models.items() for n in shots
-        ]
-        for pair in self.analyze.compare:
-            for system in pair:
-                if system not in systems:
-                    raise ValueError(f"analyze.compare: {system!r}: expected one of {systems}")
-        for name, runs in self.analyze.runs.items():
-            for system in runs:
-                if system not in systems:
-                    raise ValueError(f"analyze.runs.{name}: {system!r}: expected one of {systems}")
-        self._check_lessons()
+        self._check_systems()
+        self._check_training_data()
         self._check_difficulty()
         self._check_shots()
         return self
 
+    def _check_model_names(self) -> None:
+        """Raise ValueError for a model that is named twice, has no parent, or does not exist."""
+        arms = set(self.weigh.arms)
+        for name, model in self.grpo.models.items():
+            if name in {"base"} | arms | set(self.quantize.models):
+                raise ValueError(f"grpo.models.{name}: expected a name that is not taken")
+            _check_parent(f"grpo.models.{name}", model.parent, {"base"} | arms)
+        trained = arms | set(self.grpo.models)
+        for name, model in self.quantize.models.items():
+            _check_parent(f"quantize.models.{name}", model.parent, trained)
+        models = {"base"} | trained | set(self.quantize.models)
+        for name in self.evaluate.models:
+            if name not in models:
+                raise ValueError(f"evaluate.models.{name}: expected one of {sorted(models)}")
+
+    def _check_benchmarks(self) -> None:
+        """Raise ValueError unless the evaluation names the benchmarks that are prepared."""
+        benchmarks = sorted(self.prepare.benchmarks)
+        if sorted(self.evaluate.max_tokens) != benchmarks:
+            raise ValueError(
+                f"evaluate.max_tokens: {sorted(self.evaluate.max_tokens)}: "
+                f"expected a limit for each of {benchmarks}"
+            )
+        if self.evaluate.held_out not in benchmarks:
+            raise ValueError(
+                f"evaluate.held_out: {self.evaluate.held_out!r}: expected one of {benchmarks}"
+            )
+
+    def _check_systems(self) -> None:
+        """Raise ValueError for a comparison or a run of a system that is not evaluated."""
+        systems = [
+            system_name(model, n) for model, shots in self.evaluate.models.items() for n in shots
+        ]
+        compared = [("analyze.compare", system) for pair in self.analyze.compare for system in pair]
+        runs = [
+            (f"analyze.runs.{name}", system)
+            for name, members in self.analyze.runs.items()
+            for system in members
+        ]
+        for key, system in [*compared, *runs]:
+            if system not in systems:
+                raise ValueError(f"{key}: {system!r}: expected one of {systems}")
+
     def _check_launch(self) -> None:
-        """Raise ValueError if an arm's tuning does not go with how processes share the work."""
+        """Raise ValueError if an arm's tuning does not work with the launch strategy."""
         launch = self.train.launch
         if launch is None or launch.strategy == "ddp":
             return
@@ -98,64 +109,68 @@ class Params(ParamGroup):
             )
 
     def _check_quantized(self) -> None:
-        """Raise ValueError if a quantized model could not be set beside its original."""
+        """Raise ValueError if a quantized model could not be compared with its parent."""
         evaluated = self.evaluate.models
-        for name, made in self.quantize.models.items():
+        for name, model in self.quantize.models.items():
             if name not in evaluated:
                 continue
-            if made.parent not in evaluated:
+            if model.parent not in evaluated:
                 raise ValueError(
-                    f"evaluate.models: {name}: expected its parent {made.parent} to be evaluated "
+                    f"evaluate.models: {name}: expected its parent {model.parent} to be evaluated "
                     "too"
                 )
-            if min(evaluated[name]) != min(evaluated[made.parent]):
+            if min(evaluated[name]) != min(evaluated[model.parent]):
                 raise ValueError(
                     f"evaluate.models.{name}: {evaluated[name]}: expected to begin with as many "
-                    f"examples as its parent's, {evaluated[made.parent]}"
+                    f"examples as its parent's, {evaluated[model.parent]}"
                 )
 
-    def _check_lessons(self) -> None:
-        """Raise ValueError for an arm, or a model, that the training data has nothing for."""
-        parts = [part for part in self.prepare.train if isinstance(part, RowsSource)]
-        names = [part.name for part in parts]
+    def _check_training_data(self) -> None:
+        """Raise ValueError for an arm or a model that the sources have no training data for."""
+        sources = [source for source in self.prepare.train if isinstance(source, RowsSource)]
+        names = [source.name for source in sources]
         if len(set(names)) < len(names):
             raise ValueError(f"prepare.train: {names}: expected each name once")
-        for part in parts:
-            if part.format == "sharegpt" and part.target == "problems":
+        for source in sources:
+            if source.format == "sharegpt" and source.target == "problems":
                 raise ValueError(
-                    f"prepare.train: {part.name}: target: 'problems': expected 'conversations' "
+                    f"prepare.train: {source.name}: target: 'problems': expected 'conversations' "
                     "of format sharegpt, whose rows have no answer to check"
                 )
-        told = {part.name for part in parts if part.target == "conversations"}
-        has_problems = len(told) < len(self.prepare.train)
+        conversations = {source.name for source in sources if source.target == "conversations"}
+        has_problems = len(conversations) < len(self.prepare.train)
         for name, arm in self.weigh.arms.items():
             if isinstance(arm, ConversationsArm):
-                unknown = sorted(set(arm.sources) - told)
+                unknown = sorted(set(arm.sources) - conversations)
                 if unknown:
                     raise ValueError(
-                        f"weigh.arms.{name}.sources: {unknown}: expected parts of prepare.train "
-                        f"with target conversations: {sorted(told)}"
+                        f"weigh.arms.{name}.sources: {unknown}: expected sources of prepare.train "
+                        f"with target conversations: {sorted(conversations)}"
                     )
             elif not has_problems:
                 raise ValueError(
-                    f"weigh.arms.{name}: '{arm.strategy}': expected a part of prepare.train that "
+                    f"weigh.arms.{name}: '{arm.strategy}': expected a source of prepare.train that "
                     "gives problems"
                 )
-            elif isinstance(self._lesson(arm), ConversationsArm):
+            elif isinstance(self._source_arm(arm), ConversationsArm):
                 raise ValueError(
-                    f"weigh.arms.{name}.control_of: expected an arm that learns problems"
+                    f"weigh.arms.{name}.control_of: expected an arm that trains on problems"
                 )
         if self.grpo.models and not has_problems:
             raise ValueError(
-                f"grpo.models: {sorted(self.grpo.models)}: expected a part of "
+                f"grpo.models: {sorted(self.grpo.models)}: expected a source of "
                 "prepare.train that gives problems"
             )
 
     def _check_difficulty(self) -> None:
-        """Raise ValueError for what needs the difficulty of problems where none is measured."""
-        for name, made in self.quantize.models.items():
-            hard = isinstance(made, Gptq) and made.calibrate_on == "difficulty"
-            if hard and isinstance(self.weigh.arms.get(made.parent), ConversationsArm):
+        """Raise ValueError if difficulty is needed but cannot be measured."""
+        by_difficulty = {
+            name: model
+            for name, model in self.quantize.models.items()
+            if isinstance(model, Gptq) and model.calibrate_on == "difficulty"
+        }
+        for name, model in by_difficulty.items():
+            if isinstance(self.weigh.arms.get(model.parent), ConversationsArm):
                 raise ValueError(
                     f"quantize.models.{name}.calibrate_on: 'difficulty': expected 'training' or "
                     "'text' for an arm of conversations"
@@ -163,33 +178,35 @@ class Params(ParamGroup):
         if self.sample.k > 0:
             return
         for name, arm in self.weigh.arms.items():
-            if not isinstance(self._lesson(arm), UniformArm | FocalArm | ConversationsArm):
+            if not isinstance(self._source_arm(arm), UniformArm | FocalArm | ConversationsArm):
                 raise ValueError(
                     f"weigh.arms.{name}: '{arm.strategy}': expected sample.k above 0, "
                     "as the arm needs difficulty"
                 )
-        for name, made in self.quantize.models.items():
-            if isinstance(made, Gptq) and made.calibrate_on == "difficulty":
-                raise ValueError(
-                    f"quantize.models.{name}.calibrate_on: 'difficulty': expected sample.k above 0"
-                )
+        for name in by_difficulty:
+            raise ValueError(
+                f"quantize.models.{name}.calibrate_on: 'difficulty': expected sample.k above 0"
+            )
         if self.sample.sequential is not None:
             raise ValueError("sample.sequential: expected null where sample.k is 0")
 
     def _check_shots(self) -> None:
-        """Raise ValueError if more in-context examples are asked for than are kept."""
-        kept = self.prepare.demonstrations
-        asked = {f"evaluate.models.{name}": max(n) for name, n in self.evaluate.models.items() if n}
+        """Raise ValueError if more in-context examples are used than there are."""
+        available = self.prepare.demonstrations
+        used = {f"evaluate.models.{name}": max(n) for name, n in self.evaluate.models.items() if n}
         if self.sample.k > 0:
-            asked["sample.shots"] = self.sample.shots
-        for key, shots in asked.items():
-            if shots > kept:
-                raise ValueError(f"{key}: {shots}: expected at most prepare.demonstrations={kept}")
+            used["sample.shots"] = self.sample.shots
+        for key, shots in used.items():
+            if shots > available:
+                raise ValueError(
+                    f"{key}: {shots}: expected at most prepare.demonstrations={available}"
+                )
 
-    def _lesson(self, arm: Arm) -> Arm:
-        """Return the arm that says what is learned: of a control, the one it is a control of."""
+    def _source_arm(self, arm: Arm) -> Arm:
+        """Return the arm whose examples an arm trains on: its own, or that of a control."""
         return self.weigh.arms[arm.control_of] if isinstance(arm, ControlArm) else arm
 
 
-def _complain_of_parent(key: str, parent: str, known: set[str]) -> None:
-    raise ValueError(f"{key}.parent: {parent!r}: expected one of {sorted(known)}")
+def _check_parent(key: str, parent: str, allowed: set[str]) -> None:
+    if parent not in allowed:
+        raise ValueError(f"{key}.parent: {parent!r}: expected one of {sorted(allowed)}")

@@ -17,7 +17,7 @@ import numpy as np
 from stages.lib.core.schema import Generation
 from stages.lib.generations.store import Store, key
 
-ROWS, BATCH, KILLS = 8_000, 160, 60
+ROWS, BATCH, KILLS = 3_000, 150, 50
 COMPACTING, FINISHED = 254, 255  # reported beside the numbers of the batches on disk
 
 

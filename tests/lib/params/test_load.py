@@ -263,20 +263,20 @@ INCOMPATIBLE = [
     ),
     (
         TALK | {"weigh.arms": {"talk": talk("b", "nobody", "a")}},
-        "weigh.arms.talk.sources: ['b', 'nobody']: expected parts of prepare.train with target "
+        "weigh.arms.talk.sources: ['b', 'nobody']: expected sources of prepare.train with target "
         "conversations: ['a']",
     ),
     (
         TALK | {"prepare.train": [rows("a", "conversations")]},
-        "weigh.arms.uniform: 'uniform': expected a part of prepare.train that gives problems",
+        "weigh.arms.uniform: 'uniform': expected a source of prepare.train that gives problems",
     ),
     (
         TALK | {"weigh.arms": {"talk": talk("a"), "c": control("talk")}},
-        "weigh.arms.c.control_of: expected an arm that learns problems",
+        "weigh.arms.c.control_of: expected an arm that trains on problems",
     ),
     (
         TALK | ONLY_TALK | {"grpo.models": {"grpo": GRPO | {"parent": "base"}}},
-        "grpo.models: ['grpo']: expected a part of prepare.train that gives problems",
+        "grpo.models: ['grpo']: expected a source of prepare.train that gives problems",
     ),
     (
         TALK | {"weigh.arms.hard": BAND},
