@@ -125,7 +125,7 @@ def test_made_rows_are_distinct_problems_of_which_some_overlap(tmp_path: Path) -
         exclude=[],
         sandbox=settings.sandbox,
     )
-    assert len(made.problems) == made.rows == 3 * OVERLAPPING
+    assert len(made.problems) == made.n_rows == 3 * OVERLAPPING
     assert settings.prepare.benchmarks.keys() == {"ladder", "gsm8k", "math500"}
     found = find_overlaps(
         [one.question for one in made.problems],

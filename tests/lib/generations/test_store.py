@@ -119,7 +119,7 @@ def test_compacting_writes_what_all_rows_at_once_would(
     expected = []
     for number, start in enumerate((0, 4_000)):
         file = tmp_path / "expected.parquet"
-        table = pa.Table.from_pylist(list(map(asdict, rows[start : start + 4_000])))
+        table = pa.Table.from_pylist([asdict(row) for row in rows[start : start + 4_000]])
         pq.write_table(table, file, compression="zstd")
         expected.append(f"{number:06d}-{sha256(file.read_bytes()).hexdigest()[:16]}.parquet")
     assert names(store.folder) == expected
