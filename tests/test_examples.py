@@ -92,7 +92,9 @@ def test_a_command_exists_and_takes_these_words(words: list[str]) -> None:
     variable = re.compile(r"\w+=.*")  # of the environment
     program, *rest = [*dropwhile(variable.fullmatch, words), ""]
     if program == "make":
-        assert {word for word in rest if "=" not in word} <= TARGETS
+        targets = {word for word in rest if word and "=" not in word}
+        assert targets
+        assert targets <= TARGETS
     elif program == "dvc":
         parse_args(rest[:-1])
         overrides = [after for before, after in zip(rest, rest[1:], strict=False) if before == "-S"]

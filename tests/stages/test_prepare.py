@@ -1,4 +1,4 @@
-"""Problems are gathered, checked, and kept apart from the benchmarks."""
+"""Problems are collected, checked, and dropped where they overlap with benchmarks."""
 
 import csv
 import json
@@ -15,10 +15,12 @@ from stages.lib.core.paths import (
     DEMONSTRATIONS,
     EVAL_PROBLEMS,
     METRICS,
+    PASSAGES,
     TRAIN_PROBLEMS,
 )
-from stages.lib.core.schema import Conversation, Problem
+from stages.lib.core.schema import Conversation, Passage, Problem
 from stages.lib.core.tables import read_parquet
+from stages.lib.data.packaged import passages
 from tests.stages.conftest import Change
 
 LONG = "A farmer has 12 cows and buys 5 more cows at the market, how many cows are there now?"
@@ -29,9 +31,9 @@ def write_rows(path: str, rows: list[dict[str, Any]]) -> dict[str, str]:
     return {"source": "file", "path": path}
 
 
-def row(question: str, **more: Any) -> dict[str, Any]:
-    known = {"question": question, "answer": "17", "kind": "number", "source": "farm"}
-    return known | {"solution": "The answer is 17.", "program": "print(17)"} | more
+def row(question: str, **changes: Any) -> dict[str, Any]:
+    problem = {"question": question, "answer": "17", "kind": "number", "source": "farm"}
+    return problem | {"solution": "The answer is 17.", "program": "print(17)"} | changes
 
 
 def only(benchmark: dict[str, Any]) -> dict[str, Any]:
@@ -44,13 +46,14 @@ def only(benchmark: dict[str, Any]) -> dict[str, Any]:
 def test_the_ladder_is_split_without_overlap(change: Change) -> None:
     prepare.main()
     training = read_parquet(TRAIN_PROBLEMS, Problem)
-    shown = read_parquet(DEMONSTRATIONS, Problem)
+    demonstrations = read_parquet(DEMONSTRATIONS, Problem)
     held_out = read_parquet(EVAL_PROBLEMS / "ladder.parquet", Problem)
-    assert [len(training), len(shown), len(held_out)] == [3 * 6, 3 * 1, 3 * 2]
-    questions = {problem.question for problem in [*training, *shown, *held_out]}
+    assert [len(training), len(demonstrations), len(held_out)] == [3 * 6, 3 * 1, 3 * 2]
+    questions = {problem.question for problem in [*training, *demonstrations, *held_out]}
     assert len(questions) == 3 * (6 + 1 + 2)
     assert len(read_parquet(EVAL_PROBLEMS / "gsm8k.parquet", Problem)) == 3
     assert read_json(METRICS / "data.json")["problems"]["train"] == len(training)
+    assert [passage.text for passage in read_parquet(PASSAGES, Passage)] == passages()
 
 
 def test_problems_of_a_file_that_overlap_with_a_benchmark_are_dropped(change: Change) -> None:
@@ -106,9 +109,9 @@ def write_talk(*conversations: list[str]) -> dict[str, Any]:
     rows = [
         {
             "conversations": [
-                {"from": who, "value": text}
+                {"from": role, "value": text}
                 for question in questions
-                for who, text in (("human", question), ("gpt", "17."))
+                for role, text in (("human", question), ("gpt", "17."))
             ]
         }
         for questions in conversations
@@ -126,9 +129,9 @@ def test_a_conversation_one_of_whose_turns_is_a_benchmarks_is_dropped(change: Ch
     (kept,) = read_parquet(CONVERSATIONS, Conversation)
     assert [turn.question for turn in kept.turns] == ["What is 1 + 1?", "And 2 + 1?"]
     with (DATA_REPORTS / "overlaps.csv").open(encoding="utf-8") as lines:
-        found, again = csv.DictReader(lines)
-    assert (found["kind"], again["kind"]) == ("words", "template")
-    assert (found["training_text"], found["benchmark_text"]) == ("What is 2 + 1?", "what is 2 + 1?")
+        first, second = csv.DictReader(lines)
+    assert (first["kind"], second["kind"]) == ("words", "template")
+    assert (first["training_text"], first["benchmark_text"]) == ("What is 2 + 1?", "what is 2 + 1?")
     with (DATA_REPORTS / "sources.csv").open(encoding="utf-8") as lines:
         (farm_row, talk_row, benchmark) = csv.DictReader(lines)
     assert (farm_row["rows"], farm_row["used"], farm_row["left_out"]) == (
@@ -152,5 +155,5 @@ def test_in_context_examples_have_a_solution_and_a_program_where_any_has(change:
     training = [row("0 * 1?", program=""), row("1 * 1?", solution=""), row("2 * 1?"), row("3 * 1?")]
     change({"prepare.train": [write_rows("train.jsonl", training)]})
     prepare.main()
-    (shown,) = read_parquet(DEMONSTRATIONS, Problem)
-    assert shown.question == "2 * 1?"
+    (demonstration,) = read_parquet(DEMONSTRATIONS, Problem)
+    assert demonstration.question == "2 * 1?"

@@ -20,7 +20,7 @@ import pandas as pd  # noqa: F401 (pyarrow imports it on first use, which would 
 from stages.lib.core.schema import Generation
 from stages.lib.generations.store import Store, key
 
-ROWS, BATCH, KILLS = 6_000, 150, 100
+ROWS, BATCH, KILLS = 3_000, 150, 60
 COMPACTING, FINISHED = 254, 255  # reported beside the numbers of the batches on disk
 
 
@@ -115,7 +115,8 @@ def names(folder: Path) -> list[str]:
 
 def test_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     # In a small process: a fork of this one, with all that the tests have loaded, is slow.
-    subprocess.run([sys.executable, "-m", __name__, str(tmp_path)], check=True)
+    command = [sys.executable, "-m", __name__, str(tmp_path)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[3])
 
 
 def main(tmp_path: Path) -> None:
