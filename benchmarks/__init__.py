@@ -1,5 +1,5 @@
-"""Ours beside a peer: one module each, run as ``python -m benchmarks.NAME``.
+"""Benchmarks of this project against a peer: ``python -m benchmarks.NAME`` runs a module.
 
 Each prints one JSON line: ``name``, ``ours``, ``peer``, ``ratio``, ``unit``, what the
-two are, and the machine. Both sides are measured in the same run.
+peer is, and the machine. Both sides are measured in the same run.
 """

@@ -22,28 +22,28 @@ NAMES = (
 
 
 def run(name: str) -> dict[str, object]:
-    """Run one benchmark, show its line, and return it."""
-    done = subprocess.run(
+    """Run a benchmark, print its line and return it."""
+    process = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}"], stdout=subprocess.PIPE, check=True, text=True
     )
-    said = done.stdout.splitlines()[-1]
-    print(said, flush=True)
-    return json.loads(said)
+    output = process.stdout.splitlines()[-1]
+    print(output, flush=True)
+    return json.loads(output)
 
 
-def table(lines: list[dict[str, object]]) -> str:
-    """Return the lines as a Markdown table."""
+def table(results: list[dict[str, object]]) -> str:
+    """Return the results as a Markdown table."""
     rows = [
-        f"| {one['name']} | {one['ours']} | {one['peer']} ({one['against']}) "
-        f"| {one['ratio']} | {one['unit']} |"
-        for one in lines
+        f"| {result['name']} | {result['ours']} | {result['peer']} ({result['against']}) "
+        f"| {result['ratio']} | {result['unit']} |"
+        for result in results
     ]
     head = ["| what | ours | peer | times better | unit |", "|---|---|---|---|---|"]
-    return "\n".join([*head, *rows, "", f"Measured on {lines[0]['machine']}."])
+    return "\n".join([*head, *rows, "", f"Measured on {results[0]['machine']}."])
 
 
 def main() -> None:
-    """Run them all."""
+    """Run all benchmarks and write the table."""
     write_block(README, "benchmarks", table([run(name) for name in NAMES]))
 
 

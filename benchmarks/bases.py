@@ -1,7 +1,7 @@
-"""Base models beside each other: latency against accuracy.
+"""Compare base models: latency against accuracy.
 
-Each base, named as ``model.base`` names one, answers every problem of the ladder greedily,
-without in-context examples and with ``sample.shots`` of them, in a process of its own.
+Each base, given in a form that ``model.base`` accepts, answers every problem of the ladder
+greedily, without in-context examples and with ``sample.shots`` of them, in a separate process.
 Prints a line for each and writes ``reports/benchmarks/bases.csv``: accuracy with Wilson's
 interval (at ``analyze.interval``), bytes of the weights in bf16, and at batch 1 tokens per
 second and milliseconds to the first token of the first problem's prompt: the median of
@@ -39,8 +39,8 @@ BENCHMARK = "ladder"
 TABLE = REPORTS / "benchmarks" / "bases.csv"
 
 
-def named(base: str) -> Base:
-    """Return the base that a name means. Raises ValueError naming it and the forms there are."""
+def resolve_base(base: str) -> Base:
+    """Parse the name of a base model. Raises ValueError with the accepted forms."""
     try:
         return parse_base(base)
     except ValueError as error:
@@ -48,45 +48,48 @@ def named(base: str) -> Base:
 
 
 def measure(base: str) -> list[dict[str, Any]]:
-    """Return a base's rows: without in-context examples, and with."""
-    # Read when vLLM is imported, whose reports would stand around the table.
+    """Return a base's rows: without and with in-context examples."""
+    # vLLM reads this at import; its log lines would clutter the table.
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    wanted = load_params()
+    params = load_params()
     with TemporaryDirectory() as folder:
         model = Path(folder) / "model"
-        convert_base(named(base), model)
-        # After the conversion: importing vLLM takes longer than finding that a base is wrong.
+        convert_base(resolve_base(base), model)
+        # Imported after the conversion, which reports a wrong base sooner than vLLM loads.
         from stages.lib.inference.engine import Engine
 
-        engine = Engine(model, wanted.engine)
+        engine = Engine(model, params.engine)
         return [
-            row(base, model, engine, wanted, shots) for shots in sorted({0, wanted.sample.shots})
+            measure_with_shots(base, model, engine, params, shots)
+            for shots in sorted({0, params.sample.shots})
         ]
 
 
-def row(base: str, model: Path, engine: Any, wanted: Params, shots: int) -> dict[str, Any]:
-    """Return what was measured of a base with a number of in-context examples."""
+def measure_with_shots(
+    base: str, model: Path, engine: Any, params: Params, shots: int
+) -> dict[str, Any]:
+    """Measure a base with a number of in-context examples; return its row."""
     from stages.lib.generations.requests import Request, Sampling
     from stages.lib.inference.speed import engine_runner, measure_latency
 
     problems = read_benchmarks([BENCHMARK])[BENCHMARK]
     pool = read_parquet(DEMONSTRATIONS, Problem)
-    tokenizer, limit = load_tokenizer(model), wanted.evaluate.max_tokens[BENCHMARK]
+    tokenizer, limit = load_tokenizer(model), params.evaluate.max_tokens[BENCHMARK]
     requests = [
         Request(
-            one.id,
+            problem.id,
             "cot",
             shots,
             0,
-            few_shot_prompt(tokenizer, wanted.prompts, one, "cot", pool, shots),
+            few_shot_prompt(tokenizer, params.prompts, problem, "cot", pool, shots),
             limit,
         )
-        for one in problems
+        for problem in problems
     ]
-    greedy = Sampling(temperature=0.0, top_p=1.0, seed=0, stop=tuple(wanted.prompts.stop))
+    greedy = Sampling(temperature=0.0, top_p=1.0, seed=0, stop=tuple(params.prompts.stop))
     answers = engine.generate(requests, greedy, lambda _: None)
     right = is_correct(problems, [text for text, _, _ in answers])
-    low, high = wilson_interval(sum(right), len(right), level=wanted.analyze.interval)
+    low, high = wilson_interval(sum(right), len(right), level=params.analyze.interval)
     return {
         "base": base,
         "shots": shots,
@@ -96,7 +99,7 @@ def row(base: str, model: Path, engine: Any, wanted: Params, shots: int) -> dict
         "high": round(high, 4),
         "bytes": weight_bytes(model),
         **summarize_speeds(
-            measure_latency(engine_runner(engine, requests[0].prompt), wanted.evaluate.speed)
+            measure_latency(engine_runner(engine, requests[0].prompt), params.evaluate.speed)
         ),
         "machine": machine(),
     }
@@ -108,18 +111,18 @@ def main() -> None:
     if not bases:
         sys.exit("expected at least one base model, such as model.base of params.yaml")
     for base in bases:
-        named(base)
+        resolve_base(base)
     rows: list[dict[str, Any]] = []
     for base in bases:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-            rows += alone.submit(measure, base).result()
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            rows += pool.submit(measure, base).result()
     write_csv(TABLE, rows)
     print("accuracy  interval       tokens/s  first token       MB  shots  base")
-    for one in rows:
+    for row in rows:
         print(
-            f"{one['accuracy']:8.1%}  {one['low']:6.1%} to {one['high']:5.1%}"
-            f"{one['tokens_per_second_single']:9.1f}  {one['first_token_ms']:8.1f} ms"
-            f"{one['bytes'] / 1e6:9.0f}  {one['shots']:5}  {one['base'].partition('#')[0]}"
+            f"{row['accuracy']:8.1%}  {row['low']:6.1%} to {row['high']:5.1%}"
+            f"{row['tokens_per_second_single']:9.1f}  {row['first_token_ms']:8.1f} ms"
+            f"{row['bytes'] / 1e6:9.0f}  {row['shots']:5}  {row['base'].partition('#')[0]}"
         )
 
 

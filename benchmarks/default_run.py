@@ -1,4 +1,4 @@
-"""Seconds of the whole default run, as its stages noted them, against fifteen minutes.
+"""Seconds of the whole default run, as its stages recorded them, against fifteen minutes.
 
 python -m benchmarks.default_run
 """
@@ -11,7 +11,7 @@ ALLOWED_S = 900.0
 
 
 def main() -> None:
-    """Add up the last run's stages."""
+    """Sum the seconds of the last run's stages and print the line."""
     stages = [read_json(path) for path in sorted(TIMINGS.glob("*.json"))]
     print(
         line(

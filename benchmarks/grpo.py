@@ -1,17 +1,16 @@
 """The miniature of GRPO: does the reward rise beyond noise, and how long does it take?
 
-Runs the model of the recipe ``grpo`` with three seeds, each as its own process of the stage
-in a folder of its own, and compares what the parent and the GRPO model earn on the
-same problems (``benchmarks.grpo_rewards``): on those that the runs ask, and on the ladder's, which
-they never saw. The intervals are at 95%: one over seeds and problems
-(``stages.lib.analysis.seeds``), and Student's over the seeds alone. Beside them stands
-the mean reward of the last quarter of steps less that of the first. Needs the parent's model,
-the problems and their difficulty in ``data/``. ``seconds`` are of the whole stage, imports
-included.
+Runs the model of the recipe ``grpo`` with three seeds, each in a separate process and folder,
+and compares the rewards of the parent and of the GRPO model on the same problems
+(``benchmarks.grpo_rewards``): the training problems, and the held-out ladder. The intervals are
+at 95%: one over seeds and problems (``stages.lib.analysis.seeds``), and Student's over the seeds
+alone. The line also has the mean reward of the last quarter of steps minus that of the first.
+Needs the parent's model, the problems and their difficulty in ``data/``. ``seconds`` are of the
+whole stage, imports included.
 
-Each seed's log by step, rewards by problem, settings and seconds are kept in
-``reports/benchmarks/``, and the rises of all in ``grpo.csv``.
-With seeds on the command line only those are run, and the others are taken from there.
+Each seed's log by step, rewards by problem, settings and seconds are saved in
+``reports/benchmarks/``, and the rises over all seeds in ``grpo.csv``.
+With seeds on the command line only those are run, and the saved results of the others are used.
 
     python -m benchmarks.grpo [SEED ...]
 """
@@ -48,12 +47,12 @@ from stages.lib.core.tables import write_csv
 from stages.lib.params.load import load_params
 
 SEEDS = (1, 2, 3)
-KEPT = REPORTS / "benchmarks"
-SUMMARY = KEPT / "grpo.csv"
+RESULTS = REPORTS / "benchmarks"
+SUMMARY = RESULTS / "grpo.csv"
 LEVEL = 0.95
 
 
-def over_seeds(befores: Sequence[float], afters: Sequence[float]) -> dict[str, Any]:
+def summarize_rises(befores: Sequence[float], afters: Sequence[float]) -> dict[str, Any]:
     """Return the mean rise over the seeds with Student's interval.
 
     Raises ValueError for fewer than two seeds.
@@ -61,103 +60,108 @@ def over_seeds(befores: Sequence[float], afters: Sequence[float]) -> dict[str, A
     if len(befores) < 2:
         raise ValueError(f"seeds: {len(befores)}: expected at least 2")
     rises = [after - before for before, after in zip(befores, afters, strict=True)]
-    middle = fmean(rises)
+    mean = fmean(rises)
     half = stdev(rises) / len(rises) ** 0.5 * float(student.ppf((1 + LEVEL) / 2, len(rises) - 1))
     return {
         "before": round(fmean(befores), 4),
         "after": round(fmean(afters), 4),
-        "rises": [round(one, 4) for one in rises],
-        "rise": round(middle, 4),
-        "seeds_low": round(middle - half, 4),
-        "seeds_high": round(middle + half, 4),
+        "rises": [round(rise, 4) for rise in rises],
+        "rise": round(mean, 4),
+        "seeds_low": round(mean - half, 4),
+        "seeds_high": round(mean + half, 4),
     }
 
 
-def of_steps(rewards: Sequence[Sequence[float]]) -> dict[str, Any]:
+def summarize_steps(rewards: Sequence[Sequence[float]]) -> dict[str, Any]:
     """Return the rise of the mean reward from the first to the last quarter of steps.
 
-    ``rewards`` are those of each step, by seed.
+    ``rewards`` are those of each step, for each seed.
     """
     firsts = [fmean(steps[: max(1, len(steps) // 4)]) for steps in rewards]
     lasts = [fmean(steps[-max(1, len(steps) // 4) :]) for steps in rewards]
-    return over_seeds(firsts, lasts)
+    return summarize_rises(firsts, lasts)
 
 
-def of_problems(tables: Sequence[pd.DataFrame], most: float) -> dict[str, Any]:
+def summarize_problems(tables: Sequence[pd.DataFrame], max_reward: float) -> dict[str, Any]:
     """Return the rise of the mean reward on fixed problems, with both intervals.
 
-    A seed's table has ``before``, ``after`` and ``source`` by problem, in one order;
-    ``most`` is the highest reward, which ``compare_runs`` is to see as 1. ``low`` and
-    ``high`` are over seeds and problems, the latter inside their sources where each source
-    has several. Raises ValueError for fewer than three seeds.
+    Each seed's table has ``before``, ``after`` and ``source`` by problem, in the same order;
+    ``max_reward`` is the highest possible reward, which scales rewards to at most 1 for
+    ``compare_runs``. ``low`` and ``high`` are over seeds and problems; problems are resampled
+    inside their sources if every source has several. Raises ValueError for fewer than three seeds.
     """
     before, after = (np.array([table[side] for table in tables]) for side in ("before", "after"))
     sources = tables[0]["source"]
-    alone = sources.value_counts().min() < 2
-    strata = np.zeros(len(sources)) if alone else sources.to_numpy()
-    found = compare_runs(after / most, before / most, strata, level=LEVEL)
-    return over_seeds(before.mean(axis=1).tolist(), after.mean(axis=1).tolist()) | {
-        "low": round(found.low * most, 4),
-        "high": round(found.high * most, 4),
+    pooled = sources.value_counts().min() < 2
+    strata = np.zeros(len(sources)) if pooled else sources.to_numpy()
+    difference = compare_runs(after / max_reward, before / max_reward, strata, level=LEVEL)
+    return summarize_rises(before.mean(axis=1).tolist(), after.mean(axis=1).tolist()) | {
+        "low": round(difference.low * max_reward, 4),
+        "high": round(difference.high * max_reward, 4),
     }
 
 
 def run(seed: int) -> None:
-    """Grpo with a seed, and keep its log, its seconds, and what it earns."""
-    here = Path.cwd()
+    """Run GRPO with a seed; save log, time and rewards."""
+    repository = Path.cwd()
     with TemporaryDirectory() as folder:
-        there = Path(folder)
-        name, parent = _prepare(there, seed)
+        root = Path(folder)
+        name, parent = _prepare(root, seed)
         subprocess.run(
             [sys.executable, "-m", "stages.grpo", name],
-            cwd=there,
-            env=os.environ | {"PYTHONPATH": str(here)},
+            cwd=root,
+            env=os.environ | {"PYTHONPATH": str(repository)},
             check=True,
         )
-        files = sorted((there / TRAINING_LOGS / name / "plots" / "metrics").glob("*.tsv"))
+        files = sorted((root / TRAINING_LOGS / name / "plots" / "metrics").glob("*.tsv"))
         tables = [pd.read_csv(path, sep="\t", index_col="step") for path in files]
-        wanted = load_params(there / PARAMS)
-        before = grpo_rewards.rewards(MODELS / parent, wanted, seed)
-        after = grpo_rewards.rewards(there / MODELS / name, wanted, seed)
-        seconds = read_json(there / TIMINGS / f"grpo-{name}.json")["seconds"]
-    with atomic_replace(KEPT / f"grpo-{seed}.csv") as aside:
-        pd.concat(tables, axis="columns").to_csv(aside, lineterminator="\n")
+        params = load_params(root / PARAMS)
+        before = grpo_rewards.rewards(MODELS / parent, params, seed)
+        after = grpo_rewards.rewards(root / MODELS / name, params, seed)
+        seconds = read_json(root / TIMINGS / f"grpo-{name}.json")["seconds"]
+    with atomic_replace(RESULTS / f"grpo-{seed}.csv") as tmp:
+        pd.concat(tables, axis="columns").to_csv(tmp, lineterminator="\n")
     write_csv(
-        _rewards(seed), [_pair(first, last) for first, last in zip(before, after, strict=True)]
+        _rewards_path(seed), [_pair(first, last) for first, last in zip(before, after, strict=True)]
     )
-    settings = wanted.grpo.model_dump(mode="json", exclude={"models"})
-    write_json(_about(seed), {"seconds": seconds, "settings": settings})
+    settings = params.grpo.model_dump(mode="json", exclude={"models"})
+    write_json(_info_path(seed), {"seconds": seconds, "settings": settings})
 
 
-def summary(seeds: Sequence[int]) -> dict[str, dict[str, Any]]:
-    """Return the rises of kept runs: on each set of problems, and over the steps.
+def summarize_runs(seeds: Sequence[int]) -> dict[str, dict[str, Any]]:
+    """Return the rises of saved runs: on each set of problems, and over the steps.
 
-    Raises ValueError if they had not the same settings.
+    Raises ValueError if their settings differ.
     """
-    first, *others = [read_json(_about(seed))["settings"] for seed in seeds]
+    first, *others = [read_json(_info_path(seed))["settings"] for seed in seeds]
     if any(other != first for other in others):
-        raise ValueError(f"{KEPT}: seeds {list(seeds)} ran with other settings: run all of them")
-    most = sum(first["rewards"].values())
-    tables = [pd.read_csv(_rewards(seed)) for seed in seeds]
-    steps = [pd.read_csv(KEPT / f"grpo-{seed}.csv")["reward"].dropna() for seed in seeds]
+        raise ValueError(f"{RESULTS}: seeds {list(seeds)} ran with other settings: run all of them")
+    max_reward = sum(first["rewards"].values())
+    tables = [pd.read_csv(_rewards_path(seed)) for seed in seeds]
+    step_rewards = [pd.read_csv(RESULTS / f"grpo-{seed}.csv")["reward"].dropna() for seed in seeds]
     return {
-        kind: of_problems([table.loc[table["set"] == kind] for table in tables], most)
+        kind: summarize_problems([table.loc[table["set"] == kind] for table in tables], max_reward)
         for kind in grpo_rewards.ANSWERS
-    } | {"steps": of_steps([one.tolist() for one in steps]) | {"low": None, "high": None}}
+    } | {
+        "steps": summarize_steps([rewards.tolist() for rewards in step_rewards])
+        | {"low": None, "high": None}
+    }
 
 
-def _prepare(there: Path, seed: int) -> tuple[str, str]:
-    """Lay out what a run reads; return the names of the model to make and of its parent."""
-    here = Path.cwd()
-    compose_and_dump(str(there / PARAMS), str(here / "conf"), None, "config", "", ["recipe=grpo"])
-    values = yaml.safe_load((there / PARAMS).read_text(encoding="utf-8"))
-    (name, made), *_ = values["grpo"]["models"].items()
-    made["seed"] = seed
-    (there / PARAMS).write_text(yaml.safe_dump(values), encoding="utf-8")
-    for path in (MODELS / made["parent"], TRAIN_PROBLEMS, DIFFICULTY):
-        (there / path).parent.mkdir(parents=True, exist_ok=True)
-        (there / path).symlink_to(here / path)
-    return name, made["parent"]
+def _prepare(root: Path, seed: int) -> tuple[str, str]:
+    """Write and link a run's inputs; return the names of the model to train and its parent."""
+    repository = Path.cwd()
+    compose_and_dump(
+        str(root / PARAMS), str(repository / "conf"), None, "config", "", ["recipe=grpo"]
+    )
+    values = yaml.safe_load((root / PARAMS).read_text(encoding="utf-8"))
+    (name, model), *_ = values["grpo"]["models"].items()
+    model["seed"] = seed
+    (root / PARAMS).write_text(yaml.safe_dump(values), encoding="utf-8")
+    for path in (MODELS / model["parent"], TRAIN_PROBLEMS, DIFFICULTY):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).symlink_to(repository / path)
+    return name, model["parent"]
 
 
 def _pair(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
@@ -169,35 +173,35 @@ def _pair(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _rewards(seed: int) -> Path:
-    return KEPT / f"grpo-rewards-{seed}.csv"
+def _rewards_path(seed: int) -> Path:
+    return RESULTS / f"grpo-rewards-{seed}.csv"
 
 
-def _about(seed: int) -> Path:
-    return KEPT / f"grpo-{seed}.json"
+def _info_path(seed: int) -> Path:
+    return RESULTS / f"grpo-{seed}.json"
 
 
 def main() -> None:
-    """Run the seeds and print the line, once all have been run."""
-    for seed in [int(one) for one in sys.argv[1:]] or SEEDS:
+    """Run the seeds; print the line if all seeds have results."""
+    for seed in [int(argument) for argument in sys.argv[1:]] or SEEDS:
         run(seed)
-    missing = [seed for seed in SEEDS if not _about(seed).exists()]
+    missing = [seed for seed in SEEDS if not _info_path(seed).exists()]
     if missing:
         sys.exit(f"seeds {missing}: not run yet: python -m benchmarks.grpo SEED ...")
-    found = summary(SEEDS)
-    write_csv(SUMMARY, [{"on": on} | rises for on, rises in found.items()])
-    asked = found.pop("asked")
+    rises_by_set = summarize_runs(SEEDS)
+    write_csv(SUMMARY, [{"on": on} | rises for on, rises in rises_by_set.items()])
+    trained = rises_by_set.pop("asked")
     print(
         line(
             "grpo",
-            ours=asked.pop("after"),
-            peer=asked.pop("before"),
+            ours=trained.pop("after"),
+            peer=trained.pop("before"),
             unit="mean reward",
             against="its parent, on the problems that it was asked",
             better="more",
-            **asked,
-            **found,
-            seconds=[read_json(_about(seed))["seconds"] for seed in SEEDS],
+            **trained,
+            **rises_by_set,
+            seconds=[read_json(_info_path(seed))["seconds"] for seed in SEEDS],
         )
     )
 

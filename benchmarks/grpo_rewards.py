@@ -1,7 +1,7 @@
-"""What a policy earns on fixed problems: answers drawn as in training, rewarded as there.
+"""Rewards of a policy on fixed problems: answers are sampled and rewarded as in training.
 
-The reward of a step of GRPO is that of the few problems it happens to ask. These problems
-stay the same: those that the runs may ask, and the ladder's, which they never saw.
+The reward of a step of GRPO depends on the few problems in its batch. These problems stay
+the same: those that the runs may train on, and the held-out ladder.
 """
 
 import os
@@ -18,35 +18,37 @@ from stages.lib.core.tables import read_parquet
 from stages.lib.params.grpo import Grpo
 from stages.lib.params.root import Params
 
-# Answers to each problem: few are asked, so each of them more often.
+# Answers per problem: the training problems are few, so each gets more.
 ANSWERS = {"asked": 8, "unseen": 2}
 UNSEEN = EVAL_PROBLEMS / "ladder.parquet"
 
 
 def fixed_problems() -> dict[str, list[Problem]]:
-    """Return the problems by set: ``asked``, which have a signal, and ``unseen``."""
+    """Return the problems by set: ``asked``, with pass rates between 0 and 1, and ``unseen``."""
     rates = {row.problem_id: row.pass_rate for row in read_parquet(DIFFICULTY, Difficulty)}
-    asked = [one for one in read_parquet(TRAIN_PROBLEMS, Problem) if 0 < rates[one.id] < 1]
-    return {"asked": asked, "unseen": read_parquet(UNSEEN, Problem)}
+    trained = [
+        problem for problem in read_parquet(TRAIN_PROBLEMS, Problem) if 0 < rates[problem.id] < 1
+    ]
+    return {"asked": trained, "unseen": read_parquet(UNSEEN, Problem)}
 
 
-def rewards(model: Path, wanted: Params, seed: int) -> list[dict[str, Any]]:
+def rewards(model: Path, params: Params, seed: int) -> list[dict[str, Any]]:
     """Return the mean rewards of a model's answers to each of ``fixed_problems``.
 
-    A row has the ``set``, ``problem_id`` and ``source`` of a problem, ``reward`` as the
-    runs weigh it, and ``right``, the share of right answers. The engine is in a process
-    of its own, which gives its memory back.
+    A row has the ``set``, ``problem_id`` and ``source`` of a problem, ``reward`` as weighted
+    in training, and ``right``, the share of right answers. The engine runs in a separate
+    process, which frees its memory.
     """
-    # Read when vLLM is imported, whose reports would stand around the line.
+    # vLLM reads this at import; its log lines would clutter the output.
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-        return alone.submit(_measure, model, wanted, seed).result()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_measure, model, params, seed).result()
 
 
 def mean_reward(
     problem: Problem, answers: Sequence[tuple[str, bool]], settings: Grpo, stops: Sequence[str]
 ) -> dict[str, float]:
-    """Return the mean ``reward`` of answers, text and whether it ended, and how many are right."""
+    """Return the mean ``reward`` of answers (text, ended) and the share of ``right`` ones."""
     from stages.lib.generations.requests import truncate_at_stop
     from stages.lib.grpo.rewards import answer_reward, format_reward
 
@@ -57,36 +59,38 @@ def mean_reward(
     return {"reward": weights.answer * right + weights.format * form, "right": right}
 
 
-def _measure(model: Path, wanted: Params, seed: int) -> list[dict[str, Any]]:
+def _measure(model: Path, params: Params, seed: int) -> list[dict[str, Any]]:
     from stages.lib.generations.requests import Request, Sampling
     from stages.lib.inference.engine import Engine
     from stages.lib.models.loading import load_tokenizer
     from stages.lib.prompts.templates import question_prompt, user_message
 
-    settings, tokenizer = wanted.grpo, load_tokenizer(model)
-    problems = fixed_problems()
+    settings, tokenizer = params.grpo, load_tokenizer(model)
+    problem_sets = fixed_problems()
     requests = [
         Request(
             problem.id,
             "cot",
             0,
             index,
-            question_prompt(tokenizer, wanted.prompts, user_message(problem.question, "cot")),
+            question_prompt(tokenizer, params.prompts, user_message(problem.question, "cot")),
             settings.max_tokens,
         )
-        for kind, ones in problems.items()
-        for problem in ones
-        for index in range(ANSWERS[kind])
+        for subset, problems in problem_sets.items()
+        for problem in problems
+        for index in range(ANSWERS[subset])
     ]
-    # As in training, a text that ends an answer is cut off afterwards.
+    # No stop texts: as in training, answers are truncated at them afterwards.
     sampling = Sampling(settings.temperature, top_p=1.0, seed=seed)
-    answers = Engine(model, wanted.engine).generate(requests, sampling, lambda _: None)
-    given: Mapping[str, list[tuple[str, bool]]] = {one.problem_id: [] for one in requests}
+    answers = Engine(model, params.engine).generate(requests, sampling, lambda _: None)
+    answers_by_id: Mapping[str, list[tuple[str, bool]]] = {
+        request.problem_id: [] for request in requests
+    }
     for request, (text, reason, _) in zip(requests, answers, strict=True):
-        given[request.problem_id].append((text, reason == "stop"))
+        answers_by_id[request.problem_id].append((text, reason == "stop"))
     return [
-        {"set": kind, "problem_id": problem.id, "source": problem.source}
-        | mean_reward(problem, given[problem.id], settings, wanted.prompts.stop)
-        for kind, ones in problems.items()
-        for problem in ones
+        {"set": subset, "problem_id": problem.id, "source": problem.source}
+        | mean_reward(problem, answers_by_id[problem.id], settings, params.prompts.stop)
+        for subset, problems in problem_sets.items()
+        for problem in problems
     ]

@@ -1,18 +1,18 @@
 """Seconds from start to accuracy: our evaluation against lm-evaluation-harness.
 
-A second opinion on the accuracy, too: the harness (its transformers backend, in an
-environment of its own) answers the ladder with the same model in bf16 from the same
-prompts, compared token by token, and grades with its own filter and metric
-(``benchmarks/ladder.yaml``). Each side is a process, timed from its start to its end.
-The harness gets batches of 64: of 8, 32, 64, 128 and 280, those of 64 and more take about
-as long on two cores, and smaller ones longer. Both times need an idle machine.
+It also cross-checks the accuracy: the harness (its transformers backend, in a separate
+environment) answers the ladder with the same model in bf16 from the same prompts, compared
+token by token, and grades with its own filter and metric (``benchmarks/ladder.yaml``). Each
+side is a process, timed from its start to its end. The harness gets batches of 64: of 8, 32,
+64, 128 and 280, those of 64 and more take about the same time on two cores, and smaller ones
+longer. Both times need an idle machine.
 
-``accuracy`` is ours, the harness's by its own grader, and that of the harness's texts by
-our grader. ``repeat`` is our accuracy when at most half as many answers are written at a
-time (bf16 sums are then rounded in another order), and the share of problems on which
-that changes the verdict. ``verdicts_differ`` is the share on which our grader judges
-the harness's text otherwise than ours. ``agree`` says whether the harness's accuracy,
-by either grader, is as close to ours as that of a repeated run may be.
+``accuracy`` has three values: ours, the harness's by its own grader, and that of the harness's
+texts by our grader. ``repeat`` is our accuracy with at most half as many sequences at a time
+(bf16 sums are then rounded in another order), and the share of problems on which that changes
+the verdict. ``verdicts_differ`` is the share on which our grader's verdicts on the two sides'
+texts differ. ``agree`` says whether the harness's accuracy, by either grader, differs from ours
+by at most that share.
 
     make harness
 """
@@ -30,7 +30,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from benchmarks.report import line, measured
+from benchmarks.report import line, run_side
 from stages.lib.core.files import write_json
 from stages.lib.core.paths import LOGS, MODELS
 from stages.lib.core.schema import Problem
@@ -53,20 +53,20 @@ FOLDER = LOGS / "harness"
 DOCUMENTS = FOLDER / "documents.json"
 
 
-def problems() -> list[Problem]:
+def load_problems() -> list[Problem]:
     """Return the problems that both sides answer."""
     return read_benchmarks([BENCHMARK])[BENCHMARK]
 
 
 def prompts(
-    tokenizer: PreTrainedTokenizerBase, settings: Prompts, asked: Sequence[Problem]
+    tokenizer: PreTrainedTokenizerBase, settings: Prompts, problems: Sequence[Problem]
 ) -> list[tuple[int, ...]]:
     """Return the zero-shot prompts as the ``evaluate`` stage encodes them."""
-    return [problem_prompt(tokenizer, settings, problem, "cot", []) for problem in asked]
+    return [problem_prompt(tokenizer, settings, problem, "cot", []) for problem in problems]
 
 
 def documents(
-    tokenizer: PreTrainedTokenizerBase, settings: Prompts, asked: Sequence[Problem]
+    tokenizer: PreTrainedTokenizerBase, settings: Prompts, problems: Sequence[Problem]
 ) -> list[dict[str, str]]:
     """Return the same prompts as texts, with the reference answers."""
     return [
@@ -74,99 +74,101 @@ def documents(
             "prompt": prompt_text(tokenizer, settings, user_message(problem.question, "cot")),
             "answer": problem.answer,
         }
-        for problem in asked
+        for problem in problems
     ]
 
 
-def verdicts(texts: Sequence[str], asked: Sequence[Problem]) -> list[bool]:
+def verdicts(texts: Sequence[str], problems: Sequence[Problem]) -> list[bool]:
     """Return which texts our grader finds correct."""
     return [
-        grade(text, answer=one.answer, kind=one.kind, choices=one.choices).status == "correct"
-        for text, one in zip(texts, asked, strict=True)
+        grade(text, answer=problem.answer, kind=problem.kind, choices=problem.choices).status
+        == "correct"
+        for text, problem in zip(texts, problems, strict=True)
     ]
 
 
-def ours(limits: EngineConfig) -> list[bool]:
+def measure_ours(limits: EngineConfig) -> list[bool]:
     """Answer and grade as the stages do; return the verdicts."""
     from stages.lib.generations.requests import Request, Sampling
     from stages.lib.inference.engine import Engine
 
-    wanted, asked = load_params(), problems()
-    inputs = prompts(loading.load_tokenizer(MODEL), wanted.prompts, asked)
+    params, problems = load_params(), load_problems()
+    inputs = prompts(loading.load_tokenizer(MODEL), params.prompts, problems)
     requests = [
-        Request(problem.id, "cot", 0, 0, prompt, wanted.evaluate.max_tokens[BENCHMARK])
-        for problem, prompt in zip(asked, inputs, strict=True)
+        Request(problem.id, "cot", 0, 0, prompt, params.evaluate.max_tokens[BENCHMARK])
+        for problem, prompt in zip(problems, inputs, strict=True)
     ]
-    stop = tuple(wanted.prompts.stop)
+    stop = tuple(params.prompts.stop)
     greedy = Sampling(temperature=0.0, top_p=1.0, seed=0, stop=stop)
     answers = Engine(MODEL, limits).generate(requests, greedy, lambda _: None)
-    return verdicts([text for text, _, _ in answers], asked)
+    return verdicts([text for text, _, _ in answers], problems)
 
 
-def peer() -> tuple[float, list[dict[str, Any]]]:
+def measure_peer() -> tuple[float, list[dict[str, Any]]]:
     """Run the harness; return its seconds and its samples, in order of the problems."""
-    wanted = load_params()
-    limit = wanted.evaluate.max_tokens[BENCHMARK]
-    generation = json.dumps({"max_gen_toks": limit, "until": wanted.prompts.stop})
+    params = load_params()
+    limit = params.evaluate.max_tokens[BENCHMARK]
+    generation = json.dumps({"max_gen_toks": limit, "until": params.prompts.stop})
     command = [HARNESS / "bin/lm_eval", "run", "--tasks", TASK, "--model", "hf", "--device", "cpu"]
     command += ["--model_args", model_args(), "--gen_kwargs", generation]
     command += ["--batch_size", str(BATCH), "--output_path", FOLDER, "--log_samples"]
     started = time.monotonic()
     with (FOLDER / "lm_eval.log").open("w", encoding="utf-8") as log:
-        subprocess.run(command, env=surroundings(), stdout=log, stderr=log, check=True)
+        subprocess.run(command, env=harness_environment(), stdout=log, stderr=log, check=True)
     seconds = time.monotonic() - started
-    (found,) = FOLDER.rglob("samples_*.jsonl")
-    samples = [json.loads(said) for said in found.read_text(encoding="utf-8").splitlines()]
+    (path,) = FOLDER.rglob("samples_*.jsonl")
+    samples = [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()]
     return seconds, sorted(samples, key=lambda sample: sample["doc_id"])
 
 
 def model_args() -> str:
     """Return the harness's settings of the model, as JSON."""
-    # As in our ``encode``: a chat template writes its own special tokens.
+    # As in our ``encode``: a chat template already contains the special tokens.
     special = load_params().prompts.format == "alpaca"
     return json.dumps({"pretrained": str(MODEL), "dtype": "bfloat16", "add_bos_token": special})
 
 
-def surroundings() -> dict[str, str]:
-    """Return the harness's environment: every core, nothing fetched, its own cache."""
+def harness_environment() -> dict[str, str]:
+    """Return the harness's environment variables: all cores, offline, a separate cache."""
     own = {"OMP_NUM_THREADS": str(os.cpu_count()), "HF_HUB_OFFLINE": "1"}
     return os.environ | own | {"HF_HOME": str(FOLDER / "cache")}
 
 
 def check_installed() -> None:
-    """End the program with one line if the harness is not installed."""
+    """Exit with a one-line message if the harness is not installed."""
     if not (HARNESS / "ready").exists():
         console.log_line(f"harness: {HARNESS} is not there or not complete: run `make harness`")
         sys.exit(1)
 
 
 def write_documents() -> None:
-    """Write what the harness reads. Raises ValueError if it encodes a prompt otherwise than we."""
-    settings, asked, tokenizer = load_params().prompts, problems(), loading.load_tokenizer(MODEL)
+    """Write the harness's documents. Raises ValueError if it encodes a prompt differently."""
+    settings, problems = load_params().prompts, load_problems()
+    tokenizer = loading.load_tokenizer(MODEL)
     shutil.rmtree(FOLDER, ignore_errors=True)
-    write_json(DOCUMENTS, documents(tokenizer, settings, asked))
-    done = subprocess.run(
+    write_json(DOCUMENTS, documents(tokenizer, settings, problems))
+    process = subprocess.run(
         [HARNESS / "bin/python", "benchmarks/harness_tokens.py", model_args(), DOCUMENTS],
-        env=surroundings(),
+        env=harness_environment(),
         stdout=subprocess.PIPE,
         check=True,
         text=True,
     )
-    theirs = [tuple(ids) for ids in json.loads(done.stdout.splitlines()[-1])]
-    if theirs != prompts(tokenizer, settings, asked):
-        raise ValueError(f"{DOCUMENTS}: the harness makes other tokens of the prompts than we do")
+    harness_ids = [tuple(ids) for ids in json.loads(process.stdout.splitlines()[-1])]
+    if harness_ids != prompts(tokenizer, settings, problems):
+        raise ValueError(f"{DOCUMENTS}: the harness encodes the prompts to other tokens than we do")
 
 
 def timed(side: str) -> tuple[float, list[bool]]:
-    """Return the seconds of a process of ours, and its verdicts."""
+    """Run one of our sides in a process; return its seconds and verdicts."""
     started = time.monotonic()
-    found = measured("benchmarks.harness", side)
-    return time.monotonic() - started, found["verdicts"]
+    result = run_side("benchmarks.harness", side)
+    return time.monotonic() - started, result["verdicts"]
 
 
-def differing(some: Sequence[bool], others: Sequence[bool]) -> float:
-    """Return the share of problems with two verdicts."""
-    return fmean(one != other for one, other in zip(some, others, strict=True))
+def differing(first: Sequence[bool], second: Sequence[bool]) -> float:
+    """Return the share of problems on which two lists of verdicts differ."""
+    return fmean(a != b for a, b in zip(first, second, strict=True))
 
 
 def main() -> None:
@@ -174,16 +176,18 @@ def main() -> None:
     limits = load_params().engine
     halved = limits.model_copy(update={"max_num_seqs": limits.max_num_seqs // 2})
     if len(sys.argv) > 1:
-        print(json.dumps({"verdicts": ours({"ours": limits, "repeated": halved}[sys.argv[1]])}))
+        chosen = {"ours": limits, "repeated": halved}[sys.argv[1]]
+        print(json.dumps({"verdicts": measure_ours(chosen)}))
         return
     check_installed()
     write_documents()
     seconds, first = timed("ours")
     _, again = timed("repeated")
-    peer_seconds, samples = peer()
-    by_us = verdicts([sample["resps"][0][0] for sample in samples], problems())
-    own = fmean(sample["exact_match"] for sample in samples)
-    accuracies, allowed = [fmean(first), own, fmean(by_us)], differing(first, again)
+    peer_seconds, samples = measure_peer()
+    our_verdicts = verdicts([sample["resps"][0][0] for sample in samples], load_problems())
+    harness_accuracy = fmean(sample["exact_match"] for sample in samples)
+    accuracies = [fmean(first), harness_accuracy, fmean(our_verdicts)]
+    allowed = differing(first, again)
     print(
         line(
             "harness",
@@ -194,7 +198,7 @@ def main() -> None:
             better="less",
             accuracy=[round(share, 4) for share in accuracies],
             repeat=[round(fmean(again), 4), round(allowed, 4)],
-            verdicts_differ=round(differing(first, by_us), 4),
+            verdicts_differ=round(differing(first, our_verdicts), 4),
             agree=max(abs(other - accuracies[0]) for other in accuracies[1:]) <= allowed,
         )
     )

@@ -1,4 +1,4 @@
-"""Print, as JSON, the token ids that lm-evaluation-harness makes of each document's prompt.
+"""Print, as JSON, the token ids of each document's prompt as lm-evaluation-harness encodes it.
 
 .venv-harness/bin/python benchmarks/harness_tokens.py MODEL_ARGS DOCUMENTS
 """
@@ -11,9 +11,11 @@ from lm_eval.models.huggingface import HFLM  # pyright: ignore[reportMissingImpo
 
 
 def main(model_args: str, documents: str) -> None:
-    """Encode each prompt by itself, so that none is padded."""
+    """Encode each prompt separately, to avoid padding."""
     model = HFLM(**json.loads(model_args), device="cpu")
-    prompts = [one["prompt"] for one in json.loads(Path(documents).read_text(encoding="utf-8"))]
+    prompts = [
+        document["prompt"] for document in json.loads(Path(documents).read_text(encoding="utf-8"))
+    ]
     print(json.dumps([model.tok_batch_encode([prompt])[0][0].tolist() for prompt in prompts]))
 
 

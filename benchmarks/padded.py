@@ -1,9 +1,9 @@
-"""Training tokens per second: our planned trainer against the SDAT authors' way.
+"""Training tokens per second: our planned trainer against the SDAT authors' method.
 
-Theirs is transformers' ``Trainer`` with examples as text, which a collator tokenizes when
-they are needed and pads to 512 tokens; logits are made at every position. Both sides
-count the tokens of examples alone, no padding. The peer sees fewer of the same
-examples, since each takes it seconds.
+The peer is transformers' ``Trainer`` with examples as text, which a collator tokenizes on
+demand and pads to 512 tokens; logits are computed at every position. Both sides count the
+tokens of examples without padding. The peer gets fewer of the same examples, since each
+takes it seconds.
 
     python -m benchmarks.padded
 """
@@ -20,7 +20,7 @@ from datasets import Dataset
 from transformers import Trainer, TrainingArguments
 
 from benchmarks import training
-from benchmarks.report import line, measured
+from benchmarks.report import line, run_side
 from stages.lib.core.paths import MODELS
 from stages.lib.models import loading
 from stages.lib.params.load import load_params
@@ -31,7 +31,7 @@ LENGTH, STEPS, EXAMPLES_PER_STEP = 512, 4, 8
 
 
 class Collator:
-    """Tokenizes examples and pads them, when a batch is made of them."""
+    """Tokenizes and pads the examples of a batch."""
 
     def __init__(self) -> None:
         """Load the tokenizer."""
@@ -39,7 +39,7 @@ class Collator:
         self.tokens = 0
 
     def __call__(self, rows: Sequence[dict[str, str]]) -> dict[str, torch.Tensor]:
-        """Return a batch whose labels leave out the prompts and the padding."""
+        """Return a batch whose labels mask the prompts and the padding."""
         batch = self.tokenizer(
             [row["prompt"] + row["response"] for row in rows],
             padding="max_length",
@@ -56,14 +56,14 @@ class Collator:
         return {**batch, "labels": labels}
 
 
-def peer() -> dict[str, Any]:
+def measure_peer() -> dict[str, Any]:
     """Measure transformers' trainer on padded examples."""
     prompts, collator = load_params().prompts, Collator()
     rows = [
         {"prompt": prompt, "response": response}
-        for one in training.examples()[0][: STEPS * EXAMPLES_PER_STEP]
+        for example in training.load_examples()[0][: STEPS * EXAMPLES_PER_STEP]
         for prompt, response in prompt_response_pairs(
-            collator.tokenizer, prompts, one.turns, system=""
+            collator.tokenizer, prompts, example.turns, system=""
         )
     ]
     with TemporaryDirectory() as folder:
@@ -91,16 +91,16 @@ def peer() -> dict[str, Any]:
 
 def main() -> None:
     """Measure both sides."""
-    sides = {"ours": training.ours, "peer": peer}
+    sides = {"ours": training.measure_ours, "peer": measure_peer}
     if len(sys.argv) > 1:
         print(json.dumps(sides[sys.argv[1]]()))
         return
-    found = {side: measured("benchmarks.padded", side) for side in sides}
+    results = {side: run_side("benchmarks.padded", side) for side in sides}
     print(
         line(
             "training, padded peer",
-            ours=found["ours"]["rate"],
-            peer=found["peer"]["rate"],
+            ours=results["ours"]["rate"],
+            peer=results["peer"]["rate"],
             unit="tokens/s",
             against=f"transformers' Trainer, padded to {LENGTH}",
             better="more",

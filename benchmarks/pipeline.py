@@ -12,13 +12,13 @@ ALLOWED_S = 5.0
 
 
 def main() -> None:
-    """Measure the best of three, after one to fill the file system's cache."""
+    """Measure the best of three runs, after one that warms the file system's cache."""
     seconds = []
     for _ in range(4):
         started = time.monotonic()
-        done = subprocess.run(["dvc", "repro"], capture_output=True, text=True, check=True)
+        process = subprocess.run(["dvc", "repro"], capture_output=True, text=True, check=True)
         seconds.append(time.monotonic() - started)
-        if "Running stage" in done.stdout:
+        if "Running stage" in process.stdout:
             raise ValueError("dvc repro: it had something to do; run `make repro` first")
     print(
         line(

@@ -2,11 +2,11 @@
 
 The peer is their method (``utils.execute_code`` of their repository): Black formats the
 text, which becomes the body of a function that one process of a pool executes with the
-evaluator's own rights, one program at a time, output redirected. Both sides stop a
-program after the one second that their evaluation allows. Programs are those of the
-GSM8K results in ``$SDAT_RESULTS`` (a folder in the authors' layout) or, without one,
-those of the last evaluation. ``same_output`` is the share of programs on which both
-print the same.
+evaluator's own rights, one program at a time, with redirected output. Both sides stop a
+program after one second, the limit of their evaluation. Programs are those of the GSM8K
+results in ``$SDAT_RESULTS`` (a folder in the authors' layout) or, if that is not set, those
+of the last evaluation. ``same_output`` is the share of programs with the same output on both
+sides.
 
     python -m benchmarks.programs
 """
@@ -24,7 +24,7 @@ from typing import Any
 
 import black
 
-from benchmarks.report import line, measured
+from benchmarks.report import line, run_side
 from stages.lib.generations.answers import read_answers
 from stages.lib.grading.grader import extract_program
 from stages.lib.params.load import load_params
@@ -34,21 +34,23 @@ from tools.replicate.results import read_results
 TIMEOUT_S = 1.0
 
 
-def programs() -> list[str]:
+def load_programs() -> list[str]:
     """Return the programs to run."""
     if folder := os.environ.get("SDAT_RESULTS"):
-        cases = read_results(Path(folder), print)
-        wanted = [c for c in cases if (c.benchmark, c.prompting) == ("gsm8k", "pot")]
-        texts = [case.row.output for case in wanted]
+        texts = [
+            case.row.output
+            for case in read_results(Path(folder), print)
+            if (case.benchmark, case.prompting) == ("gsm8k", "pot")
+        ]
     else:
         answers = read_answers(load_params().evaluate.models)
         texts = [row.text for _, row in answers if row.prompting == "pot"]
     return [program for text in texts if (program := extract_program(text))]
 
 
-def ours() -> dict[str, Any]:
+def measure_ours() -> dict[str, Any]:
     """Run them in the sandbox, with the limits of ``params.yaml``."""
-    limits, texts = load_params().sandbox, programs()
+    limits, texts = load_params().sandbox, load_programs()
     started = time.monotonic()
     results = run_programs(
         texts,
@@ -57,13 +59,13 @@ def ours() -> dict[str, Any]:
         workers=limits.workers,
     )
     seconds = time.monotonic() - started
-    printed = [one.stdout.strip() if one.status == "ok" else None for one in results]
+    printed = [result.stdout.strip() if result.status == "ok" else None for result in results]
     return {"rate": len(texts) / seconds, "printed": printed}
 
 
-def peer() -> dict[str, Any]:
+def measure_peer() -> dict[str, Any]:
     """Run them as the authors do, in an empty folder."""
-    texts, printed = programs(), []
+    texts, printed = load_programs(), []
     with TemporaryDirectory() as folder:
         pool = multiprocessing.Pool(1, os.chdir, [folder])
         pool.apply(execute, ["print(0)"])
@@ -73,7 +75,7 @@ def peer() -> dict[str, Any]:
                 printed.append(pool.apply_async(execute, [text]).get(timeout=TIMEOUT_S))
             except multiprocessing.TimeoutError:
                 printed.append(None)
-                pool.terminate()  # its process would go on with the endless program
+                pool.terminate()  # otherwise its process would keep running the program
                 pool = multiprocessing.Pool(1, os.chdir, [folder])
         seconds = time.monotonic() - started
         pool.terminate()
@@ -83,22 +85,22 @@ def peer() -> dict[str, Any]:
 def execute(text: str) -> str | None:
     """Return what a program prints, or None if it fails."""
     body = "\n".join(f"    {line}" for line in text.split("\n"))
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        black.format_str(text, mode=black.Mode())  # a text that Black cannot read has failed
-        with redirect_stdout(said):
+        black.format_str(text, mode=black.Mode())  # raises if Black cannot parse the text
+        with redirect_stdout(output):
             exec(f"def run_it():\n{body}\nrun_it()", {})
     except Exception:  # a program may raise anything
         return None
-    return said.getvalue().strip()
+    return output.getvalue().strip()
 
 
 def main() -> None:
     """Measure both sides."""
     if len(sys.argv) > 1:
-        print(json.dumps({"ours": ours, "peer": peer}[sys.argv[1]]()))
+        print(json.dumps({"ours": measure_ours, "peer": measure_peer}[sys.argv[1]]()))
         return
-    first, second = (measured("benchmarks.programs", side) for side in ("ours", "peer"))
+    first, second = (run_side("benchmarks.programs", side) for side in ("ours", "peer"))
     pairs = list(zip(first["printed"], second["printed"], strict=True))
     print(
         line(

@@ -1,10 +1,10 @@
-"""A quantized model's file, loaded again by vLLM and by transformers: the same answers?
+"""Compare the answers of a saved quantized model in vLLM and in transformers.
 
 Both answer the same benchmark problems greedily from the same tokens; transformers loads the
-folder as anybody would, with GPTQModel's layers for the packed weights. The yardstick is vLLM
-with itself, in smaller batches. Prints how many texts and verdicts agree, and fails if
-transformers' verdicts differ from vLLM's more often than vLLM's own do, beyond chance
-(Fisher's exact test at 1%, which takes the two comparisons for independent).
+folder in the usual way, with GPTQModel's layers for the packed weights. The baseline is vLLM
+against itself, in smaller batches. Prints the shares of texts and verdicts that agree, and
+fails if transformers' verdicts differ from vLLM's more often than vLLM's own do, beyond chance
+(Fisher's exact test at 1%, which treats the two comparisons as independent).
 
     python -m benchmarks.reloaded MODEL
 """
@@ -33,53 +33,60 @@ RARE = 0.01
 
 
 @torch.no_grad()
-def answers(model: PreTrainedModel, requests: Sequence[Request], pad: int) -> list[list[int]]:
+def generate_answers(
+    model: PreTrainedModel, requests: Sequence[Request], pad: int
+) -> list[list[int]]:
     """Return the greedy answers to requests as token ids, prompts padded on the left."""
-    width = max(len(one.prompt) for one in requests)
-    ids = [[pad] * (width - len(one.prompt)) + list(one.prompt) for one in requests]
-    mask = [[0] * (width - len(one.prompt)) + [1] * len(one.prompt) for one in requests]
-    found = cast(Any, model).generate(
+    width = max(len(request.prompt) for request in requests)
+    ids = [[pad] * (width - len(request.prompt)) + list(request.prompt) for request in requests]
+    mask = [[0] * (width - len(request.prompt)) + [1] * len(request.prompt) for request in requests]
+    output = cast(Any, model).generate(
         input_ids=torch.tensor(ids),
         attention_mask=torch.tensor(mask),
-        max_new_tokens=max(one.max_tokens for one in requests),
+        max_new_tokens=max(request.max_tokens for request in requests),
         do_sample=False,
         pad_token_id=pad,
     )
-    return found[:, width:].tolist()
+    return output[:, width:].tolist()
 
 
 def with_transformers(name: str, requests: Sequence[Request], stops: Sequence[str]) -> list[str]:
     """Return the answers of a packed model with transformers, as text."""
     tokenizer = loading.load_tokenizer(MODELS / name)
     model = loading.load_model(MODELS / name, torch.bfloat16).eval()
-    ends = tokenizer.eos_token_id
-    pad = cast(int, ends if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+    eos = tokenizer.eos_token_id
+    pad = cast(int, eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
     texts = []
     with console.progress_bar(
         total=len(requests), desc="answer, transformers", unit="problem"
-    ) as shown:
+    ) as progress:
         for start in range(0, len(requests), BATCH):
             batch = requests[start : start + BATCH]
-            for one, ids in zip(batch, answers(model, batch, pad), strict=True):
-                text = cast(str, tokenizer.decode(ids[: one.max_tokens], skip_special_tokens=True))
+            for request, ids in zip(batch, generate_answers(model, batch, pad), strict=True):
+                text = cast(
+                    str, tokenizer.decode(ids[: request.max_tokens], skip_special_tokens=True)
+                )
                 texts.append(truncate_at_stop(text, stops))
-            shown.update(len(batch))
+            progress.update(len(batch))
     return texts
 
 
 def main(name: str) -> None:
     """Compare a model's answers."""
-    wanted = load_params()
+    params = load_params()
     if not has_kernel(MODELS / name):
-        sys.exit(f"{name}: vLLM has no kernel for it here, and reads its weights unpacked")
-    benchmarks = read_benchmarks(wanted.evaluate.max_tokens)
-    problems, requests = select_problems(MODELS / name, benchmarks, wanted)
-    texts = with_transformers(name, requests, wanted.prompts.stop)
-    together, apart, _ = run_vllm(MODELS / name, requests, wanted)
-    found, itself = agreement(problems, texts, together), agreement(problems, apart, together)
+        sys.exit(f"{name}: vLLM has no kernel for it here and loads its weights unpacked")
+    benchmarks = read_benchmarks(params.evaluate.max_tokens)
+    problems, requests = select_problems(MODELS / name, benchmarks, params)
+    texts = with_transformers(name, requests, params.prompts.stop)
+    batched, smaller_batches, _ = run_vllm(MODELS / name, requests, params)
+    with_vllm, vllm_repeated = (
+        agreement(problems, texts, batched),
+        agreement(problems, smaller_batches, batched),
+    )
     counts = [
         [round(len(problems) * share), round(len(problems) * (1 - share))]
-        for share in (found["same_verdict"], itself["same_verdict"])
+        for share in (with_vllm["same_verdict"], vllm_repeated["same_verdict"])
     ]
     p = float(cast(Any, fisher_exact(counts, alternative="less")).pvalue)
     print(
@@ -87,8 +94,8 @@ def main(name: str) -> None:
             {
                 "model": name,
                 "problems": len(problems),
-                "transformers_with_vllm": found,
-                "vllm_with_itself": itself,
+                "transformers_with_vllm": with_vllm,
+                "vllm_with_itself": vllm_repeated,
                 "p": round(p, 4),
             }
         )

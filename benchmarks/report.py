@@ -1,4 +1,4 @@
-"""The line that a benchmark prints, and the machine that it names."""
+"""The JSON line of a benchmark's result, and the helpers that write and collect results."""
 
 import json
 import os
@@ -22,14 +22,14 @@ def machine() -> str:
 
 
 def line(
-    name: str, *, ours: float, peer: float, unit: str, against: str, better: str, **more: object
+    name: str, *, ours: float, peer: float, unit: str, against: str, better: str, **extra: object
 ) -> str:
     """Return a benchmark's JSON line; ``ratio`` is above 1 where ours is better.
 
-    ``better`` says whether ``more`` or ``less`` of the unit is.
+    ``better`` is ``more`` or ``less``: the better direction of the unit.
     """
     ratio = ours / peer if better == "more" else peer / ours
-    found = {
+    result = {
         "name": name,
         "ours": round(ours, 2),
         "peer": round(peer, 2),
@@ -38,13 +38,13 @@ def line(
         "against": against,
         "machine": machine(),
     }
-    return json.dumps(found | more)
+    return json.dumps(result | extra)
 
 
 def write_block(page: Path, name: str, text: str) -> None:
-    """Put a text between the two comments of that name on a page.
+    """Replace the text between a page's two comments of that name.
 
-    Raises ValueError if they are not there.
+    Raises ValueError if they are missing.
     """
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     before, begun, rest = page.read_text(encoding="utf-8").partition(begin)
@@ -54,11 +54,11 @@ def write_block(page: Path, name: str, text: str) -> None:
     page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
-def measured(module: str, side: str) -> dict[str, Any]:
-    """Run one side of a benchmark in a process of its own and return what it measured."""
-    done = subprocess.run(
+def run_side(module: str, side: str) -> dict[str, Any]:
+    """Run one side of a benchmark in a separate process and return its measurements."""
+    process = subprocess.run(
         [sys.executable, "-m", module, side], stdout=subprocess.PIPE, check=True, text=True
     )
-    # Libraries may say something after it.
-    found = [said for said in done.stdout.splitlines() if said.startswith("{")]
-    return json.loads(found[-1])
+    # Libraries may print something after the result.
+    results = [text for text in process.stdout.splitlines() if text.startswith("{")]
+    return json.loads(results[-1])

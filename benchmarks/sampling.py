@@ -1,7 +1,7 @@
 """Sampled tokens per second: our engine against vLLM with its own defaults.
 
-The same model, few-shot prompts and sampling settings; each side in its own process,
-timed over a second batch, after one to warm up.
+Both sides have the same model, few-shot prompts and sampling settings. Each runs in its own
+process and is timed over a second batch, after one to warm up.
 
     python -m benchmarks.sampling
 """
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks.report import line, measured
+from benchmarks.report import line, run_side
 from stages.lib.core.paths import DEMONSTRATIONS, MODELS, TRAIN_PROBLEMS
 from stages.lib.core.schema import Problem
 from stages.lib.core.tables import read_parquet
@@ -25,30 +25,30 @@ PROMPTS = 256
 
 def prompts(problems: Sequence[Problem]) -> list[tuple[int, ...]]:
     """Return the few-shot prompts of training problems."""
-    wanted = load_params()
+    params = load_params()
     tokenizer = loading.load_tokenizer(MODELS / "base")
     pool = read_parquet(DEMONSTRATIONS, Problem)
     return [
-        few_shot_prompt(tokenizer, wanted.prompts, problem, "cot", pool, wanted.sample.shots)
+        few_shot_prompt(tokenizer, params.prompts, problem, "cot", pool, params.sample.shots)
         for problem in problems
     ]
 
 
 def timed_prompts() -> list[tuple[int, ...]]:
-    """Return the prompts of the workload."""
+    """Return the prompts that both sides answer."""
     return prompts(read_parquet(TRAIN_PROBLEMS, Problem)[:PROMPTS])
 
 
-def ours() -> dict[str, float]:
+def measure_ours() -> dict[str, float]:
     """Measure the engine as the stages use it."""
     started = time.monotonic()
     from stages.lib.generations.requests import Request, Sampling
     from stages.lib.inference.engine import Engine
 
-    wanted = load_params()
-    engine = Engine(MODELS / "base", wanted.engine)
+    params = load_params()
+    engine = Engine(MODELS / "base", params.engine)
     loaded = time.monotonic() - started
-    sample = wanted.sample
+    sample = params.sample
     requests = [
         Request(str(i), "cot", sample.shots, 0, prompt, sample.max_tokens)
         for i, prompt in enumerate(timed_prompts())
@@ -61,18 +61,18 @@ def ours() -> dict[str, float]:
     return {"rate": tokens / (time.monotonic() - started), "load_s": loaded}
 
 
-def peer() -> dict[str, float]:
-    """Measure vLLM's ``LLM`` with nothing set but its model, context length and cache size.
+def measure_peer() -> dict[str, float]:
+    """Measure vLLM's ``LLM`` with its defaults, except model, context length and cache size.
 
-    Without a cache size it asks for 92% of the memory, and stops where less is free.
+    Without a cache size it requests 92% of the memory, and fails if less is free.
     """
-    wanted = load_params()
-    os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(wanted.engine.kv_cache_gib)
+    params = load_params()
+    os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(params.engine.kv_cache_gib)
     started = time.monotonic()
     from vllm import LLM, SamplingParams, TokensPrompt
 
-    sample = wanted.sample
-    engine = LLM(str(MODELS / "base"), max_model_len=wanted.engine.max_model_len)
+    sample = params.sample
+    engine = LLM(str(MODELS / "base"), max_model_len=params.engine.max_model_len)
     loaded = time.monotonic() - started
     inputs = [TokensPrompt(prompt_token_ids=list(prompt)) for prompt in timed_prompts()]
     settings = SamplingParams(
@@ -89,9 +89,9 @@ def peer() -> dict[str, float]:
 def main() -> None:
     """Measure both sides."""
     if len(sys.argv) > 1:
-        print(json.dumps({"ours": ours, "peer": peer}[sys.argv[1]]()))
+        print(json.dumps({"ours": measure_ours, "peer": measure_peer}[sys.argv[1]]()))
         return
-    first, second = (measured("benchmarks.sampling", side) for side in ("ours", "peer"))
+    first, second = (run_side("benchmarks.sampling", side) for side in ("ours", "peer"))
     print(
         line(
             "sampling",

@@ -1,13 +1,13 @@
-"""Tokens that ranking problems by difficulty takes: sequential sampling against a fixed k.
+"""Tokens needed to rank problems by difficulty: sequential sampling against a fixed k.
 
 The base model answers every training problem 48 times; the answers stay in
 ``data/sequential/``, so that only the first run takes long (ten minutes on two idle cores).
-In each of many shuffles of every problem's answers, 32 are the reference, and either side
-draws from the other 16: the peer its first k, ours by the stopping rule. Both sides and
-the reference rank problems by plain pass rates. ``spearman`` are the mean correlations of
+In each of many shuffles of every problem's answers, 32 are the reference, and both sides
+draw from the other 16: the peer its first k, ours by the stopping rule. Both sides and
+the reference rank problems by plain pass rates. ``spearman`` has the mean correlations of
 ours and of the peer with the reference, ``difference`` is ours minus the peer's with the
-range that holds 95% of the shuffles, ``share`` is ours of the peer's tokens. ``posterior``
-has the same where posterior means rank the problems, and ``rivals`` has other k.
+range that contains 95% of the shuffles, ``share`` is our tokens divided by the peer's.
+``posterior`` has the same for ranking by posterior means, and ``rivals`` has other k.
 
     python -m benchmarks.sequential
 """
@@ -45,7 +45,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Rival:
-    """A fixed k, and the rule that is set against it: rounds of ``round``."""
+    """A fixed k, and the rule to compare with it, in rounds of ``round`` answers."""
 
     k: int
     round: int
@@ -61,109 +61,109 @@ RIVALS = (
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Answers, problem by problem: whether each is right, and its tokens, (problems, draws)."""
+class Draws:
+    """Answers by problem: whether each is right, and its tokens, (problems, draws)."""
 
     sources: Sequence[str]
     right: NDArray[np.bool_]
     tokens: NDArray[np.int64]
 
-    def shuffled(self, rng: np.random.Generator) -> "Drawn":
-        """Return the same with each problem's answers in another order."""
+    def shuffled(self, rng: np.random.Generator) -> "Draws":
+        """Return the draws with each problem's answers in a random order."""
         order = rng.permuted(
             np.broadcast_to(np.arange(self.right.shape[1]), self.right.shape), axis=1
         )
-        return Drawn(
+        return Draws(
             self.sources,
             np.take_along_axis(self.right, order, axis=1),
             np.take_along_axis(self.tokens, order, axis=1),
         )
 
 
-def draw() -> Drawn:
-    """Answer the training problems, as far as that is not done, and grade the answers."""
-    wanted = load_params()
+def draw() -> Draws:
+    """Generate the missing answers to the training problems, and grade all answers."""
+    params = load_params()
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
-    sample, engine, base = wanted.sample, wanted.engine, MODELS / "base"
+    sample, engine, base = params.sample, params.engine, MODELS / "base"
     firsts = [
         Request(problem.id, "cot", sample.shots, 0, prompt, sample.max_tokens)
         for problem, prompt in zip(problems, prompts(problems), strict=True)
     ]
-    draws = REFERENCE + max(one.rule.most for one in RIVALS)
+    n_draws = REFERENCE + max(rival.rule.most for rival in RIVALS)
     generate_missing(
         Store(ANSWERS),
-        [replace(first, index=index) for index in range(draws) for first in firsts],
+        [replace(first, index=index) for index in range(n_draws) for first in firsts],
         model=model_fingerprint(base),
         sampling=Sampling(
-            sample.temperature, sample.top_p, sample.seed, tuple(wanted.prompts.stop)
+            sample.temperature, sample.top_p, sample.seed, tuple(params.prompts.stop)
         ),
         settings=engine,
         load=lambda: Engine(base, engine),
         desc="draw",
     )
-    place = {problem.id: i for i, problem in enumerate(problems)}
-    right = np.zeros((len(problems), draws), dtype=np.bool_)
-    tokens = np.zeros((len(problems), draws), dtype=np.int64)
+    position_of = {problem.id: i for i, problem in enumerate(problems)}
+    right = np.zeros((len(problems), n_draws), dtype=np.bool_)
+    tokens = np.zeros((len(problems), n_draws), dtype=np.int64)
     for row in Store(ANSWERS).rows():
-        i = place[row.problem_id]
-        of = problems[i]
-        verdict = grade(row.text, answer=of.answer, kind=of.kind, choices=of.choices)
+        i = position_of[row.problem_id]
+        problem = problems[i]
+        verdict = grade(row.text, answer=problem.answer, kind=problem.kind, choices=problem.choices)
         right[i, row.index] = verdict.status == "correct"
         tokens[i, row.index] = row.n_tokens
-    return Drawn([problem.source for problem in problems], right, tokens)
+    return Draws([problem.source for problem in problems], right, tokens)
 
 
-def by_rule(drawn: Drawn, rival: Rival) -> NDArray[np.int64]:
-    """Return how many answers of each problem, the first ones, the rule takes, (problems,)."""
+def draw_by_rule(drawn: Draws, rival: Rival) -> NDArray[np.int64]:
+    """Return the number of answers that the rule draws for each problem, (problems,)."""
     n = np.full(len(drawn.sources), rival.round)
     while True:
-        n_correct = first(drawn.right, n)
-        more = extra_samples(
+        n_correct = sum_first(drawn.right, n)
+        extra = extra_samples(
             drawn.sources, n_correct.tolist(), n.tolist(), k=rival.round, rule=rival.rule
         )
-        if not more.any():
+        if not extra.any():
             return n
-        n += more
+        n += extra
 
 
-def first(values: NDArray[Any], n: NDArray[np.int64]) -> NDArray[np.int64]:
+def sum_first(values: NDArray[Any], n: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the sum of each problem's first n values, (problems,)."""
     return np.where(np.arange(values.shape[1]) < n[:, None], values, 0).sum(axis=1)
 
 
-def compare(drawn: Drawn, rival: Rival) -> dict[str, Any]:
-    """Set a rule against its fixed k, in every shuffle."""
+def compare(drawn: Draws, rival: Rival) -> dict[str, Any]:
+    """Compare a rule with its fixed k over all shuffles."""
     rng = np.random.default_rng(SEED)
     plain, posterior, tokens = [], [], []
     for _ in range(SHUFFLES):
         whole = drawn.shuffled(rng)
-        reference = Drawn(drawn.sources, whole.right[:, :REFERENCE], whole.tokens[:, :REFERENCE])
-        rest = Drawn(drawn.sources, whole.right[:, REFERENCE:], whole.tokens[:, REFERENCE:])
-        all_of_it = np.full(len(drawn.sources), REFERENCE)
-        sides = [by_rule(rest, rival), np.full(len(drawn.sources), rival.k)]
-        tokens.append([int(first(rest.tokens, n).sum()) for n in sides])
-        for score, into in ((rates, plain), (means, posterior)):
-            wanted = score(reference, all_of_it)
-            into.append([spearman(score(rest, n), wanted) for n in sides])
+        reference = Draws(drawn.sources, whole.right[:, :REFERENCE], whole.tokens[:, :REFERENCE])
+        rest = Draws(drawn.sources, whole.right[:, REFERENCE:], whole.tokens[:, REFERENCE:])
+        all_draws = np.full(len(drawn.sources), REFERENCE)
+        sides = [draw_by_rule(rest, rival), np.full(len(drawn.sources), rival.k)]
+        tokens.append([int(sum_first(rest.tokens, n).sum()) for n in sides])
+        for score, correlations in ((rates, plain), (means, posterior)):
+            target = score(reference, all_draws)
+            correlations.append([spearman(score(rest, n), target) for n in sides])
     ours, peer = np.mean(tokens, axis=0)
     return {
         "k": rival.k,
         "rule": {"k": rival.round, **rival.rule.model_dump()},
         "tokens": [round(ours), round(peer)],
         "share": round(ours / peer, 3),
-        **summary(plain),
-        "posterior": summary(posterior),
+        **summarize(plain),
+        "posterior": summarize(posterior),
     }
 
 
-def rates(drawn: Drawn, n: NDArray[np.int64]) -> NDArray[np.float64]:
+def rates(drawn: Draws, n: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the plain pass rates of the first n answers, (problems,)."""
-    return first(drawn.right, n) / n
+    return sum_first(drawn.right, n) / n
 
 
-def means(drawn: Drawn, n: NDArray[np.int64]) -> NDArray[np.float64]:
+def means(drawn: Draws, n: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the posterior means of the pass rates after the first n answers, (problems,)."""
-    n_correct = first(drawn.right, n).tolist()
+    n_correct = sum_first(drawn.right, n).tolist()
     return pass_rates(drawn.sources, n_correct, n.tolist(), interval=LEVEL)[0]
 
 
@@ -172,22 +172,22 @@ def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
 
 
-def summary(correlations: Sequence[Sequence[float]]) -> dict[str, Any]:
+def summarize(correlations: Sequence[Sequence[float]]) -> dict[str, Any]:
     """Return the mean correlations, and the mean difference with its range over the shuffles."""
-    of_both = np.array(correlations)
-    difference = of_both[:, 0] - of_both[:, 1]
+    pairs = np.array(correlations)
+    difference = pairs[:, 0] - pairs[:, 1]
     low, high = np.quantile(difference, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return {
-        "spearman": [round(float(one), 3) for one in of_both.mean(axis=0)],
-        "difference": [round(float(one), 3) for one in (difference.mean(), low, high)],
+        "spearman": [round(float(value), 3) for value in pairs.mean(axis=0)],
+        "difference": [round(float(value), 3) for value in (difference.mean(), low, high)],
     }
 
 
 def main() -> None:
-    """Draw and compare."""
+    """Draw the answers and compare every rule with its fixed k."""
     drawn = draw()
-    found = [compare(drawn, rival) for rival in RIVALS]
-    ours, peer = found[0].pop("tokens")
+    comparisons = [compare(drawn, rival) for rival in RIVALS]
+    ours, peer = comparisons[0].pop("tokens")
     print(
         line(
             "ranking by difficulty",
@@ -196,8 +196,8 @@ def main() -> None:
             unit="tokens",
             against=f"k = {RIVALS[0].k} for all",
             better="less",
-            **found[0],
-            rivals=found[1:],
+            **comparisons[0],
+            rivals=comparisons[1:],
         )
     )
 

@@ -1,11 +1,11 @@
 """Training tokens per second: our planned trainer against TRL's, with packing.
 
 Both sides train once on the same examples, as the same tokens, from the same weights
-with the same learning rate, in steps of about the same size; the order is each one's
-own. The stock side is ``SFTTrainer`` with packing and its own defaults otherwise.
-``losses`` are each side's by optimizer step and ``held_out`` those on examples that
-neither has seen (before, ours, peer), in nats per supervised token. ``flops_share`` is
-our side's model FLOPs a second as a share of what a plain bf16 matrix product reaches.
+with the same learning rate, in steps of about the same size; each has its own order. The
+peer is ``SFTTrainer`` with packing and its defaults otherwise. ``losses`` are each side's
+by optimizer step, and ``held_out`` those on held-out examples (before, ours, peer), in nats
+per supervised token. ``flops_share`` is our model FLOPs per second as a share of those of a
+plain bf16 matrix product.
 
     python -m benchmarks.training
 """
@@ -23,8 +23,8 @@ from transformers import PreTrainedModel
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from benchmarks.flops import bf16_ceiling, of_training
-from benchmarks.report import line, measured
+from benchmarks.flops import bf16_ceiling, training_flops
+from benchmarks.report import line, run_side
 from stages.lib.core.paths import MODELS, TOKENS, TRAINING
 from stages.lib.core.schema import Example
 from stages.lib.core.tables import read_parquet
@@ -57,64 +57,66 @@ def settings() -> Train:
     )
 
 
-def examples() -> tuple[list[Example], list[Example]]:
-    """Return the uniform arm's examples: those to train on, and those held out."""
-    found = read_parquet(TRAINING / "uniform.parquet", Example)
-    return found[HELD_OUT:], found[:HELD_OUT]
+def load_examples() -> tuple[list[Example], list[Example]]:
+    """Return the uniform arm's examples: training and held-out ones."""
+    examples = read_parquet(TRAINING / "uniform.parquet", Example)
+    return examples[HELD_OUT:], examples[:HELD_OUT]
 
 
 def plan() -> TrainingPlan:
-    """Return the micro-batches that we train on."""
+    """Return our micro-batches."""
     base, chosen = MODELS / "base", settings()
     tokenizer = loading.load_tokenizer(base)
     cache = TOKENS / model_fingerprint(base)
-    data = tokenize_examples(examples()[0], tokenizer, load_params().prompts, chosen, cache)
+    data = tokenize_examples(load_examples()[0], tokenizer, load_params().prompts, chosen, cache)
     return plan_training(data, chosen)
 
 
-def rows() -> list[dict[str, list[Any]]]:
+def packed_rows() -> list[dict[str, list[Any]]]:
     """Return the rows of those micro-batches."""
     planned = plan()
     return [planned.row(index) for index in range(len(planned.micro_batches))]
 
 
-def tokens_of_examples() -> list[dict[str, list[int]]]:
-    """Return the examples in those micro-batches one by one, as TRL takes them."""
-    found: list[dict[str, list[int]]] = []
-    for row in rows():
+def unpack_examples() -> list[dict[str, list[int]]]:
+    """Return the examples of those micro-batches one by one, in TRL's format."""
+    examples: list[dict[str, list[int]]] = []
+    for row in packed_rows():
         for token, label, position in zip(
             row["input_ids"], row["labels"], row["position_ids"], strict=True
         ):
             if position == 0:
-                found.append({"input_ids": [], "completion_mask": []})
-            found[-1]["input_ids"].append(token)
-            found[-1]["completion_mask"].append(int(label != packing.IGNORED))
-    return found
+                examples.append({"input_ids": [], "completion_mask": []})
+            examples[-1]["input_ids"].append(token)
+            examples[-1]["completion_mask"].append(int(label != packing.IGNORED))
+    return examples
 
 
 def held_out_loss(model: PreTrainedModel) -> float:
     """Return the mean negative log-likelihood of the held-out responses, in nats."""
     tokenizer = loading.load_tokenizer(MODELS / "base")
     prompts, limit = load_params().prompts, settings().max_length
-    tokens = [tokenize.tokenize(one, tokenizer, prompts, limit) for one in examples()[1]]
-    found = negative_log_likelihoods(model.bfloat16().eval(), tokens, lambda _: None)
-    return sum(found) / sum(one.supervised for one in tokens)
+    tokens = [
+        tokenize.tokenize(example, tokenizer, prompts, limit) for example in load_examples()[1]
+    ]
+    losses = negative_log_likelihoods(model.bfloat16().eval(), tokens, lambda _: None)
+    return sum(losses) / sum(example.supervised for example in tokens)
 
 
-def ours() -> dict[str, Any]:
+def measure_ours() -> dict[str, Any]:
     """Measure the trainer of the ``train`` stage."""
     chosen, planned = settings(), plan()
     tokenizer = loading.load_tokenizer(MODELS / "base")
     model = loading.load_model(MODELS / "base", torch.bfloat16)
     with (
         TemporaryDirectory() as folder,
-        progress_bar(total=STEPS, desc="ours", unit="step") as shown,
+        progress_bar(total=STEPS, desc="ours", unit="step") as progress,
     ):
         started = time.monotonic()
-        log = train(model, tokenizer, planned, chosen, Path(folder), shown).log
+        log = train(model, tokenizer, planned, chosen, Path(folder), progress).log
         seconds = time.monotonic() - started
     tokens = sum(planned.data.lengths[i] for batch in planned.micro_batches for i in batch)
-    flops = of_training(model, tokens, STEPS * TOKENS_PER_STEP)
+    flops = training_flops(model, tokens, STEPS * TOKENS_PER_STEP)
     return {
         "rate": tokens / seconds,
         "flops_share": flops / seconds / bf16_ceiling(),
@@ -123,9 +125,9 @@ def ours() -> dict[str, Any]:
     }
 
 
-def peer() -> dict[str, Any]:
+def measure_peer() -> dict[str, Any]:
     """Measure TRL's trainer with packing."""
-    tokens, chosen = tokens_of_examples(), settings()
+    tokens, chosen = unpack_examples(), settings()
     with TemporaryDirectory() as folder:
         trainer = SFTTrainer(
             model=str(MODELS / "base"),
@@ -152,35 +154,37 @@ def peer() -> dict[str, Any]:
         trainer.train()
         seconds = time.monotonic() - started
     return {
-        "rate": sum(len(one["input_ids"]) for one in tokens) / seconds,
-        "losses": [round(e["loss"], 3) for e in trainer.state.log_history if "loss" in e],
+        "rate": sum(len(example["input_ids"]) for example in tokens) / seconds,
+        "losses": [
+            round(entry["loss"], 3) for entry in trainer.state.log_history if "loss" in entry
+        ],
         "held_out": held_out_loss(trainer.accelerator.unwrap_model(trainer.model)),
     }
 
 
-def before() -> dict[str, Any]:
+def measure_before() -> dict[str, Any]:
     """Return the loss before training."""
     return {"held_out": held_out_loss(loading.load_model(MODELS / "base", torch.bfloat16))}
 
 
 def main() -> None:
     """Measure both sides."""
-    sides = {"before": before, "ours": ours, "peer": peer}
+    sides = {"before": measure_before, "ours": measure_ours, "peer": measure_peer}
     if len(sys.argv) > 1:
         print(json.dumps(sides[sys.argv[1]]()))
         return
-    found = {side: measured("benchmarks.training", side) for side in sides}
+    results = {side: run_side("benchmarks.training", side) for side in sides}
     print(
         line(
             "training",
-            ours=found["ours"]["rate"],
-            peer=found["peer"]["rate"],
+            ours=results["ours"]["rate"],
+            peer=results["peer"]["rate"],
             unit="tokens/s",
             against="TRL SFTTrainer with packing",
             better="more",
-            flops_share=round(found["ours"]["flops_share"], 3),
-            losses=[found["ours"]["losses"], found["peer"]["losses"]],
-            held_out=[round(side["held_out"], 3) for side in found.values()],
+            flops_share=round(results["ours"]["flops_share"], 3),
+            losses=[results["ours"]["losses"], results["peer"]["losses"]],
+            held_out=[round(side["held_out"], 3) for side in results.values()],
         )
     )
 

@@ -48,6 +48,7 @@ def main(name: str) -> None:
             load=engines.backend,
             desc=f"evaluate {name}",
         )
+        # Weights without a kernel run dequantized: their speed would be that of the copy.
         if has_kernel(folder):
             probe = islice(cycle(requests), evaluate.speed.prompts)
             prompts = [request.prompt for request in probe]

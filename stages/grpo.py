@@ -68,6 +68,7 @@ def main(name: str) -> None:
         trainer.train(model, tokenizer, schedule, settings, spec, checkpoints, progress, [trackers])
     adapters.save_merged(model, tokenizer, MODELS / name)
     times = Counter(schedule.rounds.ravel().tolist())
+    # Quantization calibrates on these, as on the examples of an arm.
     examples = [_example(schedule.problems[index], times[index]) for index in times]
     write_parquet(TRAINING / f"{name}.parquet", examples)
     sampled = {"problems": len(times), "answers": schedule.rounds.size * settings.generations}
@@ -75,6 +76,7 @@ def main(name: str) -> None:
         TRAINING_LOGS / f"{name}.json",
         {"method": spec.tuning.method, "parent": spec.parent} | counts | sampled,
     )
+    # Last, so that a run that ends before its outputs are complete can be resumed.
     shutil.rmtree(CHECKPOINTS / name)
 
 

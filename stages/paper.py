@@ -132,6 +132,7 @@ def page(params: Params, claims: dict[str, Any], figures: dict[str, str]) -> str
         level=params.analyze.interval,
         batch=params.evaluate.speed.prompts,
     )
+    # Not "elsewhere": the page states findings on the held-out benchmark only.
     subjects = ("question", "others", "grpo", "quantization")
     return webpage.render(
         title=params.paper.title,

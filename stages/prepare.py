@@ -43,7 +43,7 @@ TrainingQuestion = tuple[str, str]
 
 
 def main() -> None:
-    """Build the data sets, drop what overlaps with a benchmark, and write them."""
+    """Build the data sets, drop rows that overlap with a benchmark, and write them."""
     params = load_params()
     settings = params.prepare
     training, benchmarks = build_datasets(settings, params.sandbox)

@@ -1,4 +1,4 @@
-"""Sample more answers where the pass rate is not known well enough (``sample.sequential``).
+"""Sample more answers where the pass rate is too uncertain (``sample.sequential``).
 
 Starts from ``data/samples/``: a problem whose posterior interval by CoT is still too wide gets
 rounds of ``sample.k`` more CoT samples. Reads also the base model, the training problems and

@@ -35,14 +35,16 @@ def one_turn(prompt: list[int], response: list[int], weight: float) -> Tokenized
     )
 
 
-def prompt_of(tokens: TokenizedExample) -> list[int]:
+def prompt_of(example: TokenizedExample) -> list[int]:
     """Return the tokens that are not learned."""
-    return [one for one, learned in zip(tokens.ids, tokens.loss_mask, strict=True) if not learned]
+    return [
+        token for token, learned in zip(example.ids, example.loss_mask, strict=True) if not learned
+    ]
 
 
-def response_of(tokens: TokenizedExample) -> list[int]:
+def response_of(example: TokenizedExample) -> list[int]:
     """Return the tokens that are learned."""
-    return [one for one, learned in zip(tokens.ids, tokens.loss_mask, strict=True) if learned]
+    return [token for token, learned in zip(example.ids, example.loss_mask, strict=True) if learned]
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
@@ -52,10 +54,10 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bare.decoder = decoders.ByteLevel()
     marks = ["<|system|>", "<|user|>", "<|assistant|>"]
-    made = PreTrainedTokenizerFast(tokenizer_object=bare, eos_token=END, pad_token=END)
-    made.add_special_tokens({"additional_special_tokens": marks})
-    made.chat_template = CHAT_TEMPLATE
-    return made
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bare, eos_token=END, pad_token=END)
+    tokenizer.add_special_tokens({"additional_special_tokens": marks})
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
 
 
 @pytest.fixture(scope="session", name="tokenizer")
@@ -150,16 +152,16 @@ def taught(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokeni
     folder = tmp_path_factory.mktemp("models") / "taught"
     model = tiny_model(tokenizer)
     prompts = load_params(REPOSITORY / "params.yaml").prompts
-    lessons = []
+    pairs = []
     for prompting, text in TAUGHT.items():
         prompt = question_prompt(tokenizer, prompts, user_message(QUESTION, prompting))
         answer = tokenizer(text + END, add_special_tokens=False)["input_ids"]
         ids = torch.tensor([[*prompt, *answer]])
-        lessons.append((ids, ids.clone().index_fill_(1, torch.arange(len(prompt)), -100)))
+        pairs.append((ids, ids.clone().index_fill_(1, torch.arange(len(prompt)), -100)))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = [1.0]
     for _ in range(400):
-        losses = [model(input_ids=ids, labels=labels).loss for ids, labels in lessons]
+        losses = [model(input_ids=ids, labels=labels).loss for ids, labels in pairs]
         if max(losses) < 0.01:
             break
         optimizer.zero_grad()

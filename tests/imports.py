@@ -42,22 +42,22 @@ def imports_of(file: Path) -> Iterator[Import]:
 
 def imported_modules(file: Path) -> set[str]:
     """Return the dotted names of all that a file imports from ``stages`` and ``tools``."""
-    found: set[str] = set()
+    modules: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return {name for name in found if name.partition(".")[0] in ("stages", "tools")}
+            modules |= {alias.name for alias in node.names}
+    return {name for name in modules if name.partition(".")[0] in ("stages", "tools")}
 
 
 def reached(file: Path) -> set[str]:
     """Return the packages that a file imports, and all that these import in turn."""
-    found: set[str] = set()
+    visited: set[str] = set()
     queue = [file]
     while queue:
         for item in imports_of(queue.pop()):
-            if item.package not in found:
-                found.add(item.package)
+            if item.package not in visited:
+                visited.add(item.package)
                 queue += files_of(item.package)
-    return found
+    return visited

@@ -33,18 +33,20 @@ def test_the_shell_parses(cluster: str) -> None:
 
 @pytest.mark.parametrize("cluster", ["slurm", "sky"])
 def test_the_cost_is_known_before_anything_runs(cluster: str) -> None:
-    said = [shlex.split(line) for line in scripts()[cluster].splitlines() if "#" not in line]
-    asked = {
+    commands = [shlex.split(line) for line in scripts()[cluster].splitlines() if "#" not in line]
+    expected = {
         "setup": ["make", "setup", "LOCK=requirements-gpu.txt"],
         "check": ["python", "-m", "tools.estimate", "recipe=sdat"],
         "run": ["dvc", "exp", "run", "-S", "recipe=sdat"],
     }
-    places = [
-        next(place for place, words in enumerate(said) if words[: len(command)] == command)
-        for command in asked.values()
+    positions = [
+        next(
+            position for position, words in enumerate(commands) if words[: len(command)] == command
+        )
+        for command in expected.values()
     ]
-    assert places == sorted(places)
-    assert said.index(["set", "-euo", "pipefail"]) < places[0]
+    assert positions == sorted(positions)
+    assert commands.index(["set", "-euo", "pipefail"]) < positions[0]
     assert Path("requirements-gpu.txt").is_file()
 
 
@@ -52,15 +54,15 @@ def test_the_cost_is_known_before_anything_runs(cluster: str) -> None:
 def test_the_engines_share_all_gpus(cluster: str) -> None:
     words = shlex.split(scripts()[cluster], comments=True)
     given = {word.partition("=")[2] for word in words if word.startswith("engine.engines=")}
-    wanted = parse_params(compose(["recipe=sdat"], CONF), where="sdat")
-    assert wanted.train.launch is not None
-    assert given == {str(wanted.train.launch.processes)}
+    params = parse_params(compose(["recipe=sdat"], CONF), where="sdat")
+    assert params.train.launch is not None
+    assert given == {str(params.train.launch.processes)}
 
 
 def test_both_have_the_gpus_and_the_deepspeed_that_the_recipe_asks_for() -> None:
-    wanted = parse_params(compose(["recipe=sdat"], CONF), where="sdat")
-    assert wanted.train.launch is not None
-    processes = wanted.train.launch.processes
+    params = parse_params(compose(["recipe=sdat"], CONF), where="sdat")
+    assert params.train.launch is not None
+    processes = params.train.launch.processes
     assert f"#SBATCH --gpus-per-node={processes}\n" in SLURM.read_text(encoding="utf-8")
     assert yaml.safe_load(SKY.read_text())["resources"]["accelerators"] == f"A100-80GB:{processes}"
     optional = (CONF / "lock" / "gpu-optional.txt").read_text(encoding="utf-8")

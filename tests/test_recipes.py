@@ -20,8 +20,8 @@ PUBLISHED = ("finetome-grpo", "gemma-orca", "lab2", "paradigm", "sdat")
 @pytest.mark.parametrize("size", ["full", "mini"])
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_is_valid_at_both_sizes(recipe: str, size: str) -> None:
-    wanted = parse_params(compose([f"recipe={recipe}", f"size={size}"], CONF), where=recipe)
-    assert evaluated_systems(wanted.evaluate)
+    params = parse_params(compose([f"recipe={recipe}", f"size={size}"], CONF), where=recipe)
+    assert evaluated_systems(params.evaluate)
 
 
 def test_all_published_works_are_there() -> None:
@@ -32,8 +32,8 @@ def test_all_published_works_are_there() -> None:
         }
 
 
-def unequal(problem: Problem, place: int) -> Difficulty:
-    right = place % 5
+def unequal(problem: Problem, position: int) -> Difficulty:
+    right = position % 5
     rate, level = right / 4, 5.0 - right
     return Difficulty(problem.id, problem.source, 4, right, rate, rate, 0.0, 1.0, level)
 
@@ -51,12 +51,12 @@ def test_a_miniature_has_something_to_learn_and_nothing_of_its_benchmarks(
     prepare.main()
     if raw["sample"]["k"]:
         problems = read_parquet(TRAIN_PROBLEMS, Problem)
-        rows = [unequal(problem, place) for place, problem in enumerate(problems)]
+        rows = [unequal(problem, position) for position, problem in enumerate(problems)]
         write_parquet(DIFFICULTY, rows)
     else:
         sample.main()
         score.main()
-    asked = {
+    questions = {
         problem.question
         for path in EVAL_PROBLEMS.iterdir()
         for problem in read_parquet(path, Problem)
@@ -64,6 +64,6 @@ def test_a_miniature_has_something_to_learn_and_nothing_of_its_benchmarks(
     for arm in raw["weigh"]["arms"]:
         weigh.main(arm)
         examples = read_parquet(TRAINING / f"{arm}.parquet", Example)
-        assert sum(one.repeats for one in examples) > 100
-        assert all(turn.response for one in examples for turn in one.turns)
-        assert not asked & {turn.question for one in examples for turn in one.turns}
+        assert sum(example.repeats for example in examples) > 100
+        assert all(turn.response for example in examples for turn in example.turns)
+        assert not questions & {turn.question for example in examples for turn in example.turns}

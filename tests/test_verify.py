@@ -23,7 +23,7 @@ def test_a_file_whose_bytes_have_changed_is_named(tmp_path: Path) -> None:
         stored.append(path)
     assert verify(tmp_path).returncode == 0
     stored[1].write_bytes(b"[ ]")
-    found = verify(tmp_path)
-    assert found.returncode != 0
-    assert f"{stored[1].relative_to(cache)}: FAILED" in found.stdout
-    assert stored[0].name not in found.stdout
+    process = verify(tmp_path)
+    assert process.returncode != 0
+    assert f"{stored[1].relative_to(cache)}: FAILED" in process.stdout
+    assert stored[0].name not in process.stdout

@@ -1,4 +1,4 @@
-"""Show the problems or conversations that files of a published data set give.
+"""Show how rows of a published data set are parsed, as problems or as conversations.
 
 Reads rows as ``prepare`` does (``stages.lib.formats.rows`` lists the formats,
 ``stages.lib.formats.files`` the kinds of paths). Writes nothing. Prints the numbers of problems

@@ -65,7 +65,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 
 
 def copy_pipeline(source: Path, into: Path) -> None:
-    """Copy what the pipeline's graph is made of, and record empty outputs as its last run."""
+    """Copy the files that define the pipeline's graph; record empty outputs as its last run."""
     for name in NEEDED:
         (into / name).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (source / name).is_dir() else shutil.copy
@@ -101,14 +101,14 @@ def reruns(repository: Path) -> list[str]:
     members: dict[str, set[str]] = {}
     for name in everything:
         members.setdefault(name.partition("@")[0], set()).add(name)
-    shown: list[str] = []
-    for group, names in members.items():
-        hit = names & set(changed)
-        if hit == names:
-            shown.append(group)
+    names: list[str] = []
+    for group, stages in members.items():
+        hit = stages & set(changed)
+        if hit == stages:
+            names.append(group)
         else:
-            shown += sorted(hit)
-    return shown
+            names += sorted(hit)
+    return names
 
 
 def _has_changed_input(entries: Iterable[Any]) -> bool:
@@ -161,13 +161,13 @@ def main(*, write: bool) -> None:
     """Print the table, or put it into its page."""
     with tempfile.TemporaryDirectory() as folder:
         copy_pipeline(Path(), Path(folder))
-        found = table(Path(folder))
+        markdown = table(Path(folder))
     if not write:
-        sys.stdout.write(found)
+        sys.stdout.write(markdown)
         return
     page = PAGE.read_text(encoding="utf-8")
     head, _, rest = page.partition(BEGIN)
-    write_text(PAGE, head + BEGIN + found + END + rest.partition(END)[2])
+    write_text(PAGE, head + BEGIN + markdown + END + rest.partition(END)[2])
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What the stages share. A module here never imports a stage."""
+"""Code that the stages share. A module here never imports a stage."""

@@ -1,4 +1,4 @@
-"""How costs grow: the fit, what a command took, and the made inputs."""
+"""How costs grow: the fit, the costs of a command, and the generated inputs."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from benchmarks import growth
-from benchmarks.growth import Run, exponents, kept, table, timed
+from benchmarks.growth import Run, exponents, merge_with_saved, table, timed
 from benchmarks.growth_fit import fit
 from benchmarks.growth_problems import OVERLAPPING, ROWS, make_problems, make_rows, make_tables
 from stages.lib.core.paths import DIFFICULTY, EVAL_PROBLEMS, PARAMS, TABLES, TRAIN_PROBLEMS
@@ -41,18 +41,18 @@ RUN = Run("weigh", 1_000, seconds=4.0, cpu_seconds=3.5, peak_mib=512, load=0.1)
 def test_start_and_exponent_are_found_again(
     cost: Callable[[int], float], start: float, exponent: float
 ) -> None:
-    found = fit(SIZES, [cost(n) for n in SIZES])
-    assert found is not None
-    assert found.start == pytest.approx(start, rel=0.01, abs=0.01)
-    assert found.exponent == pytest.approx(exponent, abs=0.001)
+    fitted = fit(SIZES, [cost(n) for n in SIZES])
+    assert fitted is not None
+    assert fitted.start == pytest.approx(start, rel=0.01, abs=0.01)
+    assert fitted.exponent == pytest.approx(exponent, abs=0.001)
 
 
 def test_sorting_is_within_the_aim() -> None:
     # From 100k to 1M rows n log n grows by 10 * 6 / 5, an exponent of log10(12) = 1.08.
-    found = fit(SIZES, [2 + 1e-5 * n * log(n) for n in SIZES])
-    assert found is not None
-    assert found.exponent == pytest.approx(1.08, abs=0.01)
-    assert found.exponent < growth.AIM
+    fitted = fit(SIZES, [2 + 1e-5 * n * log(n) for n in SIZES])
+    assert fitted is not None
+    assert fitted.exponent == pytest.approx(1.08, abs=0.01)
+    assert fitted.exponent < growth.AIM
 
 
 def test_two_sizes_fix_no_exponent() -> None:
@@ -60,7 +60,7 @@ def test_two_sizes_fix_no_exponent() -> None:
 
 
 def from_a_small_process(script: str, folder: Path) -> list[float]:
-    """Return what ``timed`` measures of a script: a process begins with its parent's peak."""
+    """Return what ``timed`` measures in a small parent process: peak memory is inherited."""
     timing = (
         "import json, sys; from pathlib import Path; from benchmarks.growth import timed; "
         f"print(json.dumps(timed([sys.executable, '-c', {script!r}], Path({str(folder)!r}))))"
@@ -81,11 +81,11 @@ def test_memory_of_processes_at_once_is_added(tmp_path: Path) -> None:
     held = "import sys; held = bytearray(b'1' * 2**27); print(flush=True); sys.stdin.read()"
     parent = (
         "import subprocess as s, sys, time\n"
-        f"two = [s.Popen([sys.executable, '-c', {held!r}], stdin=s.PIPE, stdout=s.PIPE)"
+        f"children = [s.Popen([sys.executable, '-c', {held!r}], stdin=s.PIPE, stdout=s.PIPE)"
         " for _ in '12']\n"
-        "for one in two: one.stdout.readline()\n"
-        f"time.sleep({4 * growth.EVERY_S})\n"
-        "for one in two: one.communicate()"
+        "for child in children: child.stdout.readline()\n"
+        f"time.sleep({4 * growth.POLL_S})\n"
+        "for child in children: child.communicate()"
     )
     assert 256 <= from_a_small_process(parent, tmp_path)[2] < 1024
 
@@ -102,14 +102,14 @@ def test_runs_take_the_place_of_those_of_their_stage_and_size(
     other = replace(RUN, stage="prepare")
     larger, again = replace(RUN, rows=10_000), replace(RUN, seconds=9.0)
     growth.save([RUN, other, larger])
-    assert kept([again]) == [other, again, larger]
+    assert merge_with_saved([again]) == [other, again, larger]
 
 
 def test_the_table_has_a_row_per_stage_and_a_column_per_size() -> None:
     runs = [replace(RUN, rows=n, seconds=4 + n / 1000, peak_mib=512) for n in SIZES[:3]]
-    shown = table(runs, exponents(runs)).splitlines()
-    assert shown[0].split(" | ")[1:5] == ["1,000", "10,000", "100,000", "1,000,000"]
-    assert shown[2] == (
+    lines = table(runs, exponents(runs)).splitlines()
+    assert lines[0].split(" | ")[1:5] == ["1,000", "10,000", "100,000", "1,000,000"]
+    assert lines[2] == (
         "| weigh | 5 s, 0.5 GiB | 14 s, 0.5 GiB | 104 s, 0.5 GiB |  | 1.00 | 0.00 |"
     )
 
@@ -117,7 +117,7 @@ def test_the_table_has_a_row_per_stage_and_a_column_per_size() -> None:
 def test_made_rows_are_distinct_problems_of_which_some_overlap(tmp_path: Path) -> None:
     make_rows(tmp_path, 3 * OVERLAPPING)
     settings = load_params(tmp_path / PARAMS)
-    made = load_rows(
+    loaded = load_rows(
         [tmp_path / ROWS],
         format="orca-math",
         name="made",
@@ -125,27 +125,27 @@ def test_made_rows_are_distinct_problems_of_which_some_overlap(tmp_path: Path) -
         exclude=[],
         sandbox=settings.sandbox,
     )
-    assert len(made.problems) == made.n_rows == 3 * OVERLAPPING
+    assert len(loaded.problems) == loaded.n_rows == 3 * OVERLAPPING
     assert settings.prepare.benchmarks.keys() == {"ladder", "gsm8k", "math500"}
-    found = find_overlaps(
-        [one.question for one in made.problems],
-        [one.question for one in packaged.gsm8k()],
+    overlaps = find_overlaps(
+        [problem.question for problem in loaded.problems],
+        [problem.question for problem in packaged.gsm8k()],
         n=13,
         mask_numbers=False,
     )
-    assert [one.training for one in found] == [0, OVERLAPPING, 2 * OVERLAPPING]
+    assert [overlap.training for overlap in overlaps] == [0, OVERLAPPING, 2 * OVERLAPPING]
 
 
 def test_made_problems_have_their_difficulty_and_a_benchmark(tmp_path: Path) -> None:
     make_tables(tmp_path, 30)
     problems = read_parquet(tmp_path / TRAIN_PROBLEMS, Problem)
     difficulties = read_parquet(tmp_path / DIFFICULTY, Difficulty)
-    assert [one.problem_id for one in difficulties] == [one.id for one in problems]
-    assert [one.source for one in difficulties] == [one.source for one in problems]
-    assert len({one.id for one in problems}) == 30
+    assert [row.problem_id for row in difficulties] == [row.id for row in problems]
+    assert [row.source for row in difficulties] == [row.source for row in problems]
+    assert len({problem.id for problem in problems}) == 30
     rungs = yaml.safe_load((tmp_path / PARAMS).read_text(encoding="utf-8"))["prepare"]["rungs"]
-    assert Counter(one.source for one in problems) == {
-        rung: 2 + (place < 30 - 2 * len(rungs)) for place, rung in enumerate(rungs)
+    assert Counter(problem.source for problem in problems) == {
+        rung: 2 + (position < 30 - 2 * len(rungs)) for position, rung in enumerate(rungs)
     }
     assert read_parquet(tmp_path / EVAL_PROBLEMS / "ladder.parquet", Problem) == problems
     assert (tmp_path / TABLES / "accuracy.csv").exists()
@@ -154,6 +154,6 @@ def test_made_problems_have_their_difficulty_and_a_benchmark(tmp_path: Path) -> 
 def test_many_rows_are_written_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.growth_problems.PART", 7)
     make_problems(tmp_path, 20)
-    assert [one.id for one in read_parquet(tmp_path / TRAIN_PROBLEMS, Problem)] == [
+    assert [problem.id for problem in read_parquet(tmp_path / TRAIN_PROBLEMS, Problem)] == [
         f"{number:016x}" for number in range(20)
     ]

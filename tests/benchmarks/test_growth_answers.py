@@ -1,4 +1,4 @@
-"""Made generations: the same ones each time, and the stages read them."""
+"""Synthetic generations: reproducible, and readable by the stages."""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.growth_answers import MODELS, PROMPTINGS, make_answers, make_samples
+from benchmarks.growth_answers import MODELS, make_answers, make_samples
 from stages import analyze, score
 from stages.lib.core import paths
 from stages.lib.core.files import read_json
-from stages.lib.core.schema import SampleGrade
+from stages.lib.core.schema import PROMPTINGS, SampleGrade
 from stages.lib.core.tables import read_parquet
 
 
@@ -60,9 +60,9 @@ def test_answers_are_analyzed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     rows = pd.read_csv(paths.TABLES / "statuses.csv").to_dict("records")
     unparsed = {
-        kind: sum(one["unparsed"] for one in rows if one["prompting"] == kind)
+        kind: sum(row["unparsed"] for row in rows if row["prompting"] == kind)
         for kind in PROMPTINGS
     }
     assert unparsed == {"cot": 0, "pot": 200}
-    assert sum(one[status] for one in rows for status in ("correct", "wrong", "unparsed")) == 400
-    assert {one["system"] for one in rows} == set(MODELS)
+    assert sum(row[status] for row in rows for status in ("correct", "wrong", "unparsed")) == 400
+    assert {row["system"] for row in rows} == set(MODELS)

@@ -1,4 +1,4 @@
-"""The statistics of the miniature of GRPO, and what an answer earns there."""
+"""The statistics of the miniature of GRPO, and the reward of an answer."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import grpo, grpo_rewards
-from benchmarks.grpo import of_problems, of_steps, over_seeds
+from benchmarks.grpo import summarize_problems, summarize_rises, summarize_steps
 from stages.lib.core.files import write_json
 from stages.lib.core.schema import Problem
 from stages.lib.params.grpo import Rewards
@@ -19,51 +19,51 @@ def table(before: list[float], after: list[float], sources: str = "aabb") -> pd.
 
 def test_a_rise_comes_with_students_interval_over_the_seeds() -> None:
     # Rises of 0.1, 0.2 and 0.3: standard error 0.1 / sqrt(3), times 4.3027.
-    found = of_steps([[0.0, 9.0, 9.0, 0.1], [0.2, 9.0, 9.0, 0.4], [0.4, 9.0, 9.0, 0.7]])
-    assert found["rises"] == [0.1, 0.2, 0.3]
-    assert (found["rise"], found["seeds_low"], found["seeds_high"]) == (0.2, -0.0484, 0.4484)
-    assert (found["before"], found["after"]) == (0.2, 0.4)
+    result = summarize_steps([[0.0, 9.0, 9.0, 0.1], [0.2, 9.0, 9.0, 0.4], [0.4, 9.0, 9.0, 0.7]])
+    assert result["rises"] == [0.1, 0.2, 0.3]
+    assert (result["rise"], result["seeds_low"], result["seeds_high"]) == (0.2, -0.0484, 0.4484)
+    assert (result["before"], result["after"]) == (0.2, 0.4)
 
 
 def test_a_quarter_is_rounded_down() -> None:
-    found = of_steps([[0.0] * 2 + [5.0] * 7 + [1.0] * 2] * 2)
-    assert (found["rise"], found["seeds_low"], found["seeds_high"]) == (1.0, 1.0, 1.0)
+    result = summarize_steps([[0.0] * 2 + [5.0] * 7 + [1.0] * 2] * 2)
+    assert (result["rise"], result["seeds_low"], result["seeds_high"]) == (1.0, 1.0, 1.0)
 
 
 def test_one_seed_has_no_interval() -> None:
     with pytest.raises(ValueError, match="seeds: 1: expected at least 2"):
-        over_seeds([0.1], [0.2])
+        summarize_rises([0.1], [0.2])
 
 
 def test_problems_widen_the_interval_of_seeds_that_agree() -> None:
     # Every seed rises by 0.3, but one problem of four has all of it: its standard error over
     # problems is that of (1.2, 0, 0, 0), sqrt(0.36 / 4) = 0.3, with 3 degrees of freedom.
-    one = table([0.0] * 4, [1.2, 0.0, 0.0, 0.0], "abcd")
-    found = of_problems([one] * 3, 1.2)
-    assert (found["seeds_low"], found["seeds_high"]) == (0.3, 0.3)
-    assert (found["low"], found["high"]) == (round(0.3 - 0.3 * 3.18245, 4), 1.2)
+    rises_once = table([0.0] * 4, [1.2, 0.0, 0.0, 0.0], "abcd")
+    result = summarize_problems([rises_once] * 3, 1.2)
+    assert (result["seeds_low"], result["seeds_high"]) == (0.3, 0.3)
+    assert (result["low"], result["high"]) == (round(0.3 - 0.3 * 3.18245, 4), 1.2)
 
 
 def test_problems_are_compared_inside_sources_that_have_several() -> None:
     # All of the rise is between the sources, nothing inside them, the seeds agree but for 0.1.
     tables = [table([0.0] * 4, [rise, rise, 0.0, 0.0]) for rise in (0.4, 0.5, 0.6)]
-    found = of_problems(tables, 1.0)
-    assert (found["low"], found["high"]) == (found["seeds_low"], found["seeds_high"])
-    mixed = [one.assign(source=list("abcd")) for one in tables]
-    assert of_problems(mixed, 1.0)["low"] < found["low"]
+    result = summarize_problems(tables, 1.0)
+    assert (result["low"], result["high"]) == (result["seeds_low"], result["seeds_high"])
+    mixed = [rises.assign(source=list("abcd")) for rises in tables]
+    assert summarize_problems(mixed, 1.0)["low"] < result["low"]
 
 
 def test_answers_earn_as_in_training() -> None:
     settings = load_params().grpo.model_copy(update={"rewards": Rewards(answer=1.0, format=0.2)})
-    asked = Problem("1", "s", "1 + 1", "2", "number", [], "", "", None, "t", "t")
-    said = [("1 + 1 = 2. The answer is 2.", True), ("The answer is 3.", False)]
-    found = grpo_rewards.mean_reward(asked, said, settings, [])
+    problem = Problem("1", "s", "1 + 1", "2", "number", [], "", "", None, "t", "t")
+    answers = [("1 + 1 = 2. The answer is 2.", True), ("The answer is 3.", False)]
+    result = grpo_rewards.mean_reward(problem, answers, settings, [])
     # Right and whole: 1.2; wrong, and cut off behind its statement: 0.1.
-    assert found == {"reward": pytest.approx((1.2 + 0.1) / 2), "right": 0.5}
+    assert result == {"reward": pytest.approx((1.2 + 0.1) / 2), "right": 0.5}
 
 
 def test_kept_runs_are_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpo, "KEPT", tmp_path)
+    monkeypatch.setattr(grpo, "RESULTS", tmp_path)
     about = {"seconds": 1.0, "settings": {"rewards": {"answer": 1.0, "format": 0.2}, "steps": 4}}
     for seed, rise in zip((1, 2, 3), (0.1, 0.2, 0.3), strict=True):
         both = [
@@ -74,12 +74,12 @@ def test_kept_runs_are_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         log = pd.DataFrame({"step": [1, 2, 3, 4], "reward": [0.0, 9.0, None, rise]})
         log.to_csv(tmp_path / f"grpo-{seed}.csv", index=False)
         write_json(tmp_path / f"grpo-{seed}.json", about)
-    found = grpo.summary((1, 2, 3))
-    assert {kind: rises["rise"] for kind, rises in found.items()} == {
+    rises_by_set = grpo.summarize_runs((1, 2, 3))
+    assert {kind: rises["rise"] for kind, rises in rises_by_set.items()} == {
         "asked": 0.2,
         "unseen": 0.1,
         "steps": 0.2,
     }
     write_json(tmp_path / "grpo-2.json", about | {"settings": {"steps": 5}})
     with pytest.raises(ValueError, match=r"seeds \[1, 2, 3\] ran with other settings"):
-        grpo.summary((1, 2, 3))
+        grpo.summarize_runs((1, 2, 3))

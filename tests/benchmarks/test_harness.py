@@ -1,4 +1,4 @@
-"""The second opinion, as far as it goes without the harness: its task, documents and messages."""
+"""The comparison with the harness, without the harness: its task, documents and messages."""
 
 import re
 from pathlib import Path
@@ -33,18 +33,18 @@ PROBLEM = Problem(
 def test_a_document_is_the_prompt_of_our_evaluation_and_the_answer(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    (found,) = harness.documents(tokenizer, CHAT, [PROBLEM])
-    assert found == {
+    (document,) = harness.documents(tokenizer, CHAT, [PROBLEM])
+    assert document == {
         "prompt": f"<|system|>Solve.{END}<|user|>Simplify 2/4.{END}<|assistant|>",
         "answer": "1/2",
     }
     (ids,) = harness.prompts(tokenizer, CHAT, [PROBLEM])
-    assert tokenizer.decode(list(ids)) == found["prompt"]
+    assert tokenizer.decode(list(ids)) == document["prompt"]
 
 
 def test_the_task_reads_the_documents(tokenizer: PreTrainedTokenizerFast) -> None:
-    (found,) = harness.documents(tokenizer, CHAT, [PROBLEM])
-    assert {TASK["doc_to_text"], TASK["doc_to_target"]} == set(found)
+    (document,) = harness.documents(tokenizer, CHAT, [PROBLEM])
+    assert {TASK["doc_to_text"], TASK["doc_to_target"]} == set(document)
     assert TASK["dataset_kwargs"]["data_files"] == {TASK["test_split"]: str(harness.DOCUMENTS)}
 
 
@@ -76,5 +76,5 @@ def test_a_missing_installation_is_named_in_one_line(
     monkeypatch.setattr(harness, "HARNESS", tmp_path)
     with pytest.raises(SystemExit):
         harness.check_installed()
-    (said,) = capfd.readouterr().err.splitlines()
-    assert said == f"harness: {tmp_path} is not there or not complete: run `make harness`"
+    (message,) = capfd.readouterr().err.splitlines()
+    assert message == f"harness: {tmp_path} is not there or not complete: run `make harness`"

@@ -55,8 +55,8 @@ def contents(repository: Path, outs: list[str]) -> dict[str, str]:
 def half_written(repository: Path, full: Path, outs: list[str], ignore: str) -> str:
     """Return the first file, other than ``ignore``, that differs from a full run, or nothing."""
     expected = contents(full, outs)
-    for name, found in contents(repository, outs).items():
-        if not name.startswith(IN_PROGRESS) and expected.get(name) != found and name != ignore:
+    for name, md5_sum in contents(repository, outs).items():
+        if not name.startswith(IN_PROGRESS) and expected.get(name) != md5_sum and name != ignore:
             return name
     for folder in (SAMPLES, ANSWERS):
         for shard in sorted((repository / folder).rglob("*.parquet")):
@@ -68,9 +68,9 @@ def half_written(repository: Path, full: Path, outs: list[str], ignore: str) -> 
 
 def differing(repository: Path, full: Path, outs: list[str]) -> list[str]:
     """Return the outputs without times that differ from a full run."""
-    found, expected = contents(repository, outs), contents(full, outs)
-    names = sorted(found.keys() | expected.keys())
-    different = [name for name in names if found.get(name) != expected.get(name)]
+    actual, expected = contents(repository, outs), contents(full, outs)
+    names = sorted(actual.keys() | expected.keys())
+    different = [name for name in names if actual.get(name) != expected.get(name)]
     different += [out for out in outs if not (repository / out).exists()]
     if _locked(repository) != _locked(full):
         different.append("dvc.lock")

@@ -40,7 +40,7 @@ class Site:
 
 
 class Fault:
-    """What the faults have in common: nothing happens."""
+    """Base class of the faults; by itself it does nothing."""
 
     def __init__(self, rng: random.Random, site: Site) -> None:
         """Draw what will happen; the folder of the site exists and is empty."""
@@ -56,10 +56,10 @@ class Fault:
         """Wait for the moment and act."""
 
     def undo(self) -> None:
-        """Make good what can be: the run is over."""
+        """Undo the fault."""
 
     def leave(self) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
 
 
 class Killed(Fault):
@@ -106,8 +106,8 @@ class FullDisk(Fault):
 
     def prepare(self) -> None:
         """Leave the room that was drawn."""
-        found = os.statvfs(self.site.folder)
-        used = (found.f_blocks - found.f_bfree) * found.f_frsize
+        stats = os.statvfs(self.site.folder)
+        used = (stats.f_blocks - stats.f_bfree) * stats.f_frsize
         _mount("-o", f"remount,size={(used + self.room) >> 10}k", self.site.folder)
 
     def undo(self) -> None:
@@ -151,7 +151,7 @@ class ReadOnly(Fault):
 
 
 class Damaged(Fault):
-    """A bit of a file in DVC's cache is another; the workspace gets the file from there."""
+    """Flip one bit in a cached file."""
 
     def prepare(self) -> None:
         """Damage a file that a stage still to run reads."""

@@ -39,7 +39,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def made(built: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def report_folder(built: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Enter the folder of ``built``, to read only."""
     monkeypatch.chdir(built)
     return built
@@ -99,7 +99,7 @@ def figures_on_page() -> set[str]:
     return {name for name in [*reports.FIGURES, "grpo"] if f'id="figure-{name}"' in page()}
 
 
-def test_the_paper_and_the_page_are_made(made: Path) -> None:
+def test_the_paper_and_the_page_are_made(report_folder: Path) -> None:
     assert pdf().startswith(b"%PDF")
     assert "Does it help? A small test" in page()
     assert "adaptive and uniform are within noise of each other" in page()
@@ -109,7 +109,7 @@ def test_the_paper_and_the_page_are_made(made: Path) -> None:
     assert files == {"index.html", "paper.pdf", "paper.typ", "references.bib"}
 
 
-def test_an_export_of_the_evaluated_weights_is_in_the_table(made: Path) -> None:
+def test_an_export_of_the_evaluated_weights_is_in_the_table(report_folder: Path) -> None:
     table = pd.read_csv(TABLES / "quantization.csv")
     assert table["model"].tolist() == ["adaptive", "adaptive-gptq4", "adaptive-onnx-int8"]
     assert table.loc[2, "ladder_cot"] == pytest.approx(1 / 3, abs=1e-4)
@@ -147,7 +147,7 @@ def test_the_paper_reads_its_numbers_from_the_tables(
         path = TABLES / f"{table}.csv"
         pd.read_csv(path).assign(**{column: value}).to_csv(path, index=False)
     text = " ".join(texts_of("figure", inputs) + texts_of("raw", inputs))
-    assert [table for table, _, _, shown in MARKERS if shown not in text] == []
+    assert [table for table, _, _, marker in MARKERS if marker not in text] == []
 
 
 def test_a_missing_figure_is_named(repository: Params) -> None:
@@ -483,7 +483,7 @@ def test_a_grpo_model_and_its_quantized_model_are_in_the_paper(repository: Param
     assert counts == {"question": 0, "grpo": 2, "quantization": 1, "others": 0, "elsewhere": 1}
 
 
-def test_claims_are_grouped_by_what_they_compare(made: Path) -> None:
+def test_claims_are_grouped_by_what_they_compare(report_folder: Path) -> None:
     by_subject = findings.claims_by_subject(read_rows("comparisons"), load_params())
     assert [claim["summary"] for claim in by_subject["question"]] == [
         "adaptive is within noise of uniform with every answer mode"
@@ -497,7 +497,7 @@ def test_claims_are_grouped_by_what_they_compare(made: Path) -> None:
     ]
 
 
-def test_models_have_the_hashes_of_both_records(made: Path) -> None:
+def test_models_have_the_hashes_of_both_records(report_folder: Path) -> None:
     assert identify_models(["uniform"]) == [
         {"name": "uniform", "md5": "md5 of uniform", "fingerprint": "print of uniform"}
     ]
@@ -505,7 +505,7 @@ def test_models_have_the_hashes_of_both_records(made: Path) -> None:
         identify_models(["base", "other"])
 
 
-def test_a_source_is_described_by_its_first_problem(made: Path) -> None:
+def test_a_source_is_described_by_its_first_problem(report_folder: Path) -> None:
     assert describe_sources() == [
         {
             "source": "ladder",

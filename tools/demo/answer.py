@@ -51,7 +51,7 @@ def answer(
     cache: ModelCache,
     params: Params,
 ) -> Generator[Panel, None, None]:
-    """Yield what to show of a model while it answers a question without in-context examples.
+    """Yield the panels of a model as it answers a question without in-context examples.
 
     ``reference`` is the problem with this question, None if its answer is not known. Errors
     are shown in the status, and their tracebacks go to the log.

@@ -141,7 +141,7 @@ def stream(
             stopping_criteria=[must_stop],
             streamer=streamer,
         )
-        # If the model fails, the loop below would wait for more text for ever.
+        # If the model fails, the loop below would wait forever for more text.
         future.add_done_callback(lambda _: streamer.end())
         text = ""
         try:
@@ -151,7 +151,7 @@ def stream(
                     yield partial(truncate_at_stop(text, stops))
         finally:
             closed.set()
-        # The pieces are decoded apart, and SentencePiece drops spaces where one begins.
+        # The pieces are decoded separately, and SentencePiece drops spaces where one begins.
         ids = future.result()
     text = truncate_at_stop(decode(ids), stops)
     stopped = int(ids[0, -1]) in loaded.end_tokens or text != decode(ids)

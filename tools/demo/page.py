@@ -72,7 +72,7 @@ def build_page(params: Params, models: Sequence[str], problems: Problems) -> gr.
             ]
         boxes = [box for side in sides for box in side.boxes]
         statuses = [side.boxes[0] for side in sides]
-        asked = gr.on(
+        submission = gr.on(
             [question.submit, ask.click],
             _responder(params, problems),
             [question, prompting, *(side.model for side in sides)],
@@ -84,7 +84,7 @@ def build_page(params: Params, models: Sequence[str], problems: Problems) -> gr.
             api_visibility="private",
         )
         # The status is set after the cancellation: late words of an answer would overwrite it.
-        cancelled = stop.click(None, cancels=[asked], queue=False, api_visibility="private")
+        cancelled = stop.click(None, cancels=[submission], queue=False, api_visibility="private")
         cancelled.then(_stop, statuses, statuses, queue=False, api_visibility="private")
     return page.queue(max_size=params.demo.queue)
 
@@ -112,7 +112,7 @@ def _add_side(label: str, models: Sequence[str], selected: str) -> _Side:
 
 
 def _responder(params: Params, problems: Problems) -> Callable[..., Iterator[list[Any]]]:
-    """Return what answers a question with two models, and yields what changes on the page."""
+    """Build the handler that answers a question with two models and yields page updates."""
     cache = ModelCache(params.demo.models_in_memory)
 
     def respond(question: str, prompting: Prompting, *names: str) -> Iterator[list[Any]]:
@@ -130,7 +130,7 @@ def _responder(params: Params, problems: Problems) -> Callable[..., Iterator[lis
 
 
 def _validator(max_characters: int) -> Callable[..., list[Any]]:
-    """Return what checks the length of a question before it is queued."""
+    """Build the handler that checks the length of a question before it is queued."""
 
     def validate(question: str, *others: Any) -> list[Any]:
         length = len(question.strip())

@@ -36,7 +36,7 @@ def score_by_weight(
         for index, (label, color) in enumerate(colors.items()):
             line = [m for m in models if m.b is not None and f"b = {m.b:g}" == label]
             line = [model for model in line if model.name in rows.index]
-            # The lines are set apart a little, so that no interval covers another.
+            # Offset lines slightly so that error bars do not overlap.
             offset = OFFSET ** (index - (len(colors) - 1) / 2)
             x = [offset * (model.w or 0) for model in line]
             draw_line(panel, rows.loc[[model.name for model in line]].assign(x=x), label, color)

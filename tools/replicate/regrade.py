@@ -201,7 +201,7 @@ def _equals_reference(case: Case) -> bool:
 
 
 def _is_same_answer(case: Case, regraded: str) -> bool:
-    """Return whether both extracted the same text or number, or neither an answer."""
+    """Return whether both extracted the same text or number, or both no answer."""
     old, new = ("".join(text.split()).casefold() for text in (case.row.ans, regraded))
     if old == new or (case.row.err and not new):
         return True

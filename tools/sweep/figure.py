@@ -44,7 +44,7 @@ def _draw_grid(
     names = [f"{first.label} = {format_value(value)}" for value in first.examples]
     colors = style.palette(palette, names)
     for index, (value, name) in enumerate(zip(first.examples, names, strict=True)):
-        # The lines are set apart a little, so that no interval covers another.
+        # Offset lines slightly so that error bars do not overlap.
         offset = OFFSET * (index - (len(names) - 1) / 2)
         rows = table.assign(x=[position + offset for position in x])
         rows = rows.loc[rows[first.label] == format_value(value)]

@@ -20,7 +20,7 @@ class Estimate(NamedTuple):
 
 
 def best_row(rows: Sequence[Mapping[str, Any]], direction: str) -> Mapping[str, Any]:
-    """Return the row with the best score, of equal ones the first; some row must have one."""
+    """Return the first row with the best score; at least one row must have a score."""
     choose = min if direction == "minimize" else max
     return choose((row for row in rows if not row["error"]), key=lambda row: row["score"])
 

@@ -137,7 +137,7 @@ def load_sweep(name: str) -> Sweep:
     """Read and check ``conf/sweep/NAME.yaml``. Raises ValueError naming the field."""
     path = CONF / "sweep" / f"{name}.yaml"
     if not path.is_file():
-        names = sorted(other.stem for other in path.parent.glob("*.yaml"))
+        names = sorted(file.stem for file in path.parent.glob("*.yaml"))
         raise ValueError(f"{name!r}: expected one of {names}, the files of {path.parent}")
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Answer modes: how the CoT and the PoT answer to a problem are scored, alone or together."""
+"""Answer modes: how a pair of answers (CoT, PoT) is scored, each alone or combined."""
 
 ANSWER_MODES = {
     "cot": "CoT",

@@ -96,7 +96,7 @@ def _comparison(
     x, y = first_rows[answer_mode].to_numpy(), second_rows[answer_mode].to_numpy()
     sources = first_rows["source"].to_numpy()
     result = paired.compare(x, y, strata=sources, draws=draws, level=level, rng=rng)
-    # With G sources the sign-flip test cannot give less than 2^(1 - G).
+    # The smallest p of the sign-flip test with G sources is 2^(1 - G).
     enough_sources = 2.0 ** (1 - len(set(sources))) <= 1 - level
     p_sources = round(significance.sign_flip_p(x, y, sources), 4) if enough_sources else None
     discordant = float(np.mean(x != y))

@@ -1,4 +1,4 @@
-"""The table of models: what each was made of, its size, perplexity and speed."""
+"""Table of models: origin, size, perplexity and speed."""
 
 from collections.abc import Mapping, Sequence
 from math import exp

@@ -51,7 +51,7 @@ def model_tables(
     params: Params,
     rng: np.random.Generator,
 ) -> dict[str, pd.DataFrame]:
-    """Return the table of all models and, if any is quantized, those of the quantized ones.
+    """Return the models table, plus the quantization tables if some model is quantized.
 
     ``frame`` is that of ``accuracy.answer_frame``, ``accuracy`` has a row per benchmark, system
     and answer mode.
@@ -67,7 +67,7 @@ def model_tables(
         for family in model_families
         for model in family
     }
-    # An original of exports alone is in the table too.
+    # An original that was exported but not quantized is in the table too.
     systems |= {export["model"]: export["model"] for export in measured.exports}
     if systems:
         quantized = quantization_table(models, measured.likelihoods, accuracy, systems, level=level)

@@ -28,7 +28,7 @@ def grade_answers(
         for benchmark, members in problems.items()
         for problem in members
     }
-    # The grader takes answers in batches: tee holds no more of them than one batch.
+    # The grader works in batches, so tee buffers at most one.
     answers, to_grade = tee(answers)
     submissions = (
         submission(

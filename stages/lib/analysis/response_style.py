@@ -47,7 +47,7 @@ class Bootstrap(TypedDict):
 def style_frame(
     graded: Iterable[tuple[Generation, EvalRecord]], problems: Mapping[str, Sequence[Problem]]
 ) -> pd.DataFrame:
-    """Return a row per answer with what is measured of its text, and the text.
+    """Return a row per answer with its text and the measurements of the text.
 
     ``graded`` are answers with their records; ``problems`` are by benchmark.
     """

@@ -28,7 +28,7 @@ def compare_runs(
 
     Runs in the same row share their seed. Runs and problems are crossed: the variance of the
     mean difference is that over runs, plus that over problems inside their ``strata`` (n,),
-    less that of single answers, which both contain (Cameron, Gelbach and Miller 2011, "Robust
+    minus that of single answers, which both include (Cameron, Gelbach and Miller 2011, "Robust
     inference with multiway clustering"); not less than that over problems. Interval and
     two-sided p are Student's, with the degrees of freedom of a sum of the first two
     (Satterthwaite 1946). Where nothing varies they are those of one run, by

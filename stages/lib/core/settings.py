@@ -1,4 +1,4 @@
-"""Lay one group of parameters over another."""
+"""Override parameters of one group with those set in another."""
 
 from typing import TypeVar
 
@@ -8,7 +8,7 @@ Group = TypeVar("Group", bound=BaseModel)
 
 
 def overlay(group: Group, own: BaseModel) -> Group:
-    """Return ``group`` with the values that ``own`` sets; what is None there stays as it is."""
+    """Return ``group`` with the values that ``own`` sets; those that are None there stay."""
     values = {name: getattr(own, name) for name in type(own).model_fields}
     return group.model_copy(
         update={name: value for name, value in values.items() if value is not None}

@@ -116,7 +116,7 @@ def _names_beside(problem: ErrorDetails, kind: type) -> Iterable[str]:
 
 
 def _member(group: Mapping[str, Any], part: int | str) -> Mapping[str, Any]:
-    """Return the JSON schema of a member: of a union, a list, a mapping or an object."""
+    """Return the JSON schema of the named member of a union, list, mapping or object."""
     if "discriminator" in group:
         return {"$ref": group["discriminator"]["mapping"][part]}
     if "items" in group:
@@ -126,7 +126,7 @@ def _member(group: Mapping[str, Any], part: int | str) -> Mapping[str, Any]:
 
 
 def _resolve(group: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Follow a reference, and take the other branch of what may be null."""
+    """Follow references, and for a value that may be null take the other branch."""
     for branch in group.get("anyOf", []):
         if branch != {"type": "null"}:
             return _resolve(branch, schema)

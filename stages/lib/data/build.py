@@ -40,7 +40,7 @@ _HASH_DIGITS = 12
 
 @dataclass(frozen=True)
 class Provenance:
-    """The origin of a part of the data: its place, what fixes its content, and its license."""
+    """The origin of a part of the data: its location, revision and license."""
 
     format: str
     where: str
@@ -203,6 +203,7 @@ def _load_benchmark(name: str, source: BenchmarkSource, ladder: LadderSplit, see
         case _:
             assert_never(source)
     license = catalog.BENCHMARKS[source.source].license
+    # Counted before the draw: the provenance gives the size of the whole source.
     n_rows = len(problems)
     if source.size != "all":
         problems = subsample(problems, size=source.size, rng=np.random.default_rng(seed))
@@ -227,7 +228,7 @@ def _generated(format: str) -> Provenance:
 
 
 def _where_and_revision(path: str, files: Sequence[Path]) -> tuple[str, str]:
-    """Return a place and what fixes its content: a commit, or the hash of local files."""
+    """Return a location and its revision: a commit, or the hash of local files."""
     if path.startswith("hub:"):
         parsed = hub.parse_hub_path(path)
         return parsed.repository, parsed.revision

@@ -61,9 +61,12 @@ def find_overlaps(
             for start, run in enumerate(_runs(words, length))
             if run in first_occurrence
         ]
-        other, other_start, start = min(shared, key=lambda match: (match[0], match[2]))
-        common = _common_prefix(words[start:], benchmark_words[other][0][other_start:])
-        overlaps.append(Overlap(index, other, " ".join(common)))
+        benchmark_index, benchmark_start, start = min(
+            shared, key=lambda match: (match[0], match[2])
+        )
+        benchmark_text = benchmark_words[benchmark_index][0]
+        common = _common_prefix(words[start:], benchmark_text[benchmark_start:])
+        overlaps.append(Overlap(index, benchmark_index, " ".join(common)))
     return overlaps
 
 

@@ -60,7 +60,7 @@ def chain(terms: Sequence[int], operators: Sequence[str]) -> WorkedProblem:
     ``operators`` is one shorter than ``terms``. Products are computed first.
     """
     steps: list[str] = []
-    # What is left to add up when the products are done.
+    # The terms that remain to be added after the products.
     sums = [terms[0]]
     signs = []
     for operator, term in zip(operators, terms[1:], strict=True):

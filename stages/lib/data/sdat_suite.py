@@ -41,6 +41,7 @@ def read_suite(benchmark: str, *paths: Path) -> list[Problem]:
             template = content_id(benchmark, fields["question"])
             defaults = {"topic": benchmark, "choices": [], "solution": "", "level": None}
             count = seen[template]
+            # Ids must be unique; a question's first problem keeps the plain hash.
             problems.append(
                 Problem(
                     **(defaults | fields),
@@ -53,6 +54,7 @@ def read_suite(benchmark: str, *paths: Path) -> list[Problem]:
             seen[template] += 1
         except (KeyError, IndexError) as error:
             raise ValueError(f"{path}: row {number}: {error.args[0]}: missing") from error
+        # Before the next case, since it is a ValueError too.
         except ValidationError as error:
             raise ValueError(f"{path}: row {number}: {describe_error(error, value)}") from error
         except (TypeError, AttributeError, ValueError) as error:

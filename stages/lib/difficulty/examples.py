@@ -48,9 +48,10 @@ def chosen_samples(
     *,
     shuffle_seed: int | None,
 ) -> list[Completion]:
-    """Return up to ``n_samples`` (n,) of the correct samples of each problem, problem by problem.
+    """Select up to ``n_samples[i]`` correct samples of problem i, in the order of the problems.
 
-    With ``shuffle_seed``, as many samples are drawn at random from those of all problems.
+    ``n_samples`` is (n,). With ``shuffle_seed``, the same number is drawn at random from all
+    problems' samples.
     """
     index_of = {problem.id: i for i, problem in enumerate(problems)}
     mask = take_first(correct, dict(zip(index_of, n_samples.tolist(), strict=True)))

@@ -1,8 +1,8 @@
-"""Sequential sampling: more samples of a problem whose pass rate is not known well enough.
+"""Sequential sampling: more samples of problems whose pass rate is too uncertain.
 
 Every problem gets a round of k samples. Those whose posterior interval is wider than the
 rule allows get another round, until no interval is too wide or the problems left have as
-many samples as allowed. A problem whose source is informative (all wrong, say) stops at once.
+many samples as allowed. If all samples of a source are wrong, say, its problems stop early.
 
 The rule depends on the samples alone, so the posterior is the same as for a number of
 samples fixed beforehand. The plain rate correct / n is biased: slightly too far from 1/2.
@@ -24,7 +24,9 @@ from stages.lib.params.sampling import Sequential
 def extra_samples(
     sources: Sequence[str], n_correct: Sequence[int], n: Sequence[int], *, k: int, rule: Sequential
 ) -> NDArray[np.int64]:
-    """Return how many samples each problem gets in the next round, (n,); 0 for all at the end.
+    """Return how many samples each problem gets in the next round, (n,).
+
+    All zeros means that sampling is finished.
 
     ``n_correct`` of the ``n`` samples of a problem are correct. A problem gets k more, up to
     ``rule.most`` in all, while its interval is wider than ``rule.width``.

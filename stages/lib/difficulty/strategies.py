@@ -31,8 +31,8 @@ class ArmPlan:
     ``repeats`` counts a problem's occurrences per epoch, ``weights`` are its loss weights
     before scaling, ``start_fraction`` is the fraction of the steps after which it takes
     part. The focal fields are those of its examples. ``n_samples`` counts the base model's
-    own correct samples to train on, None for the worked solution. ``samples_shuffled``: as
-    many samples are drawn at random from those of all problems.
+    own correct samples to train on, None for the worked solution. ``samples_shuffled``: draw
+    the same number from all problems' samples instead.
     """
 
     repeats: NDArray[np.int64]
@@ -52,8 +52,8 @@ def plan_arm(
 
     ``difficulties`` are in the order of the problems, or empty where none was measured:
     an arm that depends on difficulty is then an error. A control has the numbers of another
-    arm, permuted by ``seed`` among all problems. What is not known yet is shuffled later:
-    focal weights during training, and the choice of samples when they are taken. Raises
+    arm, permuted by ``seed`` among all problems. Focal weights and the choice of samples
+    are permuted later, when they exist: during training, and when samples are selected. Raises
     ValueError for a band without a problem, and for an arm of conversations.
     """
     arm = arms[name]

@@ -1,9 +1,8 @@
 r"""Write problems of the arithmetic ladder as raw rows of the published formats.
 
-So a small run trains on data in a recipe's own format, read by the code that reads the real
-data. A row that is read back gives the same question, answer and steps, except where a format
-prescribes more: ``numina`` and ``math`` put the answer in a box, ``gsm8k`` puts each step on its
-own line.
+A small run thus exercises the real data loader, on data in a recipe's own format. A row that
+is read back gives the same question, answer and steps, except where a format prescribes more:
+``numina`` and ``math`` put the answer in a box, ``gsm8k`` puts each step on its own line.
 """
 
 import re
@@ -101,6 +100,7 @@ def _write_problem(problem: Problem, format: Format, *, bare: bool) -> list[dict
     boxed = _response(problem, f"$\\boxed{{{answer}}}$", bare=bare)
     match format:
         case "mathinstruct":
+            # The folder tells the reader whether a row is a program, the file's stem its source.
             solution_row = {
                 "source": f"data/CoT/{problem.source}.json",
                 "instruction": question,
@@ -113,6 +113,7 @@ def _write_problem(problem: Problem, format: Format, *, bare: bool) -> list[dict
             }
             return [solution_row] if bare else [solution_row, program_row]
         case "numina":
+            # Readers take a problem from its fields, but a conversation from the messages.
             messages = [
                 {"role": "user", "content": question},
                 {"role": "assistant", "content": boxed},

@@ -100,7 +100,7 @@ def _step(text: str) -> _Step | None:
     try:
         if tree is None or result is None:
             return None
-        _value(tree, ())  # only to refuse what is no calculation
+        _value(tree, ())  # raises ValueError unless it is a calculation
         decimals = len(re.sub(r"[^\d.]", "", last).partition(".")[2])
         return _Step(tree, _value(result, ()), decimals)
     except (ValueError, ZeroDivisionError):
@@ -136,7 +136,7 @@ def _lines(steps: Sequence[_Step], *, rounds: bool) -> tuple[list[str], list[Fra
 
 
 def _round(line: str, value: Fraction, step: _Step) -> tuple[str, Fraction]:
-    """Return the line rounded, down or up if need be, to the stated result, else unchanged."""
+    """Return the line rounded, down or up as needed, to the stated result, else unchanged."""
     ways = (
         (
             f"round({line}, {step.decimals})" if step.decimals else f"round({line})",

@@ -1,4 +1,4 @@
-"""A parsed row of a data set, of whatever format, as a problem or as a conversation."""
+"""A parsed row of a data set, of any format, as a problem or as a conversation."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -34,14 +34,22 @@ LabeledRow = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class SourceRows:
-    """The problems or conversations that ``n_rows`` raw rows of a source give.
+    """Problems or conversations parsed from the ``n_rows`` raw rows of a source.
 
-    ``skipped`` counts the rows that give none, by reason: ``source`` (excluded by the
-    parameters), ``blank``, ``no answer``, ``unreadable answer`` (the grader cannot compare
-    with it), ``duplicate``, ``another solution`` (of a question that has one), ``program
-    failed``, ``program disagrees``, ``several turns`` (no single question), ``turns out of
-    order``. ``programs`` counts all programs by outcome: ``answered`` if the program gave the
-    answer, else the status of its grade.
+    ``skipped`` counts the skipped rows by reason:
+
+    - ``source``: excluded by the parameters
+    - ``blank``, ``no answer``, ``duplicate``
+    - ``unreadable answer``: the grader cannot compare with it
+    - ``another solution``: of a question that has one
+    - ``program failed``, ``program disagrees``
+    - ``several turns``: no single question
+    - ``turns out of order``
+
+    ``programs`` counts all programs by outcome:
+
+    - ``answered``: the program gave the answer
+    - otherwise the status of its grade
     """
 
     n_rows: int
@@ -139,9 +147,9 @@ def _group_by_question(
     for problem in problems:
         group = groups[" ".join(problem.question.split())]
         content = (problem.solution, problem.program)
-        if content in [(other.solution, other.program) for other in group]:
+        if content in [(member.solution, member.program) for member in group]:
             skipped["duplicate"] += 1
-        elif any(bool(other.solution) == bool(problem.solution) for other in group):
+        elif any(bool(member.solution) == bool(problem.solution) for member in group):
             skipped["another solution"] += 1
         else:
             group.append(problem)

@@ -179,7 +179,7 @@ class Gsm8kRow(_Checked):
         return replace(problem, program=annotated_program(steps, problem.answer.answer))
 
     def without_program(self) -> ParsedProblem | SkipReason:
-        """Return the problem without a program, which takes most of the time to write.
+        """Return the problem without a program, since writing one takes most of the time.
 
         The solution loses the calculator annotations and ends with "The answer is X.".
         """

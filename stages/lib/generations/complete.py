@@ -1,4 +1,4 @@
-"""Generate what a store lacks."""
+"""Generate the texts that a store lacks."""
 
 from collections.abc import Callable, Sequence
 from functools import cache

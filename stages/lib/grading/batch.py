@@ -85,10 +85,11 @@ def grade_batch(
 
 
 def unmatched_answer(answer: Submission, graded: GradedSubmission) -> str | None:
-    """Return the answer that matches none of its problem's options.
+    """Return the answer to quote in a follow-up question, or None if none is needed.
 
-    None if no follow-up question is needed: the answer names an option, the problem has
-    no options, or the answer is a program that failed or printed nothing.
+    A follow-up is for answers that match none of the problem's options. None is needed if
+    the answer names an option, the problem has no options, or the answer is a program that
+    failed or printed nothing.
     """
     if answer.kind != "choice" or graded.grade.status != "unparsed":
         return None

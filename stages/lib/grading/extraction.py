@@ -239,7 +239,7 @@ def _prepend(before: str, inside: str) -> str:
 
 
 def _closing_brace(text: str, opening: int) -> int | None:
-    """Return the index of the brace that closes the one at ``opening``, None if none does.
+    """Return the index of the brace that closes the one at ``opening``, None without one.
 
     Escaped braces, which are printed and need not pair, do not count.
     """

@@ -49,7 +49,7 @@ _CODE = re.compile(
 )
 # A name before a value: ``x = 3``, ``'x': 3``.
 _NAME = re.compile(r"\s*'?[A-Za-z]\w*'?\s*[:=]\s*(?!=)")
-# The arguments of one print(): here a space is no thousands separator.
+# The output of one print(): there a space separates values, not thousands.
 _PRINTED_NUMBERS = re.compile(r"-?[0-9.]+(?:\s+-?[0-9.]+)+")
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 

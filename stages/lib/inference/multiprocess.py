@@ -72,7 +72,7 @@ class ProcessPool:
                 if texts is None:
                     ended.append(connection)
                     continue
-                # The next batch first: the process need not wait while the texts are stored.
+                # Send first, so that the process need not wait while the texts are stored.
                 send_next(connection)
                 on_progress(len(texts))
                 yield number, texts
@@ -92,7 +92,7 @@ class ProcessPool:
 
     def _wait(self, busy: Iterable[Connection]) -> list[Connection]:
         """Wait until at least one of these processes has texts ready or has ended."""
-        # A pipe alone does not tell: vLLM's own processes may hold that of a dead one open.
+        # Pipes are not enough: vLLM's own processes may keep the pipe of a dead process open.
         sentinels = {self._workers[connection].sentinel: connection for connection in busy}
         ready = wait([*busy, *sentinels])
         connections = (sentinels.get(cast(int, item), cast(Connection, item)) for item in ready)

@@ -32,7 +32,7 @@ class EnginePool(AbstractContextManager["EnginePool"]):
         self._ready: Path | None = None
 
     def backend(self) -> Backend:
-        """Return what generates batches: the engine itself if there is one on this machine."""
+        """Return the generation backend: the in-process engine if one local engine is enough."""
         if self._config.backend == "local" and self._config.engines == 1:
             return self.single()
         if self._workers is None:
@@ -40,7 +40,7 @@ class EnginePool(AbstractContextManager["EnginePool"]):
         return self._workers
 
     def single(self) -> "Engine":
-        """Return an engine in this process, and end the others: GPUs hold one model at a time."""
+        """Stop worker engines and return an in-process engine: GPUs hold one model at a time."""
         self._end_workers()
         if self._engine is None:
             from stages.lib.inference.engine import Engine

@@ -41,7 +41,7 @@ class Nf4(ParamGroup):
 
 
 class Int8(ParamGroup):
-    """bitsandbytes' LLM.int8() (Dettmers et al. 2022), the weights of it."""
+    """8-bit weights of bitsandbytes' LLM.int8() (Dettmers et al. 2022)."""
 
     method: Literal["int8"]
     parent: Name

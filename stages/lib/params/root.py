@@ -129,6 +129,7 @@ class Params(ParamGroup):
         """Raise ValueError for an arm or a model that the sources have no training data for."""
         sources = [source for source in self.prepare.train if isinstance(source, RowsSource)]
         names = [source.name for source in sources]
+        # Arms select conversations by the name of their source.
         if len(set(names)) < len(names):
             raise ValueError(f"prepare.train: {names}: expected each name once")
         for source in sources:
@@ -138,6 +139,7 @@ class Params(ParamGroup):
                     "of format sharegpt, whose rows have no answer to check"
                 )
         conversations = {source.name for source in sources if source.target == "conversations"}
+        # Sources of other types than RowsSource always give problems.
         has_problems = len(conversations) < len(self.prepare.train)
         for name, arm in self.weigh.arms.items():
             if isinstance(arm, ConversationsArm):
@@ -152,6 +154,7 @@ class Params(ParamGroup):
                     f"weigh.arms.{name}: '{arm.strategy}': expected a source of prepare.train that "
                     "gives problems"
                 )
+            # A control permutes its arm's plan over the problems; conversations have no such plan.
             elif isinstance(self._source_arm(arm), ConversationsArm):
                 raise ValueError(
                     f"weigh.arms.{name}.control_of: expected an arm that trains on problems"

@@ -23,13 +23,13 @@ class ArmGroup(ParamGroup):
 
 
 class UniformArm(ArmGroup):
-    """Every example once a pass."""
+    """Every example once per epoch."""
 
     strategy: Literal["uniform"]
 
 
 class RepeatArm(ArmGroup):
-    """Every example floor(base + factor * level) times a pass."""
+    """Every example floor(base + factor * level) times per epoch."""
 
     strategy: Literal["repeat"]
     base: Annotated[float, Field(ge=0)]
@@ -37,7 +37,7 @@ class RepeatArm(ArmGroup):
 
 
 class WeightArm(ArmGroup):
-    """Every example once a pass, its loss weighted by base + factor * level (mean 1)."""
+    """Every example once per epoch, its loss weighted by base + factor * level (mean 1)."""
 
     strategy: Literal["weight"]
     base: Annotated[float, Field(ge=0)]
@@ -45,7 +45,7 @@ class WeightArm(ArmGroup):
 
 
 class BandArm(ArmGroup):
-    """Problems with a pass rate from low to high, ends included, once a pass; no others."""
+    """Problems with a pass rate from low to high, ends included, once per epoch; no others."""
 
     strategy: Literal["band"]
     low: UnitInterval
@@ -61,14 +61,14 @@ class BandArm(ArmGroup):
 
 
 class CurriculumArm(ArmGroup):
-    """Every example once a pass, from easy to hard: all take part after ``pace`` of the steps."""
+    """Examples once per epoch, from easy to hard; all take part after ``pace`` of the steps."""
 
     strategy: Literal["curriculum"]
     pace: Annotated[float, Field(gt=0, le=1)]
 
 
 class FocalArm(ArmGroup):
-    """Every example once a pass, its loss weighted by (1 - p)^gamma.
+    """Every example once per epoch, its loss weighted by (1 - p)^gamma.
 
     p is the model's own probability, while it trains, of the token, or per token of
     the example's response.
@@ -80,7 +80,7 @@ class FocalArm(ArmGroup):
 
 
 class DartArm(ArmGroup):
-    """The base model's own correct samples, once a pass, instead of the worked solutions.
+    """The base model's own correct samples, once per epoch, instead of the worked solutions.
 
     Up to ``per_problem`` of each problem (``dart_uniform``), or in proportion to its
     fail rate, the hardest up to ``per_problem`` (``dart_prop2diff``).
@@ -91,7 +91,7 @@ class DartArm(ArmGroup):
 
 
 class ConversationsArm(ArmGroup):
-    """The conversations of some of the data sets once a pass, and no problems."""
+    """The conversations of some of the data sets once per epoch, and no problems."""
 
     strategy: Literal["conversations"]
     sources: Annotated[list[Name], Field(min_length=1)]

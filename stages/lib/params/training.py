@@ -1,4 +1,4 @@
-"""Parameters of training and of quantization."""
+"""Parameters of supervised fine-tuning, some of which GRPO shares."""
 
 from importlib.util import find_spec
 from typing import Annotated, Literal

@@ -45,7 +45,7 @@ def tokenize(
 def tokenize_any_length(
     example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Prompts
 ) -> TokenizedExample:
-    """Return an example as tokens, of whatever length."""
+    """Return an example as tokens, of any length."""
     ids: list[int] = []
     loss_mask: list[bool] = []
     pairs = prompt_response_pairs(tokenizer, prompts, example.turns, system=example.system)

@@ -171,7 +171,7 @@ def find_model_facts(base: Base) -> ModelFacts | None:
 
 
 def find_shape(base: Base) -> Shape | None:
-    """Return a base model's shape, listed or from its configuration, None if neither is here."""
+    """Return a base model's shape, listed or from its local configuration; else None."""
     facts = find_model_facts(base)
     if facts is not None:
         return facts.shape
@@ -205,5 +205,5 @@ def find_shape(base: Base) -> Shape | None:
             qkv_bias=getattr(config, "attention_bias", config.model_type == "qwen2"),
         )
     except (OSError, ValueError, AttributeError):
-        # Not here, of an unknown architecture, or of one that is no such decoder.
+        # Not on this machine, or of an architecture that is unknown or no such decoder.
         return None

@@ -179,6 +179,7 @@ def fetch_files(files: HubFiles) -> list[Path]:
             revision=files.revision,
             allow_patterns=list(files.patterns),
         )
+    # Before the next case, since it is an HfHubHTTPError too.
     except RevisionNotFoundError as error:
         raise OSError(f"{where}: the data set has no such commit") from error
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:
@@ -192,6 +193,7 @@ def fetch_files(files: HubFiles) -> list[Path]:
             f"{where}: {', '.join(files.patterns)} is not in the Hub's cache and could not be "
             f"fetched; {remedy}"
         ) from error
+    # Offline, the cache may hold only some shards of a set, and a part must not pass for it all.
     missing = files.missing_shards()
     if missing:
         rest = f" and {len(missing) - _MAX_NAMED} more" if len(missing) > _MAX_NAMED else ""

@@ -45,10 +45,10 @@ def check_group_size(folder: Path, group_size: int) -> None:
     head = model.get_output_embeddings()
     layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
     widths = sorted({layer.in_features for layer in layers if layer is not head})
-    fitting = [size for size in (16, 32, 64, 128) if all(width % size == 0 for width in widths)]
-    if group_size not in (-1, *fitting):
+    valid_sizes = [size for size in (16, 32, 64, 128) if all(width % size == 0 for width in widths)]
+    if group_size not in (-1, *valid_sizes):
         raise ValueError(
-            f"quantize.group_size: {group_size}: expected one of {[-1, *fitting]}, "
+            f"quantize.group_size: {group_size}: expected one of {[-1, *valid_sizes]}, "
             f"which divide the layers' widths {widths}"
         )
 

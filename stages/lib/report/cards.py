@@ -63,8 +63,8 @@ def render(
     systems = {system_name(model, shots): shots for shots in params.evaluate.models[model]}
     accuracy = _by_benchmark(measured.accuracy, params)
     accuracy = [row for row in accuracy if row["system"] in systems]
-    # A card tells of supervised training, then of GRPO, then of quantization, as far as each
-    # took part. The arm is "base" for a base model trained by GRPO alone.
+    # A card describes SFT, then GRPO, then quantization, if they were used. The arm is "base"
+    # for a base model trained by GRPO alone.
     quantized = params.quantize.models.get(model)
     trained = quantized.parent if quantized else model
     grpo_model = params.grpo.models.get(trained)

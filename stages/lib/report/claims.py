@@ -123,15 +123,15 @@ def overview(rows: Sequence[TableRow], *, level: float, between: str = "systems"
     return " ".join(sentences)
 
 
-def _lead(row: TableRow, other: str, sign: Literal[1, -1], level: float) -> str:
+def _lead(row: TableRow, loser: str, sign: Literal[1, -1], level: float) -> str:
     evidence = _evidence(row, sign, level)
     if interval_only_note(row, level):
         text = (
-            f"is ahead of {other} by {evidence}, which the corrected test does not confirm. "
+            f"is ahead of {loser} by {evidence}, which the corrected test does not confirm. "
             f"{_detectable(row)}"
         )
     else:
-        text = f"beats {other} by {evidence}."
+        text = f"beats {loser} by {evidence}."
     if row["p_sources"] > 1 - level:
         text += (
             f" Other kinds of problem may differ otherwise: p {_p_equals(row['p_sources'])} where "

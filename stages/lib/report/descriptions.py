@@ -53,6 +53,7 @@ def strategy(arms: Mapping[str, Arm], name: str) -> str:
             )
         case DartArm(strategy="dart_uniform", per_problem=count):
             return f"Up to {count} of the base model's own correct samples of each problem."
+        # The class has two strategies; the case above takes the other one.
         case DartArm(per_problem=count):
             return (
                 f"Up to {count} of the base model's own correct samples of each problem, in "
@@ -105,7 +106,7 @@ def quantization(params: Params, model: str) -> str:
 
 
 def training_source(params: Params, arm: Arm | None) -> str:
-    """Return where an arm's conversations come from, or for other arms and None the problems."""
+    """Return the source of an arm's conversations; for other arms and None, of the problems."""
     names = arm.sources if isinstance(arm, ConversationsArm) else [None]
     return "; ".join(
         _describe(source, params.prepare.rungs)
@@ -115,7 +116,7 @@ def training_source(params: Params, arm: Arm | None) -> str:
 
 
 def _source_arm(arms: Mapping[str, Arm], name: str) -> Arm:
-    """Return the arm whose data are learned: of a control, the arm that it is a control of."""
+    """Return the arm whose training data is used; for a control, the arm of ``control_of``."""
     arm = arms[name]
     return arms[arm.control_of] if isinstance(arm, ControlArm) else arm
 

@@ -50,7 +50,7 @@ def arms_overview(rows: Sequence[claims.TableRow], params: Params) -> str:
 
 
 def claims_of_runs(rows: Sequence[claims.TableRow], params: Params) -> dict[str, Any] | None:
-    """Return what the paper needs about several runs, None where no compared pair has them.
+    """Return what the paper says about repeated runs, or None if no compared pair has them.
 
     ``systems`` lists the runs of each name, ``shared_permutations`` the names with two runs
     that share a permutation, and ``claims`` sums up the pairs on the held-out benchmark.

@@ -34,8 +34,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 def read_rows(name: str) -> list[dict[str, Any]]:
     """Return the rows of a table; a missing value is nan.
 
-    Raises ValueError naming the file if it lacks a column, or, but for ``styles``, which has
-    none where no pair is compared, has no rows.
+    Raises ValueError naming the file for a missing column or an empty table. Only ``styles``
+    may be empty: it has no rows if no pair is compared.
     """
     table = read_frame(TABLES / f"{name}.csv", COLUMNS[name], may_be_empty=name == "styles")
     return [dict(row) for row in table.to_dict("records")]

@@ -81,6 +81,7 @@ def _accuracy_table(
 
 def _comparison_table(rows: Sequence[TableRow], benchmarks: Sequence[str], level: float) -> Table:
     body = []
+    # The sort is stable: within a benchmark, rows keep their order.
     for row in sorted(rows, key=lambda row: benchmarks.index(row["benchmark"])):
         first, second = row["first"], row["second"]
         reading = {

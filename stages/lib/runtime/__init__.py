@@ -1,1 +1,1 @@
-"""What changes no result: terminal, devices, allocator, child processes."""
+"""Utilities that change no result: terminal, devices, allocator, child processes."""

@@ -81,7 +81,7 @@ class Confinement:
 
 
 def prepare(scratch: Path, *, memory_bytes: int, cpu_s: int) -> Confinement:
-    """Confine this worker as far as its work allows, and build the confinement of its programs.
+    """Confine this worker, except for rights it needs, and prepare its programs' confinement.
 
     ``memory_bytes`` is what a program may map beyond what the worker has mapped when this
     is called. The process must have one thread. With namespaces, this function returns in

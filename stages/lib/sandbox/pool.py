@@ -171,7 +171,7 @@ def _run_pending(
         busy = [worker for worker in crew if worker.index != _IDLE]
         ready = wait([worker.channel for worker in busy], timeout=1.0)
         for worker in busy:
-            # A worker enforces the time limit itself: one that is late has stopped working.
+            # Workers enforce the time limit; an overdue worker has hung.
             late = time.monotonic() > worker.deadline
             if worker.channel not in ready and not late:
                 continue
@@ -193,7 +193,7 @@ def _run_pending(
 
 def _send(worker: _Worker, index: int, programs: Sequence[str], timeout_s: float) -> None:
     worker.index, worker.deadline = index, time.monotonic() + timeout_s + _GRACE_S
-    with suppress(ConnectionError):  # that the worker is dead shows when its result is read
+    with suppress(ConnectionError):  # a dead worker is noticed when its result is read
         worker.channel.send_bytes(programs[index].encode())
 
 

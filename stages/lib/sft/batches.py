@@ -137,10 +137,10 @@ def _plan_steps(
 def _focal_rngs(
     data: TokenizedExamples, batches: Sequence[Sequence[int]], rng: np.random.Generator
 ) -> Iterator[np.random.Generator]:
-    """Yield a generator for each micro-batch, as if they drew from ``rng`` one after another."""
+    """Yield one RNG per micro-batch; together they reproduce sequential draws from ``rng``."""
     for batch in batches:
         yield deepcopy(rng)
-        # What ``focal_columns`` will draw from the copy.
+        # ``focal_columns`` draws the same from the copy.
         rng.permutation(
             sum(
                 count_units(data.examples[i], data.supervised[i])

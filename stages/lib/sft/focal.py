@@ -23,7 +23,7 @@ NO_UNIT = -1
 
 
 def count_units(example: Example, supervised: int) -> int:
-    """Return into how many focal units an example of ``supervised`` tokens falls."""
+    """Return the number of focal units of an example with ``supervised`` tokens."""
     return supervised if example.focal_level == "token" else 1
 
 
@@ -44,7 +44,7 @@ def focal_columns(
     n_units = 0
     for example, loss_mask in zip(examples, loss_masks, strict=True):
         n_own = count_units(example, sum(loss_mask))
-        # How many supervised tokens stand before each token.
+        # The number of supervised tokens before each token.
         positions = accumulate(loss_mask, initial=0)
         row["gammas"] += [example.focal_gamma if learned else 0.0 for learned in loss_mask]
         row["units"] += [
@@ -68,8 +68,8 @@ def focal_factors(
 
     ``losses`` (n,) are the tokens' negative log-probabilities; ``positions`` (n,)
     are their positions in the columns of ``row``, each (1, length), minus one. p is the
-    geometric mean of the probabilities of the tokens in the unit of ``judges``: one token at
-    level "token", the whole response at level "example".
+    geometric mean of the probabilities of the tokens of the unit that sets the weight (of
+    ``judges``): one token at level "token", the whole response at level "example".
     """
     gammas, units, judges = (row[name][0, 1:][positions] for name in ("gammas", "units", "judges"))
     means = torch.segment_reduce(-losses, "mean", lengths=torch.bincount(units))

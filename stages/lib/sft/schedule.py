@@ -16,16 +16,17 @@ import numpy as np
 
 # Undoes the rounding of fractions such as 0.1.
 LARGEST_DENOMINATOR = 1_000_000
-# How many examples of a step may be chosen anew to complete it, and among how many to come.
+# How many examples at the end of a step may be swapped, at the first attempt, to complete it.
 REWIND = 16
+# How many examples after the step are candidates.
 LOOK_AHEAD = 256
 
 
 class UnfitExampleError(ValueError):
-    """No step can hold an example: ``example`` is its index, ``reason`` what is wrong."""
+    """Raised when an example fits no step."""
 
     def __init__(self, example: int, reason: str) -> None:
-        """Keep both; the message has them, too."""
+        """Store the index and the reason, which are also in the message."""
         super().__init__(f"tokens: example {example}: {reason}")
         self.example = example
         self.reason = reason
@@ -47,15 +48,15 @@ def plan_steps(
     of ``start_fraction``. Freshly shuffled epochs follow each other as one stream. A step
     takes whole examples from the head of the stream, and its last ones are chosen among the
     next few hundred so that the sum is exact. Skipped examples stay at the head for the next
-    step, and every step takes the head, so over the run examples appear in proportion to
-    their repeats. An example may appear twice in one step, as in any shuffle of repeated
-    examples. When examples join, a fresh epoch of all that take part begins, behind the
-    skipped ones.
+    step, and every step takes the head, so examples appear in proportion to their repeats. A
+    step may hold one twice. When examples join, a fresh epoch with them follows the skipped ones.
 
-    Raises ValueError for lists of different lengths or none, fewer than one step, negative
-    repeats and no example that takes part from the start; and, of the examples that take part
-    at any time, for one without a token, repeats that are all zero, an example longer than a
-    step, and lengths that cannot add up to ``tokens_per_step``, or not within the look-ahead.
+    Raises ValueError for
+
+    - lists that are empty or of different lengths, fewer than one step, negative repeats;
+    - no example that takes part from the start, or repeats of those taking part all zero;
+    - examples without a token or longer than a step, of those that take part at some time;
+    - lengths that cannot add up to ``tokens_per_step``, or not within the look-ahead.
     """
     # Sums are kept as bits of one long integer; a numpy integer would overflow there.
     lengths = [int(count) for count in tokens]
@@ -133,10 +134,10 @@ def _complete(
     tokens: Sequence[int],
     target: int,
 ) -> tuple[list[int], int]:
-    """Complete a step exactly from the next examples, giving up its last ones if need be."""
+    """Complete a step exactly from the next examples; if necessary, replace its last ones."""
     pending.extend(islice(stream, max(0, LOOK_AHEAD - len(pending))))
     ahead = [pending.popleft() for _ in range(LOOK_AHEAD)]
-    # The head always stays, or an example of an awkward length would wait for ever.
+    # The head always stays: otherwise an example of unusual length might never be used.
     for keep in (max(1, len(taken) - REWIND), 1):
         window = taken[keep:] + ahead
         missing = target - sum(tokens[example] for example in taken[:keep])

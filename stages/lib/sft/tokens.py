@@ -109,7 +109,7 @@ def _token_table(
             tokens = tokenize_any_length(example, tokenizer, prompts)
             yield {"ids": tokens.ids, "loss_mask": tokens.loss_mask}
 
-    # Whatever decides the tokens, the code of the templates included, is part of the key.
+    # The key covers all that determines the tokens, including the code of the templates.
     code = [file_sha256(path) for path in sorted(Path(tokenize.__file__).parent.glob("*.py"))]
     texts = (repr((example.system, example.turns)) for example in examples)
     key = content_id(transformers.__version__, *code, repr(prompts), *texts)
@@ -118,6 +118,6 @@ def _token_table(
             tokenized, features=_FEATURES, cache_dir=str(cache), fingerprint=key
         )
     except DatasetGenerationError as error:
-        # It hides what the templates complain of.
+        # Re-raise the template's own error, which this one hides.
         raise error.__cause__ or error from None
     return cast(Dataset, table)

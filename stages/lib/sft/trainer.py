@@ -46,7 +46,7 @@ class PlannedTrainer(SFTTrainer):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Take TRL's arguments."""
         super().__init__(*arguments, **options)
-        # The step's number of tokens is for compute_loss, even if the model's own loss takes none.
+        # Pass num_items_in_batch to compute_loss even if the model's forward ignores it.
         self.model_accepts_loss_kwargs = True
 
     def compute_loss(
@@ -159,7 +159,7 @@ def _arguments(settings: Train, checkpoints: Path) -> SFTConfig:
         gradient_accumulation_steps=settings.micro_batches // count_processes(settings.launch),
         use_cpu=not torch.cuda.is_available(),  # else processes on CPUs do not find each other
         weight_decay=settings.weight_decay,
-        # Bf16 by autocast: the model is in bf16 anyway, but DeepSpeed has to be told.
+        # Bf16 by autocast: the model is in bf16 anyway, but DeepSpeed needs the setting.
         bf16=uses_deepspeed(settings.launch),
         gradient_checkpointing=settings.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},

@@ -1,1 +1,1 @@
-"""What supervised fine-tuning and GRPO share."""
+"""Code that supervised fine-tuning and GRPO share."""

@@ -109,7 +109,7 @@ def _nf4() -> dict[str, Any]:
 
 
 def _linear_layers(model: PreTrainedModel) -> set[str]:
-    """Return the last parts of the names of the linear layers, less the output layer.
+    """Return the last parts of the names of the linear layers, except the output layer.
 
     TRL refuses adapters there.
     """

@@ -106,7 +106,7 @@ def _visible(positions: torch.Tensor, real: torch.Tensor) -> torch.Tensor | None
     if not back.any():
         return None
     branch = back.cumsum(1)
-    # The prompt is what stands before the position that the branches go back to.
+    # All tokens before the position where the branches begin are the shared prompt.
     fork = positions.masked_fill(~back, int(positions.max()) + 1).min(dim=1).values
     shared = (positions < fork[:, None]) & (branch == 0)
     longest = positions.shape[1]

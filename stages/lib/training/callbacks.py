@@ -27,7 +27,7 @@ class Progress(TrainerCallback):
     def __init__(
         self, progress: "tqdm[Any]", problem_ids: Callable[[int], Sequence[str]], metric: str
     ) -> None:
-        """Keep the bar and what it shows."""
+        """Store the bar, the problems of each step, and the metric to show."""
         self.progress = progress
         self.problem_ids = problem_ids
         self.metric = metric
@@ -78,7 +78,7 @@ class Termination(TrainerCallback):
     """
 
     def __init__(self, *, every: int = 1) -> None:
-        """Begin without a signal."""
+        """Start with no signal received."""
         self.every = every
         self.received = False
         self.stopped_at: int | None = None

@@ -1,4 +1,4 @@
-"""A stage in several processes: accelerate starts them, each runs the stage's own module."""
+"""Run a stage in several processes with accelerate; each runs the stage's own module."""
 
 import ctypes
 import os

@@ -1,10 +1,10 @@
 """Experiment trackers: DVCLive always, TensorBoard, trackio and W&B by parameter.
 
 DVCLive writes a table per metric and a summary, without times, so the same training
-gives the same bytes. The other trackers' files are no output of a stage and lie in
-``data/tracking/``. When a training is resumed, each tracker gets the steps before the
-checkpoint once more and what an earlier attempt wrote is put aside, so every step is there
-once. The callbacks of transformers and DVCLive append to the earlier attempt instead.
+gives the same bytes. The other trackers' files are not stage outputs and lie in
+``data/tracking/``. On resume, each tracker starts over, without what an earlier attempt
+wrote, and the steps before the checkpoint are replayed, so each step appears once. The
+callbacks of transformers and DVCLive would append to the earlier attempt instead.
 """
 
 import os
@@ -177,6 +177,7 @@ def _wandb(run: Run) -> Iterator[Log]:
             console="off", silent=True, x_disable_stats=True, init_timeout=_WANDB_TIMEOUT_S
         ),
     )
+    # A tracker must not stop a training: without a login or a server, the run is kept offline.
     try:
         wandb_run = start(mode=None if wandb.login(prompt=False) else "offline")
     except wandb.Error as error:

@@ -236,12 +236,12 @@ def test_an_original_with_exports_alone_is_not_drawn() -> None:
 
 def test_sources_stand_beside_the_reference() -> None:
     figure = draw("sources")
-    two, one = figure.axes
-    assert row_names(two) == ["hard", "easy"]
-    assert [panel.get_title() for panel in (two, one)] == ["two", "one"]
-    assert dots(two) == [[(0.0, 0), (50.0, 1)], [(20.0, 0), (60.0, 1)]]
-    assert dots(one) == [[(0.0, 0), (50.0, 1)], [(10.0, 0), (100.0, 1)]]
-    colors = [to_rgb(line.get_color()) for line in two.lines if line.get_marker() == "D"]
+    two_panel, one_panel = figure.axes
+    assert row_names(two_panel) == ["hard", "easy"]
+    assert [panel.get_title() for panel in (two_panel, one_panel)] == ["two", "one"]
+    assert dots(two_panel) == [[(0.0, 0), (50.0, 1)], [(20.0, 0), (60.0, 1)]]
+    assert dots(one_panel) == [[(0.0, 0), (50.0, 1)], [(10.0, 0), (100.0, 1)]]
+    colors = [to_rgb(line.get_color()) for line in two_panel.lines if line.get_marker() == "D"]
     assert colors == [ORANGE]
     assert legend_of(figure.legends[0]) == ["base"]
 

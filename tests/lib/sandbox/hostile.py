@@ -1,4 +1,4 @@
-"""Hostile programs: what each tries, how it may end, and what must not have happened.
+"""Hostile programs with their allowed endings, and the harm that must not have happened.
 
 ``$tcp``, ``$udp``, ``$unix`` and ``$abstract`` are addresses with listeners. ``$target`` is
 a file that must stay as it is, ``$secret`` a file that must not be read, ``$absent`` a path
@@ -17,7 +17,7 @@ LIBC = "import ctypes; libc = ctypes.CDLL(None, use_errno=True)"
 class Hostile:
     """A program, its allowed statuses (words), its exact output where that shows the failure.
 
-    ``harmful``: it does its harm when no layer of the sandbox is there.
+    ``harmful``: it does harm when no layer of the sandbox is active.
     """
 
     name: str
