@@ -10,6 +10,7 @@ import psutil
 from tests.conftest import REPOSITORY
 
 PARENT = """
+import os
 import time
 from multiprocessing import get_context
 from stages.lib.runtime.child_process import end_with_parent
@@ -17,7 +18,7 @@ from stages.lib.runtime.child_process import end_with_parent
 def sleep(watched):
     if watched:
         end_with_parent()
-    print("ready", flush=True)
+    os.write(1, b"ready\n")  # whole, whoever else writes
     time.sleep(60)
 
 if __name__ == "__main__":
@@ -25,7 +26,7 @@ if __name__ == "__main__":
     children = [spawn.Process(target=sleep, args=(watched,)) for watched in (True, False)]
     for child in children:
         child.start()
-    print(*(child.pid for child in children), flush=True)
+    os.write(1, f"{children[0].pid} {children[1].pid}\n".encode())
     time.sleep(60)
 """
 
