@@ -18,7 +18,7 @@ from stages.lib.runtime.child_process import end_with_parent
 def sleep(watched):
     if watched:
         end_with_parent()
-    os.write(1, b"ready\n")  # whole, whoever else writes
+    os.write(1, b"ready\\n")  # whole, whoever else writes
     time.sleep(60)
 
 if __name__ == "__main__":
@@ -26,7 +26,7 @@ if __name__ == "__main__":
     children = [spawn.Process(target=sleep, args=(watched,)) for watched in (True, False)]
     for child in children:
         child.start()
-    os.write(1, f"{children[0].pid} {children[1].pid}\n".encode())
+    os.write(1, f"{children[0].pid} {children[1].pid}\\n".encode())
     time.sleep(60)
 """
 
