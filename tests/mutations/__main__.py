@@ -24,6 +24,7 @@ from tests.mini import copy_tree
 LIST = Path("tests/mutations/mutations.yaml")
 PAGE = Path("docs/testing.md")
 BEGIN, END = "<!-- mutations -->\n", "<!-- /mutations -->\n"
+PATIENCE_S = 600
 OUTCOMES = {0: "survived", 1: "caught"}
 
 
@@ -61,14 +62,18 @@ def run_tests(paths: Sequence[str], tree: Path) -> int:
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
     # The copy's own modules, not those of the tree that it was made from.
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-    run = subprocess.run(
-        [*command, *paths],
-        cwd=tree,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
+    try:
+        run = subprocess.run(
+            [*command, *paths],
+            cwd=tree,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return 1  # a suite that hangs has noticed, too
     return run.returncode
 
 

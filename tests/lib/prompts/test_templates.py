@@ -1,19 +1,21 @@
 """Prompt texts, letter by letter."""
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from stages.lib.core.schema import Problem, Turn
 from stages.lib.params.data import Prompts
 from stages.lib.prompts.few_shot import choose_demonstrations
 from stages.lib.prompts.templates import (
+    encode_prompt,
     model_response,
     problem_prompt,
     prompt_response_pairs,
     prompt_text,
     user_message,
 )
-from tests.conftest import END
+from tests.conftest import END, byte_tokenizer
 
 CHAT = Prompts(format="chat", system="Solve.", stop=[])
 ALPACA = Prompts(format="alpaca", system="Solve.", stop=[])
@@ -34,6 +36,16 @@ def problem(source: str, question: str = "1 + 1?") -> Problem:
         topic="t",
         template=source,
     )
+
+
+def test_special_tokens_come_from_the_chat_template_alone() -> None:
+    tokenizer = byte_tokenizer()
+    end = tokenizer.vocab[END]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{END} $A", special_tokens=[(END, end)]
+    )
+    assert encode_prompt(tokenizer, ALPACA, "a")[0] == end
+    assert end not in encode_prompt(tokenizer, CHAT, "a")
 
 
 def test_a_chat_prompt_ends_where_the_answer_begins(tokenizer: PreTrainedTokenizerFast) -> None:
