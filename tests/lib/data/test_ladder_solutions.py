@@ -28,6 +28,8 @@ BY_HAND = [
      "4 - 4 = 0. The answer is 0.", "a = 4\nb = 4\nprint(a - b)"),
     (write.subtraction(3, 8), "What is 3 - 8?", "-5",
      "8 - 3 = 5, so 3 - 8 = -5. The answer is -5.", "a = 3\nb = 8\nprint(a - b)"),
+    (write.subtraction(3, 4), "What is 3 - 4?", "-1",
+     "4 - 3 = 1, so 3 - 4 = -1. The answer is -1.", "a = 3\nb = 4\nprint(a - b)"),
     (write.multiplication(7, 8), "What is 7 * 8?", "56",
      "7 * 8 = 56. The answer is 56.", "a = 7\nb = 8\nprint(a * b)"),
     (write.multiplication(7, 48), "What is 7 * 48?", "336",

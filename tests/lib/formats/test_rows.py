@@ -236,6 +236,10 @@ def test_a_row_that_is_no_problem_says_why(
     assert problem(row, format=format, name="mine") is None
 
 
+def test_a_blank_response_is_no_conversation() -> None:
+    assert parse(ORCA | {"answer": " "}, "orca-math").to_conversation() == "blank"
+
+
 def test_a_conversation_of_one_turn_is_a_problem() -> None:
     parsed = problem(messages("user", "assistant"), format="sharegpt", name="mine")
     assert parsed is not None
