@@ -9,12 +9,13 @@ from tests.rows import make_problem, make_record
 
 def test_the_first_option_by_default_is_no_answer_of_a_program() -> None:
     records = [
-        make_record("base", "p", "cot", status="wrong"),
+        make_record("base", "p", "cot", status="wrong", option_source="follow_up"),
         make_record("base", "p", "pot", option_source="first_option"),
     ]
     frame = answer_frame(records, {"ladder": [make_problem("p")]})
     assert frame.loc[0, list(ANSWER_MODES)].tolist() == [False, True, False, False, True]
     counts = status_table(records).set_index("prompting")
+    assert counts.loc["cot", ["cut", "follow_up", "first_option"]].tolist() == [0, 1, 0]
     assert counts.loc["pot", ["cut", "follow_up", "first_option"]].tolist() == [0, 0, 1]
 
 
