@@ -9,25 +9,13 @@ import yaml
 from transformers import PreTrainedTokenizerFast
 
 from benchmarks import harness
-from stages.lib.core.schema import Problem
 from stages.lib.params.load import load_params
 from tests.conftest import END
+from tests.rows import make_problem
 
 TASK: dict[str, Any] = yaml.safe_load(harness.TASK.read_text(encoding="utf-8"))
 CHAT = load_params().prompts.model_copy(update={"format": "chat", "system": "Solve."})
-PROBLEM = Problem(
-    id="p",
-    source="fraction",
-    question="Simplify 2/4.",
-    answer="1/2",
-    kind="expression",
-    choices=[],
-    solution="",
-    program="",
-    level=1,
-    topic="t",
-    template="fraction",
-)
+PROBLEM = make_problem("p", question="Simplify 2/4.", answer="1/2", kind="expression")
 
 
 def test_a_document_is_the_prompt_of_our_evaluation_and_the_answer(

@@ -4,7 +4,7 @@
 and the tests that should fail (the file's own tests where none are named). Each is planted in a
 copy of the working tree. Writes the outcomes into docs/testing.md:
 
-    python -m tests.mutations            # all of them, about a quarter of an hour on two cores
+    python -m tests.mutations            # all of them
     python -m tests.mutations grading    # those of one package, printed only
 """
 

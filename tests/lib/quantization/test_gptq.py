@@ -1,5 +1,6 @@
 """Quantized tiny models: small, reproducible, and close to the original."""
 
+import json
 import math
 import re
 from pathlib import Path
@@ -173,6 +174,20 @@ def test_formats_of_bitsandbytes_load_again(
     again = load(out)
     assert 0 < error(again, original) < error(loaded[2], original)
     assert math.isclose(loss(original), loss(again), rel_tol=0.05)
+
+
+def test_the_engine_has_no_kernel_for_groups_of_16(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: True)
+    quantization = {"quant_method": "gptq", "bits": 4, "sym": True, "desc_act": False}
+    for group_size in (16, 32):
+        config = {
+            "model_type": "llama",
+            "quantization_config": quantization | {"group_size": group_size},
+        }
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert has_kernel(tmp_path) == (group_size == 32)
 
 
 def test_the_engine_gets_an_unpacked_copy_where_it_has_no_kernel(
