@@ -10,7 +10,7 @@ longer. Both times need an idle machine.
 ``accuracy`` has three values: ours, the harness's by its own grader, and that of the harness's
 texts by our grader. ``repeat`` is our accuracy with at most half as many sequences at a time
 (bf16 sums are then rounded in another order), and the share of problems on which that changes
-the verdict. ``verdicts_differ`` is the share on which our grader's verdicts on the two sides'
+the grade. ``grades_differ`` is the share on which our grader's grades on the two sides'
 texts differ. ``agree`` says whether the harness's accuracy, by either grader, differs from ours
 by at most that share.
 
@@ -78,7 +78,7 @@ def documents(
     ]
 
 
-def verdicts(texts: Sequence[str], problems: Sequence[Problem]) -> list[bool]:
+def grades(texts: Sequence[str], problems: Sequence[Problem]) -> list[bool]:
     """Return which texts our grader finds correct."""
     return [
         grade(text, answer=problem.answer, kind=problem.kind, choices=problem.choices).status
@@ -88,7 +88,7 @@ def verdicts(texts: Sequence[str], problems: Sequence[Problem]) -> list[bool]:
 
 
 def measure_ours(limits: EngineConfig) -> list[bool]:
-    """Answer and grade as the stages do; return the verdicts."""
+    """Answer and grade as the stages do; return the grades."""
     from stages.lib.generations.requests import Request, Sampling
     from stages.lib.inference.engine import Engine
 
@@ -101,7 +101,7 @@ def measure_ours(limits: EngineConfig) -> list[bool]:
     stop = tuple(params.prompts.stop)
     greedy = Sampling(temperature=0.0, top_p=1.0, seed=0, stop=stop)
     answers = Engine(MODEL, limits).generate(requests, greedy, lambda _: None)
-    return verdicts([text for text, _, _ in answers], problems)
+    return grades([text for text, _, _ in answers], problems)
 
 
 def measure_peer() -> tuple[float, list[dict[str, Any]]]:
@@ -160,14 +160,14 @@ def write_documents() -> None:
 
 
 def timed(side: str) -> tuple[float, list[bool]]:
-    """Run one of our sides in a process; return its seconds and verdicts."""
+    """Run one of our sides in a process; return its seconds and grades."""
     started = time.monotonic()
     result = run_side("benchmarks.harness", side)
-    return time.monotonic() - started, result["verdicts"]
+    return time.monotonic() - started, result["grades"]
 
 
 def differing(first: Sequence[bool], second: Sequence[bool]) -> float:
-    """Return the share of problems on which two lists of verdicts differ."""
+    """Return the share of problems on which two lists of grades differ."""
     return fmean(a != b for a, b in zip(first, second, strict=True))
 
 
@@ -177,16 +177,16 @@ def main() -> None:
     halved = limits.model_copy(update={"max_num_seqs": limits.max_num_seqs // 2})
     if len(sys.argv) > 1:
         chosen = {"ours": limits, "repeated": halved}[sys.argv[1]]
-        print(json.dumps({"verdicts": measure_ours(chosen)}))
+        print(json.dumps({"grades": measure_ours(chosen)}))
         return
     check_installed()
     write_documents()
     seconds, first = timed("ours")
     _, again = timed("repeated")
     peer_seconds, samples = measure_peer()
-    our_verdicts = verdicts([sample["resps"][0][0] for sample in samples], load_problems())
+    our_grades = grades([sample["resps"][0][0] for sample in samples], load_problems())
     harness_accuracy = fmean(sample["exact_match"] for sample in samples)
-    accuracies = [fmean(first), harness_accuracy, fmean(our_verdicts)]
+    accuracies = [fmean(first), harness_accuracy, fmean(our_grades)]
     allowed = differing(first, again)
     print(
         line(
@@ -198,7 +198,7 @@ def main() -> None:
             better="less",
             accuracy=[round(share, 4) for share in accuracies],
             repeat=[round(fmean(again), 4), round(allowed, 4)],
-            verdicts_differ=round(differing(first, our_verdicts), 4),
+            grades_differ=round(differing(first, our_grades), 4),
             agree=max(abs(other - accuracies[0]) for other in accuracies[1:]) <= allowed,
         )
     )

@@ -2,8 +2,8 @@
 
 Both answer the same benchmark problems greedily from the same tokens; transformers loads the
 folder in the usual way, with GPTQModel's layers for the packed weights. The baseline is vLLM
-against itself, in smaller batches. Prints the shares of texts and verdicts that agree, and
-fails if transformers' verdicts differ from vLLM's more often than vLLM's own do, beyond chance
+against itself, in smaller batches. Prints the shares of texts and grades that agree, and
+fails if transformers' grades differ from vLLM's more often than vLLM's own do, beyond chance
 (Fisher's exact test at 1%, which treats the two comparisons as independent).
 
     python -m benchmarks.reloaded MODEL
@@ -86,7 +86,7 @@ def main(name: str) -> None:
     )
     counts = [
         [round(len(problems) * share), round(len(problems) * (1 - share))]
-        for share in (with_vllm["same_verdict"], vllm_repeated["same_verdict"])
+        for share in (with_vllm["same_grade"], vllm_repeated["same_grade"])
     ]
     p = float(cast(Any, fisher_exact(counts, alternative="less")).pvalue)
     print(
@@ -101,7 +101,7 @@ def main(name: str) -> None:
         )
     )
     if p < RARE:
-        sys.exit(f"{name}: transformers and vLLM give other verdicts: is the file damaged?")
+        sys.exit(f"{name}: transformers and vLLM give other grades: is the file damaged?")
 
 
 if __name__ == "__main__":

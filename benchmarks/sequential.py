@@ -53,10 +53,10 @@ class Rival:
 
 
 RIVALS = (
-    Rival(10, 2, Sequential(width=0.1, interval=0.9, most=16)),
-    Rival(4, 1, Sequential(width=0.16, interval=0.9, most=8)),
-    Rival(8, 1, Sequential(width=0.11, interval=0.9, most=16)),
-    Rival(16, 1, Sequential(width=0.04, interval=0.9, most=16)),
+    Rival(10, 2, Sequential(width=0.1, interval=0.9, max_k=16)),
+    Rival(4, 1, Sequential(width=0.16, interval=0.9, max_k=8)),
+    Rival(8, 1, Sequential(width=0.11, interval=0.9, max_k=16)),
+    Rival(16, 1, Sequential(width=0.04, interval=0.9, max_k=16)),
 )
 
 
@@ -89,7 +89,7 @@ def draw() -> Draws:
         Request(problem.id, "cot", sample.shots, 0, prompt, sample.max_tokens)
         for problem, prompt in zip(problems, prompts(problems), strict=True)
     ]
-    n_draws = REFERENCE + max(rival.rule.most for rival in RIVALS)
+    n_draws = REFERENCE + max(rival.rule.max_k for rival in RIVALS)
     generate_missing(
         Store(ANSWERS),
         [replace(first, index=index) for index in range(n_draws) for first in firsts],
@@ -107,8 +107,10 @@ def draw() -> Draws:
     for row in Store(ANSWERS).rows():
         i = position_of[row.problem_id]
         problem = problems[i]
-        verdict = grade(row.text, answer=problem.answer, kind=problem.kind, choices=problem.choices)
-        right[i, row.index] = verdict.status == "correct"
+        sample_grade = grade(
+            row.text, answer=problem.answer, kind=problem.kind, choices=problem.choices
+        )
+        right[i, row.index] = sample_grade.status == "correct"
         tokens[i, row.index] = row.n_tokens
     return Draws([problem.source for problem in problems], right, tokens)
 

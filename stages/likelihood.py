@@ -20,6 +20,7 @@ from stages.lib.generations.answers import read_benchmarks
 from stages.lib.inference.dequantize import dequantize, load_quantized, memory_bytes
 from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.models.loading import load_tokenizer
+from stages.lib.models.precision import compute_dtype
 from stages.lib.params.load import load_params
 from stages.lib.params.root import Params
 from stages.lib.prompts.templates import as_turn
@@ -38,7 +39,9 @@ def main(name: str) -> None:
     solutions = tokenize_solutions(problems, name, params)
     model = load_quantized(folder)
     memory = memory_bytes(model)
-    likelihoods = score(dequantize(model), name, problems, solutions)
+    # transformers declares a wrapper's signature for ``to``, which hides its arguments.
+    plain = dequantize(model).to(compute_dtype())  # pyright: ignore[reportArgumentType]
+    likelihoods = score(plain, name, problems, solutions)
     write_parquet(LIKELIHOODS / f"{name}.parquet", likelihoods)
     write_json(
         LIKELIHOOD_REPORTS / f"{name}.json",

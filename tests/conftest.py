@@ -102,7 +102,6 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTok
 def engine_config(**changes: Any) -> EngineConfig:
     """Return the configuration of one small engine on this machine, with changes."""
     defaults: dict[str, Any] = {
-        "backend": "local",
         "engines": 1,
         "tensor_parallel": 1,
         "cpus": 1,

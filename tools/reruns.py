@@ -50,11 +50,11 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "quantize.models.new": {"parent": "uniform", "method": "rtn", "bits": 4}
     },
     "`sample.k`": {"sample.k": 99},
-    "`sample.sequential`": {"sample.sequential": {"width": 0.1, "interval": 0.9, "most": 99}},
+    "`sample.sequential`": {"sample.sequential": {"width": 0.1, "interval": 0.9, "max_k": 99}},
     "`score.levels`": {"score.levels": 9},
     "`evaluate.held_out`": {"evaluate.held_out": "gsm8k"},
     "`evaluate.speed`": {"evaluate.speed.repeats": 9},
-    "`engine.engines`, `engine.backend`": {"engine.engines": 9, "engine.backend": "ray"},
+    "`engine.engines`": {"engine.engines": 9},
     "`engine.batch_size`": {"engine.batch_size": 9},
     "`sandbox.workers`": {"sandbox.workers": 9},
     "`sandbox.timeout_s`": {"sandbox.timeout_s": 9.0},

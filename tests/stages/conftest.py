@@ -16,7 +16,7 @@ Change = Callable[[dict[str, Any]], None]
 
 # Read, but of no effect on results: dvc.yaml tracks none of them.
 NO_EFFECT = {
-    "engine": {"backend", "engines", "cpus"},
+    "engine": {"engines", "cpus"},
     "sandbox": {"workers", "allow_unprotected"},
     "train": {"save_every", "tracking"},
     "grpo": {"save_every", "tracking"},

@@ -175,7 +175,13 @@ def write_data_reports(n_overlaps: int) -> None:
 def write_arm_reports(params: Params) -> None:
     """Write the reports of every arm."""
     metrics = {"mean_level": 3.5} if params.sample.k else {}
-    run = {"shown": 409, "distinct": 332, "of_problems": 260, "most": 4, "passes": 0.104}
+    run = {
+        "examples": 409,
+        "distinct_examples": 332,
+        "distinct_problems": 260,
+        "max_repeats": 4,
+        "epochs": 0.104,
+    }
     for arm in params.weigh.arms:
         write_json_files({f"metrics/arms/{arm}": metrics, f"training/{arm}": run})
 
@@ -207,8 +213,8 @@ def write_model_reports(params: Params) -> None:
             "by_benchmark": {"ladder": {"n": 3, "right": 1}, "gsm8k": {"n": 0, "right": 0}},
             "exported": {"bytes": 280_000_000} | SINGLE,
             "vllm": {"bytes": 269_000_000} | SINGLE,
-            "agreement": {"same_verdict": 0.98},
-            "vllm_with_itself": {"same_verdict": 1.0},
+            "agreement": {"same_grade": 0.98},
+            "vllm_with_itself": {"same_grade": 1.0},
         }
         write_json_files({f"exports/{name}": export})
     outs = [{"path": f"data/models/{m}", "md5": f"md5 of {m}"} for m in params.evaluate.models]

@@ -253,7 +253,7 @@ def test_the_method_says_what_each_arm_does(repository: Params, inputs: dict[str
 def test_the_caption_says_which_samples_the_pass_rates_are_of(
     repository: Params, inputs: dict[str, Any]
 ) -> None:
-    rule = {"width": 0.05, "interval": 0.9, "most": 16}
+    rule = {"width": 0.05, "interval": 0.9, "max_k": 16}
     write_params(recipe(sample={"sequential": rule}))
     paper.main()
     caption = "pass rate from the first 4 samples per problem"

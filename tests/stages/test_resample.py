@@ -51,7 +51,7 @@ def grade_by_length(text: str, answer: str, **_: object) -> Grade:
 def test_a_killed_run_ends_like_one_that_was_not(
     change: Change, tiny_base: Path, tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rule = {"width": 0.2, "interval": 0.9, "most": 6}
+    rule = {"width": 0.2, "interval": 0.9, "max_k": 6}
     change({"sample.sequential": rule, "sample.prompting": ["cot", "pot"]})
     prepare.main()
     MODELS.mkdir(parents=True)

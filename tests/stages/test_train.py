@@ -72,7 +72,7 @@ def test_each_arm_has_its_tuning_and_unused_checkpoints_are_named(
     counts = {arm: read_json(TRAINING_LOGS / f"{arm}.json") for arm in ("uniform", "adaptive")}
     assert counts["uniform"]["method"] == "full"
     assert counts["uniform"]["share"] == 1
-    assert counts["uniform"]["shown"] >= counts["uniform"]["distinct"] > 0
+    assert counts["uniform"]["examples"] >= counts["uniform"]["distinct_examples"] > 0
     assert counts["adaptive"]["method"] == "lora"
     assert counts["adaptive"]["trainable"] == 2560
     terminal = capfd.readouterr().err

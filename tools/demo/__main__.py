@@ -1,7 +1,7 @@
 """Let two models answer the same question on a web page, on the CPU: a command, not a stage.
 
 Serves the page on ``http://127.0.0.1:<demo.port>`` until it is interrupted. Reads the models
-in ``data/models/`` and, for example problems and verdicts, the benchmarks in
+in ``data/models/`` and, for example problems and grades, the benchmarks in
 ``data/problems/eval/``. Writes nothing but its log.
 
     python -m tools.demo

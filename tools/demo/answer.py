@@ -1,4 +1,4 @@
-"""Answers of the demo, as evaluation gets them: prompt, text, program, verdict."""
+"""Answers of the demo, as evaluation gets them: prompt, text, program, grade."""
 
 import traceback
 from collections.abc import Generator, Sequence
@@ -39,7 +39,7 @@ class Panel:
     text: str = ""
     program: str = ""
     output: str = ""
-    verdict: str = ""
+    grade: str = ""
     measurements: str = ""
 
 
@@ -84,8 +84,10 @@ def answer(
                 (result,) = run_with_limits([program], params.sandbox)
                 output = (result.stdout or result.error).rstrip() or "(nothing)"
                 panel = replace(panel, output=output)
-        verdict = "" if reference is None else _verdict(panel.text, prompting, result, reference)
-        yield replace(panel, status=status, verdict=verdict)
+        description = (
+            "" if reference is None else _describe_grade(panel.text, prompting, result, reference)
+        )
+        yield replace(panel, status=status, grade=description)
     except Exception as error:  # of any kind: a thread would swallow it
         traceback.print_exc()
         yield replace(panel, status=f"Failed: {error} (see {LOGS / 'demo.log'})")
@@ -147,18 +149,18 @@ def _panel(partial: PartialAnswer, size: str) -> Panel:
     return Panel(status, partial.text, measurements=measurements)
 
 
-def _verdict(
+def _describe_grade(
     text: str, prompting: Prompting, result: ProgramResult | None, reference: GradableProblem
 ) -> str:
     problem = reference.problem
     expected = {"answer": problem.answer, "kind": problem.kind, "choices": problem.choices}
-    verdict: Grade = NO_PROGRAM
+    result_grade: Grade = NO_PROGRAM
     if prompting == "cot":
-        verdict = grade(text, **expected)
+        result_grade = grade(text, **expected)
     elif result is not None:
-        verdict = grade_program(result, **expected)
-    if verdict.status == "correct":
+        result_grade = grade_program(result, **expected)
+    if result_grade.status == "correct":
         return f"Right: {problem.answer}"
-    if verdict.status == "wrong":
-        return f"Wrong: {verdict.extracted} instead of {problem.answer}"
-    return f"{_FAILURES[verdict.status]}; right is {problem.answer}"
+    if result_grade.status == "wrong":
+        return f"Wrong: {result_grade.extracted} instead of {problem.answer}"
+    return f"{_FAILURES[result_grade.status]}; right is {problem.answer}"

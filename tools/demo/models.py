@@ -24,6 +24,7 @@ from stages.lib.generations.requests import truncate_at_stop
 from stages.lib.inference.dequantize import dequantize, load_quantized
 from stages.lib.models.folder import WEIGHTS_PATTERN
 from stages.lib.models.loading import load_tokenizer
+from stages.lib.models.precision import compute_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ def load(folder: Path) -> LoadedModel:
     tokenizer = load_tokenizer(folder)
     model = load_quantized(folder)
     saved = cast(GenerationConfig, model.generation_config)
-    model = dequantize(model)
+    # transformers declares a wrapper's signature for ``to``, which hides its arguments.
+    model = dequantize(model).to(compute_dtype())  # pyright: ignore[reportArgumentType]
     ends = tokenizer.eos_token_id if saved.eos_token_id is None else saved.eos_token_id
     ends = [ends] if isinstance(ends, int) else list(cast(Sequence[int], ends or []))
     # A new configuration: the saved one may sample or penalize repetition, as evaluation does not.

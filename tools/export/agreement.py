@@ -19,9 +19,9 @@ def is_correct(problems: Sequence[Problem], texts: Sequence[str]) -> list[bool]:
 def agreement(
     problems: Sequence[Problem], texts: Sequence[str], others: Sequence[str]
 ) -> dict[str, float]:
-    """Return the shares of problems with the same text, and with the same verdict."""
-    verdicts = zip(is_correct(problems, texts), is_correct(problems, others), strict=True)
+    """Return the shares of problems with the same text, and with the same grade."""
+    grades = zip(is_correct(problems, texts), is_correct(problems, others), strict=True)
     return {
         "same_text": fmean(a == b for a, b in zip(texts, others, strict=True)),
-        "same_verdict": fmean(a == b for a, b in verdicts),
+        "same_grade": fmean(a == b for a, b in grades),
     }

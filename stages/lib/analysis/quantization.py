@@ -139,8 +139,8 @@ def export_table(exports: Sequence[Mapping[str, Any]], *, level: float) -> pd.Da
             "calibration_seed": "",
             **_single_speeds(export["exported"]),
             **{f"vllm_{key}": value for key, value in _single_speeds(export["vllm"]).items()},
-            "same_verdict": export["agreement"]["same_verdict"],
-            "vllm_same_verdict": export["vllm_with_itself"]["same_verdict"],
+            "same_grade": export["agreement"]["same_grade"],
+            "vllm_same_grade": export["vllm_with_itself"]["same_grade"],
         }
         for benchmark, counts in export["by_benchmark"].items():
             n, n_correct = counts["n"], counts["right"]

@@ -143,7 +143,7 @@ def _sample(params: Params, shape: Shape, gpu_gib: float) -> StageCost:
     sample, rungs = params.sample, len(params.prepare.rungs)
     sources = _problem_sources(params)
     # Sequential rounds sample chain-of-thought answers alone.
-    per_problem = sample.sequential.most if sample.sequential else sample.k
+    per_problem = sample.sequential.max_k if sample.sequential else sample.k
     per_problem += sample.k * (len(sample.prompting) - 1)
     answers = per_problem * sum(count_rows(source, rungs) for source in sources)
     workload = Workload(answers, mean_tokens(sources, rungs), sample.shots, sample.max_tokens)

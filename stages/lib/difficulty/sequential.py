@@ -29,10 +29,10 @@ def extra_samples(
     All zeros means that sampling is finished.
 
     ``n_correct`` of the ``n`` samples of a problem are correct. A problem gets k more, up to
-    ``rule.most`` in all, while its interval is wider than ``rule.width``.
+    ``rule.max_k`` in all, while its interval is wider than ``rule.width``.
     """
     _, low, high = pass_rates(sources, n_correct, n, interval=rule.interval)
-    n_left = rule.most - np.asarray(n)
+    n_left = rule.max_k - np.asarray(n)
     return np.where(high - low > rule.width, np.minimum(k, n_left), 0)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from stages.lib.generations.requests import GeneratedText, Request, Sampling
+from stages.lib.models.precision import compute_dtype
 from stages.lib.params.sampling import EngineConfig
 from stages.lib.runtime.devices import cores, partition
 from stages.lib.runtime.malloc import keep_freed_memory
@@ -36,6 +37,7 @@ class Engine:
         self._vllm = LLMEngine.from_engine_args(
             EngineArgs(
                 model=str(folder),
+                dtype=str(compute_dtype()).removeprefix("torch."),
                 max_model_len=config.max_model_len,
                 max_num_seqs=config.max_num_seqs,
                 block_size=config.block_size,

@@ -1,4 +1,4 @@
-"""Inference backends: one engine in this process, a process pool, or Ray actors."""
+"""The engines of a model: one in this process, or several as actors of Ray."""
 
 from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
@@ -15,33 +15,36 @@ if TYPE_CHECKING:
 
 
 class EnginePool(AbstractContextManager["EnginePool"]):
-    """Starts the engines of a model on first use, and ends those in other processes on exit."""
+    """Starts the engines of a model on first use, and ends Ray's on exit."""
 
     def __init__(self, folder: Path, config: EngineConfig) -> None:
         """Load nothing yet; weights that no kernel runs are unpacked on first use.
 
-        Raises ValueError if this machine has fewer GPUs, or cores, than the engines need.
+        Raises ValueError if this machine has fewer GPUs, or cores, than one engine needs.
         """
-        if config.backend == "local":
-            _check_devices(config)
+        if config.engines == 1:
+            _check_devices(config.tensor_parallel)
         self._folder, self._config = folder, config
         self._engine: Engine | None = None
-        self._workers: Backend | None = None
-        # Two stacks, since the engine that follows the workers reads the same unpacked copy.
-        self._open_folder, self._open_workers = ExitStack(), ExitStack()
+        self._actors: Backend | None = None
+        # Two stacks, since the engine that follows the actors reads the same unpacked copy.
+        self._open_folder, self._open_actors = ExitStack(), ExitStack()
         self._ready: Path | None = None
 
     def backend(self) -> Backend:
-        """Return the generation backend: the in-process engine if one local engine is enough."""
-        if self._config.backend == "local" and self._config.engines == 1:
+        """Return what generates batches: the engine in this process, or Ray's actors."""
+        if self._config.engines == 1:
             return self.single()
-        if self._workers is None:
-            self._workers = self._start_workers()
-        return self._workers
+        if self._actors is None:
+            from stages.lib.inference.ray_cluster import RayPool
+
+            actors = RayPool(self._ready_folder(), self._config)
+            self._actors = self._open_actors.enter_context(closing(actors))
+        return self._actors
 
     def single(self) -> "Engine":
-        """Stop worker engines and return an in-process engine: GPUs hold one model at a time."""
-        self._end_workers()
+        """End Ray's actors and return an engine in this process: a GPU holds one model."""
+        self._end_actors()
         if self._engine is None:
             from stages.lib.inference.engine import Engine
 
@@ -49,21 +52,13 @@ class EnginePool(AbstractContextManager["EnginePool"]):
         return self._engine
 
     def __exit__(self, *_: object) -> None:
-        """End the engines in other processes, and remove the unpacked weights."""
-        self._end_workers()
+        """End Ray's actors, and remove the unpacked weights."""
+        self._end_actors()
         self._open_folder.close()
 
-    def _start_workers(self) -> Backend:
-        if self._config.backend == "ray":
-            from stages.lib.inference.ray_cluster import RayPool as Workers
-        else:
-            from stages.lib.inference.multiprocess import ProcessPool as Workers
-        workers = Workers(self._ready_folder(), self._config)
-        return self._open_workers.enter_context(closing(workers))
-
-    def _end_workers(self) -> None:
-        self._workers = None
-        self._open_workers.close()
+    def _end_actors(self) -> None:
+        self._actors = None
+        self._open_actors.close()
 
     def _ready_folder(self) -> Path:
         if self._ready is None:
@@ -71,13 +66,10 @@ class EnginePool(AbstractContextManager["EnginePool"]):
         return self._ready
 
 
-def _check_devices(config: EngineConfig) -> None:
-    count, ranks = config.engines, config.tensor_parallel
-    if count * ranks == 1:
-        return
+def _check_devices(ranks: int) -> None:
     kind, available = ("GPUs", len(gpus())) if gpus() else ("cores", len(cores()))
-    if count * ranks > available:
+    if ranks > max(1, available):
         raise ValueError(
-            f"engine.engines: {count}, with engine.tensor_parallel={ranks}: expected together at "
-            f"most the {available} {kind} of this machine"
+            f"engine.tensor_parallel: {ranks}: expected at most the {available} {kind} of this "
+            "machine"
         )

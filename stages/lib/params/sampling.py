@@ -18,7 +18,6 @@ from stages.lib.params.base import OpenUnit, ParamGroup, Seed
 class EngineConfig(ParamGroup):
     """Number, placement and limits of the generation engines, for sampling and evaluation."""
 
-    backend: Literal["local", "ray"]
     engines: PositiveInt
     tensor_parallel: PositiveInt
     cpus: PositiveInt
@@ -42,12 +41,12 @@ class SandboxLimits(ParamGroup):
 class Sequential(ParamGroup):
     """More rounds of samples for problems whose posterior interval is wider than ``width``.
 
-    The interval has probability ``interval``; a problem gets at most ``most`` samples.
+    The interval has probability ``interval``; a problem gets at most ``max_k`` samples.
     """
 
     width: OpenUnit
     interval: OpenUnit
-    most: PositiveInt
+    max_k: PositiveInt
 
 
 class Sample(ParamGroup):
@@ -75,9 +74,9 @@ class Sample(ParamGroup):
 
     @model_validator(mode="after")
     def _check_sequential(self) -> "Sample":
-        if self.sequential is not None and self.sequential.most <= self.k:
+        if self.sequential is not None and self.sequential.max_k <= self.k:
             raise ValueError(
-                f"sequential.most: {self.sequential.most}: expected more than k={self.k}"
+                f"sequential.max_k: {self.sequential.max_k}: expected more than k={self.k}"
             )
         return self
 

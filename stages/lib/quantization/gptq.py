@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from stages.lib.core.tables import read_csv, write_csv
 from stages.lib.models.fingerprint import save_atomically
+from stages.lib.models.precision import compute_dtype
 from stages.lib.params.quantization import Bits, Quantize
 
 # GPTQModel reads it when it is imported; without it, its pool asks for workers that do not
@@ -83,11 +84,15 @@ def quantize_gptq_or_rtn(
         grid |= {"desc_act": settings.desc_act, "damp_percent": settings.damping}
         config = QuantizeConfig(**grid)
         texts = [{"input_ids": list(ids), "attention_mask": [1] * len(ids)} for ids in calibration]
-    model = GPTQModel.load(str(parent), config, dtype=torch.bfloat16)
+    model = GPTQModel.load(str(parent), config, dtype=compute_dtype())
     model.layer_callback = _LayerProgress(on_progress)  # pyright: ignore[reportArgumentType]
     model.quantize(texts, batch_size=CALIBRATION_BATCH)
     if calibration is None:
         on_progress(layer_count(parent))  # rounding makes no callback
+    # Embeddings, norms and the output layer are saved in bf16, whatever computed.
+    for param in model.model.parameters():
+        param.data = param.data.to(torch.bfloat16)
+    model.model.config.dtype = torch.bfloat16
     with save_atomically(out) as tmp:
         model.save(str(tmp))
         _sort_log(tmp / "quant_log.csv")

@@ -81,9 +81,9 @@ def plan_training(data: TokenizedExamples, settings: Train) -> TrainingPlan:
 def exposure_stats(plan: TrainingPlan) -> dict[str, float]:
     """Return how often a run trains on its examples.
 
-    ``shown`` counts examples, ``distinct`` different ones and ``of_problems`` their problems;
-    ``most`` is how often the most frequent example is shown; ``passes`` are epochs, counted in
-    supervised tokens.
+    ``examples`` counts repeats, ``distinct_examples`` does not, and ``distinct_problems`` are
+    their problems; ``max_repeats`` is how often the most frequent example occurs; ``epochs``
+    are counted in supervised tokens.
     """
     data = plan.data
     exposures = Counter(i for batch in plan.micro_batches for i in batch)
@@ -98,11 +98,11 @@ def exposure_stats(plan: TrainingPlan) -> dict[str, float]:
         for example, supervised in zip(data.examples, data.supervised, strict=True)
     )
     return {
-        "shown": counts.total(),
-        "distinct": len(counts),
-        "of_problems": len({problem_id for problem_id, _ in counts}),
-        "most": max(counts.values()),
-        "passes": round(trained / epoch, 3),
+        "examples": counts.total(),
+        "distinct_examples": len(counts),
+        "distinct_problems": len({problem_id for problem_id, _ in counts}),
+        "max_repeats": max(counts.values()),
+        "epochs": round(trained / epoch, 3),
     }
 
 

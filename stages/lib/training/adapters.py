@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from stages.lib.models.bitsandbytes import nf4
 from stages.lib.models.fingerprint import save_atomically
 from stages.lib.models.loading import load_model
+from stages.lib.models.precision import compute_dtype
 from stages.lib.params.training import AdapterTuning, FullTuning, Tuning
 from stages.lib.runtime.devices import own_gpu
 from stages.lib.training.attention import flash_attention
@@ -24,14 +25,14 @@ Trainable = PreTrainedModel | PeftModel
 
 
 def load_trainable(folder: Path, tuning: Tuning, *, seed: int) -> Trainable:
-    """Load a base model in bf16 or NF4, ready to be trained; ``seed`` initializes adapters.
+    """Load a base model, for QLoRA in NF4, ready to be trained; ``seed`` initializes adapters.
 
     Raises ValueError if the model lacks a layer that should get an adapter.
     """
     if isinstance(tuning, FullTuning):
-        return load_model(folder, torch.bfloat16, **flash_attention())
+        return load_model(folder, compute_dtype(), **flash_attention())
     options = flash_attention() | (_nf4() if tuning.method == "qlora" else {})
-    return with_adapters(load_model(folder, torch.bfloat16, **options), tuning, seed=seed)
+    return with_adapters(load_model(folder, compute_dtype(), **options), tuning, seed=seed)
 
 
 def with_adapters(model: PreTrainedModel, tuning: AdapterTuning, *, seed: int) -> PeftModel:
@@ -55,7 +56,7 @@ def with_adapters(model: PreTrainedModel, tuning: AdapterTuning, *, seed: int) -
 
 
 def merge_adapters(model: Trainable) -> PreTrainedModel:
-    """Merge adapters into the weights; return an ordinary bf16 model that computes the same.
+    """Merge adapters into the weights; return an ordinary model that computes the same.
 
     NF4 weights are dequantized first: the adapters were trained beside those values.
     ``model`` must not be used afterwards.
@@ -64,16 +65,20 @@ def merge_adapters(model: Trainable) -> PreTrainedModel:
         return model
     if getattr(unwrap(model), "is_quantized", False):
         config, adapters = model.peft_config["default"], get_peft_model_state_dict(model)
-        dequantized = cast(PreTrainedModel, model.unload()).dequantize(torch.bfloat16)
+        dequantized = cast(PreTrainedModel, model.unload()).dequantize(compute_dtype())
         model = cast(PeftModel, get_peft_model(dequantized, config))
         set_peft_model_state_dict(model, adapters)
     return cast(PreTrainedModel, cast(Any, model).merge_and_unload())
 
 
 def save_merged(model: Trainable, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
-    """Save a trained model, with its adapters merged, and its tokenizer in the folder ``out``."""
+    """Save a trained model in bf16, with its adapters merged, and its tokenizer in ``out``.
+
+    ``model`` must not be used afterwards.
+    """
+    merged = merge_adapters(model).to(torch.bfloat16)  # pyright: ignore[reportArgumentType]
     with save_atomically(out) as tmp:
-        merge_adapters(model).save_pretrained(tmp)
+        merged.save_pretrained(tmp)
         tokenizer.save_pretrained(tmp)
 
 

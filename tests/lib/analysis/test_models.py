@@ -101,15 +101,15 @@ def test_an_export_has_a_row_of_what_it_answered() -> None:
         "by_benchmark": {"b": {"n": 10, "right": 4}, "empty": {"n": 0, "right": 0}},
         "exported": {"bytes": 87, "accuracy": 0.4} | speeds,
         "vllm": {"bytes": 269, "accuracy": 0.5, "first_token_ms": [40.0]},
-        "agreement": {"same_text": 0.1, "same_verdict": 0.9},
-        "vllm_with_itself": {"same_text": 0.9, "same_verdict": 1.0},
+        "agreement": {"same_text": 0.1, "same_grade": 0.9},
+        "vllm_with_itself": {"same_text": 0.9, "same_grade": 1.0},
     }
     (row,) = export_table([measured], level=0.95).to_dict("records")
     assert row["model"] == row["system"] == "a-onnx-int4"
     assert (row["parent"], row["method"], row["bits"], row["bytes"]) == ("a", "onnx-int4", 4, 87)
     assert row["tokens_per_second_single"] == 31.0
     assert (row["tokens_per_second_single_low"], row["first_token_ms"]) == (30.0, 120.0)
-    assert (row["vllm_first_token_ms"], row["same_verdict"]) == (40.0, 0.9)
+    assert (row["vllm_first_token_ms"], row["same_grade"]) == (40.0, 0.9)
     # Wilson's interval of 4 of 10.
     assert (row["b_n"], row["b_cot"]) == (10, 0.4)
     assert (row["b_cot_low"], row["b_cot_high"]) == pytest.approx((0.1682, 0.6873), abs=1e-4)

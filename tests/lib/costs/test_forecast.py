@@ -86,7 +86,7 @@ def test_disks_keep_models_and_for_a_while_checkpoints_and_unpacked_copies() -> 
 
 
 def test_sequential_rounds_count_at_their_most() -> None:
-    sequential = "sample.sequential={width: 0.1, interval: 0.9, most: 16}"
+    sequential = "sample.sequential={width: 0.1, interval: 0.9, max_k: 16}"
     costs = costs_of(composed("recipe=ladder", sequential, "sample.prompting=[cot,pot]"))
     assert costs["sample", "base"].tokens == 14 * 28 * (16 + 4) * 64
 

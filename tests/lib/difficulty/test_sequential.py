@@ -14,8 +14,8 @@ from stages.lib.params.sampling import Sequential
 from tests.lib.difficulty.rows import sample
 
 
-def rule(width: float, most: int) -> Sequential:
-    return Sequential(width=width, interval=0.9, most=most)
+def rule(width: float, max_k: int) -> Sequential:
+    return Sequential(width=width, interval=0.9, max_k=max_k)
 
 
 def test_problems_with_a_wide_interval_get_another_round() -> None:

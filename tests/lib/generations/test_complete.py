@@ -13,7 +13,6 @@ from stages.lib.generations.store import Store
 from stages.lib.params.sampling import EngineConfig
 
 CONFIG = EngineConfig(
-    backend="local",
     engines=1,
     tensor_parallel=1,
     cpus=1,

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import psutil
 import pytest
@@ -88,10 +87,6 @@ def is_busy_actor(process: psutil.Process) -> bool:
     return "MapWorker" in process.name() + command and "submit" in command
 
 
-def is_worker(process: psutil.Process) -> bool:
-    return "spawn_main" in " ".join(process.cmdline())
-
-
 def test_an_actor_of_ray_that_is_killed_costs_no_row_and_doubles_none(
     tmp_path: Path, tiny_base: Path, alone: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +96,7 @@ def test_an_actor_of_ray_that_is_killed_costs_no_row_and_doubles_none(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     killed: list[int] = []
     store = WatchedStore(tmp_path, lambda: killed.append(kill(is_busy_actor)))
-    with EnginePool(tiny_base, engine_config(backend="ray", engines=2)) as engines:
+    with EnginePool(tiny_base, engine_config(engines=2)) as engines:
         assert complete(store, engines.backend) == alone
     assert len(killed) == 1
     assert len(store.appended) == len(set(store.appended)) == len(REQUESTS)
@@ -142,52 +137,34 @@ def test_more_than_a_cluster_has_is_named(
     changes: dict[str, int], nodes: list[dict[str, float]], message: str
 ) -> None:
     with pytest.raises(ValueError) as error:
-        actor_resources(engine_config(backend="ray", **changes), nodes)
+        actor_resources(engine_config(**changes), nodes)
     assert str(error.value).startswith(message)
 
 
 def test_actors_reserve_gpus_or_cores() -> None:
-    config = engine_config(backend="ray", engines=2, tensor_parallel=2, cpus=3)
+    config = engine_config(engines=2, tensor_parallel=2, cpus=3)
     assert actor_resources(config, [{"GPU": 4.0, "CPU": 1.0}]) == (2, None)
     assert actor_resources(config, [{"CPU": 3.0}] * 2) == (None, 3)
 
 
-def test_processes_share_the_batches_and_when_one_is_killed_the_next_run_goes_on(
-    tmp_path: Path, tiny_base: Path, tiny_engine: Engine, alone: list[str]
-) -> None:
-    config = engine_config(engines=2)
-    first = WatchedStore(tmp_path / "killed", lambda: kill(is_worker))
-    with EnginePool(tiny_base, config) as engines:
-        assert complete(Store(tmp_path / "whole"), engines.backend) == alone
-        with pytest.raises(ChildProcessError, match=r"^engine [12] of 2 ended with status -9 \("):
-            complete(first, engines.backend)
-    assert not list(filter(is_worker, psutil.Process().children()))
-    second = WatchedStore(tmp_path / "killed")
-    assert complete(second, lambda: tiny_engine) == alone
-    assert len(first.appended) >= config.batch_size
-    assert sorted(first.appended + second.appended) == sorted(set(map(key, second.rows())))
-
-
 @pytest.mark.parametrize(
-    ("gpus", "changes", "message"),
+    ("gpus", "message"),
     [
-        (["0", "1"], {"engines": 3}, "engine.engines: 3, with engine.tensor_parallel=1: expected"),
-        (["0", "1"], {"engines": 2, "tensor_parallel": 2}, "at most the 2 GPUs of this machine"),
-        ([], {"tensor_parallel": 9}, "at most the 8 cores of this machine"),
+        (["0", "1"], "engine.tensor_parallel: 9: expected at most the 2 GPUs of this machine"),
+        ([], "engine.tensor_parallel: 9: expected at most the 8 cores of this machine"),
     ],
 )
 def test_more_than_a_machine_has_is_named_before_anything_is_loaded(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     gpus: list[str],
-    changes: dict[str, Any],
     message: str,
 ) -> None:
     monkeypatch.setattr(pool, "gpus", lambda: gpus)
     monkeypatch.setattr(pool, "cores", lambda: list(range(8)))
     with pytest.raises(ValueError) as error:
-        EnginePool(tmp_path / "not-read", engine_config(**changes))
-    assert message in str(error.value)
+        EnginePool(tmp_path / "not-read", engine_config(tensor_parallel=9))
+    assert str(error.value) == message
 
 
 def test_one_engine_follows_others_only_when_they_have_ended(
@@ -195,7 +172,7 @@ def test_one_engine_follows_others_only_when_they_have_ended(
 ) -> None:
     events: list[str] = []
 
-    class Workers:
+    class Actors:
         def __init__(self, *_: object) -> None:
             events.append("several")
 
@@ -206,7 +183,7 @@ def test_one_engine_follows_others_only_when_they_have_ended(
         events.append("one")
         return Engine.__new__(Engine)
 
-    monkeypatch.setattr("stages.lib.inference.multiprocess.ProcessPool", Workers)
+    monkeypatch.setattr("stages.lib.inference.ray_cluster.RayPool", Actors)
     monkeypatch.setattr("stages.lib.inference.engine.Engine", start)
     monkeypatch.setattr(pool, "cores", lambda: [0, 1])
     monkeypatch.setattr(pool, "gpus", list)

@@ -47,7 +47,7 @@ def talk(*sources: str) -> dict[str, Any]:
     return {"strategy": "conversations", "sources": list(sources)}
 
 
-SEQUENTIAL = {"width": 0.1, "interval": 0.9, "most": 16}
+SEQUENTIAL = {"width": 0.1, "interval": 0.9, "max_k": 16}
 FULL = {"method": "full"}
 LORA = {"method": "lora", "r": 4, "alpha": 8, "targets": ["q_proj"], "optimizer": "adamw"}
 QLORA = LORA | {"method": "qlora", "dropout": 0.0}
@@ -177,7 +177,7 @@ INVALID = [
     ("prepare.train", [rows("a", path="ladder-bare:x")], "expected ladder-bare:N, N problems"),
     ("sample.prompting", ["pot"], "sample.prompting: ['pot']: expected cot, which difficulty"),
     ("sample.prompting", ["cot", "cot"], "sample.prompting: ['cot', 'cot']: expected cot, which"),
-    ("sample.sequential", SEQUENTIAL | {"most": 4}, "sample.sequential.most: 4: expected more th"),
+    ("sample.sequential", SEQUENTIAL | {"max_k": 4}, "sample.sequential.max_k: 4: expected more"),
     ("weigh.arms.uniform", BAND | {"high": 0.1}, "uniform.high: 0.1: expected at least low=0.25"),
     (
         "weigh.arms.control.control_of",

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import (
+    AutoConfig,
     OPTConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -25,6 +27,7 @@ from stages.lib.inference.dequantize import (
 from stages.lib.models.bitsandbytes import int8, nf4
 from stages.lib.models.folder import weight_bytes
 from stages.lib.params.quantization import Bits, Calibration, Quantize
+from stages.lib.quantization import gptq
 from stages.lib.quantization.bitsandbytes import quantize_bitsandbytes
 from stages.lib.quantization.gptq import check_group_size, layer_count, quantize_gptq_or_rtn
 from stages.lib.training.likelihood import negative_log_likelihoods
@@ -120,6 +123,22 @@ def test_two_runs_write_the_same_bytes(tiny_base: Path, tmp_path: Path, calibrat
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     assert weight_bytes(tmp_path / "a") < weight_bytes(tiny_base)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_layers_that_are_not_quantized_stay_as_the_parent_has_them(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(gptq, "compute_dtype", lambda: dtype)
+    quantize(tiny_base, tmp_path / "out", 4, calibrated=True)
+    parent, saved = (
+        load_file(folder / "model.safetensors") for folder in (tiny_base, tmp_path / "out")
+    )
+    kept = {name for name in parent if "_proj" not in name}
+    assert "model.embed_tokens.weight" in kept
+    assert all(torch.equal(parent[name], saved[name]) for name in kept)
+    assert {saved[name].dtype for name in kept} == {torch.bfloat16}
+    assert AutoConfig.from_pretrained(tmp_path / "out").dtype == torch.bfloat16
 
 
 def test_fewer_bits_are_smaller_and_further_from_the_parent(

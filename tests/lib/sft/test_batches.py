@@ -208,9 +208,9 @@ def test_exposures_are_counted(tokenizer: PreTrainedTokenizerFast) -> None:
     epoch = 2 * lengths[0] + lengths[1] + lengths[2] + lengths[3]
     plan = planned(examples, tokenizer, settings(steps=2, tokens_per_step=epoch))
     assert exposure_stats(plan) == {
-        "shown": 10,
-        "distinct": 3,
-        "of_problems": 2,
-        "most": 6,
-        "passes": 2.0,
+        "examples": 10,
+        "distinct_examples": 3,
+        "distinct_problems": 2,
+        "max_repeats": 6,
+        "epochs": 2.0,
     }

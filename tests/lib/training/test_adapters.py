@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from stages.lib.core.files import file_sha256
+from stages.lib.models.precision import compute_dtype
 from stages.lib.params.training import AdapterTuning, FullTuning
 from stages.lib.sft.trainer import train
 from stages.lib.training import adapters as training_adapters
@@ -127,7 +128,8 @@ def test_a_killed_run_with_adapters_ends_with_the_same_bytes(
 def test_merged_and_unmerged_logits_agree(tiny_base: Path, run: AdapterRun) -> None:
     start = logits(load_trainable(tiny_base, run.tuning, seed=1))
     # As evaluation and quantization load it.
-    loaded = AutoModelForCausalLM.from_pretrained(run.merged, dtype=torch.bfloat16)
+    loaded = AutoModelForCausalLM.from_pretrained(run.merged, dtype="auto")
+    assert {value.dtype for value in loaded.state_dict().values()} == {torch.bfloat16}
     # Merged weights are rounded to bf16, whose resolution is 1/256.
     difference = (logits(loaded) - run.logits).abs().max()
     assert difference < 0.02 * (run.logits - start).abs().max() + 0.01
@@ -152,7 +154,7 @@ def test_a_merged_model_is_an_ordinary_one(tiny_base: Path, tuning: AdapterTunin
     assert {name: value.shape for name, value in model.state_dict().items()} == {
         name: value.shape for name, value in full.state_dict().items()
     }
-    assert {value.dtype for value in model.state_dict().values()} == {torch.bfloat16}
+    assert {value.dtype for value in model.state_dict().values()} == {compute_dtype()}
     assert "quantization_config" not in model.config.to_dict()
 
 

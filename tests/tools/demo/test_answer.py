@@ -43,7 +43,7 @@ def test_reasoning_is_shown_as_it_grows_and_graded(with_models: None) -> None:
         "Writing",
     ]
     assert (last.text, last.status, last.program) == (TAUGHT["cot"], "Done", "")
-    assert last.verdict == "Right: 6303"
+    assert last.grade == "Right: 6303"
     size = (MODELS / "taught/model.safetensors").stat().st_size / 1e6
     ending = f" tokens/s, {len(TAUGHT['cot']) + 1} tokens, {size:.1f} MB"
     assert last.measurements.startswith("first token ") and last.measurements.endswith(ending)
@@ -54,11 +54,11 @@ def test_a_program_is_run_in_the_sandbox_and_graded(with_models: None) -> None:
     program = TAUGHT["pot"].split("```")[1].removeprefix("python\n").rstrip()
     assert running.status == "Running the program"
     assert (last.text, last.program) == ("", program)
-    assert (last.output, last.verdict, last.status) == (OUTPUT, "Right: 6303", "Done")
+    assert (last.output, last.grade, last.status) == (OUTPUT, "Right: 6303", "Done")
 
 
 @pytest.mark.parametrize(
-    ("prompting", "question", "output", "verdict"),
+    ("prompting", "question", "output", "expected"),
     [
         ("cot", QUESTION, "", "No answer was found; right is 6303"),
         ("pot", QUESTION, "There is no program.", "No answer was found; right is 6303"),
@@ -66,11 +66,11 @@ def test_a_program_is_run_in_the_sandbox_and_graded(with_models: None) -> None:
     ],
 )
 def test_no_answer_is_not_a_wrong_answer(
-    with_models: None, prompting: Prompting, question: str, output: str, verdict: str
+    with_models: None, prompting: Prompting, question: str, output: str, expected: str
 ) -> None:
     *_, last = panels("base", prompting, question, max_tokens=5)
     assert last.status == "Cut at the limit of 5 tokens"
-    assert (last.output, last.verdict) == (output, verdict)
+    assert (last.output, last.grade) == (output, expected)
 
 
 @pytest.mark.parametrize(
