@@ -18,7 +18,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from stages.lib.core.files import atomic_replace, write_text
-from stages.lib.core.paths import CONF, PARAMS, SWEEPS
+from stages.lib.core.paths import CONF, DATA, PARAMS
 from tools.sweep.spec import Sweep, Values, compose_trial
 
 
@@ -32,7 +32,7 @@ class Trials:
         for a new clone, a tracked file is not committed.
         """
         self.name, self.sweep = name, sweep
-        self.clone = SWEEPS / name / "repository"
+        self.clone = DATA / "sweeps" / name / "repository"
         if self.clone.is_dir():
             self._prepare(self.clone, checkout=False)
         else:

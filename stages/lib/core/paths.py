@@ -27,7 +27,6 @@ UNPACKED = DATA / "unpacked"
 TOKENS = DATA / "tokens"
 TRACKING = DATA / "tracking"
 GRADES = DATA / "grades.parquet"
-SWEEPS = DATA / "sweeps"
 EXPORTS = DATA / "exports"
 
 REPORTS = Path("reports")
