@@ -1,11 +1,10 @@
-"""Run a sweep: a grid of parameters, or a search for good ones.
+"""Run a sweep of DVC experiments: a grid of parameters, or a search for good ones.
 
-Reads ``conf/sweep/NAME.yaml``. Runs each trial in ``data/sweeps/NAME/``, a clone at one
-commit, and saves it as the DVC experiment ``NAME-NUMBER``. Writes into
-``reports/sweeps/NAME/`` after every trial:
+Reads ``conf/sweep/NAME.yaml``. Each trial is the DVC experiment ``NAME-NUMBER`` of the current
+commit, run in a folder of its own. Writes into ``reports/sweeps/NAME/`` after every trial:
 
-- ``trials.csv``: every trial with its parameters, score, interval and error,
-- ``score.svg`` and ``score.png``: the score by the parameters.
+- ``trials.csv``: every trial with its parameters, score and error,
+- ``score.svg`` and ``score.png``: the score by trial and by each parameter.
 
 A sweep that was killed resumes: saved trials are not run again, failed ones are.
 Exit status 3 says that a trial failed.
@@ -16,7 +15,6 @@ Exit status 3 says that a trial failed.
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Any
 
 import pandas as pd
@@ -27,86 +25,71 @@ from stages.lib.figures import style
 from stages.lib.params.load import load_params
 from stages.lib.runtime import console
 from tools.sweep.figure import draw_sweep
-from tools.sweep.results import Estimate, best_row, format_value, read_accuracy, read_score
 from tools.sweep.search import next_point
-from tools.sweep.spec import AccuracyScore, Sweep, Values, check_sweep, load_sweep
-from tools.sweep.trials import Trials
+from tools.sweep.spec import Sweep, Values, load_sweep
+from tools.sweep.trials import head_commit, run_trial
 
 FAILED = 3
 
 
 def main(name: str) -> None:
     """Run every trial that is not saved yet, and report on all."""
-    sweep = load_sweep(name)
-    check_sweep(sweep)
-    trials = Trials(name, sweep)
-    points: list[Values] = []
+    sweep, commit = load_sweep(name), head_commit()
+    history: list[tuple[Values, float | None]] = []
     rows: list[dict[str, Any]] = []
     with console.progress_bar(total=sweep.n_trials, desc=f"sweep {name}", unit="trial") as progress:
         # In order, saved ones too: a point of a search depends on all trials before it.
         for number in range(sweep.n_trials):
-            saved = trials.saved_point(number)
-            values = choose_point(sweep, points, rows) if saved is None else saved
-            error = trials.run(number, values) if saved is None else ""
-            points.append(values)
-            rows.append(trial_row(trials, number, values, error))
-            if saved is None or number == sweep.n_trials - 1:
-                write_report(trials, rows)
+            experiment = f"{name}-{number:02d}"
+            values = next_point(sweep, history) if sweep.trials else sweep.points()[number]
+            score, error = run_trial(experiment, commit, sweep, values)
+            if error:
+                console.log_line(f"{experiment} failed: {error}")
+            history.append((values, score))
+            rows.append({"trial": number, "experiment": experiment, **_as_cells(values)})
+            rows[-1] |= {"score": score, "error": error}
+            write_report(name, sweep, rows)
             progress.update()
-    failed = [row for row in rows if row["error"]]
-    summary = f"{len(rows) - len(failed)} trials done, {len(failed)} failed"
-    if len(failed) < len(rows):
-        best = best_row(rows, sweep.score.direction)
-        labels = [parameter.label for parameter in sweep.parameters.values()]
-        point = ", ".join(f"{label} = {best[label]}" for label in labels)
-        summary += f"; best is {best['experiment']} with {best['score']:.4g} at {point}"
-    console.log_line(f"{name}: {summary}")
-    if failed:
+    console.log_line(f"{name}: {summary(rows, sweep)}")
+    if any(row["error"] for row in rows):
         sys.exit(FAILED)
 
 
-def choose_point(
-    sweep: Sweep, points: Sequence[Values], rows: Sequence[Mapping[str, Any]]
-) -> Values:
-    """Return the point of the next trial: of a search, from the trials before it."""
-    if sweep.method == "grid":
-        return sweep.points()[len(rows)]
-    scores = [None if row["error"] else row["score"] for row in rows]
-    return next_point(sweep, list(zip(points, scores, strict=True)))
-
-
-def trial_row(trials: Trials, number: int, values: Values, error: str) -> dict[str, Any]:
-    """Return a trial's row: number, experiment, values by their labels, score, interval, error.
-
-    A score that is not finite is an error.
-    """
-    score, experiment, estimate = trials.sweep.score, trials.experiment(number), Estimate()
-    if not error:
-        estimate = read_score(trials.read_file(number, score.file), score)
-        if not isfinite(estimate.score):
-            estimate, error = Estimate(), "the score is not finite"
-    if error:
-        console.log_line(f"{experiment} failed: {error}")
-    parameters = trials.sweep.parameters
-    point = {parameter.label: format_value(values[path]) for path, parameter in parameters.items()}
-    row = {"trial": number, "experiment": experiment} | point
-    return row | estimate._asdict() | {"error": error}
-
-
-def write_report(trials: Trials, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_report(name: str, sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the table and the figure of the trials so far."""
-    sweep, folder, table = trials.sweep, SWEEP_REPORTS / trials.name, pd.DataFrame(rows)
+    folder, table = SWEEP_REPORTS / name, pd.DataFrame(rows)
     with atomic_replace(folder / "trials.csv") as tmp:
         table.to_csv(tmp, index=False, lineterminator="\n")
-    saved = table.loc[table["error"] == "", "trial"].tolist()
-    if not saved:
-        return
-    score, baseline, style_params = sweep.score, None, load_params().figures
-    if isinstance(score, AccuracyScore) and score.baseline:
-        text = trials.read_file(saved[0], score.file)
-        baseline = read_accuracy(text, score, score.baseline)
-    figure = draw_sweep(table, sweep, baseline, style_params.palette, style_params.width_in)
-    style.save(figure, folder / "score", dpi=style_params.dpi)
+    if table["score"].notna().any():
+        settings = load_params().figures
+        figure = draw_sweep(table, sweep, settings.palette, settings.width_in)
+        style.save(figure, folder / "score", dpi=settings.dpi)
+
+
+def summary(rows: Sequence[Mapping[str, Any]], sweep: Sweep) -> str:
+    """Return how many trials are done and which is best."""
+    done = [row for row in rows if not row["error"]]
+    text = f"{len(done)} trials done, {len(rows) - len(done)} failed"
+    if not done:
+        return text
+    choose = max if sweep.score.direction == "maximize" else min
+    best = choose(done, key=lambda row: row["score"])
+    point = ", ".join(f"{path}={best[path]}" for path in sweep.paths)
+    return f"{text}; best is {best['experiment']} with {best['score']:.4g} at {point}"
+
+
+def _as_cells(values: Values) -> dict[str, Any]:
+    """Return the values as a table shows them: all but numbers as text."""
+    return {
+        path: value if isinstance(value, int | float) else _text(value)
+        for path, value in values.items()
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={item}" for key, item in value.items())
+    return str(value)
 
 
 if __name__ == "__main__":

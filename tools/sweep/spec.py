@@ -1,118 +1,88 @@
-"""The specification of a sweep: a checked file of ``conf/sweep/``, and its trials' parameters."""
+"""The specification of a sweep: a checked file of ``conf/sweep/``."""
 
 import json
 from collections.abc import Mapping
 from itertools import product
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Discriminator, Field, PositiveInt, Tag, ValidationError, model_validator
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
-from stages.lib.analysis.systems import evaluated_systems
-from stages.lib.core.paths import CONF, TABLES
+from stages.lib.core.paths import CONF
 from stages.lib.core.schema import NonEmpty
 from stages.lib.core.validation import describe_error
-from stages.lib.params.base import Name, ParamGroup, Seed
+from stages.lib.params.base import ParamGroup, Seed
 from stages.lib.params.compose import compose
 from stages.lib.params.load import parse_params
 
 Values = Mapping[str, Any]
-"""The value of each swept parameter, by its dotted path in params.yaml: a point."""
+"""The value of each swept parameter, by its dotted path in params.yaml."""
+
+Choices = Annotated[list[Any], Field(min_length=1)]
 
 
-class Parameter(ParamGroup):
-    """A parameter with several choices, or a range that is uniform or (``log``) log-uniform.
+class Range(ParamGroup):
+    """A uniform or (``log``) log-uniform range; of integers if both bounds are."""
 
-    A choice that is a mapping sets several keys of a group. A range between integers has
-    integers only.
-    """
-
-    label: NonEmpty
-    choices: Annotated[list[Any] | None, Field(min_length=1)] = None
-    low: int | float | None = None
-    high: int | float | None = None
-    log: bool = False
+    low: int | float
+    high: int | float
+    log: bool
 
     @model_validator(mode="after")
-    def _is_either(self) -> Self:
-        low, high, choices = self.low, self.high, self.choices
-        if (low is None) != (high is None) or (low is None) == (choices is None):
-            raise ValueError("choices: expected either choices, or low and high")
-        if choices and any(choice in choices[:index] for index, choice in enumerate(choices)):
-            raise ValueError(f"choices: {choices}: expected each once")
-        if low is not None and high is not None and high <= low:
-            raise ValueError(f"high: {high}: expected more than low={low}")
-        if self.log and (low is None or low <= 0):
+    def _is_in_order(self) -> Self:
+        if self.high <= self.low:
+            raise ValueError(f"high: {self.high}: expected more than low={self.low}")
+        if self.log and self.low <= 0:
             raise ValueError("log: true: expected only with a low above 0")
         return self
 
-    @property
-    def examples(self) -> list[Any]:
-        """Every choice, or the bounds."""
-        return [self.low, self.high] if self.choices is None else self.choices
 
+class Score(ParamGroup):
+    """A number that a trial writes into a file in git.
 
-class AccuracyScore(ParamGroup):
-    """A system's accuracy, with its interval, from ``reports/tables/accuracy.csv``.
-
-    ``baseline`` is a system to show beside it, whose accuracy no trial changes.
+    ``key`` is a dotted path in a JSON file, or a column of the CSV table's row ``row``.
     """
 
-    benchmark: Name
-    answer_mode: Literal["cot", "pot", "fallback"]
-    system: Name
-    baseline: Name | None
-
-    file: ClassVar[Path] = TABLES / "accuracy.csv"
-    direction: ClassVar[Literal["maximize"]] = "maximize"
-
-
-class MetricScore(ParamGroup):
-    """A number of a JSON file in git: ``FILE:KEY``, as ``dvc metrics show`` names it."""
-
-    metric: Annotated[str, Field(pattern=r"^[^:]+\.json:[^:]+$")]
+    file: Annotated[str, Field(pattern=r"\.(json|csv)$")]
+    row: dict[NonEmpty, str] | None = None
+    key: NonEmpty
     direction: Literal["minimize", "maximize"]
 
-    @property
-    def file(self) -> Path:
-        """The JSON file."""
-        return Path(self.metric.partition(":")[0])
-
-    @property
-    def key(self) -> str:
-        """The dotted path of the number in the file."""
-        return self.metric.partition(":")[2]
-
-
-def _score_kind(score: Any) -> str:
-    keys = score if isinstance(score, dict) else getattr(score, "__dict__", {})
-    return "metric" if "metric" in keys else "accuracy"
+    @model_validator(mode="after")
+    def _has_a_row_in_a_table(self) -> Self:
+        if (self.row is None) == self.file.endswith(".csv"):
+            raise ValueError("row: expected for a CSV file, and only there")
+        return self
 
 
 class Sweep(ParamGroup):
-    """A grid of all combinations of choices, or a search of some trials."""
+    """A grid of all combinations of choices or, with ``trials``, a search of so many trials.
 
-    method: Literal["grid", "search"]
+    A choice that is a mapping sets several keys of a group.
+    """
+
     trials: PositiveInt | None = None
     seed: Seed | None = None
     targets: Annotated[list[NonEmpty], Field(min_length=1)]
     overrides: list[NonEmpty]
-    parameters: Annotated[dict[NonEmpty, Parameter], Field(min_length=1)]
-    score: Annotated[
-        Annotated[AccuracyScore, Tag("accuracy")] | Annotated[MetricScore, Tag("metric")],
-        Discriminator(_score_kind),
-    ]
+    choices: dict[NonEmpty, Choices] = {}
+    ranges: dict[NonEmpty, Range] = {}
+    score: Score
 
     @model_validator(mode="after")
     def _fits_its_method(self) -> Self:
-        for key in ("trials", "seed"):
-            if (getattr(self, key) is None) != (self.method == "grid"):
-                raise ValueError(f"{key}: expected for a search, and only there")
-        for path, parameter in self.parameters.items():
-            if self.method == "grid" and parameter.choices is None:
-                raise ValueError(f"parameters.{path}: a range: expected choices in a grid")
+        if (self.trials is None) != (self.seed is None):
+            raise ValueError("seed: expected for a search, and only there")
+        if self.trials is None and self.ranges:
+            raise ValueError(f"ranges.{next(iter(self.ranges))}: expected choices in a grid")
+        if not self.choices and not self.ranges:
+            raise ValueError("choices: expected a parameter to vary")
         return self
+
+    @property
+    def paths(self) -> list[str]:
+        """The dotted paths of the swept parameters."""
+        return [*self.choices, *self.ranges]
 
     @property
     def n_trials(self) -> int:
@@ -124,54 +94,38 @@ class Sweep(ParamGroup):
 
         Of a search, return points with every choice and bound, one parameter varied at a time.
         """
-        examples = {path: parameter.examples for path, parameter in self.parameters.items()}
-        if self.method == "grid":
-            return [
-                dict(zip(examples, point, strict=True)) for point in product(*examples.values())
-            ]
-        first = {path: values[0] for path, values in examples.items()}
-        return [first | {path: value} for path, values in examples.items() for value in values]
+        ends = {path: [bounds.low, bounds.high] for path, bounds in self.ranges.items()}
+        values = self.choices | ends
+        if self.trials is None:
+            return [dict(zip(values, point, strict=True)) for point in product(*values.values())]
+        first = {path: options[0] for path, options in values.items()}
+        return [first | {path: value} for path, options in values.items() for value in options]
+
+    def overrides_at(self, values: Values) -> list[str]:
+        """Return the overrides of a trial, as ``dvc exp run -S`` takes them."""
+        return [*self.overrides, *(f"{path}={_override(value)}" for path, value in values.items())]
 
 
 def load_sweep(name: str) -> Sweep:
-    """Read and check ``conf/sweep/NAME.yaml``. Raises ValueError naming the field."""
+    """Read ``conf/sweep/NAME.yaml`` and check it, and the parameters of every point.
+
+    Raises ValueError naming the field.
+    """
     path = CONF / "sweep" / f"{name}.yaml"
     if not path.is_file():
         names = sorted(file.stem for file in path.parent.glob("*.yaml"))
-        raise ValueError(f"{name!r}: expected one of {names}, the files of {path.parent}")
+        raise ValueError(f"sweep: {name!r}: expected one of {names}, the files of {path.parent}")
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     try:
-        return Sweep.model_validate(raw)
+        sweep = Sweep.model_validate(raw)
     except ValidationError as error:
         raise ValueError(f"{path}: {describe_error(error, raw)}") from error
-
-
-def compose_trial(sweep: Sweep, values: Values, conf: Path) -> dict[str, Any]:
-    """Return the parameters of a trial, as ``dvc exp run -S`` composes them from ``conf``.
-
-    Raises ValueError for a path that is not a parameter.
-    """
-    point = [f"{path}={_override(value)}" for path, value in values.items()]
-    return compose([*sweep.overrides, *point], conf)
-
-
-def check_sweep(sweep: Sweep) -> None:
-    """Check the parameters of every point, and the score. Raises ValueError naming the key."""
-    score = sweep.score
     for values in sweep.points():
-        params = parse_params(compose_trial(sweep, values, CONF), where="parameters")
-        if isinstance(score, AccuracyScore):
-            systems = evaluated_systems(params.evaluate)
-            for key, name, names in (
-                ("system", score.system, systems),
-                ("baseline", score.baseline, [None, *systems]),
-                ("benchmark", score.benchmark, list(params.prepare.benchmarks)),
-            ):
-                if name not in names:
-                    raise ValueError(f"score.{key}: {name!r}: expected one of {names}")
+        parse_params(compose(sweep.overrides_at(values), CONF), where="parameters")
+    return sweep
 
 
 def _override(value: Any) -> str:

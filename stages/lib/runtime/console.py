@@ -5,7 +5,6 @@ progress bars and the lines of ``log_line``.
 """
 
 import argparse
-import logging
 import os
 import resource
 import shutil
@@ -23,9 +22,6 @@ from tqdm import tqdm
 from stages.lib.core.files import write_json
 from stages.lib.core.paths import LOGS, TIMINGS
 
-# These warn, while they are imported, that kernels for other hardware are missing.
-for _name in ("torchao", "torch.utils._pytree", "bitsandbytes.backends.cpu.ops"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
 # TRL warns whenever it looks for vLLM, as it supports other versions.
 warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions")
 

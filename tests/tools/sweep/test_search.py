@@ -5,7 +5,7 @@ from math import log10
 import pytest
 
 from tools.sweep.search import next_point
-from tools.sweep.spec import Parameter, Sweep, Values, load_sweep
+from tools.sweep.spec import Range, Sweep, Values, load_sweep
 
 LR, RANK, PACKING = "train.learning_rate", "train.tuning.r", "train"
 History = list[tuple[Values, float | None]]
@@ -49,8 +49,8 @@ def test_good_scores_attract_points_in_either_direction(search: Sweep) -> None:
 
 
 def test_a_range_between_integers_gives_integers(search: Sweep) -> None:
-    steps = Parameter(label="steps", low=3, high=9, log=False)
-    search = search.model_copy(update={"parameters": {"train.steps": steps}})
+    steps = Range(low=3, high=9, log=False)
+    search = search.model_copy(update={"ranges": {"train.steps": steps}})
     value = next_point(search, [])["train.steps"]
     assert isinstance(value, int)
     assert 3 <= value <= 9
