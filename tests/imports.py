@@ -29,7 +29,8 @@ def files_of(package: str) -> list[Path]:
 def imports_of(file: Path) -> Iterator[Import]:
     """Yield every import of a package of the library in a file, inside functions too."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file}:{node.lineno}: expected an absolute import"
             # `from stages.lib import core` and `from stages.lib.core import files` name it.
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):

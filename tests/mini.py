@@ -14,6 +14,7 @@ import yaml
 
 from stages.lib.analysis.speeds import COLUMNS as SPEEDS
 from stages.lib.core.paths import TABLES
+from tools.reruns import with_values
 
 REPOSITORY = Path(__file__).parents[1]
 DVC = [sys.executable, "-m", "dvc"]
@@ -137,13 +138,7 @@ def make_small(repository: Path) -> None:
 def set_params(repository: Path, values: dict[str, Any]) -> None:
     """Set values of params.yaml, named by dotted paths."""
     path = repository / "params.yaml"
-    params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for key, value in values.items():
-        *groups, last = key.split(".")
-        group = params
-        for name in groups:
-            group = group[name]
-        group[last] = value
+    params = with_values(yaml.safe_load(path.read_text(encoding="utf-8")), values)
     path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 

@@ -31,12 +31,24 @@ ARROWS = {
     "report": "analysis core params provenance",
     "costs": "core params provenance",
 }
+TOOLS = {
+    "demo": "core generations grading inference models params prompts runtime sandbox",
+    "estimate": "core costs params provenance",
+    "export": "core generations grading inference models params prompts runtime",
+    "inspect_rows": "core formats params prompts runtime",
+    "publish": "core models params runtime",
+    "replicate": "analysis core data figures grading params prompts runtime sandbox",
+    "reruns": "core",
+    "sweep": "core figures params runtime",
+}
 SOURCES = sorted(path for folder in ("stages", "tools") for path in Path(folder).rglob("*.py"))
 LONGEST_MODULE, LONGEST_FUNCTION = 300, 50
 
 
-def test_the_table_names_every_package() -> None:
+def test_the_tables_name_every_package_and_every_tool() -> None:
     assert sorted(ARROWS) == packages()
+    tools = {path.parts[1].removesuffix(".py") for path in SOURCES if path.parts[0] == "tools"}
+    assert tools - {"__init__"} == set(TOOLS)
 
 
 @pytest.mark.parametrize("package", ARROWS)
@@ -49,6 +61,13 @@ def test_a_package_imports_only_what_the_table_allows(package: str) -> None:
         if item.package not in allowed
     ]
     assert not broken, "\n".join(broken)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_tool_imports_exactly_what_the_table_allows(tool: str) -> None:
+    files = [file for file in SOURCES if file.parts[1] in (tool, f"{tool}.py")]
+    assert files
+    assert {item.package for file in files for item in imports_of(file)} == {*TOOLS[tool].split()}
 
 
 def test_arrows_go_one_way() -> None:

@@ -28,6 +28,7 @@ PAGES = [
     Path("README.md"),
     Path("CONTRIBUTING.md"),
     Path("SECURITY.md"),
+    Path("data/README.md"),
     *sorted(Path("docs").glob("*.md")),
 ]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)

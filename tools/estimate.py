@@ -50,7 +50,11 @@ def estimate(overrides: Sequence[str], gpu_gib: float) -> None:
 
 def main() -> None:
     """Parse the arguments and print the estimate, or an error in one line."""
-    parser = argparse.ArgumentParser(prog="python -m tools.estimate")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.estimate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("overrides", nargs="+", metavar="KEY=VALUE")
     parser.add_argument("--gpu-gib", type=float, default=80.0, help="memory of each GPU")
     arguments = parser.parse_intermixed_args()

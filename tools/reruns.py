@@ -130,16 +130,20 @@ def edited_parameters(repository: Path, values: Mapping[str, Any]) -> Iterator[N
     """Set values of params.yaml, named by dotted keys, for a while."""
     path = repository / "params.yaml"
     before = path.read_text(encoding="utf-8")
-    params = yaml.safe_load(before)
+    write_text(path, yaml.safe_dump(with_values(yaml.safe_load(before), values), sort_keys=False))
+    yield
+    write_text(path, before)
+
+
+def with_values(params: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Set values, named by dotted keys, in nested parameters, and return these."""
     for key, value in values.items():
         *groups, last = key.split(".")
         group = params
         for name in groups:
             group = group[name]
         group[last] = value
-    write_text(path, yaml.safe_dump(params, sort_keys=False))
-    yield
-    write_text(path, before)
+    return params
 
 
 def table(repository: Path) -> str:
@@ -171,6 +175,10 @@ def main(*, write: bool) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m tools.reruns")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.reruns",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE}")
     main(write=parser.parse_args().write)

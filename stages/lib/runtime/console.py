@@ -55,9 +55,14 @@ def run_stage(
     uses the terminal and writes the timing; each has a log of its own.
     """
     # argparse would name the file, not the module.
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    module = sys.modules["__main__"]
+    spec = getattr(module, "__spec__", None)
     command = f"python -m {spec.name.removesuffix('.__main__')}" if spec else None
-    parser = argparse.ArgumentParser(prog=command)
+    parser = argparse.ArgumentParser(
+        prog=command,
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     if item:
         parser.add_argument(item)
     for option in options:
