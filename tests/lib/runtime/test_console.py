@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -117,3 +118,9 @@ def test_a_jump_of_the_wall_clock_makes_no_stage_longer(monkeypatch: pytest.Monk
     monkeypatch.setattr("time.time", lambda: 4e9)
     monkeypatch.setattr("psutil.Process.create_time", lambda _: 0.0)
     assert 0 < before <= console.seconds_since_start() < before + 60
+
+
+def test_a_stage_is_imported_without_a_warning() -> None:
+    command = [sys.executable, "-c", "import stages.model"]
+    imported = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert imported.stdout + imported.stderr == ""
