@@ -60,7 +60,7 @@ def write_report(name: str, sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> 
     folder, table = SWEEP_REPORTS / name, pd.DataFrame(rows)
     with atomic_replace(folder / "trials.csv") as tmp:
         table.to_csv(tmp, index=False, lineterminator="\n")
-    if table["score"].notna().any():
+    if any(row["score"] is not None for row in rows):
         settings = load_params().figures
         figure = draw_sweep(table, sweep, settings.palette, settings.width_in)
         style.save(figure, folder / "score", dpi=settings.dpi)

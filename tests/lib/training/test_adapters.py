@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from tqdm import tqdm
 from transformers import (
-    AutoModelForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     TrainerCallback,
 )
 
 from stages.lib.core.files import file_sha256
+from stages.lib.models.loading import load_model
 from stages.lib.models.precision import compute_dtype
 from stages.lib.params.training import AdapterTuning, FullTuning
 from stages.lib.sft.trainer import train
@@ -26,6 +27,7 @@ from stages.lib.training.adapters import (
     load_trainable,
     merge_adapters,
     parameter_counts,
+    save_merged,
     unwrap,
     with_adapters,
 )
@@ -87,7 +89,7 @@ def trained(
     state = {name: value.clone() for name, value in model.state_dict().items()}
     unwrap(model).set_attn_implementation("sdpa")
     unmerged = logits(model)
-    merge_adapters(model).save_pretrained(merged)
+    save_merged(model, tokenizer, merged)
     return AdapterRun(tuning, output.log, state, unmerged, checkpoints, merged)
 
 
@@ -128,8 +130,9 @@ def test_a_killed_run_with_adapters_ends_with_the_same_bytes(
 def test_merged_and_unmerged_logits_agree(tiny_base: Path, run: AdapterRun) -> None:
     start = logits(load_trainable(tiny_base, run.tuning, seed=1))
     # As evaluation and quantization load it.
-    loaded = AutoModelForCausalLM.from_pretrained(run.merged, dtype="auto")
-    assert {value.dtype for value in loaded.state_dict().values()} == {torch.bfloat16}
+    saved = load_file(run.merged / "model.safetensors")
+    assert {value.dtype for value in saved.values()} == {torch.bfloat16}
+    loaded = load_model(run.merged, compute_dtype())
     # Merged weights are rounded to bf16, whose resolution is 1/256.
     difference = (logits(loaded) - run.logits).abs().max()
     assert difference < 0.02 * (run.logits - start).abs().max() + 0.01

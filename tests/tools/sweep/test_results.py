@@ -67,9 +67,8 @@ def test_scores_are_drawn_by_trial_and_by_each_parameter(rows: list[dict[str, An
     assert labels == ["trial", "adaptive.base", "adaptive.factor"]
     for panel, best_x in zip(figure.axes, (5, 1, 0.5), strict=True):
         dots, best = panel.get_lines()
-        x, y = best.get_data()
-        assert len(dots.get_xdata()) == 15  # type: ignore[arg-type]
-        assert (list(x), list(y)) == ([best_x], [0.9])
+        assert dots.get_xydata().shape == (15, 2)  # type: ignore[union-attr]
+        assert best.get_xydata().tolist() == [[best_x, 0.9]]  # type: ignore[union-attr]
 
 
 def test_a_range_on_a_log_scale_is_drawn_on_one() -> None:
