@@ -163,8 +163,23 @@ def test_a_killed_sweep_resumes_and_runs_only_what_is_not_saved(
     set_sweep(toy, score=SWEEP["score"] | {"key": "los"})
     assert "score: out/loss.json: key: 'los': expected one of ['loss']" in error_message()
     set_sweep(toy, overrides=["weigh.arms.adaptive.base=2"])
-    assert "experiment toy-00: was saved with other overrides or" in error_message()
+    assert "experiment toy-00: was saved with other targets, overrides or" in error_message()
     assert learned(toy) == ["1", "1", "2", "2"]
+
+
+def test_a_search_keeps_its_saved_points_when_a_failed_trial_succeeds_later(toy: Path) -> None:
+    set_sweep(toy, trials=4, seed=1)
+    commit(toy)
+    with pytest.raises(SystemExit):
+        sweep.main("toy")
+    before = trial_table(toy)
+    failed = before["error"] != ""
+    assert 0 < sum(failed) < 4
+    (toy.parent / "fixed").touch()
+    sweep.main("toy")
+    after = trial_table(toy)
+    assert after.loc[~failed, W].tolist() == before.loc[~failed, W].tolist()
+    assert after["error"].tolist() == [""] * 4
 
 
 def test_a_mistake_stops_a_sweep_before_any_trial(

@@ -15,6 +15,7 @@ Exit status 3 says that a trial failed.
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import pandas as pd
@@ -27,7 +28,7 @@ from stages.lib.runtime import console
 from tools.sweep.figure import draw_sweep
 from tools.sweep.search import next_point
 from tools.sweep.spec import Sweep, Values, load_sweep
-from tools.sweep.trials import head_commit, run_trial
+from tools.sweep.trials import head_commit, run_trial, saved_point, score_of
 
 FAILED = 3
 
@@ -35,14 +36,21 @@ FAILED = 3
 def main(name: str) -> None:
     """Run every trial that is not saved yet, and report on all."""
     sweep, commit = load_sweep(name), head_commit()
+    points = sweep.points()
     history: list[tuple[Values, float | None]] = []
     rows: list[dict[str, Any]] = []
     with console.progress_bar(total=sweep.n_trials, desc=f"sweep {name}", unit="trial") as progress:
         # In order, saved ones too: a point of a search depends on all trials before it.
         for number in range(sweep.n_trials):
             experiment = f"{name}-{number:02d}"
-            values = next_point(sweep, history) if sweep.trials else sweep.points()[number]
-            score, error = run_trial(experiment, commit, sweep, values)
+            saved, score, error = saved_point(experiment, commit, sweep), None, ""
+            values = saved or (next_point(sweep, history) if sweep.trials else points[number])
+            if saved is None:
+                error = run_trial(experiment, commit, sweep, values)
+            if not error:
+                score = score_of(experiment, commit, sweep.score)
+                if not isfinite(score):
+                    score, error = None, "the score is not finite"
             if error:
                 console.log_line(f"{experiment} failed: {error}")
             history.append((values, score))

@@ -7,14 +7,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from math import isfinite
 from typing import Any
 
 import psutil
-import yaml
 
-from stages.lib.core.paths import CONF, PARAMS
-from stages.lib.params.compose import compose
 from tools.sweep.spec import Score, Sweep, Values
 
 
@@ -23,29 +19,42 @@ def head_commit() -> str:
     return _git("rev-parse", "HEAD")
 
 
-def run_trial(
-    experiment: str, commit: str, sweep: Sweep, values: Values
-) -> tuple[float | None, str]:
-    """Run a trial, unless it is saved; return its score, or None and why there is none.
+def saved_point(experiment: str, commit: str, sweep: Sweep) -> Values | None:
+    """Return the point of a saved trial, or None if it is not saved.
 
-    Raises ValueError if another trial is saved under its name, if the workspace has changed,
-    and if a saved trial has no such score.
+    Raises ValueError if a trial of another sweep is saved under its name.
     """
-    ref = f"refs/exps/{commit[:2]}/{commit[2:]}/{experiment}"
-    overrides = sweep.overrides_at(values)
-    if not _git("for-each-ref", ref):
-        _check_committed(commit)
-        # In a folder of its own: the workspace stays as it is.
-        command = ["exp", "run", "--temp", "--name", experiment]
-        if error := _dvc(*command, *(f"--set-param={text}" for text in overrides), *sweep.targets):
-            return None, error
-    elif yaml.safe_load(_git("show", f"{ref}:{PARAMS}")) != compose(overrides, CONF):
+    message = _git("for-each-ref", "--format=%(contents)", _ref(experiment, commit))
+    if not message:
+        return None
+    saved = json.loads(message) if message.startswith("{") else {}
+    if saved.get("sweep") != _shared(sweep):
         raise ValueError(
-            f"experiment {experiment}: was saved with other overrides or parameters: run "
+            f"experiment {experiment}: was saved with other targets, overrides or parameters: run "
             f"`dvc exp remove {experiment}`, or give the sweep another name"
         )
-    score = read_score(_git("show", f"{ref}:{sweep.score.file}"), sweep.score)
-    return (score, "") if isfinite(score) else (None, "the score is not finite")
+    return saved["point"]
+
+
+def run_trial(experiment: str, commit: str, sweep: Sweep, values: Values) -> str:
+    """Run a trial and save it with its point; return why that failed, or an empty text.
+
+    Raises ValueError if the workspace has changed.
+    """
+    changed = _git("status", "--porcelain", "--untracked-files=no").splitlines()
+    if changed or head_commit() != commit:
+        what = changed[0].split()[-1] if changed else "HEAD"
+        raise ValueError(f"{what}: has changed: expected all trials to share a commit")
+    message = json.dumps({"point": values, "sweep": _shared(sweep)})
+    overrides = [f"--set-param={text}" for text in sweep.overrides_at(values)]
+    # In a folder of its own: the workspace stays as it is.
+    command = ["exp", "run", "--temp", "--name", experiment, "--message", message]
+    return _dvc(*command, *overrides, *sweep.targets)
+
+
+def score_of(experiment: str, commit: str, score: Score) -> float:
+    """Return the score of a saved trial. Raises ValueError if it has none."""
+    return read_score(_git("show", f"{_ref(experiment, commit)}:{score.file}"), score)
 
 
 def read_score(text: str, score: Score) -> float:
@@ -82,11 +91,13 @@ def failure_reason(output: Sequence[str]) -> str:
     return " ".join(lines[start:]).removeprefix("ERROR: ") or "DVC gave no reason"
 
 
-def _check_committed(commit: str) -> None:
-    changed = _git("status", "--porcelain", "--untracked-files=no").splitlines()
-    if changed or head_commit() != commit:
-        what = changed[0].split()[-1] if changed else "HEAD"
-        raise ValueError(f"{what}: has changed: expected all trials to share a commit")
+def _ref(experiment: str, commit: str) -> str:
+    return f"refs/exps/{commit[:2]}/{commit[2:]}/{experiment}"
+
+
+def _shared(sweep: Sweep) -> dict[str, Any]:
+    """Return what trials have in common: all but their number and the choice of a score."""
+    return sweep.model_dump(mode="json", exclude={"trials", "score"})
 
 
 def _dvc(*arguments: str) -> str:
