@@ -53,7 +53,7 @@ def test_the_task_takes_the_last_number(text: str, answer: str) -> None:
 
 def test_our_grader_judges_the_harness_texts() -> None:
     texts = ["The answer is 2/4.", "The answer is 2.", "No idea"]
-    first = harness.verdicts(texts, [PROBLEM] * 3)
+    first = harness.grades(texts, [PROBLEM] * 3)
     assert first == [True, False, False]
     assert harness.differing(first, [True, True, False]) == pytest.approx(1 / 3)
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stages.lib.analysis.answer_modes import ANSWER_MODES
 from stages.lib.figures import style
-from stages.lib.figures.lines import draw_baseline, draw_line
 from tools.replicate.results import Model
 
 OFFSET = 1.07
@@ -32,14 +32,14 @@ def score_by_weight(
         rows = _percent(table[table["domain"] == domain].set_index("system"))
         for model in models:
             if model.b is None and model.name in rows.index:
-                draw_baseline(panel, *rows.loc[model.name])
+                _draw_baseline(panel, *rows.loc[model.name])
         for index, (label, color) in enumerate(colors.items()):
             line = [m for m in models if m.b is not None and f"b = {m.b:g}" == label]
             line = [model for model in line if model.name in rows.index]
             # Offset lines slightly so that error bars do not overlap.
             offset = OFFSET ** (index - (len(colors) - 1) / 2)
             x = [offset * (model.w or 0) for model in line]
-            draw_line(panel, rows.loc[[model.name for model in line]].assign(x=x), label, color)
+            _draw_line(panel, rows.loc[[model.name for model in line]].assign(x=x), label, color)
         panel.set(title=domain, xlabel="w", xscale="log")
         panel.set_xticks(sorted({m.w for m in models if m.w}), minor=False)
         panel.xaxis.set_major_formatter("{x:g}")
@@ -84,3 +84,26 @@ def model_label(model: Model) -> str:
 def _percent(table: pd.DataFrame) -> pd.DataFrame:
     columns = {"score": "accuracy", "low": "low", "high": "high"}
     return pd.DataFrame({name: 100 * table[column] for name, column in columns.items()})
+
+
+def _draw_baseline(panel: Axes, score: float, low: float, high: float) -> None:
+    """Draw a constant score with its interval."""
+    panel.axhspan(low, high, color=style.GREY, alpha=0.15, lw=0)
+    panel.axhline(score, color=style.GREY, linestyle="--", label="baseline")
+
+
+def _draw_line(panel: Axes, table: pd.DataFrame, label: str, color: style.Color) -> None:
+    """Draw ``score`` with its interval (``low``, ``high``; or nan) against ``x``."""
+    table = table.sort_values("x")
+    below, above = table["score"] - table["low"], table["high"] - table["score"]
+    panel.errorbar(
+        table["x"],
+        table["score"],
+        yerr=pd.concat([below, above], axis=1).to_numpy().T,
+        marker="o",
+        markersize=style.MARKER_SIZE,
+        linewidth=1.2,
+        elinewidth=1.0,
+        color=color,
+        label=label,
+    )

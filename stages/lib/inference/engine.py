@@ -37,7 +37,7 @@ class Engine:
         self._vllm = LLMEngine.from_engine_args(
             EngineArgs(
                 model=str(folder),
-                dtype=str(compute_dtype()).removeprefix("torch."),
+                dtype=compute_dtype(),  # pyright: ignore[reportArgumentType]
                 max_model_len=config.max_model_len,
                 max_num_seqs=config.max_num_seqs,
                 block_size=config.block_size,

@@ -68,7 +68,7 @@ class EnginePool(AbstractContextManager["EnginePool"]):
 
 def _check_devices(ranks: int) -> None:
     kind, available = ("GPUs", len(gpus())) if gpus() else ("cores", len(cores()))
-    if ranks > max(1, available):
+    if ranks > available:
         raise ValueError(
             f"engine.tensor_parallel: {ranks}: expected at most the {available} {kind} of this "
             "machine"

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from stages.lib.core.tables import read_csv, write_csv
 from stages.lib.models.fingerprint import save_atomically
@@ -90,9 +90,10 @@ def quantize_gptq_or_rtn(
     if calibration is None:
         on_progress(layer_count(parent))  # rounding makes no callback
     # Embeddings, norms and the output layer are saved in bf16, whatever computed.
-    for param in model.model.parameters():
+    quantized = cast("PreTrainedModel", model.model)
+    for param in quantized.parameters():
         param.data = param.data.to(torch.bfloat16)
-    model.model.config.dtype = torch.bfloat16
+    quantized.config.dtype = torch.bfloat16
     with save_atomically(out) as tmp:
         model.save(str(tmp))
         _sort_log(tmp / "quant_log.csv")
