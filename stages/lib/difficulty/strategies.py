@@ -17,6 +17,8 @@ from stages.lib.params.strategies import (
     CurriculumArm,
     DartArm,
     FocalArm,
+    FrontierArm,
+    MasteryArm,
     RepeatArm,
     UniformArm,
     Weigh,
@@ -53,14 +55,15 @@ def plan_arm(
     ``difficulties`` are in the order of the problems, or empty where none was measured:
     an arm that depends on difficulty is then an error. A control has the numbers of another
     arm, permuted by ``seed`` among all problems. Focal weights and the choice of samples
-    are permuted later, when they exist: during training, and when samples are selected. Raises
+    are permuted later, when they exist: during training, and when samples are selected. The
+    weights of an online arm are those of its cells, which its training decides. Raises
     ValueError for a band without a problem, and for an arm of conversations.
     """
     arm = arms[name]
     uniform = ArmPlan(np.ones(n, dtype=np.int64), np.ones(n), np.zeros(n))
     levels = [row.level for row in difficulties]
     match arm:
-        case UniformArm():
+        case UniformArm() | FrontierArm() | MasteryArm():
             return uniform
         case RepeatArm():
             return replace(uniform, repeats=repeat_counts(levels, base=arm.base, factor=arm.factor))

@@ -14,6 +14,7 @@ from stages.lib.params.strategies import (
     ControlArm,
     ConversationsArm,
     FocalArm,
+    OnlineGroup,
     UniformArm,
     Weigh,
 )
@@ -55,7 +56,7 @@ class Params(ParamGroup):
 
     def _check_model_names(self) -> None:
         """Raise ValueError for a model that is named twice, has no parent, or does not exist."""
-        arms = set(self.weigh.arms)
+        arms = {*self.weigh.arms, *self.weigh.replays}
         for name, model in self.grpo.models.items():
             if name in {"base"} | arms | set(self.quantize.models):
                 raise ValueError(f"grpo.models.{name}: expected a name that is not taken")
@@ -181,7 +182,9 @@ class Params(ParamGroup):
         if self.sample.k > 0:
             return
         for name, arm in self.weigh.arms.items():
-            if not isinstance(self._source_arm(arm), UniformArm | FocalArm | ConversationsArm):
+            if not isinstance(
+                self._source_arm(arm), UniformArm | FocalArm | ConversationsArm | OnlineGroup
+            ):
                 raise ValueError(
                     f"weigh.arms.{name}: '{arm.strategy}': expected sample.k above 0, "
                     "as the arm needs difficulty"

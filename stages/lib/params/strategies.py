@@ -2,7 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from stages.lib.core.schema import FocalLevel, Prompting, UnitInterval
 from stages.lib.params.base import Name, ParamGroup, Seed
@@ -10,10 +17,11 @@ from stages.lib.params.training import Tuning
 
 
 class ArmTraining(ParamGroup):
-    """What one arm trains with instead of ``train.seed`` and ``train.tuning``; both optional."""
+    """What one arm trains with instead of the parameters of the same names in ``train``."""
 
     seed: Seed | None = None
     tuning: Tuning | None = None
+    steps: PositiveInt | None = None
 
 
 class ArmGroup(ParamGroup):
@@ -97,6 +105,50 @@ class ConversationsArm(ArmGroup):
     sources: Annotated[list[Name], Field(min_length=1)]
 
 
+class OnlineGroup(ArmGroup):
+    """What every arm has whose mixture follows what the model shows while it trains.
+
+    A cell is the examples of one source with one prompting. ``floor`` is the least weight of a
+    cell, relative to the largest. The signal of a cell is a mean over its fresh examples, in
+    which one counts half as much after ``half_life`` others; weights are equal until every
+    cell has had ``warmup_examples``, and change after ``every`` steps.
+    """
+
+    floor: Annotated[float, Field(gt=0, le=1)] = 0.15
+    half_life: PositiveFloat = 8.0
+    warmup_examples: PositiveInt = 6
+    every: PositiveInt = 2
+
+
+class FrontierArm(OnlineGroup):
+    """Cells count more the more their accuracy A rises with more tokens: by -A ln A.
+
+    A is the mean of exp(-scale * loss), the loss being that of a whole response, in nats.
+    """
+
+    strategy: Literal["frontier"]
+    scale: PositiveFloat = 0.3
+
+
+class MasteryArm(OnlineGroup):
+    """Cells count more the fewer of their responses the model would write exactly."""
+
+    strategy: Literal["mastery"]
+    floor: Annotated[float, Field(gt=0, le=1)] = 0.25
+
+
+class Replay(ParamGroup):
+    """An arm that has the weights that an online ``arm`` had, and follows nothing itself.
+
+    ``dealt``: each cell has those of another one, permuted by ``seed``; ``yoked``: each has
+    the mean of its own throughout the run.
+    """
+
+    arm: Name
+    cells: Literal["dealt", "yoked"]
+    seed: Seed
+
+
 class ControlArm(ArmGroup):
     """What another arm does with each problem, permuted among all problems.
 
@@ -117,6 +169,8 @@ Arm = Annotated[
     | FocalArm
     | DartArm
     | ConversationsArm
+    | FrontierArm
+    | MasteryArm
     | ControlArm,
     Field(discriminator="strategy"),
 ]
@@ -125,12 +179,14 @@ Arm = Annotated[
 class Weigh(ParamGroup):
     """The arms: how often, and how heavily, each training example counts.
 
-    ``seed`` permutes the controls that have no seed of their own.
+    ``seed`` permutes the controls that have no seed of their own. ``replays`` are the controls
+    of online arms, whose weights are known only when those arms have been trained.
     """
 
     seed: Seed
     prompting: Annotated[list[Prompting], Field(min_length=1)]
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
+    replays: dict[Name, Replay] = {}
 
     @model_validator(mode="after")
     def _controls_name_an_arm(self) -> "Weigh":
@@ -142,4 +198,21 @@ class Weigh(ParamGroup):
                         f"arms.{name}.control_of: {arm.control_of!r}: "
                         "expected an arm that is not a control"
                     )
+                if isinstance(original, OnlineGroup):
+                    raise ValueError(
+                        f"arms.{name}.control_of: {arm.control_of!r}: its weights follow its "
+                        "training: expected an entry of weigh.replays instead"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _replays_name_an_online_arm(self) -> "Weigh":
+        online = [name for name, arm in self.arms.items() if isinstance(arm, OnlineGroup)]
+        for name, replay in self.replays.items():
+            if name in self.arms:
+                raise ValueError(f"replays.{name}: expected a name that is not taken")
+            if replay.arm not in online:
+                raise ValueError(
+                    f"replays.{name}.arm: {replay.arm!r}: expected one of the online arms {online}"
+                )
         return self

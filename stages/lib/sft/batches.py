@@ -8,9 +8,10 @@ position ids, so nothing is padded and no example attends to another.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,13 +23,42 @@ from stages.lib.sft.tokens import TokenizedExamples
 from stages.lib.training.packing import micro_batch
 
 
+class Plan(Protocol):
+    """The micro-batches of a run, as indices into its examples: all, or those so far.
+
+    ``micro_batches`` are those of all steps in order, ``per_step`` to a step.
+    """
+
+    @property
+    def data(self) -> TokenizedExamples:
+        """The examples."""
+        ...
+
+    @property
+    def micro_batches(self) -> list[list[int]]:
+        """The examples of each micro-batch."""
+        ...
+
+    @property
+    def per_step(self) -> int:
+        """The number of micro-batches in a step."""
+        ...
+
+    def row(self, index: int) -> dict[str, list[Any]]:
+        """Build the packed row of a micro-batch."""
+        ...
+
+    def problem_ids(self, step: int) -> list[str]:
+        """Return the ids of the problems in a step; the first step is 0."""
+        ...
+
+
 @dataclass(frozen=True)
 class TrainingPlan:
     """The micro-batches of a run, as indices into ``data``; rows are built when asked for.
 
-    ``micro_batches`` are those of all steps in order, ``per_step`` to a step. Weights are
-    divided by ``mean_weight``. A focal arm has the random generator of each micro-batch in
-    ``focal_rngs``; other arms have None.
+    Weights are divided by ``mean_weight``. A focal arm has the random generator of each
+    micro-batch in ``focal_rngs``; other arms have None.
     """
 
     data: TokenizedExamples
@@ -78,7 +108,7 @@ def plan_training(data: TokenizedExamples, settings: Train) -> TrainingPlan:
     return TrainingPlan(data, batches, settings.micro_batches, mean, rngs)
 
 
-def exposure_stats(plan: TrainingPlan) -> dict[str, float]:
+def exposure_stats(plan: Plan) -> dict[str, float]:
     """Return how often a run trains on its examples.
 
     ``examples`` counts repeats, ``distinct_examples`` does not, and ``distinct_problems`` are
@@ -109,8 +139,8 @@ def exposure_stats(plan: TrainingPlan) -> dict[str, float]:
 def _plan_steps(
     data: TokenizedExamples, settings: Train, rng: np.random.Generator
 ) -> list[list[int]]:
-    """Return the examples of each step; errors name the parameter and the problem."""
-    try:
+    """Return the examples of each step."""
+    with name_unfit_example(data, settings):
         steps = plan_steps(
             data.supervised,
             [example.repeats for example in data.examples],
@@ -119,19 +149,31 @@ def _plan_steps(
             tokens_per_step=settings.tokens_per_step,
             rng=rng,
         )
+    for number, step in enumerate(steps):
+        check_step(number, step, settings)
+    return steps
+
+
+@contextmanager
+def name_unfit_example(data: TokenizedExamples, settings: Train) -> Iterator[None]:
+    """Name the parameter and the problem in the error for an example that fits no step."""
+    try:
+        yield
     except UnfitExampleError as error:
         unfit = data.examples[error.example]
         raise ValueError(
             f"train.tokens_per_step: {settings.tokens_per_step}: example of problem "
             f"{unfit.problem_id} ({unfit.prompting}): {error.reason}"
         ) from error
-    for number, step in enumerate(steps, start=1):
-        if len(step) < settings.micro_batches:
-            raise ValueError(
-                f"train.micro_batches: {settings.micro_batches}: step {number} has {len(step)} "
-                "examples: expected at most as many, or a larger train.tokens_per_step"
-            )
-    return steps
+
+
+def check_step(number: int, step: Sequence[int], settings: Train) -> None:
+    """Raise ValueError for a step, the first being 0, of fewer examples than micro-batches."""
+    if len(step) < settings.micro_batches:
+        raise ValueError(
+            f"train.micro_batches: {settings.micro_batches}: step {number + 1} has {len(step)} "
+            "examples: expected at most as many, or a larger train.tokens_per_step"
+        )
 
 
 def _focal_rngs(

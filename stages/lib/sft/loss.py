@@ -1,24 +1,46 @@
-"""The exact weighted loss of a packed row."""
+"""The exact weighted loss of a packed row, and what it shows of each example."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
 from stages.lib.sft.focal import focal_factors
-from stages.lib.training.likelihood import token_losses
+from stages.lib.training.likelihood import supervised_logits
+
+Score = tuple[int, float, bool]
+"""An example's place in its step, its loss in nats, and whether greedy decoding would write it."""
 
 
 def weighted_loss(
-    model: torch.nn.Module, row: Mapping[str, torch.Tensor], total: torch.Tensor | int
+    model: torch.nn.Module,
+    row: Mapping[str, torch.Tensor],
+    total: torch.Tensor | int,
+    on_scores: Callable[[list[Score]], object] | None = None,
 ) -> torch.Tensor:
     """Return −Σ w·ℓ / total over a row's supervised tokens, ℓ their log-probabilities.
 
     ``row`` holds tensors of shape (1, length); ``total`` counts the supervised tokens
     of the whole optimizer step, so that micro-batches add up to the step's loss.
     w is the token's weight, times its focal factor if the row has focal columns.
+    ``on_scores`` is called with the score of each example, if the row has their places.
     """
-    losses, positions = token_losses(model, row)
+    logits, targets, positions = supervised_logits(model, row)
+    losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    if on_scores is not None and "places" in row:
+        on_scores(_example_scores(logits, targets, losses, row["places"][0, 1:][positions]))
     weights = row["weights"][0, 1:][positions]
     if "gammas" in row:
         weights = weights * focal_factors(losses, row, positions)
     return (losses * weights).sum() / total
+
+
+@torch.no_grad()
+def _example_scores(
+    logits: torch.Tensor, targets: torch.Tensor, losses: torch.Tensor, places: torch.Tensor
+) -> list[Score]:
+    """Sum up the tokens of each example; all are (n,), ``logits`` (n, vocabulary)."""
+    distinct, lengths = places.unique_consecutive(return_counts=True)
+    sums = torch.segment_reduce(losses.double(), "sum", lengths=lengths)
+    hits = (logits.argmax(-1) == targets).double()
+    shares = torch.segment_reduce(hits, "mean", lengths=lengths)
+    return list(zip(distinct.tolist(), sums.tolist(), (shares == 1).tolist(), strict=True))

@@ -75,10 +75,10 @@ def plan_steps(
     # A phase ends where further examples join.
     for start, end in pairwise([*starts, steps]):
         present = [n if join <= start else 0 for n, join in zip(repeats, joins, strict=True)]
-        _check_present(lengths, present, tokens_per_step)
+        check_examples(lengths, present, tokens_per_step)
         pending, stream = deque(skipped), _epochs(present, rng)
         for _ in range(start, end):
-            step, n_skipped = _fill(pending, stream, lengths, tokens_per_step)
+            step, n_skipped = fill_step(pending, stream, lengths, tokens_per_step)
             plan.append(step)
             skipped = list(islice(pending, n_skipped))
     return plan
@@ -112,10 +112,15 @@ def _epochs(repeats: Sequence[int], rng: np.random.Generator) -> Iterator[int]:
         yield from rng.permutation(epoch).tolist()
 
 
-def _fill(
+def fill_step(
     pending: deque[int], stream: Iterator[int], tokens: Sequence[int], target: int
 ) -> tuple[list[int], int]:
-    """Return a step's examples and how many it skipped; the skipped ones now lead ``pending``."""
+    """Return a step's examples, of ``target`` tokens together, and how many it skipped.
+
+    They are taken from ``pending`` and then from ``stream``. The skipped ones lead ``pending``
+    afterwards, followed by those of the stream that were only looked at. Raises ValueError
+    if no choice within the look-ahead adds up to the target.
+    """
     taken, missing = [], target
     while missing > 0:
         example = pending.popleft() if pending else next(stream)
@@ -191,7 +196,12 @@ def _check_plan(
             raise ValueError(f"repeats: example {example}: {count}: expected 0 or more")
 
 
-def _check_present(tokens: Sequence[int], repeats: Sequence[int], tokens_per_step: int) -> None:
+def check_examples(tokens: Sequence[int], repeats: Sequence[int], tokens_per_step: int) -> None:
+    """Check that each example that is repeated fits a step, alone and with the others.
+
+    Raises UnfitExampleError for one that does not, and ValueError if none is repeated, for an
+    example without a token, and for lengths that cannot add up to ``tokens_per_step``.
+    """
     used = [example for example, count in enumerate(repeats) if count]
     if not used:
         raise ValueError("repeats: all 0: expected at least one example to repeat")

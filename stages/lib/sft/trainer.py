@@ -17,8 +17,9 @@ from trl.trainer.sft_trainer import SFTTrainer
 from stages.lib.params.training import Train
 from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.runtime.malloc import keep_freed_memory
-from stages.lib.sft.batches import TrainingPlan
-from stages.lib.sft.loss import weighted_loss
+from stages.lib.sft.batches import Plan
+from stages.lib.sft.loss import Score, weighted_loss
+from stages.lib.sft.online import Feedback, OnlinePlan
 from stages.lib.sft.validation import Validation, restore, rows_by_step
 from stages.lib.training.adapters import Trainable, unwrap, upcast_adapters
 from stages.lib.training.arguments import trainer_arguments
@@ -48,6 +49,7 @@ class PlannedTrainer(SFTTrainer):
         super().__init__(*arguments, **options)
         # Pass num_items_in_batch to compute_loss even if the model's forward ignores it.
         self.model_accepts_loss_kwargs = True
+        self.on_scores: Callable[[list[Score]], object] | None = None
 
     def compute_loss(
         self,
@@ -60,7 +62,8 @@ class PlannedTrainer(SFTTrainer):
         if num_items_in_batch is None:
             raise ValueError("num_items_in_batch: None: expected the step's supervised tokens")
         # The count spans all processes, whose gradients are then averaged.
-        return weighted_loss(model, inputs, num_items_in_batch) * self.accelerator.num_processes
+        loss = weighted_loss(model, inputs, num_items_in_batch, self.on_scores)
+        return loss * self.accelerator.num_processes
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class TrainOutput:
 def train(
     model: Trainable,
     tokenizer: PreTrainedTokenizerBase,
-    plan: TrainingPlan,
+    plan: Plan,
     settings: Train,
     checkpoints: Path,
     progress: "tqdm[Any]",
@@ -95,7 +98,10 @@ def train(
     attend_per_example(unwrap(model))
     best = checkpoints / "best.safetensors"
     termination = Termination()
-    own: list[TrainerCallback] = [Progress(progress, plan.problem_ids, "loss"), termination]
+    scores: list[Score] = []
+    # First: a checkpoint is marked as complete when the observations are in it.
+    feedback = [Feedback(plan, scores)] if isinstance(plan, OnlinePlan) else []
+    own = [*feedback, Progress(progress, plan.problem_ids, "loss"), termination]
     if settings.evaluate_every is not None:
         file = best if settings.keep == "best" else None
         own.append(Validation(validation_examples, every=settings.evaluate_every, best=file))
@@ -104,26 +110,34 @@ def train(
         model=model,
         processing_class=tokenizer,
         # The trainer's data are the numbers of the micro-batches; rows are built one at a time.
-        train_dataset=Dataset.from_dict({"index": range(len(plan.micro_batches))}),
+        train_dataset=Dataset.from_dict({"index": range(settings.steps * settings.micro_batches)}),
         data_collator=_row_collator(plan),
         args=_arguments(settings, checkpoints),
         callbacks=[*own, *callbacks],
         optimizer_cls_and_kwargs=(optimizer, {"lr": settings.learning_rate} | options),
     )
+    trainer.on_scores = scores.extend
     upcast_adapters(model)
     _check_launch(trainer.accelerator, settings)
+    checkpoint = latest_complete(checkpoints)
+    if feedback and checkpoint is not None:
+        feedback[0].plan.restore(Path(checkpoint))
     with termination.handle_sigterm():
-        trainer.train(resume_from_checkpoint=latest_complete(checkpoints))
+        trainer.train(resume_from_checkpoint=checkpoint)
     if settings.keep == "best":
         restore(model, best)
-    weights = None
-    if splits_model(settings.launch):
-        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    return TrainOutput(rows_by_step(trainer.state.log_history), cast(Weights | None, weights))
+    return TrainOutput(rows_by_step(trainer.state.log_history), _gathered(trainer, settings))
+
+
+def _gathered(trainer: PlannedTrainer, settings: Train) -> Weights | None:
+    """Return the whole weights of a model that the processes split, else None."""
+    if not splits_model(settings.launch):
+        return None
+    return cast(Weights | None, trainer.accelerator.get_state_dict(trainer.model_wrapped))
 
 
 def _row_collator(
-    plan: TrainingPlan,
+    plan: Plan,
 ) -> Callable[[Sequence[dict[str, int]]], dict[str, torch.Tensor]]:
     """Return the collator that builds the row of the one micro-batch it is given."""
 

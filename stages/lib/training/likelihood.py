@@ -53,8 +53,19 @@ def token_losses(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the losses −ℓ of a row's supervised tokens and their positions minus one, both (n,).
 
-    ``row`` holds tensors of shape (1, length); losses are in nats. Logits are computed at
-    these positions only.
+    Losses are in nats; see ``supervised_logits``.
+    """
+    logits, targets, positions = supervised_logits(model, row)
+    return torch.nn.functional.cross_entropy(logits, targets, reduction="none"), positions
+
+
+def supervised_logits(
+    model: torch.nn.Module, row: Mapping[str, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the logits of a row's supervised tokens, the tokens, and their positions minus one.
+
+    ``row`` holds tensors of shape (1, length). The shapes are (n, vocabulary), (n,) and (n,).
+    Logits are computed at these positions only, and are at least of 32 bits.
     """
     labels = row["labels"][0, 1:]
     positions = (labels != IGNORED).nonzero().squeeze(-1)
@@ -65,4 +76,4 @@ def token_losses(
         use_cache=False,
     ).logits[0]
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return torch.nn.functional.cross_entropy(logits, labels[positions], reduction="none"), positions
+    return logits, labels[positions], positions

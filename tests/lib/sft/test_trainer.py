@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from accelerate.utils import DistributedType
@@ -18,13 +19,16 @@ from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM, TrainerCallb
 from trl.trainer.sft_config import SFTConfig
 
 from stages.lib.core.schema import Example
+from stages.lib.mixing.rules import Frontier
 from stages.lib.params.training import Launch
 from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft import trainer
 from stages.lib.sft.batches import TrainingPlan
+from stages.lib.sft.online import OnlinePlan
 from stages.lib.sft.trainer import train
 from tests.conftest import tiny_model
 from tests.lib.sft.test_batches import NINE, planned, settings
+from tests.lib.sft.test_online import plan_of
 
 
 class Beginnings(TrainerCallback):
@@ -155,6 +159,33 @@ def test_sigterm_saves_a_checkpoint_and_the_next_run_ends_as_if_there_had_been_n
     beginnings = Beginnings()
     assert_same(trained(tokenizer, tmp_path, callbacks=[beginnings], save_every=5), whole_run)
     assert beginnings.steps == [3]
+
+
+def trained_online(
+    tokenizer: PreTrainedTokenizerFast, checkpoints: Path, bar: type[tqdm] = tqdm
+) -> tuple[Trained, OnlinePlan]:
+    rule = Frontier(2, scale=0.3, floor=0.15, half_life=2, warmup_examples=2)
+    plan = plan_of(tokenizer, rule, per_cell=20, steps=8, tokens_per_step=40, n_cells=2)
+    chosen = settings(learning_rate=1e-2, steps=8, save_every=3)
+    model = tiny_model(tokenizer).bfloat16()
+    with bar(total=8, file=io.StringIO()) as progress:
+        output = train(model, tokenizer, plan, chosen, checkpoints, progress)
+    params = [param.detach().clone() for param in model.parameters()]
+    return Trained(output.log, params, checkpoints), plan
+
+
+def test_an_online_run_that_is_stopped_ends_as_if_it_had_not_been(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    whole, plan = trained_online(tokenizer, tmp_path / "whole")
+    assert any(np.ptp(segment.weights) > 0 for segment in plan.segments)
+    with pytest.raises(InterruptedError, match="after step 3"):
+        trained_online(tokenizer, tmp_path / "stopped", TerminatingBar)
+    # The second time from the checkpoint at step 6, when weights were no longer equal.
+    for _ in range(2):
+        resumed, resumed_plan = trained_online(tokenizer, tmp_path / "stopped")
+        assert_same(resumed, whole)
+        assert resumed_plan.micro_batches == plan.micro_batches
 
 
 class BrokenPlan(TrainingPlan):

@@ -1,0 +1,31 @@
+"""The cells of a mixture: the examples of one source with one prompting."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stages.lib.core.schema import Example
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a run's examples.
+
+    ``names`` has the source and the prompting of each cell, sorted; ``members`` the indices
+    of its examples; ``of`` the cell of each example.
+    """
+
+    names: list[tuple[str, str]]
+    members: list[list[int]]
+    of: list[int]
+
+
+def group_by_cell(examples: Sequence[Example]) -> Cells:
+    """Group examples by source and prompting."""
+    name_of = [(example.source, example.prompting) for example in examples]
+    names = sorted(set(name_of))
+    number = {name: index for index, name in enumerate(names)}
+    of = [number[name] for name in name_of]
+    members: list[list[int]] = [[] for _ in names]
+    for index, cell in enumerate(of):
+        members[cell].append(index)
+    return Cells(names, members, of)

@@ -1,0 +1,181 @@
+"""From what a run has observed of each cell to the weights of the cells.
+
+A cell is what the mixture can tell apart: the problems of one source with one prompting. A
+weight says how often an example of the cell is drawn, relative to one of a cell of weight 1.
+All arrays have the shape (cells,).
+"""
+
+import math
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.mixing.observations import Observation
+from stages.lib.params.strategies import FrontierArm, MasteryArm
+
+Weights = NDArray[np.float64]
+
+
+class Rule(Protocol):
+    """What decides the weights of the cells."""
+
+    def observe(self, cell: int, observation: Observation) -> None:
+        """Take in one more observation, in the order of the run."""
+        ...
+
+    def weights(self, segment: int) -> Weights:
+        """Return the weights for a segment of the run; the first is 0."""
+        ...
+
+    def signal(self) -> Weights:
+        """Return what the weights follow, by cell: nan where nothing is known."""
+        ...
+
+
+class DiscountedMean:
+    """The mean of a series, in which a value counts half as much after ``half_life`` others."""
+
+    def __init__(self, half_life: float) -> None:
+        """Start with no value."""
+        self.count = 0
+        self._decay = 0.5 ** (1 / half_life)
+        self._sum = 0.0
+        self._total = 0.0
+
+    def add(self, value: float) -> None:
+        """Add the next value of the series."""
+        self.count += 1
+        self._sum = self._sum * self._decay + value
+        self._total = self._total * self._decay + 1
+
+    def value(self) -> float:
+        """Return the mean; nan before the first value."""
+        return self._sum / self._total if self.count else math.nan
+
+
+class _Measured:
+    """A rule that follows a discounted mean over the fresh examples of each cell.
+
+    An example is fresh the first time that the run trains on it: what the model shows then
+    is not memory of that example. Weights are equal until each cell has had
+    ``warmup_examples``: before, the model learns what a response looks like at all.
+    """
+
+    def __init__(self, cells: int, *, floor: float, half_life: float, warmup_examples: int) -> None:
+        self._floor = floor
+        self._warmup = warmup_examples
+        self._means = [DiscountedMean(half_life) for _ in range(cells)]
+        self._seen: set[int] = set()
+
+    def observe(self, cell: int, observation: Observation) -> None:
+        """Take in an observation, if its example is fresh."""
+        if observation.example not in self._seen:
+            self._seen.add(observation.example)
+            self._means[cell].add(self._value(observation))
+
+    def weights(self, segment: int) -> Weights:
+        """Return floor + (1 - floor) * need, need being between 0 and 1; 1 in the warm-up."""
+        if min(mean.count for mean in self._means) < self._warmup:
+            return np.ones(len(self._means))
+        return self._floor + (1 - self._floor) * self._need(self.signal())
+
+    def signal(self) -> Weights:
+        """Return the discounted mean by cell."""
+        return np.array([mean.value() for mean in self._means])
+
+    def _value(self, observation: Observation) -> float:
+        raise NotImplementedError
+
+    def _need(self, signal: Weights) -> Weights:
+        raise NotImplementedError
+
+
+class Frontier(_Measured):
+    """Trains most where more tokens raise accuracy most.
+
+    Where a cell's loss falls as a power of its tokens n, l = a * n^(-alpha), an accuracy
+    A = exp(-l) rises by dA / d ln n = alpha * A * (-ln A): nothing where A is 0 or 1, most
+    at A = 1/e. A is estimated by the mean of exp(-scale * loss); alpha is taken as equal.
+    """
+
+    def __init__(
+        self, cells: int, *, scale: float, floor: float, half_life: float, warmup_examples: int
+    ) -> None:
+        """Start with nothing observed."""
+        super().__init__(cells, floor=floor, half_life=half_life, warmup_examples=warmup_examples)
+        self._scale = scale
+
+    def _value(self, observation: Observation) -> float:
+        return math.exp(-self._scale * observation.loss)
+
+    def _need(self, signal: Weights) -> Weights:
+        slope = -signal * np.log(np.maximum(signal, np.finfo(np.float64).tiny))
+        largest = slope.max()
+        return slope / largest if largest > 0 else np.ones_like(slope)
+
+
+class Mastery(_Measured):
+    """Trains most where the fewest responses are exactly right already."""
+
+    def _value(self, observation: Observation) -> float:
+        return float(observation.exact)
+
+    def _need(self, signal: Weights) -> Weights:
+        return 1 - signal
+
+
+def rule_of(arm: FrontierArm | MasteryArm, cells: int) -> Rule:
+    """Return the rule of an online arm."""
+    shared: dict[str, Any] = {
+        "floor": arm.floor,
+        "half_life": arm.half_life,
+        "warmup_examples": arm.warmup_examples,
+    }
+    if isinstance(arm, FrontierArm):
+        return Frontier(cells, scale=arm.scale, **shared)
+    return Mastery(cells, **shared)
+
+
+class Trace:
+    """Replays the weights that another run had, whatever this one observes.
+
+    ``weights_by_segment`` has the shape (segments, cells).
+    """
+
+    def __init__(self, weights_by_segment: NDArray[np.float64]) -> None:
+        """Store the weights."""
+        self._weights = weights_by_segment
+
+    def observe(self, cell: int, observation: Observation) -> None:
+        """Ignore an observation."""
+
+    def weights(self, segment: int) -> Weights:
+        """Return the weights of a segment of the other run."""
+        return self._weights[segment]
+
+    def signal(self) -> Weights:
+        """Return nan: the weights follow nothing."""
+        return np.full(self._weights.shape[1], np.nan)
+
+
+def permuted(trace: NDArray[np.float64], *, seed: int) -> NDArray[np.float64]:
+    """Give each cell the weights that another one had, the same one throughout.
+
+    The permutation is drawn among those that leave no cell its own weights. Raises ValueError
+    for fewer than two cells.
+    """
+    cells = np.arange(trace.shape[1])
+    if len(cells) < 2:
+        raise ValueError(f"trace: {len(cells)} cells: expected at least 2 to permute")
+    rng = np.random.default_rng(seed)
+    order = cells
+    while (order == cells).any():  # about one permutation in e leaves none in its place
+        order = rng.permutation(cells)
+    return trace[:, order]
+
+
+def averaged(trace: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give each cell the mean of its weights throughout, relative to each segment's mean."""
+    shares = trace / trace.mean(axis=1, keepdims=True)
+    return np.broadcast_to(shares.mean(axis=0), trace.shape)

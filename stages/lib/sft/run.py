@@ -1,0 +1,162 @@
+"""A whole fine-tuning: from an arm's examples to a saved model, its logs and its report."""
+
+import shutil
+from collections.abc import Callable, Sequence, Set
+from contextlib import closing
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from stages.lib.core.files import file_sha256, write_json
+from stages.lib.core.paths import (
+    CHECKPOINTS,
+    CONVERSATIONS,
+    MODELS,
+    TOKENS,
+    TRAIN_PROBLEMS,
+    TRAINING_LOGS,
+)
+from stages.lib.core.schema import Conversation, Example, Problem, content_id
+from stages.lib.core.tables import read_parquet, write_csv
+from stages.lib.models.fingerprint import model_fingerprint
+from stages.lib.models.loading import load_tokenizer
+from stages.lib.params.data import Prompts
+from stages.lib.params.training import Train
+from stages.lib.runtime import console
+from stages.lib.sft import trainer, validation
+from stages.lib.sft.allocation import allocation
+from stages.lib.sft.batches import Plan, exposure_stats
+from stages.lib.sft.tokens import TokenizedExamples, tokenize_examples
+from stages.lib.sft.trainer import TrainOutput
+from stages.lib.training import adapters, tracking
+from stages.lib.training.checkpoints import checkpoint_dir
+
+BASE = MODELS / "base"
+
+Planner = Callable[[TokenizedExamples], Plan]
+
+
+def fine_tune(
+    name: str,
+    file: Path,
+    settings: Train,
+    prompts: Prompts,
+    planner: Planner,
+    *,
+    validation_seed: int,
+    depends_on: Sequence[str],
+) -> None:
+    """Fine-tune the base model on the examples in a file, and write all that is left of it.
+
+    ``depends_on`` names what the plan depends on beside the examples and the settings. Every
+    run of one ``validation_seed`` holds out the same examples.
+    """
+    fingerprint = model_fingerprint(BASE)
+    tokenizer = load_tokenizer(BASE)
+    held_out = _validation_questions(settings.validation, seed=validation_seed)
+    train_set, validation_set = _tokenize(
+        name, file, held_out, tokenizer, prompts, settings, fingerprint
+    )
+    plan = planner(train_set)
+    # Trackers do not change a training.
+    without_trackers = settings.model_copy(update={"tracking": []})
+    run_key = content_id(
+        fingerprint,
+        file_sha256(file),
+        repr((without_trackers, prompts)),
+        *depends_on,
+        *sorted(held_out),
+    )
+    model = adapters.load_trainable(BASE, settings.tuning, seed=settings.seed)
+    counts = adapters.parameter_counts(model)
+    console.log_line(
+        f"train {name}: {settings.tuning.method}, {counts['trainable']:,} of {counts['total']:,} "
+        f"parameters ({counts['share']:.2%})"
+    )
+    output = _train(name, model, tokenizer, plan, validation_set, settings, run_key)
+    if console.rank() > 0:
+        return
+    if output.weights is not None:
+        # Each process holds a part of the model; the gathered weights need a whole one.
+        model = adapters.load_trainable(BASE, settings.tuning, seed=settings.seed)
+        model.load_state_dict(output.weights)
+    adapters.save_merged(model, tokenizer, MODELS / name)
+    overlong = train_set.overlong + validation_set.overlong
+    _write_report(name, settings, plan, output, counts | {"overlong": overlong})
+    shutil.rmtree(CHECKPOINTS / name)
+
+
+def _write_report(
+    name: str, settings: Train, plan: Plan, output: TrainOutput, counts: dict[str, float]
+) -> None:
+    kept = validation.best_step(output.log) if settings.keep == "best" else settings.steps
+    write_csv(TRAINING_LOGS / name / "allocation.csv", allocation(plan))
+    write_json(
+        TRAINING_LOGS / f"{name}.json",
+        {"method": settings.tuning.method, "kept_step": kept}
+        | validation.loss_at(output.log, kept)
+        | exposure_stats(plan)
+        | counts,
+    )
+
+
+def _validation_questions(count: int, *, seed: int) -> set[str]:
+    """Choose the first questions of the problems and conversations to validate on."""
+    if count == 0:
+        return set()
+    problems = [problem.question for problem in read_parquet(TRAIN_PROBLEMS, Problem)]
+    conversations = [row.turns[0].question for row in read_parquet(CONVERSATIONS, Conversation)]
+    return validation.choose_validation(problems, count, seed=seed) | validation.choose_validation(
+        conversations, count, seed=seed
+    )
+
+
+def _tokenize(
+    name: str,
+    file: Path,
+    held_out: Set[str],
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Prompts,
+    settings: Train,
+    base_fingerprint: str,
+) -> tuple[TokenizedExamples, TokenizedExamples]:
+    """Return the examples to train on and those to validate on, as tokens."""
+    examples = read_parquet(file, Example)
+    train_set, validation_set = (
+        tokenize_examples(part, tokenizer, prompts, settings, TOKENS / base_fingerprint)
+        for part in validation.split_validation(examples, held_out)
+    )
+    if overlong := train_set.overlong + validation_set.overlong:
+        console.log_line(
+            f"{name}: train.max_length: {settings.max_length}: {overlong} of {len(examples)} "
+            f"examples were longer: {settings.overlong}"
+        )
+    return train_set, validation_set
+
+
+def _train(
+    name: str,
+    model: adapters.Trainable,
+    tokenizer: PreTrainedTokenizerBase,
+    plan: Plan,
+    validation_set: TokenizedExamples,
+    settings: Train,
+    run_key: str,
+) -> TrainOutput:
+    """Train with a progress bar and trackers."""
+    validation_examples = [validation_set[i] for i in range(len(validation_set))]
+    trackers = tracking.Tracking(tracking.Run(name, run_key, settings), validation.rows_by_step)
+    with (
+        console.progress_bar(total=settings.steps, desc=f"train {name}", unit="step") as progress,
+        closing(trackers),
+    ):
+        return trainer.train(
+            model,
+            tokenizer,
+            plan,
+            settings,
+            checkpoint_dir(name, run_key),
+            progress,
+            validation_examples,
+            [trackers],
+        )
