@@ -44,6 +44,8 @@ def main() -> None:
 def read_measurements(params: Params) -> cards.Measurements:
     """Read the tables and reports of other stages."""
     arms = list(params.weigh.arms)
+    # A replay trains on the examples of its arm.
+    trained_like = {name: replay.arm for name, replay in params.weigh.replays.items()}
     return cards.Measurements(
         accuracy=read_rows("accuracy"),
         comparisons=read_rows("comparisons"),
@@ -55,9 +57,13 @@ def read_measurements(params: Params) -> cards.Measurements:
             for name in params.evaluate.models
         },
         training={
-            name: read_json(TRAINING_LOGS / f"{name}.json") for name in [*arms, *params.grpo.models]
+            name: read_json(TRAINING_LOGS / f"{name}.json")
+            for name in [*arms, *trained_like, *params.grpo.models]
         },
-        arm_metrics={arm: read_json(ARM_METRICS / f"{arm}.json") for arm in arms},
+        arm_metrics={
+            name: read_json(ARM_METRICS / f"{arm}.json")
+            for name, arm in ({arm: arm for arm in arms} | trained_like).items()
+        },
         dropped=read_json(METRICS / "data.json")["dropped_for_overlap"],
     )
 

@@ -48,7 +48,7 @@ def draw(params: Params) -> dict[str, Figure]:
     """Return the figures by name."""
     width_in = params.figures.width_in
     system_of = {model: default_system(params.evaluate, model) for model in params.evaluate.models}
-    arms, grpo_models = list(params.weigh.arms), list(params.grpo.models)
+    arms, grpo_models = [*params.weigh.arms, *params.weigh.replays], list(params.grpo.models)
     # An arm has one color, be it named as a model or as a system.
     colors = style.palette(params.figures.palette, arms + grpo_models)
     colors |= {system_of[name]: color for name, color in colors.items() if name in system_of}

@@ -81,7 +81,11 @@ def estimate_stages(params: Params, shape: Shape, gpu_gib: float) -> list[StageC
     costs = [StageCost("model", "base", 0, 0, 0, copies * 2 * shape.parameters())]
     if params.sample.k:
         costs.append(_sample(params, shape, gpu_gib))
-    costs += [_train(params, shape, arm) for arm in params.weigh.arms]
+    costs += [_train(params, shape, "train", name, name) for name in params.weigh.arms]
+    costs += [
+        _train(params, shape, "replay", name, replay.arm)
+        for name, replay in params.weigh.replays.items()
+    ]
     costs += [_grpo(params, shape, name, gpu_gib) for name in params.grpo.models]
     costs += [_quantize(params, shape, name) for name in params.quantize.models]
     costs += [_evaluate(params, shape, name, gpu_gib) for name in params.evaluate.models]
@@ -151,8 +155,8 @@ def _sample(params: Params, shape: Shape, gpu_gib: float) -> StageCost:
     return _generate(params, shape, ("sample", "base"), [workload], weights, gpu_gib)
 
 
-def _train(params: Params, shape: Shape, name: str) -> StageCost:
-    arm = params.weigh.arms[name]
+def _train(params: Params, shape: Shape, stage: str, name: str, arm_name: str) -> StageCost:
+    arm = params.weigh.arms[arm_name]
     settings = overlay(params.train, arm.train)
     sources: Sequence[TrainingSource] = _problem_sources(params)
     if isinstance(arm, ConversationsArm):
@@ -170,7 +174,7 @@ def _train(params: Params, shape: Shape, name: str) -> StageCost:
         shape, settings.tuning, steps=settings.steps, save_every=settings.save_every
     )
     gpus = 1 if settings.launch is None else settings.launch.processes
-    return StageCost("train", name, tokens, gpus, peak / GIB, 2 * shape.parameters(), checkpoints)
+    return StageCost(stage, name, tokens, gpus, peak / GIB, 2 * shape.parameters(), checkpoints)
 
 
 def _grpo(params: Params, shape: Shape, name: str, gpu_gib: float) -> StageCost:

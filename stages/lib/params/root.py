@@ -61,10 +61,11 @@ class Params(ParamGroup):
             if name in {"base"} | arms | set(self.quantize.models):
                 raise ValueError(f"grpo.models.{name}: expected a name that is not taken")
             _check_parent(f"grpo.models.{name}", model.parent, {"base"} | arms)
-        trained = arms | set(self.grpo.models)
+        # Replays leave no examples of their own to calibrate on.
+        parents = {*self.weigh.arms, *self.grpo.models}
         for name, model in self.quantize.models.items():
-            _check_parent(f"quantize.models.{name}", model.parent, trained)
-        models = {"base"} | trained | set(self.quantize.models)
+            _check_parent(f"quantize.models.{name}", model.parent, parents)
+        models = {"base"} | arms | parents | set(self.quantize.models)
         for name in self.evaluate.models:
             if name not in models:
                 raise ValueError(f"evaluate.models.{name}: expected one of {sorted(models)}")

@@ -61,8 +61,9 @@ TRACKER_VERSIONS: dict[Tracker, str] = {
 class Train(ParamGroup):
     """Supervised fine-tuning; every arm gets ``steps * tokens_per_step`` supervised tokens.
 
-    An arm may replace ``seed`` and ``tuning`` (``weigh.arms.<arm>.train``). ``validation``
-    problems are held out; the loss on them is measured and may choose the checkpoint to keep.
+    An arm may replace ``seed``, ``tuning`` and ``steps`` (``weigh.arms.<arm>.train``).
+    ``validation`` problems are held out; the loss on them is measured and may choose the
+    checkpoint to keep.
     ``launch`` spreads each step's micro-batches over several processes. ``tracking`` names
     experiment trackers beside DVCLive.
     """

@@ -35,7 +35,8 @@ def figures_without_data(params: Params) -> set[str]:
         for _, *quantized in families(params.quantize, list(params.evaluate.models))
         for model in quantized
     }
-    tuned = {*params.weigh.arms, *params.grpo.models} & set(params.evaluate.models)
+    arms = {*params.weigh.arms, *params.weigh.replays}
+    tuned = (arms | set(params.grpo.models)) & set(params.evaluate.models)
     has_data = {
         "difficulty": params.sample.k > 0,
         "grpo": bool(params.grpo.models),

@@ -93,13 +93,14 @@ def render(
 
 def _training(arm: str, params: Params, measured: Measurements) -> dict[str, Any]:
     """Return the template's values about supervised training."""
-    tuned = arm in params.weigh.arms
-    train = overlay(params.train, params.weigh.arms[arm].train) if tuned else params.train
+    arms, replays = params.weigh.arms, params.weigh.replays
+    own = arms.get(replays[arm].arm if arm in replays else arm)
+    train = params.train if own is None else overlay(params.train, own.train)
     return {
-        "tuned": tuned,
+        "tuned": own is not None,
         "train": train,
         "adapters": None if train.tuning.method == "full" else train.tuning,
-        "strategy": strategy(params.weigh.arms, arm) if tuned else None,
+        "strategy": None if own is None else strategy(params.weigh, arm),
         "tuning_report": measured.training.get(arm),
     }
 

@@ -14,6 +14,9 @@ from stages.lib.params.strategies import (
     CurriculumArm,
     DartArm,
     FocalArm,
+    FrontierArm,
+    MasteryArm,
+    OnlineGroup,
     RepeatArm,
     UniformArm,
     Weigh,
@@ -28,9 +31,18 @@ CALIBRATIONS = {
 }
 
 
-def strategy(arms: Mapping[str, Arm], name: str) -> str:
-    """Return in words what an arm does with the training problems."""
-    match arms[name]:
+REPLAYS = {
+    "dealt": "each cell has those of another one",
+    "yoked": "each cell has the mean of its own throughout",
+}
+
+
+def strategy(weigh: Weigh, name: str) -> str:
+    """Return in words what an arm, or a replay, does with the training problems."""
+    if name in weigh.replays:
+        replay = weigh.replays[name]
+        return f"A control with the weights that `{replay.arm}` had: {REPLAYS[replay.cells]}."
+    match weigh.arms[name]:
         case UniformArm():
             return "Every example once per epoch."
         case RepeatArm(base=base, factor=factor):
@@ -59,6 +71,16 @@ def strategy(arms: Mapping[str, Arm], name: str) -> str:
                 f"Up to {count} of the base model's own correct samples of each problem, in "
                 "proportion to its fail rate."
             )
+        case FrontierArm():
+            return (
+                "Sources and promptings are drawn more often the more their accuracy A rises with "
+                "more tokens, by −A ln A, A following from the losses of fresh examples."
+            )
+        case MasteryArm():
+            return (
+                "Sources and promptings are drawn more often the fewer of their fresh examples "
+                "the model would write exactly."
+            )
         case ConversationsArm():
             return "Every conversation once per epoch; all responses are learned."
         case ControlArm(control_of=original):
@@ -68,7 +90,7 @@ def strategy(arms: Mapping[str, Arm], name: str) -> str:
 def uses_difficulty(params: Params) -> bool:
     """Return whether some arm treats problems by how often the base model solves them."""
     arms = [_source_arm(params.weigh.arms, name) for name in params.weigh.arms]
-    blind = UniformArm | FocalArm | ConversationsArm
+    blind = UniformArm | FocalArm | ConversationsArm | OnlineGroup
     return params.sample.k > 0 and any(not isinstance(arm, blind) for arm in arms)
 
 

@@ -30,6 +30,7 @@ def timings(params: Params) -> list[dict[str, Any]]:
     for stage, items in (
         ("weigh", params.weigh.arms),
         ("train", params.weigh.arms),
+        ("replay", params.weigh.replays),
         ("grpo", params.grpo.models),
         ("quantize", params.quantize.models),
         ("evaluate", params.evaluate.models),

@@ -83,4 +83,5 @@ def _subject(pair: Sequence[str], params: Params) -> str:
         return "quantization"
     if any(name in params.grpo.models for name in pair):
         return "grpo"
-    return "question" if all(name in params.weigh.arms for name in pair) else "others"
+    arms = {*params.weigh.arms, *params.weigh.replays}
+    return "question" if arms.issuperset(pair) else "others"

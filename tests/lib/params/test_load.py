@@ -65,6 +65,15 @@ def control(arm: str) -> dict[str, Any]:
     return {"strategy": "control", "control_of": arm}
 
 
+FRONTIER = {"strategy": "frontier"}
+DEALT = {"arm": "frontier", "cells": "dealt", "seed": 1}
+ONLINE = {
+    "weigh.arms.frontier": FRONTIER,
+    "weigh.arms.mastery": {"strategy": "mastery"},
+    "weigh.replays": {"dealt": DEALT, "yoked": DEALT | {"cells": "yoked"}},
+    "evaluate.models.dealt": [0],
+}
+
 # Conversations beside problems, without difficulty.
 TALK = {
     "prepare.train": [rows("a", "conversations"), rows("b")],
@@ -89,6 +98,14 @@ VALID = [
     TALK | DIFFICULTY | {"quantize.models": {"q": GPTQ}},
     {"evaluate.models": {"base": [0], "uniform": [0]}, "analyze.compare": [["uniform", "base"]]},
     {"train.launch": DDP, "train.micro_batches": 2, "train.tuning": QLORA},
+    ONLINE,
+    {
+        "weigh.arms": UNIFORM | {"frontier": FRONTIER},
+        "sample.k": 0,
+        "quantize.models": {},
+        "evaluate.models": {"base": [0], "frontier": [0]},
+        "analyze.compare": [["frontier", "base"]],
+    },
 ]
 
 
@@ -269,6 +286,24 @@ INCOMPATIBLE = [
     (
         TALK | {"prepare.train": [rows("a", "conversations")]},
         "weigh.arms.uniform: 'uniform': expected a source of prepare.train that gives problems",
+    ),
+    (
+        ONLINE | {"weigh.arms.c": control("frontier")},
+        "weigh.arms.c.control_of: 'frontier': its weights follow its training: expected an entry "
+        "of weigh.replays instead",
+    ),
+    (
+        ONLINE | {"weigh.replays.dealt": DEALT | {"arm": "uniform"}},
+        "weigh.replays.dealt.arm: 'uniform': expected one of the online arms ['frontier', "
+        "'mastery']",
+    ),
+    (
+        ONLINE | {"weigh.replays.uniform": DEALT},
+        "weigh.replays.uniform: expected a name that is not taken",
+    ),
+    (
+        ONLINE | {"quantize.models.new": GPTQ | {"parent": "dealt"}},
+        "quantize.models.new.parent: 'dealt': expected one of",
     ),
     (
         TALK | {"weigh.arms": {"talk": talk("a"), "c": control("talk")}},
