@@ -11,8 +11,8 @@ import numpy as np
 from stages.lib.core.files import file_sha256
 from stages.lib.core.schema import Problem, RowT
 from stages.lib.data import packaged
-from stages.lib.data.ladder import sample_ladder, split_ladder
-from stages.lib.data.problems import load_jsonl, rng_for, split_first, subsample
+from stages.lib.data.ladder import sample_ladder
+from stages.lib.data.problems import load_jsonl, rng_for, subsample
 from stages.lib.data.sdat_suite import read_suite
 from stages.lib.formats.files import find_files
 from stages.lib.formats.from_ladder import round_trip
@@ -20,6 +20,7 @@ from stages.lib.formats.read import SourceRows, load_rows
 from stages.lib.params.data import (
     BenchmarkSource,
     FileSource,
+    LadderBenchmark,
     LadderSource,
     PackagedSource,
     Prepare,
@@ -57,51 +58,21 @@ class Part:
     rows: SourceRows
 
 
-@dataclass(frozen=True)
-class LadderSplit:
-    """One sample of the ladder, split so that no problem is in training and evaluation."""
-
-    training: list[Problem]
-    evaluation: list[Problem]
-
-    def first(self, per_rung: int, *, training: bool) -> list[Problem]:
-        """Return the first problems of each rung on one of the sides."""
-        side = self.training if training else self.evaluation
-        return split_first(side, per_source=per_rung)[0]
-
-
 def build_datasets(settings: Prepare, sandbox: SandboxLimits) -> tuple[list[Part], list[Part]]:
     """Return the parts of the training data, demonstrations among them, and the benchmarks.
 
     Programs of data sets run in the sandbox. Raises ValueError as the readers do.
     """
-    ladder = _split_sample(settings)
     return (
-        [_load_training(source, ladder, settings, sandbox) for source in settings.train],
-        [
-            _load_benchmark(name, source, ladder, settings.seed)
-            for name, source in settings.benchmarks.items()
-        ],
+        [_load_training(source, settings, sandbox) for source in settings.train],
+        [_load_benchmark(name, source, settings) for name, source in settings.benchmarks.items()],
     )
 
 
-def _split_sample(settings: Prepare) -> LadderSplit:
-    """Return one sample of the ladder that is large enough for every entry that uses it."""
-    held_out = max(
-        (
-            source.per_rung
-            for source in settings.benchmarks.values()
-            if isinstance(source, LadderSource)
-        ),
-        default=0,
-    )
-    train = max((_per_rung(source, settings) for source in settings.train), default=0)
-    if train + held_out == 0:
-        return LadderSplit([], [])
-    problems = sample_ladder(settings.rungs, per_rung=train + held_out, seed=settings.seed)
-    return LadderSplit(
-        *split_ladder(problems, train=train, evaluation=held_out, seed=settings.seed)
-    )
+def _training_ladder(source: TrainingSource, settings: Prepare) -> list[Problem]:
+    """Return the ladder problems that a training source takes, demonstrations among them."""
+    per_rung = _per_rung(source, settings)
+    return sample_ladder(settings.rungs, per_rung=per_rung, seed=settings.seed, part="train")
 
 
 def _per_rung(source: TrainingSource, settings: Prepare) -> int:
@@ -120,27 +91,23 @@ def _per_rung(source: TrainingSource, settings: Prepare) -> int:
             return 0
 
 
-def _load_training(
-    source: TrainingSource, ladder: LadderSplit, settings: Prepare, sandbox: SandboxLimits
-) -> Part:
+def _load_training(source: TrainingSource, settings: Prepare, sandbox: SandboxLimits) -> Part:
     match source:
         case LadderSource():
-            problems = ladder.first(_per_rung(source, settings), training=True)
+            problems = _training_ladder(source, settings)
             return Part("ladder", _generated("ladder"), _all_rows(problems))
         case FileSource():
             return _load_file(Path(source.path).stem, source)
         case RowsSource():
-            part = _load_rows(source, ladder, settings, sandbox)
+            part = _load_rows(source, settings, sandbox)
             return replace(part, rows=_sample_fraction(part.rows, source, settings.seed))
 
 
-def _load_rows(
-    source: RowsSource, ladder: LadderSplit, settings: Prepare, sandbox: SandboxLimits
-) -> Part:
+def _load_rows(source: RowsSource, settings: Prepare, sandbox: SandboxLimits) -> Part:
     ladder_rows = parse_ladder_path(source.path)
     if ladder_rows is not None:
         rows = round_trip(
-            ladder.first(_per_rung(source, settings), training=True),
+            _training_ladder(source, settings),
             format=source.format,
             name=source.name,
             target=source.target,
@@ -182,10 +149,12 @@ def _sample_fraction(rows: SourceRows, source: RowsSource, seed: int) -> SourceR
     )
 
 
-def _load_benchmark(name: str, source: BenchmarkSource, ladder: LadderSplit, seed: int) -> Part:
+def _load_benchmark(name: str, source: BenchmarkSource, settings: Prepare) -> Part:
     match source:
-        case LadderSource():
-            problems = ladder.first(source.per_rung, training=False)
+        case LadderBenchmark():
+            problems = sample_ladder(
+                settings.rungs, per_rung=source.per_rung, seed=settings.seed, part=source.part
+            )
             return Part(name, _generated("ladder"), _all_rows(problems))
         case FileSource():
             return _load_file(name, source)
@@ -206,7 +175,7 @@ def _load_benchmark(name: str, source: BenchmarkSource, ladder: LadderSplit, see
     # Counted before the draw: the provenance gives the size of the whole source.
     n_rows = len(problems)
     if source.size != "all":
-        problems = subsample(problems, size=source.size, rng=np.random.default_rng(seed))
+        problems = subsample(problems, size=source.size, rng=np.random.default_rng(settings.seed))
     return Part(
         name, Provenance(source.source, where, revision, license), SourceRows(n_rows, problems)
     )

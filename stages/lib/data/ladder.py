@@ -4,12 +4,9 @@ The ladder runs from one-digit sums to products that a small model never gets ri
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-
-import numpy as np
 
 from stages.lib.core.schema import AnswerKind, Problem, content_id
 from stages.lib.data.ladder_numbers import (
@@ -38,62 +35,57 @@ from stages.lib.data.ladder_solutions import (
     multiplication,
     subtraction,
 )
-from stages.lib.data.problems import rng_for, subsample
+from stages.lib.data.problems import rng_for
 
 MAX_MISSES = 10_000
 """Draws in a row without a new question after which a rung counts as exhausted."""
 
 
-def sample_ladder(rungs: Sequence[str], *, per_rung: int, seed: int) -> list[Problem]:
+PARTS: dict[str, range] = {
+    "train": range(9),
+    "dev": range(9, 11),
+    "test": range(11, 16),
+    "test-2": range(16, 20),
+}
+"""The twentieths of each rung that a part has. The parts share no problem, whatever is sampled."""
+
+
+def sample_ladder(
+    rungs: Sequence[str], *, per_rung: int, seed: int, part: str | None = None
+) -> list[Problem]:
     """Return ``per_rung`` different problems of each rung, in the order of ``rungs``.
 
-    The level of a problem is its rung's position in ``RUNGS``, from 1. Raises
-    ValueError for an unknown rung, and for one with too few different questions.
+    They are of one of ``PARTS``, or of all. The level of a problem is its rung's position in
+    ``RUNGS``, from 1. Raises ValueError for an unknown rung, and for one with too few
+    different questions.
     """
     problems = []
     for name in rungs:
         if name not in RUNGS:
             raise ValueError(f"rung: {name!r}: expected one of {', '.join(RUNGS)}")
-        distinct = _sample_distinct(name, per_rung, seed)
+        distinct = _sample_distinct(name, per_rung, seed, part)
         if len(distinct) < per_rung:
+            of = "" if part is None else f" of the part {part}"
             raise ValueError(
-                f"rung {name}: {per_rung} different problems requested, {len(distinct)} available"
+                f"rung {name}: {per_rung} different problems{of} requested, "
+                f"{len(distinct)} available"
             )
         problems += distinct
     return problems
 
 
-def split_ladder(
-    problems: Sequence[Problem], *, train: int, evaluation: int, seed: int
-) -> tuple[list[Problem], list[Problem]]:
-    """Split each source into ``train`` and ``evaluation`` problems, in their order.
+def part_of(rung: str, question: str) -> str:
+    """Return the part of ``PARTS`` that a question belongs to.
 
-    Questions with the same numbers and signs in any order ("7 + 8" and "8 + 7",
-    but also "9 - 4" and "4 - 9") are never on both sides. Raises ValueError
-    naming a source with too few problems, or one that cannot be split that way.
+    Questions with the same numbers and signs in any order ("7 + 8" and "8 + 7", but also
+    "9 - 4" and "4 - 9") belong to one part.
     """
-    by_source = defaultdict(list)
-    for problem in problems:
-        by_source[problem.source].append(problem)
-    sides: tuple[list[Problem], list[Problem]] = [], []
-    for source, members in by_source.items():
-        if len(members) < train + evaluation:
-            raise ValueError(
-                f"{source}: {train} + {evaluation} problems requested, {len(members)} available"
-            )
-        held_out = _whole_groups(members, evaluation, rng_for(seed, "split", source))
-        if len(held_out) < evaluation:
-            raise ValueError(
-                f"{source}: evaluation: {evaluation}: cannot be filled exactly "
-                f"without the same numbers on both sides"
-            )
-        rest = [problem for problem in members if problem.id not in held_out]
-        sides[0].extend(subsample(rest, size=train, rng=np.random.default_rng(seed)))
-        sides[1].extend(problem for problem in members if problem.id in held_out)
-    return sides
+    numbers_and_signs = sorted(re.findall(r"\d+(?:\.\d+)?|[-+*/=]", question))
+    twentieth = int(content_id("holdout", rung, *numbers_and_signs), 16) % 20
+    return next(part for part, twentieths in PARTS.items() if twentieth in twentieths)
 
 
-def _sample_distinct(name: str, count: int, seed: int) -> list[Problem]:
+def _sample_distinct(name: str, count: int, seed: int, part: str | None) -> list[Problem]:
     """Return ``count`` different problems of a rung, fewer if it has no more."""
     rung = RUNGS[name]
     level = list(RUNGS).index(name) + 1
@@ -105,7 +97,10 @@ def _sample_distinct(name: str, count: int, seed: int) -> list[Problem]:
             break
         texts = rung.write(*numbers)
         problem_id = content_id(name, texts.question)
-        misses = misses + 1 if problem_id in problems else 0
+        if problem_id in problems or part not in (None, part_of(name, texts.question)):
+            misses += 1
+            continue
+        misses = 0
         problems[problem_id] = Problem(
             id=problem_id,
             source=name,
@@ -120,26 +115,6 @@ def _sample_distinct(name: str, count: int, seed: int) -> list[Problem]:
             template=name,
         )
     return list(problems.values())
-
-
-def _whole_groups(problems: Sequence[Problem], size: int, rng: np.random.Generator) -> set[str]:
-    """Return the ids of whole groups of twins, in random order, that fit into ``size``.
-
-    Twins are questions with the same numbers and signs.
-    """
-    groups = defaultdict(list)
-    for problem in problems:
-        groups[_numbers_and_signs(problem.question)].append(problem.id)
-    ordered = list(groups.values())
-    chosen: set[str] = set()
-    for index in rng.permutation(len(ordered)):
-        if len(chosen) + len(ordered[index]) <= size:
-            chosen.update(ordered[index])
-    return chosen
-
-
-def _numbers_and_signs(question: str) -> tuple[str, ...]:
-    return tuple(sorted(re.findall(r"\d+(?:\.\d+)?|[-+*/=]", question)))
 
 
 @dataclass(frozen=True, slots=True)

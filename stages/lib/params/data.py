@@ -26,10 +26,19 @@ class Model(ParamGroup):
 
 
 class LadderSource(ParamGroup):
-    """Problems of the arithmetic ladder, ``per_rung`` of each rung."""
+    """Problems of the arithmetic ladder, ``per_rung`` of each rung, to train on."""
 
     source: Literal["ladder"]
     per_rung: PositiveInt
+
+
+class LadderBenchmark(LadderSource):
+    """Problems of one of the ladder's parts that training never sees.
+
+    Choices are made on ``dev``; claims are tested, once, on ``test`` or ``test-2``.
+    """
+
+    part: Literal["dev", "test", "test-2"] = "test"
 
 
 class PackagedSource(ParamGroup):
@@ -99,7 +108,7 @@ class RowsSource(ParamGroup):
 
 TrainingSource = Annotated[LadderSource | FileSource | RowsSource, Field(discriminator="source")]
 BenchmarkSource = Annotated[
-    LadderSource | PackagedSource | SuiteSource | FileSource, Field(discriminator="source")
+    LadderBenchmark | PackagedSource | SuiteSource | FileSource, Field(discriminator="source")
 ]
 
 

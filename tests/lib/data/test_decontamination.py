@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 
 from stages.lib.data.decontamination import Overlap, find_overlaps
-from stages.lib.data.ladder import RUNGS, sample_ladder, split_ladder
+from stages.lib.data.ladder import RUNGS, sample_ladder
 
 ALPHABET = "alpha bravo charlie delta echo foxtrot golf hotel india juliett kilo lima mike november"
 THIRTEEN = " ".join(ALPHABET.split()[:13])
@@ -83,9 +83,8 @@ def test_texts_without_words_share_nothing() -> None:
 
 
 def test_ladder_problems_with_other_numbers_are_no_overlap() -> None:
-    train, evaluation = split_ladder(
-        sample_ladder(list(RUNGS), per_rung=90, seed=2), train=60, evaluation=30, seed=2
-    )
+    train = sample_ladder(list(RUNGS), per_rung=32, seed=2, part="train")
+    evaluation = sample_ladder(list(RUNGS), per_rung=18, seed=2, part="test")
     questions = [problem.question for problem in train]
     held_out = [problem.question for problem in evaluation]
     assert find_overlaps(questions, held_out, n=8, mask_numbers=True) == []

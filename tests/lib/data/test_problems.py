@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from stages.lib.core.schema import Problem, content_id
-from stages.lib.data.ladder import RUNGS, sample_ladder, split_ladder
+from stages.lib.data.ladder import RUNGS, part_of, sample_ladder
 from stages.lib.data.problems import check_problems, load_jsonl, subsample
 
 PROBLEM = Problem(
@@ -85,47 +86,42 @@ class TestLadder:
             sample_ladder(["sums"], per_rung=1, seed=1)
 
 
-class TestSplit:
-    def test_no_numbers_stand_on_both_sides(self) -> None:
-        problems = sample_ladder(["sum-1-digit", "product-1x1", "gcd"], per_rung=100, seed=5)
-        train, evaluation = split_ladder(problems, train=70, evaluation=30, seed=5)
-        assert Counter(problem.source for problem in train) == dict.fromkeys(
-            ["sum-1-digit", "product-1x1", "gcd"], 70
-        )
-        assert Counter(problem.source for problem in evaluation) == dict.fromkeys(
-            ["sum-1-digit", "product-1x1", "gcd"], 30
-        )
+class TestParts:
+    def test_no_numbers_stand_in_two_parts_whatever_is_sampled(self) -> None:
+        names = ["sum-1-digit", "product-1x1", "gcd"]
+        sizes = {"train": 32, "dev": 5, "test": 18, "test-2": 12}
         keys = [
-            {(p.source, *sorted(re.findall(r"\d+", p.question))) for p in side}
-            for side in (train, evaluation)
+            {
+                (p.source, *sorted(re.findall(r"\d+", p.question)))
+                for seed in (5, 6)
+                for p in sample_ladder(names, per_rung=size, seed=seed, part=part)
+            }
+            for part, size in sizes.items()
         ]
-        assert keys[0] & keys[1] == set()
+        for first, second in combinations(keys, 2):
+            assert first & second == set()
 
-    def test_the_order_stays_and_the_seed_decides(self) -> None:
-        problems = sample_ladder(["sum-2-digit"], per_rung=50, seed=5)
-        train, evaluation = split_ladder(problems, train=30, evaluation=10, seed=5)
-        for side in (train, evaluation):
-            assert side == [problem for problem in problems if problem in side]
-        assert (train, evaluation) == split_ladder(problems, train=30, evaluation=10, seed=5)
-        assert evaluation != split_ladder(problems, train=30, evaluation=10, seed=6)[1]
+    @pytest.mark.parametrize(
+        ("part", "least"), [("train", 32), ("dev", 12), ("test", 20), ("test-2", 20)]
+    )
+    def test_a_part_has_its_share_of_every_rung(self, part: str, least: int) -> None:
+        drawn = sample_ladder(list(RUNGS), per_rung=least, seed=1, part=part)
+        assert len(drawn) == len(RUNGS) * least
 
-    def test_twins_make_way_for_a_single_question(self) -> None:
-        problems = problems_with("What is 7 + 8?", "What is 8 + 7?", "What is 1 + 2?")
-        for seed in range(8):
-            train, evaluation = split_ladder(problems, train=2, evaluation=1, seed=seed)
-            assert (train, evaluation) == (problems[:2], problems[2:])
+    def test_a_part_is_a_part_of_the_whole(self) -> None:
+        whole = {p.id for p in sample_ladder(["product-1x1"], per_rung=100, seed=8)}
+        test = sample_ladder(["product-1x1"], per_rung=20, seed=8, part="test")
+        assert {p.id for p in test} <= whole
+        assert {part_of(p.source, p.question) for p in test} == {"test"}
 
-    def test_twins_that_would_stand_on_both_sides(self) -> None:
-        problems = problems_with("What is 7 + 8?", "What is 8 + 7?")
-        with pytest.raises(ValueError, match=r"sum-1-digit: evaluation: 1: cannot be filled"):
-            split_ladder(problems, train=1, evaluation=1, seed=0)
+    def test_twins_belong_to_one_part(self) -> None:
+        for first, second in (("7 + 8", "8 + 7"), ("9 - 4", "4 - 9")):
+            assert part_of("r", f"What is {first}?") == part_of("r", f"What is {second}?")
 
-    def test_too_few_problems(self) -> None:
-        problems = problems_with("What is 7 + 8?", "What is 1 + 1?")
-        with pytest.raises(
-            ValueError, match=r"sum-1-digit: 2 \+ 1 problems requested, 2 available"
-        ):
-            split_ladder(problems, train=2, evaluation=1, seed=0)
+    def test_asking_for_more_than_a_part_has(self) -> None:
+        message = r"^rung product-1x1: 90 different problems of the part test requested, \d+ avail"
+        with pytest.raises(ValueError, match=message):
+            sample_ladder(["product-1x1"], per_rung=90, seed=1, part="test")
 
 
 class TestSubsample:
