@@ -34,6 +34,7 @@ ARROWS = {
 }
 TOOLS = {
     "demo": "core generations grading inference models params prompts runtime sandbox",
+    "experiments": "",
     "estimate": "core costs params provenance",
     "export": "core generations grading inference models params prompts runtime",
     "inspect_rows": "core formats params prompts runtime",

@@ -230,6 +230,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "adaptive-control": {"strategy": "control", "control_of": "adaptive"},
     "focal-control": {"strategy": "control", "control_of": "focal"},
     "dart-control": {"strategy": "control", "control_of": "dart-uniform"},
+    "frontier": {"strategy": "frontier"},
+    "mastery": {"strategy": "mastery", "floor": 0.3},
     "talk": CONVERSATIONS,
     "talk-2": CONVERSATIONS | {"sources": ["orca", "tome"]},
 }

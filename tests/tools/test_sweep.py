@@ -16,8 +16,8 @@ import psutil
 import pytest
 import yaml
 
+from tools.experiments import failure_reason
 from tools.sweep import __main__ as sweep
-from tools.sweep.trials import failure_reason
 
 REPOSITORY = Path(__file__).parents[2]
 TIMEOUT_S = 600

@@ -25,10 +25,11 @@ from stages.lib.core.paths import SWEEP_REPORTS
 from stages.lib.figures import style
 from stages.lib.params.load import load_params
 from stages.lib.runtime import console
+from tools.experiments import head_commit
 from tools.sweep.figure import draw_sweep
 from tools.sweep.search import next_point
 from tools.sweep.spec import Sweep, Values, load_sweep
-from tools.sweep.trials import head_commit, run_trial, saved_point, score_of
+from tools.sweep.trials import run_trial, saved_point, score_of
 
 FAILED = 3
 
