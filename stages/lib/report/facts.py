@@ -15,10 +15,9 @@ from stages.lib.core.schema import Problem, system_name
 from stages.lib.core.tables import read_parquet
 from stages.lib.params.evaluation import Evaluate
 from stages.lib.params.root import Params
+from stages.lib.provenance.versions import cpu_name
 
 LOCK = Path("dvc.lock")
-
-CPU_INFO = Path("/proc/cpuinfo")
 
 
 def timings(params: Params) -> list[dict[str, Any]]:
@@ -90,11 +89,9 @@ def identify_models(names: Sequence[str]) -> list[dict[str, Any]]:
 
 def hardware() -> dict[str, Any]:
     """Return this machine's processor, cores and memory (GiB)."""
-    lines = CPU_INFO.read_text(encoding="utf-8").splitlines()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
-        "cpu": models[0] if models else platform.machine(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "memory_gib": round(memory / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",

@@ -1,0 +1,165 @@
+"""What the blocks of a study say, on made-up outcomes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.lib.analysis.seeds import compare_runs
+from stages.lib.core.files import read_json, write_json
+from tests.rows import make_record
+from tools.study.blocks import Block, outcomes_of, read_blocks, write_block
+from tools.study.endpoints import Endpoint, endpoints, outcomes, summaries
+from tools.study.spec import Study
+
+CELLS = {"a/cot": 0.9, "a/pot": 0.95, "b/cot": 0.4, "b/pot": 0.5, "c/cot": 0.3}
+EASY = ["a/cot", "a/pot"]
+STUDY = Study(
+    recipe="study",
+    seeds=[1, 2, 3, 4, 5, 6, 7, 8],
+    candidate="frontier",
+    baseline="uniform",
+    control="dealt",
+    easy=EASY,
+    margin=0.06,
+    level=0.95,
+    least_blocks=6,
+)
+
+
+def block(seed: int, outcomes: dict[str, dict[str, str]], **changes: Any) -> Block:
+    fields: dict[str, Any] = {
+        "seed": seed,
+        "commit": "c",
+        "code": "x",
+        "registration": "r",
+        "cpu": "cpu",
+        "problems": "p",
+        "outcomes": outcomes,
+        "reports": {},
+    }
+    return Block(**(fields | changes))
+
+
+def simulated(
+    gains: dict[str, dict[str, float]], *, seeds: int = 8, n: int = 60, seed: int = 1
+) -> list[Block]:
+    """Return blocks in which problems differ, runs differ a little, and arms gain by stratum."""
+    rng = np.random.default_rng(seed)
+    hardness = {cell: rng.normal(0, 0.15, n) for cell in CELLS}
+    blocks = []
+    for number in range(1, seeds + 1):
+        answers: dict[str, dict[str, str]] = {}
+        for system, gain in gains.items():
+            shift = rng.normal(0, 0.01)
+            answers[system] = {}
+            for cell, rate in CELLS.items():
+                stratum = "easy" if cell in EASY else "hard"
+                p = np.clip(rate + hardness[cell] + gain[stratum] + shift, 0, 1)
+                digits = (rng.random(n) < p).astype(int)
+                answers[system][cell] = "".join(map(str, digits))
+        blocks.append(block(number, answers))
+    return blocks
+
+
+def gains(hard: float, easy: float, dealt: float = 0.0) -> dict[str, dict[str, float]]:
+    none = {"hard": 0.0, "easy": 0.0}
+    return {
+        "uniform": none,
+        "frontier": {"hard": hard, "easy": easy},
+        "dealt": {"hard": dealt, "easy": 0.0},
+    }
+
+
+def verdicts(results: list[Endpoint]) -> list[str]:
+    return [result.verdict for result in results]
+
+
+def test_a_gain_on_hard_cells_without_a_loss_on_easy_ones_is_met() -> None:
+    blocks = simulated(gains(0.12, 0.0))
+    results = endpoints(STUDY, blocks)
+    assert verdicts(results) == ["met", "met", "met"]
+    x, y = (outcomes(STUDY, blocks, name, "hard") for name in ("frontier", "uniform"))
+    assert x.shape == (8, 180)
+    cells = np.repeat(["b/cot", "b/pot", "c/cot"], 60)
+    assert results[0].comparison == compare_runs(x, y, cells, level=0.95)
+
+
+def test_the_last_endpoint_is_tested_only_if_the_others_are_met() -> None:
+    assert verdicts(endpoints(STUDY, simulated(gains(0.12, -0.15)))) == [
+        "met",
+        "not met",
+        "not tested",
+    ]
+    assert verdicts(endpoints(STUDY, simulated(gains(0.0, 0.0))))[0] == "not met"
+    assert verdicts(endpoints(STUDY, simulated(gains(0.12, 0.0, dealt=0.12)))) == [
+        "met",
+        "met",
+        "not met",
+    ]
+
+
+def test_few_blocks_are_inconclusive() -> None:
+    assert set(verdicts(endpoints(STUDY, simulated(gains(0.12, 0.0), seeds=5)))) == {"inconclusive"}
+
+
+def test_without_a_difference_success_is_rare() -> None:
+    """Both endpoints at 2.5% one-sided, the first of them true in none of these data sets."""
+    successes = sum(
+        verdicts(endpoints(STUDY, simulated(gains(0.0, 0.0), seed=seed)))[:2] == ["met", "met"]
+        for seed in range(200)
+    )
+    assert successes <= 12  # of 200: 5 expected, 12 or fewer in 99.7% of such tests
+
+
+def test_arms_are_summed_up_by_run() -> None:
+    digits = {"uniform": "1100", "frontier": "1110", "dealt": "1000"}
+    blocks = [
+        block(seed, {name: {"a/cot": text, "b/cot": text} for name, text in digits.items()})
+        for seed in (1, 2, 3)
+    ]
+    study = STUDY.model_copy(update={"easy": ["a/cot"]})
+    rows = {(row.system, row.stratum): row for row in summaries(study, blocks)}
+    assert rows["frontier", "hard"].by_run == [0.75, 0.75, 0.75]
+    assert rows["uniform", "easy"].mean == 0.5
+    assert rows["dealt", "hard"].run_sd == 0
+
+
+def test_outcomes_are_in_the_order_of_the_problems() -> None:
+    records = [
+        make_record(system, problem, "cot", status=status)
+        for system, statuses in (("u", ("wrong", "correct")), ("f", ("correct", "correct")))
+        for problem, status in zip(("p2", "p1"), statuses, strict=True)
+    ]
+    found, problems = outcomes_of(records, {"p1": "s", "p2": "s"})
+    assert found == {"u": {"s/cot": "10"}, "f": {"s/cot": "11"}}
+    assert outcomes_of(records[::-1], {"p1": "s", "p2": "s"})[1] == problems
+    with pytest.raises(ValueError, match="^f: 1 answers: expected those of u$"):
+        outcomes_of(records[:-1], {"p1": "s", "p2": "s"})
+
+
+def test_blocks_of_one_study_have_one_code_one_text_and_the_same_problems(tmp_path: Path) -> None:
+    first, second = simulated(gains(0.0, 0.0), seeds=2)
+    write_block(tmp_path, first)
+    write_block(tmp_path, second)
+    assert read_blocks(tmp_path, [2, 3, 1]) == [second, first]
+    for name in ("code", "registration", "problems"):
+        write_block(tmp_path, block(2, second.outcomes, **{name: "other"}))
+        with pytest.raises(
+            ValueError, match=rf"2\.json: {name}: other: expected .*, as in 1\.json$"
+        ):
+            read_blocks(tmp_path, [1, 2])
+    write_json(tmp_path / "2.json", read_json(tmp_path / "1.json") | {"seed": "two"})
+    with pytest.raises(ValueError, match=r"2\.json: seed: 'two': ") as error:
+        read_blocks(tmp_path, [1, 2])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"easy": ["d/cot"]}, "^easy: 'd/cot': "), ({"control": "x"}, "^block 1: 'x': expected")],
+)
+def test_what_the_blocks_lack_is_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        endpoints(STUDY.model_copy(update=change), simulated(gains(0.0, 0.0)))

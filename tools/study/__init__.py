@@ -1,0 +1,1 @@
+"""A registered study: blocks of runs, and what they say together."""

@@ -1,0 +1,97 @@
+"""The blocks of a study: what one seed's runs answered, in a small file that git keeps."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from stages.lib.core.files import read_json, write_json
+from stages.lib.core.schema import CHECKED, EvalRecord, content_id
+from stages.lib.core.validation import describe_error
+
+Outcomes = dict[str, dict[str, str]]
+"""By system and cell, a 1 or a 0 for each problem, in the order of their ids."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class Block:
+    """The runs of one seed.
+
+    ``code`` identifies the code and the parameters but for the seed, ``registration`` the
+    registered text, and ``problems`` the problems: they are the same in all blocks of a study.
+    ``commit`` and ``cpu`` say where the runs come from. ``reports`` has what each training
+    reported, and its seconds.
+    """
+
+    seed: int
+    commit: str
+    code: str
+    registration: str
+    cpu: str
+    problems: str
+    outcomes: Outcomes
+    reports: dict[str, dict[str, Any]]
+
+
+def outcomes_of(
+    records: Sequence[EvalRecord], source_of: Mapping[str, str]
+) -> tuple[Outcomes, str]:
+    """Return the outcomes of each system, and an id of the problems that they answered.
+
+    ``source_of`` has the source of each problem; records of other problems are left out.
+    Raises ValueError if the systems did not answer the same problems.
+    """
+    grades: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+    for row in records:
+        if row.problem_id in source_of:
+            cell = f"{source_of[row.problem_id]}/{row.prompting}"
+            grades[row.system][cell][row.problem_id] = str(int(row.status == "correct"))
+    answered = {
+        system: [f"{cell} {key}" for cell in sorted(cells) for key in sorted(cells[cell])]
+        for system, cells in grades.items()
+    }
+    first = next(iter(answered), "")
+    for system, problems in answered.items():
+        if problems != answered[first]:
+            raise ValueError(f"{system}: {len(problems)} answers: expected those of {first}")
+    outcomes = {
+        system: {
+            cell: "".join(cells[cell][key] for key in sorted(cells[cell])) for cell in sorted(cells)
+        }
+        for system, cells in grades.items()
+    }
+    return outcomes, content_id(*answered.get(first, []))
+
+
+def write_block(folder: Path, block: Block) -> None:
+    """Write a block into its file."""
+    write_json(folder / f"{block.seed}.json", asdict(block))
+
+
+def read_blocks(folder: Path, seeds: Sequence[int]) -> list[Block]:
+    """Read the blocks that there are, in the order of ``seeds``.
+
+    Raises ValueError naming the file for one that is not a block, and for one of other code,
+    another registered text or other problems than the first.
+    """
+    blocks: list[Block] = []
+    for seed in seeds:
+        path = folder / f"{seed}.json"
+        if not path.exists():
+            continue
+        raw = read_json(path)
+        try:
+            blocks.append(TypeAdapter(Block).validate_json(path.read_bytes()))
+        except ValidationError as error:
+            raise ValueError(f"{path}: {describe_error(error, raw)}") from error
+        for name in ("code", "registration", "problems"):
+            value, expected = getattr(blocks[-1], name), getattr(blocks[0], name)
+            if value != expected:
+                raise ValueError(
+                    f"{path}: {name}: {value}: expected {expected}, as in {blocks[0].seed}.json"
+                )
+    return blocks

@@ -1,0 +1,113 @@
+"""What the blocks of a study say: a pure function of their outcomes and the specification."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.analysis.paired import Comparison
+from stages.lib.analysis.seeds import compare_runs
+from tools.study.blocks import Block
+from tools.study.spec import Stratum, Study
+
+Verdict = Literal["met", "not met", "not tested", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A registered comparison: the difference of two arms in a stratum, and what it had to beat."""
+
+    name: str
+    first: str
+    second: str
+    stratum: Stratum
+    bound: float
+    comparison: Comparison
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """The accuracy of an arm in a stratum: by run, its mean, and its standard deviation."""
+
+    system: str
+    stratum: Stratum
+    by_run: list[float]
+
+    @property
+    def mean(self) -> float:
+        """The mean over runs."""
+        return float(np.mean(self.by_run))
+
+    @property
+    def run_sd(self) -> float:
+        """The standard deviation over runs."""
+        return float(np.std(self.by_run, ddof=1))
+
+
+def endpoints(study: Study, blocks: Sequence[Block]) -> list[Endpoint]:
+    """Test the registered endpoints, the last of them only if the others are met.
+
+    Raises ValueError for fewer than three blocks, an easy cell that does not exist, and a
+    system that was not evaluated.
+    """
+    planned: list[tuple[str, str, str, Stratum, float]] = [
+        ("gain on hard cells", study.candidate, study.baseline, "hard", 0.0),
+        ("no loss on easy cells", study.candidate, study.baseline, "easy", -study.margin),
+        ("gain of the right cells", study.candidate, study.control, "hard", 0.0),
+    ]
+    results: list[Endpoint] = []
+    for name, first, second, stratum, bound in planned:
+        x, y = (outcomes(study, blocks, system, stratum) for system in (first, second))
+        comparison = compare_runs(x, y, _cells(study, blocks, stratum), level=study.level)
+        verdict: Verdict = "met" if comparison.low > bound else "not met"
+        if len(blocks) < study.least_blocks:
+            verdict = "inconclusive"
+        elif len(results) == 2 and any(result.verdict != "met" for result in results):
+            verdict = "not tested"
+        results.append(Endpoint(name, first, second, stratum, bound, comparison, verdict))
+    return results
+
+
+def summaries(study: Study, blocks: Sequence[Block]) -> list[ArmSummary]:
+    """Return the accuracy of each arm in each stratum."""
+    strata: tuple[Stratum, ...] = ("hard", "easy")
+    return [
+        ArmSummary(system, stratum, outcomes(study, blocks, system, stratum).mean(axis=1).tolist())
+        for system in (study.baseline, study.candidate, study.control)
+        for stratum in strata
+    ]
+
+
+def outcomes(
+    study: Study, blocks: Sequence[Block], system: str, stratum: Stratum
+) -> NDArray[np.float64]:
+    """Return the outcomes of a system in a stratum, of shape (blocks, problems)."""
+    for block in blocks:
+        if system not in block.outcomes:
+            raise ValueError(f"block {block.seed}: {system!r}: expected it to be evaluated")
+    names = cells_of(study, blocks, stratum)
+    return np.array(
+        [
+            [int(digit) for cell in names for digit in block.outcomes[system][cell]]
+            for block in blocks
+        ],
+        dtype=np.float64,
+    )
+
+
+def cells_of(study: Study, blocks: Sequence[Block], stratum: Stratum) -> list[str]:
+    """Return the names of a stratum's cells, sorted."""
+    names = sorted(next(iter(blocks[0].outcomes.values())))
+    unknown = sorted(set(study.easy) - set(names))
+    if unknown:
+        raise ValueError(f"easy: {unknown[0]!r}: expected one of {names}")
+    return [name for name in names if (name in study.easy) == (stratum == "easy")]
+
+
+def _cells(study: Study, blocks: Sequence[Block], stratum: Stratum) -> list[str]:
+    """Return the cell of each problem of a stratum, in the order of ``outcomes``."""
+    any_system: dict[str, Any] = next(iter(blocks[0].outcomes.values()))
+    return [name for name in cells_of(study, blocks, stratum) for _ in any_system[name]]

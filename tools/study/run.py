@@ -1,0 +1,93 @@
+"""Run the blocks of a study, each as a DVC experiment in a folder of its own."""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from dvc.api import DVCFileSystem
+
+from stages.lib.core.files import file_sha256
+from stages.lib.core.paths import CONF, EVAL_PROBLEMS, GRADES, TIMINGS, TRAINING_LOGS
+from stages.lib.core.schema import EvalRecord, Problem, content_id
+from stages.lib.core.tables import read_parquet
+from stages.lib.params.compose import compose
+from stages.lib.params.load import parse_params
+from stages.lib.params.root import Params
+from stages.lib.provenance.versions import cpu_name
+from tools.experiments import check_unchanged, experiment_ref, git, run_dvc
+from tools.study.blocks import Block, outcomes_of
+from tools.study.spec import Study
+
+REGISTRATION = Path("docs/preregistration.md")
+
+# What decides the outcomes: the pipeline and its code.
+CODE = ("dvc.yaml", "stages", "requirements.txt")
+
+
+def overrides(study: Study, seed: int) -> list[str]:
+    """Return what a block composes its parameters from: the recipe, and its seed everywhere."""
+    replays = load_recipe(study).weigh.replays
+    seeds = [f"weigh.replays.{name}.seed={seed}" for name in replays]
+    return [f"recipe={study.recipe}", f"train.seed={seed}", *seeds]
+
+
+def load_recipe(study: Study) -> Params:
+    """Return the parameters of the study's recipe."""
+    return parse_params(compose([f"recipe={study.recipe}"], CONF), where=study.recipe)
+
+
+def code_id(study: Study) -> str:
+    """Identify the committed code and the parameters of all blocks."""
+    trees = [git("rev-parse", f"HEAD:{path}") for path in CODE]
+    return content_id(*trees, repr(load_recipe(study)))
+
+
+def run_block(study: Study, seed: int, commit: str) -> Block:
+    """Run one block. Raises ValueError if the workspace has changed, and if the run fails."""
+    check_unchanged(commit)
+    name = f"{study.recipe}-{seed}"
+    settings = [f"--set-param={text}" for text in overrides(study, seed)]
+    # Grades are all that is asked for: neither figures nor a paper.
+    reason = run_dvc("exp", "run", "--temp", "--name", name, *settings, "analyze")
+    if reason:
+        raise ValueError(f"block {seed}: {reason}")
+    return read_block(study, seed, commit, git("rev-parse", experiment_ref(name, commit)))
+
+
+def read_block(study: Study, seed: int, commit: str, revision: str) -> Block:
+    """Read a block from the saved experiment ``revision``."""
+    params = load_recipe(study)
+    benchmark = params.evaluate.held_out
+    with TemporaryDirectory() as folder:
+        files = DVCFileSystem(rev=revision)
+        grades, problems = Path(folder, "grades.parquet"), Path(folder, "problems.parquet")
+        files.get_file(str(GRADES), str(grades))
+        files.get_file(str(EVAL_PROBLEMS / f"{benchmark}.parquet"), str(problems))
+        source_of = {row.id: row.source for row in read_parquet(problems, Problem)}
+        outcomes, problems_id = outcomes_of(read_parquet(grades, EvalRecord), source_of)
+    return Block(
+        seed=seed,
+        commit=commit,
+        code=code_id(study),
+        registration=file_sha256(REGISTRATION),
+        cpu=cpu_name(),
+        problems=problems_id,
+        outcomes=outcomes,
+        reports=_reports(params, revision),
+    )
+
+
+def _reports(params: Params, revision: str) -> dict[str, dict[str, Any]]:
+    """Return what each training of an experiment reported, and its seconds."""
+    stages = [("train", name) for name in params.weigh.arms]
+    stages += [("replay", name) for name in params.weigh.replays]
+    return {
+        name: _json_at(revision, TRAINING_LOGS / f"{name}.json")
+        | _json_at(revision, TIMINGS / f"{stage}-{name}.json")
+        for stage, name in stages
+    }
+
+
+def _json_at(revision: str, path: Path) -> dict[str, Any]:
+    return json.loads(git("show", f"{revision}:{path}"))
