@@ -5,7 +5,8 @@ logs and the measured speeds. Writes each figure of ``reports/figures/`` as SVG,
 paper, and PNG. Accuracies by topic and by source are of the held-out benchmark
 (``evaluate.held_out``) with CoT (``programs``: with PoT). Figures without data are left out:
 ``difficulty`` without samples, ``topics`` and ``width`` without a quantized model, ``grpo``
-without a GRPO model, ``sources`` and ``programs`` without an evaluated tuned model.
+without a GRPO model, ``allocation`` without an online arm, ``sources`` and ``programs`` without
+an evaluated tuned model.
 
     python -m stages.figures
 """
@@ -13,13 +14,20 @@ without a GRPO model, ``sources`` and ``programs`` without an evaluated tuned mo
 from matplotlib.figure import Figure
 
 from stages.lib.analysis.answer_modes import SINGLE_ANSWER_MODES
-from stages.lib.analysis.models import families
+from stages.lib.analysis.models import families, online_runs
 from stages.lib.analysis.systems import default_system, evaluated_systems
 from stages.lib.analysis.tables import read_frame
 from stages.lib.core.files import atomic_replace
-from stages.lib.core.paths import DIFFICULTY, EVAL_PROBLEMS, FIGURES, TABLES, TRAIN_PROBLEMS
+from stages.lib.core.paths import (
+    DIFFICULTY,
+    EVAL_PROBLEMS,
+    FIGURES,
+    TABLES,
+    TRAIN_PROBLEMS,
+    TRAINING_LOGS,
+)
 from stages.lib.core.schema import Difficulty, Problem, system_name
-from stages.lib.figures import paper, quantization, style
+from stages.lib.figures import allocation, paper, quantization, style
 from stages.lib.figures.read import (
     ACCURACY_COLUMNS,
     gptq_families,
@@ -64,6 +72,13 @@ def draw(params: Params) -> dict[str, Figure]:
             sources_by_level(read_non_empty(TRAIN_PROBLEMS, Problem)),
             width_in,
         )
+    if online := online_runs(params.weigh):
+        tables = {
+            name: read_frame(TRAINING_LOGS / name / "allocation.csv", allocation.COLUMNS)
+            for name in online
+        }
+        order = sources_by_level(read_non_empty(TRAIN_PROBLEMS, Problem))
+        figures["allocation"] = allocation.allocation(tables, order, width_in)
     if grpo_models:
         figures["grpo"] = paper.grpo(
             read_logs(grpo_models, list(paper.GRPO_LABELS), "model"),

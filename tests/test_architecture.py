@@ -38,6 +38,7 @@ TOOLS = {
     "estimate": "core costs params provenance",
     "export": "core generations grading inference models params prompts runtime",
     "inspect_rows": "core formats params prompts runtime",
+    "power": "analysis",
     "publish": "core models params runtime",
     "replicate": "analysis core data figures grading params prompts runtime sandbox",
     "reruns": "core",

@@ -24,6 +24,7 @@ from stages.lib.provenance.origins import locate_all
 MEMORY_HINTS = {
     "sample": "a smaller model or more engine.tensor_parallel",
     "train": "more train.micro_batches, train.launch or adapters",
+    "replay": "more train.micro_batches, train.launch or adapters",
     "grpo": "more grpo.micro_batches or adapters",
     "quantize": "a smaller quantize.calibration",
     "evaluate": "a smaller model or more engine.tensor_parallel",

@@ -11,6 +11,7 @@ from stages.lib.analysis.speeds import COLUMNS, NO_KERNEL, summarize_speeds
 from stages.lib.core.schema import Likelihood
 from stages.lib.params.grpo import Grpo
 from stages.lib.params.quantization import Gptq, Quantize
+from stages.lib.params.strategies import OnlineGroup, Weigh
 
 FULL_BITS = 16
 
@@ -86,3 +87,9 @@ def _exponential(
     ratio, low, high = ratio_interval(losses, n_tokens, sources, level=level)
     columns = {name: ratio, f"{name}_low": low, f"{name}_high": high}
     return {column: round(exp(value), 4) for column, value in columns.items()}
+
+
+def online_runs(weigh: Weigh) -> list[str]:
+    """Return the online arms and their replays: the runs whose cells have weights over time."""
+    arms = [name for name, arm in weigh.arms.items() if isinstance(arm, OnlineGroup)]
+    return [*arms, *weigh.replays]

@@ -1,6 +1,6 @@
 """Captions of the paper's figures."""
 
-from stages.lib.analysis.models import families
+from stages.lib.analysis.models import families, online_runs
 from stages.lib.params.root import Params
 
 CAPTIONS = {
@@ -10,6 +10,9 @@ CAPTIONS = {
     "training": "Training loss and learning rate by optimizer step. All arms share the schedule "
     "and the number of supervised tokens. Arms train on different mixtures, so a lower loss "
     "is not a better model.",
+    "allocation": "The weight of each source and prompting while an online arm trains, relative "
+    "to the mean of all, and in the runs that replay it. Equal at first, until enough examples "
+    "of each have been seen.",
     "grpo": "GRPO by optimizer step: the reward, a weighted sum for correct answers and their "
     "form, the divergence from the parent, the length of answers, and the share of groups whose "
     "answers all have the same reward, which give no signal. Thin: each step; thick: the mean "
@@ -39,6 +42,7 @@ def figures_without_data(params: Params) -> set[str]:
     tuned = (arms | set(params.grpo.models)) & set(params.evaluate.models)
     has_data = {
         "difficulty": params.sample.k > 0,
+        "allocation": bool(online_runs(params.weigh)),
         "grpo": bool(params.grpo.models),
         "sources": bool(tuned),
         "programs": bool(tuned),

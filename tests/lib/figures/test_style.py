@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from stages.lib.figures import paper, quantization, style
+from stages.lib.figures import allocation, paper, quantization, style
 
 BLUE, ORANGE = (0.0, 0.0, 1.0), (1.0, 0.5, 0.0)
 SHARES = ["accuracy", "low", "high"]
@@ -117,6 +117,33 @@ def of_models() -> pd.DataFrame:
     ]
     rows += [("tuned-onnx-fp32", "tuned", "onnx-fp32", 32, 5e8, *[None] * 9)]  # is left out
     return pd.DataFrame(rows, columns=quantization.COLUMNS)
+
+
+def test_a_cell_is_as_dark_as_its_weight_is_far_from_the_mean() -> None:
+    rows = [
+        (step, source, prompting, weight)
+        for step, weights in ((1, (1, 1, 1, 1)), (3, (8, 4, 2, 2)))
+        for (source, prompting), weight in zip(
+            [("hard", "cot"), ("easy", "cot"), ("hard", "pot"), ("easy", "pot")],
+            weights,
+            strict=True,
+        )
+    ]
+    table = pd.DataFrame(rows, columns=allocation.COLUMNS)
+    figure = allocation.allocation({"online": table}, ["easy", "other", "hard"], 5.0)
+    panel = figure.axes[0]
+    assert row_names(panel) == ["easy, CoT", "hard, CoT", "easy, PoT", "hard, PoT"]
+    assert panel.get_title() == "online"
+    values = panel.collections[0].get_array()
+    # Relative to means of 1 and 4, as powers of two.
+    assert values.reshape(4, 2).tolist() == [[0, 0], [0, 1], [0, -1], [0, -1]]
+    assert [text.get_text() for text in figure.axes[1].get_yticklabels()] == [
+        "0.25",
+        "0.5",
+        "1",
+        "2",
+        "4",
+    ]
 
 
 def log_of_training() -> pd.DataFrame:

@@ -1,0 +1,55 @@
+"""What a study could find, before any data."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tools.power import Power, Stratum, power
+
+EVEN = Stratum(cells=4, problems=50, accuracy=0.5, problem_sd=0.0, run_sd=0.0)
+
+
+def simulated(stratum: Stratum, gain: float, *, blocks: int = 6, bound: float = 0.0) -> Power:
+    return power(
+        stratum,
+        gain=gain,
+        bound=bound,
+        blocks=blocks,
+        draws=120,
+        level=0.95,
+        rng=np.random.default_rng(1),
+    )
+
+
+def test_the_half_width_is_that_of_the_answers_alone_where_nothing_else_varies() -> None:
+    # 2 * 0.25 / (6 * 200) is the variance of the difference; Student's factor lies above 1.96.
+    width = simulated(EVEN, 0.0).half_width
+    assert 1.96 * (0.5 / 1200) ** 0.5 < width < 1.45 * 1.96 * (0.5 / 1200) ** 0.5
+
+
+def test_nothing_is_found_more_often_than_the_level_says() -> None:
+    noisy = Stratum(cells=4, problems=50, accuracy=0.5, problem_sd=0.2, run_sd=0.05)
+    assert simulated(noisy, 0.0).above <= 0.07  # 2.5% expected, of 120
+
+
+def test_runs_that_differ_cost_power() -> None:
+    noisy = Stratum(cells=4, problems=50, accuracy=0.5, problem_sd=0.0, run_sd=0.15)
+    assert simulated(noisy, 0.06).half_width > 1.5 * simulated(EVEN, 0.06).half_width
+    assert simulated(noisy, 0.06).above < simulated(EVEN, 0.06).above
+
+
+def test_the_command_prints_a_row_for_each_number_of_blocks_and_gain() -> None:
+    command = [sys.executable, "-m", "tools.power", "--blocks", "3", "4", "--draws", "5"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert len(printed.splitlines()) == 1 + 2 * 4
+    few = subprocess.run([*command[:3], "--blocks", "2"], capture_output=True, text=True)
+    assert few.returncode == 2
+    assert "--blocks: 2: expected at least 3" in few.stderr
+    assert "Traceback" not in few.stderr
+
+
+@pytest.mark.parametrize("bound", [-0.2, 0.2])
+def test_the_bound_is_what_has_to_be_beaten(bound: float) -> None:
+    assert simulated(EVEN, 0.0, bound=bound).above == (bound < 0)

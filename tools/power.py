@@ -1,0 +1,157 @@
+"""Say before any data what a study of several runs could find: half-widths and power.
+
+Simulates blocks of one run each of a candidate and a baseline. A problem is equally hard for all
+runs; each run moves the accuracy of each cell a little, since training is not the same twice;
+answers are then drawn. The blocks are compared as those of a study are
+(``tools.study.endpoints``): runs and problems crossed, one-sided at (1 - level) / 2.
+
+    python -m tools.power --blocks 8 10 16 --gains 0 0.02 0.03 0.04
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.analysis.seeds import compare_runs
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Cells of about the same accuracy, and what is assumed of them.
+
+    ``accuracy`` is the baseline's mean; ``problem_sd`` and ``run_sd`` are the standard
+    deviations, in shares, of a problem's rate within its cell and of a run's rate of a cell.
+    """
+
+    cells: int
+    problems: int
+    accuracy: float
+    problem_sd: float
+    run_sd: float
+
+
+@dataclass(frozen=True)
+class Power:
+    """The mean half-width of an interval, and the share of studies where it lay above a bound."""
+
+    half_width: float
+    above: float
+
+
+def power(
+    stratum: Stratum,
+    *,
+    gain: float,
+    bound: float,
+    blocks: int,
+    draws: int,
+    level: float,
+    rng: np.random.Generator,
+) -> Power:
+    """Simulate ``draws`` studies in which the candidate's rates are higher by ``gain``."""
+    cells = np.repeat(np.arange(stratum.cells), stratum.problems)
+    widths: list[float] = []
+    n_above = 0
+    for _ in range(draws):
+        problems = rng.normal(stratum.accuracy, stratum.problem_sd, len(cells))
+        candidate, baseline = (
+            _answers(stratum, problems + shift, cells, blocks, rng) for shift in (gain, 0.0)
+        )
+        comparison = compare_runs(candidate, baseline, cells, level=level)
+        widths.append((comparison.high - comparison.low) / 2)
+        n_above += comparison.low > bound
+    return Power(float(np.mean(widths)), n_above / draws)
+
+
+def _answers(
+    stratum: Stratum,
+    rates: NDArray[np.float64],
+    cells: NDArray[np.int64],
+    blocks: int,
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Draw the answers of an arm, of shape (blocks, problems)."""
+    moved = rng.normal(0, stratum.run_sd, (blocks, stratum.cells))[:, cells]
+    return (rng.random((blocks, len(cells))) < rates + moved).astype(float)
+
+
+def table(
+    hard: Stratum,
+    easy: Stratum,
+    *,
+    gains: Sequence[float],
+    blocks: Sequence[int],
+    margin: float,
+    draws: int,
+    level: float,
+) -> list[str]:
+    """Return the lines of a table: a row for each number of blocks and each true gain.
+
+    The last column is the share of studies that meet both endpoints, without a true loss on
+    easy cells; the two are simulated apart.
+    """
+    lines = ["blocks  gain  half-width hard  half-width easy  gain found  no loss shown  both"]
+    for count in blocks:
+        rng = np.random.default_rng(count)
+        options = {"blocks": count, "draws": draws, "level": level, "rng": rng}
+        no_loss = power(easy, gain=0.0, bound=-margin, **options)
+        for gain in gains:
+            found = power(hard, gain=gain, bound=0.0, **options)
+            lines.append(
+                f"{count:6}  {gain:.2f}  {found.half_width:15.3f}  {no_loss.half_width:15.3f}  "
+                f"{found.above:10.2f}  {no_loss.above:13.2f}  {found.above * no_loss.above:.2f}"
+            )
+    return lines
+
+
+def main() -> None:
+    """Parse the assumptions and print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.power",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--blocks", type=int, nargs="+", default=[8, 10, 16], help="runs of each arm")
+    add("--gains", type=float, nargs="+", default=[0.0, 0.02, 0.03, 0.04], help="on hard cells")
+    add("--hard-cells", type=int, default=12)
+    add("--easy-cells", type=int, default=10)
+    add("--problems", type=int, default=60, help="in each cell")
+    add("--hard-accuracy", type=float, default=0.45)
+    add("--easy-accuracy", type=float, default=0.95)
+    add("--problem-sd", type=float, default=0.2, help="of a hard problem's rate; easy: a quarter")
+    add("--run-sd", type=float, default=0.06, help="of a run's rate of a hard cell; easy: a third")
+    add("--margin", type=float, default=0.015, help="of the loss on easy cells")
+    add("--draws", type=int, default=400, help="simulated studies in each row")
+    add("--level", type=float, default=0.95)
+    values = parser.parse_args()
+    if min(values.blocks) < 3:
+        parser.error(f"--blocks: {min(values.blocks)}: expected at least 3")
+    hard = Stratum(
+        values.hard_cells, values.problems, values.hard_accuracy, values.problem_sd, values.run_sd
+    )
+    easy = Stratum(
+        values.easy_cells,
+        values.problems,
+        values.easy_accuracy,
+        values.problem_sd / 4,
+        values.run_sd / 3,
+    )
+    lines = table(
+        hard,
+        easy,
+        gains=values.gains,
+        blocks=values.blocks,
+        margin=values.margin,
+        draws=values.draws,
+        level=values.level,
+    )
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
