@@ -240,6 +240,7 @@ ARMS: dict[str, dict[str, Any]] = {
 def test_the_method_says_what_each_arm_does(repository: Params, inputs: dict[str, Any]) -> None:
     groups = recipe(prepare={"train": TALK}, weigh={"arms": ARMS})
     reports.write_arm_reports(write_params(groups))
+    write_figure("allocation")
     paper.main()
     method = next(text for text in texts_of("list", inputs) if " uniform shows " in text)
     starts = [method.index(f" {name} ") for name in ARMS]
