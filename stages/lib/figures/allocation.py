@@ -29,7 +29,7 @@ def allocation(
     cells = pd.concat(tables.values())[["source", "prompting"]].drop_duplicates()
     order = [
         (source, prompting)
-        for prompting in sorted(cells["prompting"].unique())
+        for prompting in sorted(set(cells["prompting"]))
         for source in sources
         if ((cells["source"] == source) & (cells["prompting"] == prompting)).any()
     ]
@@ -46,15 +46,15 @@ def allocation(
             center=0,
             vmin=-np.log2(LARGEST_RATIO),
             vmax=np.log2(LARGEST_RATIO),
-            cbar=panel is panels[-1],
-            cbar_kws={"label": "Weight, relative to the mean of all cells", "shrink": 0.6},
+            cbar=False,
             xticklabels=max(1, len(weights.columns) // 6),
             yticklabels=labels,
             rasterized=True,
         )
         panel.set(title=name, xlabel="optimizer step", ylabel="")
         panel.tick_params(axis="both", length=0)
-    bar = panels[-1].collections[0].colorbar
+    bar = figure.colorbar(panels[-1].collections[0], ax=panels, shrink=0.6)
+    bar.set_label("Weight, relative to the mean of all cells")
     ticks = [-2, -1, 0, 1, 2]
     bar.set_ticks(ticks, labels=[f"{2.0**tick:g}" for tick in ticks])
     return figure

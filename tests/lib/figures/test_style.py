@@ -134,7 +134,7 @@ def test_a_cell_is_as_dark_as_its_weight_is_far_from_the_mean() -> None:
     panel = figure.axes[0]
     assert row_names(panel) == ["easy, CoT", "hard, CoT", "easy, PoT", "hard, PoT"]
     assert panel.get_title() == "online"
-    values = panel.collections[0].get_array()
+    values = np.asarray(panel.collections[0].get_array())
     # Relative to means of 1 and 4, as powers of two.
     assert values.reshape(4, 2).tolist() == [[0, 0], [0, 1], [0, -1], [0, -1]]
     assert [text.get_text() for text in figure.axes[1].get_yticklabels()] == [
