@@ -58,9 +58,11 @@ def full(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
 
 
 def test_the_run_made_what_the_pipeline_promises(full: Path) -> None:
-    assert {"data/models/adaptive", "data/answers/base", "data/likelihoods/base.parquet"} <= set(
-        hashes(full)
-    )
+    assert {
+        "data/models/base",
+        "data/answers/adaptive",
+        "data/likelihoods/adaptive-gptq4.parquet",
+    } <= set(hashes(full))
     assert {"accuracy.csv", "comparisons.csv", "quantization.csv"} <= set(tables(full))
 
 
@@ -79,11 +81,13 @@ def test_answers_that_match_no_option_get_a_follow_up_question(full: Path) -> No
     rows = [row for row in read_parquet(full / GRADES, EvalRecord) if row.option_source]
     assert {row.benchmark for row in rows} == {"aqua"}
     follow_ups = {
-        (system_name("base", row.shots), row.problem_id, row.prompting)
-        for row in Store(full / FOLLOW_UPS / "base").rows()
+        (system_name("adaptive", row.shots), row.problem_id, row.prompting)
+        for row in Store(full / FOLLOW_UPS / "adaptive").rows()
     }
     assert follow_ups == {
-        (row.system, row.problem_id, row.prompting) for row in rows if row.system.startswith("base")
+        (row.system, row.problem_id, row.prompting)
+        for row in rows
+        if row.system in ("adaptive", "adaptive-1shot")
     }
 
 
