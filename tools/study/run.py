@@ -44,18 +44,24 @@ def code_id(study: Study) -> str:
 
 
 def run_block(study: Study, seed: int, commit: str) -> Block:
-    """Run one block. Raises ValueError if the workspace has changed, and if the run fails."""
+    """Run one block.
+
+    Raises ValueError if the workspace has changed and if the run fails, and FileNotFoundError
+    if nothing is registered.
+    """
     check_unchanged(commit)
+    registration = file_sha256(REGISTRATION)
     name = f"{study.recipe}-{seed}"
     settings = [f"--set-param={text}" for text in overrides(study, seed)]
     # Grades are all that is asked for: neither figures nor a paper.
     reason = run_dvc("exp", "run", "--temp", "--name", name, *settings, "analyze")
     if reason:
         raise ValueError(f"block {seed}: {reason}")
-    return read_block(study, seed, commit, git("rev-parse", experiment_ref(name, commit)))
+    revision = git("rev-parse", experiment_ref(name, commit))
+    return read_block(study, seed, commit, revision, registration)
 
 
-def read_block(study: Study, seed: int, commit: str, revision: str) -> Block:
+def read_block(study: Study, seed: int, commit: str, revision: str, registration: str) -> Block:
     """Read a block from the saved experiment ``revision``."""
     params = load_recipe(study)
     benchmark = params.evaluate.held_out
@@ -70,7 +76,7 @@ def read_block(study: Study, seed: int, commit: str, revision: str) -> Block:
         seed=seed,
         commit=commit,
         code=code_id(study),
-        registration=file_sha256(REGISTRATION),
+        registration=registration,
         cpu=cpu_name(),
         problems=problems_id,
         outcomes=outcomes,

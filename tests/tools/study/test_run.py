@@ -1,0 +1,69 @@
+"""How a block is composed, and how it is read from its experiment."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stages.lib.core.tables import write_parquet
+from tests.rows import make_problem, make_record
+from tests.tools.study.test_endpoints import STUDY
+from tools.study import run
+
+REPORT = {"epochs": 0.3}
+TIMING = {"seconds": 12.5}
+
+
+@pytest.fixture
+def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for a saved experiment whose two systems answered two problems."""
+    problems = [make_problem(name, source="gcd") for name in ("p1", "p2")]
+    write_parquet(tmp_path / "ladder.parquet", problems)
+    records = [
+        make_record(system, name, "cot", status=status)
+        for system, statuses in (("uniform", ("wrong", "correct")), ("frontier", ("correct",) * 2))
+        for name, status in zip(("p1", "p2"), statuses, strict=True)
+    ]
+    write_parquet(tmp_path / "grades.parquet", records)
+
+    class Files:
+        def __init__(self, rev: str) -> None:
+            assert rev == "revision"
+
+        def get_file(self, name: str, into: str) -> None:
+            shutil.copy(tmp_path / Path(name).name, into)
+
+    def git(command: str, argument: str) -> str:
+        if command == "rev-parse":
+            return f"tree of {argument}"
+        assert command == "show"
+        assert argument.startswith("revision:reports/")
+        return json.dumps(TIMING if "/timings/" in argument else REPORT)
+
+    monkeypatch.setattr(run, "DVCFileSystem", Files)
+    monkeypatch.setattr(run, "git", git)
+
+
+@pytest.mark.usefixtures("experiment")
+def test_a_block_has_the_outcomes_and_what_each_training_reported() -> None:
+    block = run.read_block(STUDY, 3, "commit", "revision", "text")
+    assert block.outcomes == {"uniform": {"gcd/cot": "01"}, "frontier": {"gcd/cot": "11"}}
+    assert block.reports == dict.fromkeys(("uniform", "frontier", "dealt"), REPORT | TIMING)
+    assert (block.seed, block.commit, block.registration) == (3, "commit", "text")
+    assert block.code == run.code_id(STUDY)
+
+
+@pytest.mark.usefixtures("experiment")
+def test_the_code_of_a_block_covers_its_parameters() -> None:
+    other = STUDY.model_copy(update={"recipe": "ladder"})
+    assert run.code_id(STUDY) == run.code_id(STUDY)
+    assert run.code_id(STUDY) != run.code_id(other)
+
+
+def test_a_block_has_its_seed_in_every_run() -> None:
+    assert run.overrides(STUDY, 7) == [
+        "recipe=study",
+        "train.seed=7",
+        "weigh.replays.dealt.seed=7",
+    ]
