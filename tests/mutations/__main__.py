@@ -80,6 +80,7 @@ def run_tests(paths: Sequence[str], tree: Path) -> int:
 def outcomes(mutations: Sequence[Mutation]) -> Iterator[tuple[Mutation, str]]:
     """Yield each mutation with its outcome."""
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # a test runs a program as another user
         tree = Path(folder) / "tree"
         copy_tree(tree)
         # A test that fails without a fault would catch every fault.
