@@ -152,6 +152,12 @@ def test_a_table_without_the_held_out_benchmark_is_named(workspace: Path, table:
         figures.main()
 
 
+@pytest.mark.usefixtures("workspace")
+def test_a_figure_has_one_answer_mode() -> None:
+    rows = read.read_accuracies("accuracy_by_source", "source", "ladder", "pot")
+    assert set(rows["answer_mode"]) == {"pot"}
+
+
 def test_with_a_grpo_model_there_is_a_figure_of_its_run(workspace: Path) -> None:
     tuning = {"tuning": {"method": "full"}, "zero_variance_weight": 0.2}
     write(grpo={"models": {"grpo": {"parent": "uniform", "seed": 1} | tuning}})
