@@ -181,6 +181,8 @@ def write_arm_reports(params: Params) -> None:
         "distinct_problems": 260,
         "max_repeats": 4,
         "epochs": 0.104,
+        "supervised_tokens": 12544,
+        "processed_tokens": 24310,
     }
     for arm in params.weigh.arms:
         write_json_files({f"metrics/arms/{arm}": metrics, f"training/{arm}": run})

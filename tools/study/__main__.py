@@ -2,27 +2,31 @@
 
 Reads ``conf/study.yaml``. ``run`` runs the blocks that have no file yet, each as a DVC
 experiment of the current commit, and leaves ``reports/study/blocks/SEED.json``: commit it, and
-another machine goes on with the next. Writes into ``reports/study/`` after every block, and
-with ``report`` alone:
+another machine goes on with the next. After the last block, ``report`` writes into
+``reports/study/``:
 
 - ``endpoints.csv``: the registered comparisons, with their intervals and verdicts,
 - ``arms.csv``: the accuracy of each arm, by stratum and run.
 
+Before the last block nothing is compared. ``end`` ends a study early and reports on the blocks
+that there are.
+
     python -m tools.study run
     python -m tools.study report
+    python -m tools.study end
 """
 
 import signal
+from collections.abc import Sequence
 from typing import Any
 
 from stages.lib.core.paths import REPORTS
 from stages.lib.core.tables import write_csv
-from stages.lib.params.evaluation import MIN_RUNS
 from stages.lib.runtime import console
 from tools.experiments import head_commit
-from tools.study.blocks import read_blocks, write_block
-from tools.study.endpoints import endpoints, summaries
-from tools.study.run import run_block
+from tools.study.blocks import Block, read_blocks, write_block
+from tools.study.endpoints import endpoints, planned_seeds, summaries
+from tools.study.run import check_registered, run_block
 from tools.study.spec import Study, load_study
 
 FOLDER = REPORTS / "study"
@@ -34,31 +38,40 @@ def main(action: str) -> None:
     study = load_study()
     if action == "run":
         run(study)
-    elif action == "report":
-        report(study)
+    elif action in ("report", "end"):
+        blocks, seeds = read(study)
+        if len(blocks) < len(seeds) and action == "report":
+            raise ValueError(
+                f"{BLOCKS}: {len(blocks)} of {len(seeds)} blocks: expected all before anything "
+                "is compared"
+            )
+        report(study, blocks)
     else:
-        raise ValueError(f"{action!r}: expected run or report")
+        raise ValueError(f"{action!r}: expected run, report or end")
+
+
+def read(study: Study) -> tuple[list[Block], list[int]]:
+    """Return the blocks that there are, in the order of their seeds, and all planned seeds."""
+    blocks = read_blocks(BLOCKS, study.seeds + study.look.seeds)
+    check_registered(blocks)
+    return blocks, planned_seeds(study, blocks)
 
 
 def run(study: Study) -> None:
-    """Run every block that has no file, and report after each."""
+    """Run every block that has no file."""
     commit = head_commit()
-    done = {block.seed for block in read_blocks(BLOCKS, study.seeds)}
-    with console.progress_bar(total=len(study.seeds), desc="study", unit="block") as progress:
-        progress.update(len(done))
-        for seed in study.seeds:
-            if seed not in done:
-                write_block(BLOCKS, run_block(study, seed, commit))
-                report(study)
-                progress.update()
+    while True:
+        blocks, seeds = read(study)
+        done = {block.seed for block in blocks}
+        missing = [seed for seed in seeds if seed not in done]
+        console.log_line(f"study: {len(seeds) - len(missing)} of {len(seeds)} blocks")
+        if not missing:
+            break
+        write_block(BLOCKS, run_block(study, missing[0], commit))
 
 
-def report(study: Study) -> None:
-    """Write the tables of the blocks so far."""
-    blocks = read_blocks(BLOCKS, study.seeds)
-    if len(blocks) < MIN_RUNS:
-        console.log_line(f"study: {len(blocks)} blocks: expected {MIN_RUNS} or more to report on")
-        return
+def report(study: Study, blocks: Sequence[Block]) -> None:
+    """Write the tables of the blocks."""
     rows: list[dict[str, Any]] = [
         {"endpoint": item.name, "first": item.first, "second": item.second}
         | {"stratum": item.stratum, "bound": item.bound, "blocks": len(blocks)}

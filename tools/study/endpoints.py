@@ -47,6 +47,20 @@ class ArmSummary:
         return float(np.std(self.by_run, ddof=1))
 
 
+def planned_seeds(study: Study, blocks: Sequence[Block]) -> list[int]:
+    """Return the seeds of all blocks, with the further ones if the look at the variance says so.
+
+    ``blocks`` are in the order of the seeds. Before there are enough to look at, no further
+    seeds are planned.
+    """
+    first = list(blocks[: study.look.blocks])
+    if [block.seed for block in first] != study.seeds[: study.look.blocks]:
+        return study.seeds
+    comparison = _compare(study, first, study.candidate, study.baseline, "hard")
+    is_wide = (comparison.high - comparison.low) / 2 > study.look.half_width
+    return study.seeds + study.look.seeds if is_wide else study.seeds
+
+
 def endpoints(study: Study, blocks: Sequence[Block]) -> list[Endpoint]:
     """Test the registered endpoints, the last of them only if the others are met.
 
@@ -60,8 +74,7 @@ def endpoints(study: Study, blocks: Sequence[Block]) -> list[Endpoint]:
     ]
     results: list[Endpoint] = []
     for name, first, second, stratum, bound in planned:
-        x, y = (outcomes(study, blocks, system, stratum) for system in (first, second))
-        comparison = compare_runs(x, y, _cells(study, blocks, stratum), level=study.level)
+        comparison = _compare(study, blocks, first, second, stratum)
         verdict: Verdict = "met" if comparison.low > bound else "not met"
         if len(blocks) < study.least_blocks:
             verdict = "inconclusive"
@@ -105,6 +118,13 @@ def cells_of(study: Study, blocks: Sequence[Block], stratum: Stratum) -> list[st
     if unknown:
         raise ValueError(f"easy: {unknown[0]!r}: expected one of {names}")
     return [name for name in names if (name in study.easy) == (stratum == "easy")]
+
+
+def _compare(
+    study: Study, blocks: Sequence[Block], first: str, second: str, stratum: Stratum
+) -> Comparison:
+    x, y = (outcomes(study, blocks, system, stratum) for system in (first, second))
+    return compare_runs(x, y, _cells(study, blocks, stratum), level=study.level)
 
 
 def _cells(study: Study, blocks: Sequence[Block], stratum: Stratum) -> list[str]:

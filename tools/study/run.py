@@ -1,13 +1,13 @@
 """Run the blocks of a study, each as a DVC experiment in a folder of its own."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from dvc.api import DVCFileSystem
 
-from stages.lib.core.files import file_sha256
 from stages.lib.core.paths import CONF, EVAL_PROBLEMS, GRADES, TIMINGS, TRAINING_LOGS
 from stages.lib.core.schema import EvalRecord, Problem, content_id
 from stages.lib.core.tables import read_parquet
@@ -44,21 +44,42 @@ def code_id(study: Study) -> str:
 
 
 def run_block(study: Study, seed: int, commit: str) -> Block:
-    """Run one block.
+    """Run one block, or read its experiment if a run of this commit was saved already.
 
-    Raises ValueError if the workspace has changed and if the run fails, and FileNotFoundError
-    if nothing is registered.
+    Raises ValueError if the workspace has changed, if nothing is registered and if the run
+    fails.
     """
     check_unchanged(commit)
-    registration = file_sha256(REGISTRATION)
+    registration = registered_text(commit)
     name = f"{study.recipe}-{seed}"
-    settings = [f"--set-param={text}" for text in overrides(study, seed)]
-    # Grades are all that is asked for: neither figures nor a paper.
-    reason = run_dvc("exp", "run", "--temp", "--name", name, *settings, "analyze")
-    if reason:
-        raise ValueError(f"block {seed}: {reason}")
-    revision = git("rev-parse", experiment_ref(name, commit))
-    return read_block(study, seed, commit, revision, registration)
+    reference = experiment_ref(name, commit)
+    if not git("for-each-ref", reference):
+        settings = [f"--set-param={text}" for text in overrides(study, seed)]
+        # Grades are all that is asked for: neither figures nor a paper.
+        reason = run_dvc("exp", "run", "--temp", "--name", name, *settings, "analyze")
+        if reason:
+            raise ValueError(f"block {seed}: {reason}")
+    return read_block(study, seed, commit, git("rev-parse", reference), registration)
+
+
+def registered_text(commit: str) -> str:
+    """Identify the registered text that a commit holds. Raises ValueError if it holds none."""
+    return git("rev-parse", f"{commit}:{REGISTRATION}")
+
+
+def check_registered(blocks: Sequence[Block]) -> None:
+    """Raise ValueError unless the registered text was committed before each block ran.
+
+    That is, the commit that a block ran from has the text of today and precedes today's.
+    """
+    for block in blocks:
+        where = f"block {block.seed}: commit: {block.commit[:12]}: expected"
+        if git("merge-base", block.commit, "HEAD") != block.commit:
+            raise ValueError(f"{where} an ancestor of HEAD")
+        if block.registration != registered_text(block.commit) or (
+            block.registration != registered_text("HEAD")
+        ):
+            raise ValueError(f"{where} {REGISTRATION} to be the same there, in the block and today")
 
 
 def read_block(study: Study, seed: int, commit: str, revision: str, registration: str) -> Block:

@@ -16,6 +16,18 @@ FILE = CONF / "study.yaml"
 Stratum = Literal["easy", "hard"]
 
 
+class VarianceLook(ParamGroup):
+    """A look at the variance alone: ``seeds`` join the study if it is too large.
+
+    That is, if after the first ``blocks`` the interval on hard cells reaches further than
+    ``half_width`` to each side. Where its middle lies is not looked at.
+    """
+
+    blocks: Annotated[int, Field(ge=MIN_RUNS)]
+    half_width: Annotated[float, Field(gt=0, lt=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+
+
 class Study(ParamGroup):
     """Which runs a study has, and what it tests.
 
@@ -28,6 +40,7 @@ class Study(ParamGroup):
 
     recipe: Name
     seeds: Annotated[list[Seed], Field(min_length=MIN_RUNS)]
+    look: VarianceLook
     candidate: Name
     baseline: Name
     control: Name
@@ -38,10 +51,14 @@ class Study(ParamGroup):
 
     @model_validator(mode="after")
     def _has_enough_seeds(self) -> "Study":
-        if len(set(self.seeds)) < max(self.least_blocks, len(self.seeds)):
+        if len(self.seeds) < max(self.least_blocks, self.look.blocks):
             raise ValueError(
-                f"seeds: {self.seeds}: expected at least least_blocks={self.least_blocks}, "
-                "each once"
+                f"seeds: {self.seeds}: expected at least least_blocks={self.least_blocks} and "
+                f"look.blocks={self.look.blocks} of them"
+            )
+        if len({*self.seeds, *self.look.seeds}) < len(self.seeds) + len(self.look.seeds):
+            raise ValueError(
+                f"seeds, look.seeds: {self.seeds}, {self.look.seeds}: expected each seed once"
             )
         if self.least_blocks < MIN_RUNS:
             raise ValueError(f"least_blocks: {self.least_blocks}: expected at least {MIN_RUNS}")

@@ -109,11 +109,11 @@ def plan_training(data: TokenizedExamples, settings: Train) -> TrainingPlan:
 
 
 def exposure_stats(plan: Plan) -> dict[str, float]:
-    """Return how often a run trains on its examples.
+    """Return how often a run trains on its examples, and on how many tokens.
 
     ``examples`` counts repeats, ``distinct_examples`` does not, and ``distinct_problems`` are
     their problems; ``max_repeats`` is how often the most frequent example occurs; ``epochs``
-    are counted in supervised tokens.
+    are counted in supervised tokens; ``processed_tokens`` are those of prompts as well.
     """
     data = plan.data
     exposures = Counter(i for batch in plan.micro_batches for i in batch)
@@ -122,17 +122,19 @@ def exposure_stats(plan: Plan) -> dict[str, float]:
     counts: Counter[tuple[str, str]] = Counter()
     for i, n_exposures in exposures.items():
         counts[key_of[i]] += n_exposures
-    trained = sum(n_exposures * data.supervised[i] for i, n_exposures in exposures.items())
+    supervised = sum(n_exposures * data.supervised[i] for i, n_exposures in exposures.items())
     epoch = sum(
-        example.repeats * supervised
-        for example, supervised in zip(data.examples, data.supervised, strict=True)
+        example.repeats * n_tokens
+        for example, n_tokens in zip(data.examples, data.supervised, strict=True)
     )
     return {
         "examples": counts.total(),
         "distinct_examples": len(counts),
         "distinct_problems": len({problem_id for problem_id, _ in counts}),
         "max_repeats": max(counts.values()),
-        "epochs": round(trained / epoch, 3),
+        "epochs": round(supervised / epoch, 3),
+        "supervised_tokens": supervised,
+        "processed_tokens": sum(n * data.lengths[i] for i, n in exposures.items()),
     }
 
 

@@ -213,4 +213,6 @@ def test_exposures_are_counted(tokenizer: PreTrainedTokenizerFast) -> None:
         "distinct_problems": 2,
         "max_repeats": 6,
         "epochs": 2.0,
+        "supervised_tokens": 2 * epoch,
+        "processed_tokens": 2 * sum(plan.data.lengths[i] for i in (0, 0, 1, 2, 3)),
     }

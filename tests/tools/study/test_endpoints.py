@@ -5,19 +5,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from stages.lib.analysis.seeds import compare_runs
 from stages.lib.core.files import read_json, write_json
 from tests.rows import make_record
 from tools.study.blocks import Block, outcomes_of, read_blocks, write_block
-from tools.study.endpoints import Endpoint, endpoints, outcomes, summaries
-from tools.study.spec import Study
+from tools.study.endpoints import Endpoint, endpoints, outcomes, planned_seeds, summaries
+from tools.study.spec import Study, VarianceLook
 
 CELLS = {"a/cot": 0.9, "a/pot": 0.95, "b/cot": 0.4, "b/pot": 0.5, "c/cot": 0.3}
 EASY = ["a/cot", "a/pot"]
 STUDY = Study(
     recipe="study",
     seeds=[1, 2, 3, 4, 5, 6, 7, 8],
+    look=VarianceLook(blocks=6, half_width=0.2, seeds=[9, 10]),
     candidate="frontier",
     baseline="uniform",
     control="dealt",
@@ -102,6 +104,31 @@ def test_the_last_endpoint_is_tested_only_if_the_others_are_met() -> None:
 
 def test_few_blocks_are_inconclusive() -> None:
     assert set(verdicts(endpoints(STUDY, simulated(gains(0.12, 0.0), seeds=5)))) == {"inconclusive"}
+
+
+def test_further_blocks_are_planned_if_the_first_vary_too_much() -> None:
+    wide = STUDY.look.model_copy(update={"half_width": 0.01})
+    study = STUDY.model_copy(update={"look": wide})
+    blocks = simulated(gains(0.12, 0.0))
+    assert planned_seeds(STUDY, blocks) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert planned_seeds(study, blocks) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert planned_seeds(study, blocks[:6]) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    # Nothing is looked at before the first six are there, whichever there are.
+    assert planned_seeds(study, blocks[:5]) == planned_seeds(study, blocks[1:]) == study.seeds
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"least_blocks": 9},
+        {"look": {"blocks": 9, "half_width": 0.1, "seeds": [9]}},
+        {"look": {"blocks": 6, "half_width": 0.1, "seeds": [8]}},
+        {"seeds": [1, 2, 3, 4, 5, 6, 7, 7]},
+    ],
+)
+def test_seeds_that_cannot_make_a_study_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="seeds"):
+        Study.model_validate(STUDY.model_dump() | change)
 
 
 def test_without_a_difference_success_is_rare() -> None:

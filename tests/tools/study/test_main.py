@@ -1,0 +1,106 @@
+"""The command of a study: what it refuses, and what it writes after the last block."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages.lib.core.tables import read_csv
+from tests.tools.study.test_endpoints import STUDY, gains, simulated
+from tools.study import __main__ as command
+from tools.study import run
+from tools.study.blocks import Block, write_block
+
+Commit = Callable[[str], str]
+
+
+@pytest.fixture
+def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commit:
+    """Work in an empty repository; return a function that commits a registered text."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "load_study", lambda: STUDY)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+
+    def register(text: str) -> str:
+        run.REGISTRATION.parent.mkdir(exist_ok=True)
+        run.REGISTRATION.write_text(text)
+        subprocess.run([*git, "add", str(run.REGISTRATION)], check=True)
+        subprocess.run([*git, "commit", "--quiet", "--message", text], check=True)
+        return run.git("rev-parse", "HEAD")
+
+    return register
+
+
+def write(commit: str, registration: str, *, seeds: int = 8) -> None:
+    for block in simulated(gains(0.12, 0.0), seeds=seeds):
+        fields = vars(block) | {"commit": commit, "registration": registration}
+        write_block(command.BLOCKS, Block(**fields))
+
+
+def test_nothing_is_compared_before_the_last_block(commit: Commit) -> None:
+    first = commit("we will test one thing")
+    write(first, run.registered_text(first), seeds=7)
+    with pytest.raises(ValueError, match="7 of 8 blocks: expected all before anything"):
+        command.main("report")
+    assert not (command.FOLDER / "endpoints.csv").exists()
+    command.main("end")
+    rows = read_csv(command.FOLDER / "endpoints.csv")
+    assert [row["verdict"] for row in rows] == ["met", "met", "met"]
+    assert {row["blocks"] for row in rows} == {"7"}
+    assert len(read_csv(command.FOLDER / "arms.csv")) == 6
+
+
+def test_a_finished_study_runs_nothing_more(
+    commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = commit("we will test one thing")
+    write(first, run.registered_text(first))
+
+    def no_block(*_: object) -> Block:
+        raise AssertionError
+
+    monkeypatch.setattr(command, "run_block", no_block)
+    command.main("run")
+    command.main("report")
+    assert read_csv(command.FOLDER / "endpoints.csv")[0]["blocks"] == "8"
+
+
+def test_a_block_of_another_text_is_refused(commit: Commit) -> None:
+    first = commit("we will test one thing")
+    text = run.registered_text(first)
+    second = commit("we tested another")
+    write(second, text)
+    with pytest.raises(ValueError, match=r"^block 1: commit: .*preregistration\.md to be the same"):
+        command.main("report")
+    # The text of the block's own commit, but changed since.
+    write(first, text)
+    with pytest.raises(ValueError, match=r"preregistration\.md to be the same"):
+        command.main("report")
+
+
+def test_a_block_of_a_commit_elsewhere_is_refused(commit: Commit) -> None:
+    commit("we will test one thing")
+    branch = run.git("branch", "--show-current")
+    run.git("checkout", "--quiet", "-b", "elsewhere")
+    other = commit("and more")
+    run.git("checkout", "--quiet", branch)
+    write(other, run.registered_text(other))
+    with pytest.raises(ValueError, match=r"^block 1: commit: .*: expected an ancestor of HEAD$"):
+        command.main("report")
+
+
+def test_without_a_registration_nothing_runs(commit: Commit) -> None:
+    commit("something")
+    run.git("rm", "--quiet", str(run.REGISTRATION))
+    subprocess.run(
+        ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "none"], check=True
+    )
+    with pytest.raises(ValueError, match=r"preregistration\.md"):
+        run.run_block(STUDY, 1, run.git("rev-parse", "HEAD"))
+
+
+def test_an_unknown_action_is_named(commit: Commit) -> None:
+    with pytest.raises(ValueError, match="^'look': expected run, report or end$"):
+        command.main("look")
