@@ -49,6 +49,20 @@ def products_1x2(seed: int) -> Iterator[Numbers]:
         yield int(rng.integers(2, 10)), int(rng.integers(10, 100))
 
 
+def increments(seed: int) -> Iterator[Numbers]:
+    """Yield pairs of a number of two or three digits and 1."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield int(rng.integers(10, 1000)), 1
+
+
+def two_and_one_digit(seed: int) -> Iterator[Numbers]:
+    """Yield pairs of a number with two digits and one from 1 to 9."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield int(rng.integers(10, 100)), int(rng.integers(1, 10))
+
+
 def decimal_pairs(seed: int) -> Iterator[Numbers]:
     """Yield pairs of numbers with one decimal place whose sum is not a whole number."""
     decimals = {"min_decimal_places": 1, "max_decimal_places": 1}
@@ -64,6 +78,13 @@ def chains(seed: int) -> Iterator[Numbers]:
     """Yield four terms of up to two digits and the signs between them."""
     for terms, operators in _expressions(seed, dataset="chain_sum", terms=4, digits=2):
         yield [int(term) for term in terms], operators
+
+
+def digit_sums(seed: int) -> Iterator[Numbers]:
+    """Yield three digits, to be added."""
+    for terms, operators in _expressions(seed, dataset="chain_sum", terms=3, digits=1):
+        if operators == ["+", "+"]:
+            yield [int(term) for term in terms], operators
 
 
 def mixed_chains(seed: int) -> Iterator[Numbers]:
