@@ -1,6 +1,7 @@
 # make repro   from raw problems to reports/paper.pdf and reports/index.html
 # make test    the whole suite
 # make sweep   a grid or a search over DVC experiments: SWEEP=grid or SWEEP=search
+# make study   the next blocks of the registered study (docs/preregistration.md)
 # make demo    a page on 127.0.0.1 that asks two of the models one question
 # make export  a model for CPUs without PyTorch: MODEL=adaptive PRECISION=int4, int8 or fp32
 # make verify  read every file of DVC's cache and name those whose bytes have changed
@@ -24,7 +25,7 @@ SWEEP ?= grid
 MODEL ?= adaptive
 PRECISION ?= int8
 
-.PHONY: repro test lint setup lock params sweep demo export bench verify harness clean
+.PHONY: repro test lint setup lock params sweep study demo export bench verify harness clean
 
 repro: setup
 	dvc repro
@@ -78,6 +79,9 @@ params: setup
 
 sweep: setup
 	python -m tools.sweep $(SWEEP)
+
+study: setup
+	python -m tools.study run
 
 demo: setup
 	python -m tools.demo

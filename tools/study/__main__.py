@@ -9,22 +9,25 @@ another machine goes on with the next. After the last block, ``report`` writes i
 - ``arms.csv``: the accuracy of each arm, by stratum and run.
 
 Before the last block nothing is compared. ``end`` ends a study early and reports on the blocks
-that there are.
+that there are. ``dev`` writes the outcomes of the workspace's run, one of ``recipe=study-dev``,
+to ``reports/study/dev.json``: what the choices before the registration rest on.
 
     python -m tools.study run
     python -m tools.study report
     python -m tools.study end
+    python -m tools.study dev
 """
 
 import signal
 from collections.abc import Sequence
 from typing import Any
 
-from stages.lib.core.paths import REPORTS
+from stages.lib.core.files import write_json
+from stages.lib.core.paths import EVAL_PROBLEMS, GRADES, REPORTS
 from stages.lib.core.tables import write_csv
 from stages.lib.runtime import console
 from tools.experiments import head_commit
-from tools.study.blocks import Block, read_blocks, write_block
+from tools.study.blocks import Block, read_blocks, read_outcomes, write_block
 from tools.study.endpoints import endpoints, planned_seeds, summaries
 from tools.study.run import check_registered, run_block
 from tools.study.spec import Study, load_study
@@ -46,8 +49,11 @@ def main(action: str) -> None:
                 "is compared"
             )
         report(study, blocks)
+    elif action == "dev":
+        outcomes, _ = read_outcomes(GRADES, EVAL_PROBLEMS / "ladder.parquet")
+        write_json(FOLDER / "dev.json", outcomes)
     else:
-        raise ValueError(f"{action!r}: expected run, report or end")
+        raise ValueError(f"{action!r}: expected run, report, end or dev")
 
 
 def read(study: Study) -> tuple[list[Block], list[int]]:

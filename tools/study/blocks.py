@@ -10,7 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from stages.lib.core.files import read_json, write_json
-from stages.lib.core.schema import CHECKED, EvalRecord, content_id
+from stages.lib.core.schema import CHECKED, EvalRecord, Problem, content_id
+from stages.lib.core.tables import read_parquet
 from stages.lib.core.validation import describe_error
 
 Outcomes = dict[str, dict[str, str]]
@@ -65,6 +66,12 @@ def outcomes_of(
         for system, cells in grades.items()
     }
     return outcomes, content_id(*answered.get(first, []))
+
+
+def read_outcomes(grades: Path, problems: Path) -> tuple[Outcomes, str]:
+    """Return ``outcomes_of`` the grades in a file, for the benchmark in another."""
+    source_of = {row.id: row.source for row in read_parquet(problems, Problem)}
+    return outcomes_of(read_parquet(grades, EvalRecord), source_of)
 
 
 def write_block(folder: Path, block: Block) -> None:

@@ -9,14 +9,13 @@ from typing import Any
 from dvc.api import DVCFileSystem
 
 from stages.lib.core.paths import CONF, EVAL_PROBLEMS, GRADES, TIMINGS, TRAINING_LOGS
-from stages.lib.core.schema import EvalRecord, Problem, content_id
-from stages.lib.core.tables import read_parquet
+from stages.lib.core.schema import content_id
 from stages.lib.params.compose import compose
 from stages.lib.params.load import parse_params
 from stages.lib.params.root import Params
 from stages.lib.provenance.versions import cpu_name
 from tools.experiments import check_unchanged, experiment_ref, git, run_dvc
-from tools.study.blocks import Block, outcomes_of
+from tools.study.blocks import Block, read_outcomes
 from tools.study.spec import Study
 
 REGISTRATION = Path("docs/preregistration.md")
@@ -91,8 +90,7 @@ def read_block(study: Study, seed: int, commit: str, revision: str, registration
         grades, problems = Path(folder, "grades.parquet"), Path(folder, "problems.parquet")
         files.get_file(str(GRADES), str(grades))
         files.get_file(str(EVAL_PROBLEMS / f"{benchmark}.parquet"), str(problems))
-        source_of = {row.id: row.source for row in read_parquet(problems, Problem)}
-        outcomes, problems_id = outcomes_of(read_parquet(grades, EvalRecord), source_of)
+        outcomes, problems_id = read_outcomes(grades, problems)
     return Block(
         seed=seed,
         commit=commit,

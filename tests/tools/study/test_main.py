@@ -102,5 +102,5 @@ def test_without_a_registration_nothing_runs(commit: Commit) -> None:
 
 
 def test_an_unknown_action_is_named(commit: Commit) -> None:
-    with pytest.raises(ValueError, match="^'look': expected run, report or end$"):
+    with pytest.raises(ValueError, match="^'look': expected run, report, end or dev$"):
         command.main("look")

@@ -22,7 +22,7 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_parquet(tmp_path / "ladder.parquet", problems)
     records = [
         make_record(system, name, "cot", status=status)
-        for system, statuses in (("uniform", ("wrong", "correct")), ("frontier", ("correct",) * 2))
+        for system, statuses in (("uniform", ("wrong", "correct")), ("mastery", ("correct",) * 2))
         for name, status in zip(("p1", "p2"), statuses, strict=True)
     ]
     write_parquet(tmp_path / "grades.parquet", records)
@@ -48,8 +48,8 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("experiment")
 def test_a_block_has_the_outcomes_and_what_each_training_reported() -> None:
     block = run.read_block(STUDY, 3, "commit", "revision", "text")
-    assert block.outcomes == {"uniform": {"gcd/cot": "01"}, "frontier": {"gcd/cot": "11"}}
-    assert block.reports == dict.fromkeys(("uniform", "frontier", "dealt"), REPORT | TIMING)
+    assert block.outcomes == {"uniform": {"gcd/cot": "01"}, "mastery": {"gcd/cot": "11"}}
+    assert block.reports == dict.fromkeys(("uniform", "mastery", "dealt"), REPORT | TIMING)
     assert (block.seed, block.commit, block.registration) == (3, "commit", "text")
     assert block.code == run.code_id(STUDY)
 
