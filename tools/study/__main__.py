@@ -6,7 +6,8 @@ another machine goes on with the next. After the last block, ``report`` writes i
 ``reports/study/``:
 
 - ``endpoints.csv``: the registered comparisons, with their intervals and verdicts,
-- ``arms.csv``: the accuracy of each arm, by stratum and run.
+- ``arms.csv``: the accuracy of each arm, by stratum and run,
+- ``cells.csv``: the mean accuracy of each arm in each cell.
 
 Before the last block nothing is compared. ``end`` ends a study early and reports on the blocks
 that there are. ``dev`` writes the outcomes of the workspace's run, one of ``recipe=study-dev``,
@@ -28,7 +29,7 @@ from stages.lib.core.tables import write_csv
 from stages.lib.runtime import console
 from tools.experiments import head_commit
 from tools.study.blocks import Block, read_blocks, read_outcomes, write_block
-from tools.study.endpoints import endpoints, planned_seeds, summaries
+from tools.study.endpoints import cell_accuracies, endpoints, planned_seeds, summaries
 from tools.study.run import check_registered, run_block
 from tools.study.spec import Study, load_study
 
@@ -95,6 +96,7 @@ def report(study: Study, blocks: Sequence[Block]) -> None:
             for item in summaries(study, blocks)
         ],
     )
+    write_csv(FOLDER / "cells.csv", cell_accuracies(study, blocks))
     for row in rows:
         console.log_line(
             f"{row['endpoint']}: {row['difference']:+.4f} ({row['low']:+.4f} to "

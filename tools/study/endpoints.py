@@ -94,6 +94,23 @@ def summaries(study: Study, blocks: Sequence[Block]) -> list[ArmSummary]:
     ]
 
 
+def cell_accuracies(study: Study, blocks: Sequence[Block]) -> list[dict[str, Any]]:
+    """Return a row for each cell: its stratum, and the mean accuracy of each arm over the runs."""
+    strata: tuple[Stratum, ...] = ("hard", "easy")
+    return [
+        {"cell": cell, "stratum": stratum}
+        | {
+            system: round(
+                float(np.mean([[*map(int, block.outcomes[system][cell])] for block in blocks])),
+                4,
+            )
+            for system in (study.baseline, study.candidate, study.control)
+        }
+        for stratum in strata
+        for cell in cells_of(study, blocks, stratum)
+    ]
+
+
 def outcomes(
     study: Study, blocks: Sequence[Block], system: str, stratum: Stratum
 ) -> NDArray[np.float64]:

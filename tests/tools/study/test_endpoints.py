@@ -11,7 +11,14 @@ from stages.lib.analysis.seeds import compare_runs
 from stages.lib.core.files import read_json, write_json
 from tests.rows import make_record
 from tools.study.blocks import Block, outcomes_of, read_blocks, write_block
-from tools.study.endpoints import Endpoint, endpoints, outcomes, planned_seeds, summaries
+from tools.study.endpoints import (
+    Endpoint,
+    cell_accuracies,
+    endpoints,
+    outcomes,
+    planned_seeds,
+    summaries,
+)
 from tools.study.spec import Study, VarianceLook
 
 CELLS = {"a/cot": 0.9, "a/pot": 0.95, "b/cot": 0.4, "b/pot": 0.5, "c/cot": 0.3}
@@ -148,6 +155,14 @@ def test_arms_are_summed_up_by_run() -> None:
     ]
     study = STUDY.model_copy(update={"easy": ["a/cot"]})
     rows = {(row.system, row.stratum): row for row in summaries(study, blocks)}
+    (hard,) = (row for row in cell_accuracies(study, blocks) if row["stratum"] == "hard")
+    assert hard == {
+        "cell": "b/cot",
+        "stratum": "hard",
+        "uniform": 0.5,
+        "frontier": 0.75,
+        "dealt": 0.25,
+    }
     assert rows["frontier", "hard"].by_run == [0.75, 0.75, 0.75]
     assert rows["uniform", "easy"].mean == 0.5
     assert rows["dealt", "hard"].run_sd == 0
