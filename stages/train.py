@@ -53,7 +53,8 @@ def plan_arm(data: TokenizedExamples, arm: Arm, settings: Train) -> Plan:
     if not isinstance(arm, OnlineGroup):
         return plan_training(data, settings)
     cells = group_by_cell(data.examples)
-    return OnlinePlan(data, settings, cells, rule_of(arm, len(cells.names)), every=arm.every)
+    rule = rule_of(arm, cells, data.supervised, settings)
+    return OnlinePlan(data, settings, cells, rule, every=arm.every)
 
 
 if __name__ == "__main__":

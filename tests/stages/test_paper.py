@@ -232,6 +232,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "dart-control": {"strategy": "control", "control_of": "dart-uniform"},
     "frontier": {"strategy": "frontier"},
     "mastery": {"strategy": "mastery", "floor": 0.3},
+    "planned": {"strategy": "planned"},
     "talk": CONVERSATIONS,
     "talk-2": CONVERSATIONS | {"sources": ["orca", "tome"]},
 }

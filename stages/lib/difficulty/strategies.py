@@ -17,8 +17,7 @@ from stages.lib.params.strategies import (
     CurriculumArm,
     DartArm,
     FocalArm,
-    FrontierArm,
-    MasteryArm,
+    OnlineGroup,
     RepeatArm,
     UniformArm,
     Weigh,
@@ -63,7 +62,7 @@ def plan_arm(
     uniform = ArmPlan(np.ones(n, dtype=np.int64), np.ones(n), np.zeros(n))
     levels = [row.level for row in difficulties]
     match arm:
-        case UniformArm() | FrontierArm() | MasteryArm():
+        case UniformArm() | OnlineGroup():
             return uniform
         case RepeatArm():
             return replace(uniform, repeats=repeat_counts(levels, base=arm.base, factor=arm.factor))

@@ -6,13 +6,17 @@ All arrays have the shape (cells,).
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.lib.mixing.cells import Cells
+from stages.lib.mixing.curves import fit_curves, spend
 from stages.lib.mixing.observations import Observation
-from stages.lib.params.strategies import FrontierArm, MasteryArm
+from stages.lib.params.strategies import FrontierArm, MasteryArm, OnlineGroup, PlannedArm
+from stages.lib.params.training import Train
 
 Weights = NDArray[np.float64]
 
@@ -125,16 +129,75 @@ class Mastery(_Measured):
         return 1 - signal
 
 
-def rule_of(arm: FrontierArm | MasteryArm, cells: int) -> Rule:
-    """Return the rule of an online arm."""
+class Planned:
+    """Plans the rest of the run from time to time, by the learning curve of each cell.
+
+    ``sizes`` has the number of examples of each cell and ``tokens`` their mean supervised
+    tokens, both (cells,). ``budgets`` has the supervised tokens that are left at the beginning
+    of each segment. Points of a curve are means over ``WINDOW`` fresh examples.
+    """
+
+    WINDOW = 4
+
+    def __init__(
+        self, arm: PlannedArm, sizes: Weights, tokens: Weights, budgets: Sequence[float]
+    ) -> None:
+        """Start with nothing observed."""
+        self._arm = arm
+        self._sizes = sizes
+        self._tokens = tokens
+        self._budgets = budgets
+        self._n = np.zeros(len(sizes))
+        self._fresh: list[list[tuple[float, float]]] = [[] for _ in sizes]
+        self._seen: set[int] = set()
+        self._accuracy = np.full(len(sizes), np.nan)
+
+    def observe(self, cell: int, observation: Observation) -> None:
+        """Count an observation; its loss is a part of the curve if its example is fresh."""
+        self._n[cell] += 1
+        if observation.example not in self._seen:
+            self._seen.add(observation.example)
+            self._fresh[cell].append((self._n[cell], observation.loss))
+
+    def weights(self, segment: int) -> Weights:
+        """Return floor + (1 - floor) * the share of its examples that a cell should be given."""
+        if min(map(len, self._fresh)) < self._arm.warmup_examples:
+            return np.ones(len(self._sizes))
+        curves = fit_curves([self._points(fresh) for fresh in self._fresh])
+        self._accuracy = curves.accuracy(self._n, scale=self._arm.scale)
+        budget = self._budgets[segment]
+        planned = spend(curves, self._n, self._tokens, budget, scale=self._arm.scale)
+        passes = planned / self._sizes
+        return self._arm.floor + (1 - self._arm.floor) * passes / passes.max()
+
+    def signal(self) -> Weights:
+        """Return the accuracies by the curves when the weights were last asked for."""
+        return self._accuracy
+
+    def _points(self, fresh: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+        whole = len(fresh) // self.WINDOW * self.WINDOW
+        windows = np.array(fresh[:whole]).reshape(-1, self.WINDOW, 2)
+        n = np.exp(np.log(windows[:, :, 0]).mean(axis=1))
+        return list(zip(n.tolist(), windows[:, :, 1].mean(axis=1).tolist(), strict=True))
+
+
+def rule_of(arm: OnlineGroup, cells: Cells, tokens: Sequence[int], train: Train) -> Rule:
+    """Return the rule of an online arm; ``tokens`` are the supervised ones of each example."""
+    n = len(cells.names)
+    if isinstance(arm, PlannedArm):
+        means = np.array([np.mean([tokens[i] for i in members]) for members in cells.members])
+        sizes = np.array([float(len(members)) for members in cells.members])
+        left = range(train.steps, 0, -arm.every)
+        return Planned(arm, sizes, means, [steps * train.tokens_per_step for steps in left])
+    assert isinstance(arm, FrontierArm | MasteryArm)
     shared: dict[str, Any] = {
         "floor": arm.floor,
         "half_life": arm.half_life,
         "warmup_examples": arm.warmup_examples,
     }
     if isinstance(arm, FrontierArm):
-        return Frontier(cells, scale=arm.scale, **shared)
-    return Mastery(cells, **shared)
+        return Frontier(n, scale=arm.scale, **shared)
+    return Mastery(n, **shared)
 
 
 class Trace:

@@ -109,18 +109,25 @@ class OnlineGroup(ArmGroup):
     """What every arm has whose mixture follows what the model shows while it trains.
 
     A cell is the examples of one source with one prompting. ``floor`` is the least weight of a
-    cell, relative to the largest. The signal of a cell is a mean over its fresh examples, in
-    which one counts half as much after ``half_life`` others; weights are equal until every
-    cell has had ``warmup_examples``, and change after ``every`` steps.
+    cell, relative to the largest. Weights are equal until every cell has had
+    ``warmup_examples``, and change after ``every`` steps.
     """
 
     floor: Annotated[float, Field(gt=0, le=1)] = 0.15
-    half_life: PositiveFloat = 8.0
     warmup_examples: PositiveInt = 6
     every: PositiveInt = 2
 
 
-class FrontierArm(OnlineGroup):
+class MeasuredGroup(OnlineGroup):
+    """What every online arm has whose signal is a mean over the fresh examples of a cell.
+
+    An example counts half as much in it after ``half_life`` others.
+    """
+
+    half_life: PositiveFloat = 8.0
+
+
+class FrontierArm(MeasuredGroup):
     """Cells count more the more their accuracy A rises with more tokens: by -A ln A.
 
     A is the mean of exp(-scale * loss), the loss being that of a whole response, in nats.
@@ -130,11 +137,24 @@ class FrontierArm(OnlineGroup):
     scale: PositiveFloat = 0.3
 
 
-class MasteryArm(OnlineGroup):
+class MasteryArm(MeasuredGroup):
     """Cells count more the fewer of their responses the model would write exactly."""
 
     strategy: Literal["mastery"]
     floor: Annotated[float, Field(gt=0, le=1)] = 0.25
+
+
+class PlannedArm(OnlineGroup):
+    """Cells count as much as the rest of the run should train on them, by their learning curves.
+
+    The loss of a response is fitted as a power of a cell's examples, accuracy is
+    exp(-scale * loss). Two points of each curve need ``warmup_examples`` of at least 8.
+    """
+
+    strategy: Literal["planned"]
+    scale: PositiveFloat = 0.3
+    warmup_examples: Annotated[int, Field(ge=8)] = 8
+    every: PositiveInt = 10
 
 
 class Replay(ParamGroup):
@@ -171,6 +191,7 @@ Arm = Annotated[
     | ConversationsArm
     | FrontierArm
     | MasteryArm
+    | PlannedArm
     | ControlArm,
     Field(discriminator="strategy"),
 ]

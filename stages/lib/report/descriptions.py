@@ -17,6 +17,7 @@ from stages.lib.params.strategies import (
     FrontierArm,
     MasteryArm,
     OnlineGroup,
+    PlannedArm,
     RepeatArm,
     UniformArm,
     Weigh,
@@ -71,20 +72,28 @@ def strategy(weigh: Weigh, name: str) -> str:
                 f"Up to {count} of the base model's own correct samples of each problem, in "
                 "proportion to its fail rate."
             )
-        case FrontierArm():
-            return (
-                "Sources and promptings are drawn more often the more their accuracy A rises with "
-                "more tokens, by −A ln A, A following from the losses of fresh examples."
-            )
-        case MasteryArm():
-            return (
-                "Sources and promptings are drawn more often the fewer of their fresh examples "
-                "the model would write exactly."
-            )
+        case FrontierArm() | MasteryArm() | PlannedArm():
+            return f"Sources and promptings are drawn {_online_rule(arm)}."
         case ConversationsArm():
             return "Every conversation once per epoch; all responses are learned."
         case ControlArm(control_of=original):
             return f"A control: what the arm `{original}` does, but to random problems."
+
+
+def _online_rule(arm: FrontierArm | MasteryArm | PlannedArm) -> str:
+    match arm:
+        case FrontierArm():
+            return (
+                "more often the more their accuracy A rises with more tokens, by −A ln A, A "
+                "following from the losses of fresh examples"
+            )
+        case MasteryArm():
+            return "more often the fewer of their fresh examples the model would write exactly"
+        case PlannedArm():
+            return (
+                "as often as their learning curves, fitted from time to time, say that the rest "
+                "of the run should train on them"
+            )
 
 
 def uses_difficulty(params: Params) -> bool:

@@ -70,6 +70,7 @@ DEALT = {"arm": "frontier", "cells": "dealt", "seed": 1}
 ONLINE = {
     "weigh.arms.frontier": FRONTIER,
     "weigh.arms.mastery": {"strategy": "mastery"},
+    "weigh.arms.planned": {"strategy": "planned"},
     "weigh.replays": {"dealt": DEALT, "yoked": DEALT | {"cells": "yoked"}},
     "evaluate.models.dealt": [0],
 }
@@ -295,7 +296,7 @@ INCOMPATIBLE = [
     (
         ONLINE | {"weigh.replays.dealt": DEALT | {"arm": "uniform"}},
         "weigh.replays.dealt.arm: 'uniform': expected one of the online arms ['frontier', "
-        "'mastery']",
+        "'mastery', 'planned']",
     ),
     (
         ONLINE | {"weigh.replays.uniform": DEALT},

@@ -14,7 +14,8 @@ from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from stages.lib.core.schema import Example
 from stages.lib.mixing.cells import group_by_cell
-from stages.lib.mixing.rules import Frontier, Rule, Trace, permuted
+from stages.lib.mixing.rules import Frontier, Rule, Trace, permuted, rule_of
+from stages.lib.params.strategies import PlannedArm
 from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft.loss import Score, weighted_loss
 from stages.lib.sft.online import OnlinePlan
@@ -119,6 +120,17 @@ def test_the_frontier_is_found_after_an_equal_warmup(run: OnlinePlan) -> None:
     mastered, reached, slow, hopeless = shares(run, 20, 40)
     assert min(reached, slow) > 2 * max(mastered, hopeless)
     assert min(mastered, hopeless) > 0.03  # the floor
+
+
+def test_a_planned_run_leaves_what_is_mastered_and_what_is_out_of_reach(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    arm = PlannedArm(strategy="planned", scale=0.5, floor=0.05, every=EVERY)
+    plan = plan_of(tokenizer, frontier())
+    plan = plan_of(tokenizer, rule_of(arm, plan.cells, plan.data.supervised, plan.settings))
+    simulate(plan, Learner(*FOUR), 40)
+    mastered, reached, slow, hopeless = shares(plan, 20, 40)
+    assert reached + slow > 3 * (mastered + hopeless)
 
 
 def test_dealt_weights_miss_it(tokenizer: PreTrainedTokenizerFast, run: OnlinePlan) -> None:
