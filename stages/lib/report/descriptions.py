@@ -72,7 +72,7 @@ def strategy(weigh: Weigh, name: str) -> str:
                 f"Up to {count} of the base model's own correct samples of each problem, in "
                 "proportion to its fail rate."
             )
-        case FrontierArm() | MasteryArm() | PlannedArm():
+        case FrontierArm() | MasteryArm() | PlannedArm() as arm:
             return f"Sources and promptings are drawn {_online_rule(arm)}."
         case ConversationsArm():
             return "Every conversation once per epoch; all responses are learned."
