@@ -185,7 +185,9 @@ def rule_of(arm: OnlineGroup, cells: Cells, tokens: Sequence[int], train: Train)
     """Return the rule of an online arm; ``tokens`` are the supervised ones of each example."""
     n = len(cells.names)
     if isinstance(arm, PlannedArm):
-        means = np.array([np.mean([tokens[i] for i in members]) for members in cells.members])
+        means = np.array(
+            [sum(tokens[i] for i in members) / len(members) for members in cells.members]
+        )
         sizes = np.array([float(len(members)) for members in cells.members])
         left = range(train.steps, 0, -arm.every)
         return Planned(arm, sizes, means, [steps * train.tokens_per_step for steps in left])

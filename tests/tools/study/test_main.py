@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,8 @@ def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commit:
 
 def write(commit: str, registration: str, *, seeds: int = 8) -> None:
     for block in simulated(gains(0.12, 0.0), seeds=seeds):
-        fields = vars(block) | {"commit": commit, "registration": registration}
-        write_block(command.BLOCKS, Block(**fields))
+        registered = replace(block, commit=commit, registration=registration)
+        write_block(command.BLOCKS, registered)
 
 
 def test_nothing_is_compared_before_the_last_block(commit: Commit) -> None:
