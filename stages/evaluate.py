@@ -11,7 +11,7 @@ from itertools import cycle, islice
 
 from stages.lib.core.files import write_json
 from stages.lib.core.paths import DEMONSTRATIONS, MODEL_REPORTS, MODELS
-from stages.lib.core.schema import PROMPTINGS, Problem
+from stages.lib.core.schema import Problem
 from stages.lib.core.tables import read_parquet
 from stages.lib.generations.answers import answer_store, read_benchmarks
 from stages.lib.generations.complete import generate_missing
@@ -75,7 +75,7 @@ def benchmark_requests(name: str, params: Params) -> list[Request]:
             max_tokens[benchmark],
         )
         for shots in params.evaluate.models[name]
-        for prompting in PROMPTINGS
+        for prompting in params.evaluate.prompting
         for benchmark, problems in benchmarks.items()
         for problem in problems
     ]

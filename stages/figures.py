@@ -3,17 +3,17 @@
 Reads the problems and their difficulty, the tables of ``reports/tables/``, the training
 logs and the measured speeds. Writes each figure of ``reports/figures/`` as SVG, for the
 paper, and PNG. Accuracies by topic and by source are of the held-out benchmark
-(``evaluate.held_out``) with CoT (``programs``: with PoT). Figures without data are left out:
-``difficulty`` without samples, ``topics`` and ``width`` without a quantized model, ``grpo``
-without a GRPO model, ``allocation`` without an online arm, ``sources`` and ``programs`` without
-an evaluated tuned model.
+(``evaluate.held_out``), by source with CoT (``programs``: with PoT), by topic with the first of
+``evaluate.prompting``. Figures without data are left out: ``difficulty`` without samples,
+``topics`` and ``width`` without a quantized model, ``grpo`` without a GRPO model, ``allocation``
+without an online arm, ``sources`` and ``programs`` without an evaluated tuned model.
 
     python -m stages.figures
 """
 
 from matplotlib.figure import Figure
 
-from stages.lib.analysis.answer_modes import SINGLE_ANSWER_MODES
+from stages.lib.analysis.answer_modes import single_modes_among
 from stages.lib.analysis.models import families, online_runs
 from stages.lib.analysis.systems import default_system, evaluated_systems
 from stages.lib.analysis.tables import read_frame
@@ -40,6 +40,8 @@ from stages.lib.figures.read import (
 from stages.lib.params.load import load_params
 from stages.lib.params.root import Params
 from stages.lib.runtime import console
+
+SOURCE_FIGURES = {"cot": "sources", "pot": "programs"}
 
 
 def main() -> None:
@@ -95,11 +97,12 @@ def draw(params: Params) -> dict[str, Figure]:
 
 def draw_accuracy(params: Params) -> Figure:
     """Return the figure of every system on every benchmark."""
+    table = read_frame(TABLES / "accuracy.csv", ["benchmark", *ACCURACY_COLUMNS])
     return paper.accuracy(
-        read_frame(TABLES / "accuracy.csv", ["benchmark", *ACCURACY_COLUMNS]),
+        table,
         list(params.evaluate.max_tokens),
         evaluated_systems(params.evaluate),
-        style.palette(params.figures.palette, SINGLE_ANSWER_MODES),
+        style.palette(params.figures.palette, single_modes_among(set(table["answer_mode"]))),
         params.figures.width_in,
     )
 
@@ -111,9 +114,11 @@ def draw_sources(params: Params, tuned: list[str], colors: style.Colors) -> dict
     model, shots = next(iter(params.evaluate.models.items()))
     reference = system_name(model, max(shots))
     figures = {}
-    for name, answer_mode in (("sources", "cot"), ("programs", "pot")):
-        table = read_accuracies("accuracy_by_source", "source", benchmark, answer_mode)
-        figures[name] = paper.sources(table, order, reference, tuned, colors, width_in)
+    for prompting in params.evaluate.prompting:
+        table = read_accuracies("accuracy_by_source", "source", benchmark, prompting)
+        figures[SOURCE_FIGURES[prompting]] = paper.sources(
+            table, order, reference, tuned, colors, width_in
+        )
     return figures
 
 
@@ -126,7 +131,8 @@ def draw_quantization(
     figures = {"width": quantization.draw(table, colors, params.evaluate.speed.prompts, width_in)}
     system_families = [[system_of[model] for model in family] for family in gptq_families(table)]
     if system_families:
-        by_topic = read_accuracies("accuracy_by_topic", "topic", benchmark, "cot")
+        prompting = params.evaluate.prompting[0]
+        by_topic = read_accuracies("accuracy_by_topic", "topic", benchmark, prompting)
         figures["topics"] = paper.topics(by_topic, system_families, colors, width_in)
     return figures
 

@@ -15,7 +15,6 @@ import yaml
 from stages import analyze
 from stages.lib.core import paths
 from stages.lib.core.schema import (
-    PROMPTINGS,
     EvalRecord,
     Generation,
     Likelihood,
@@ -57,6 +56,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "quantize": {"models": {"adaptive-gptq4": GPTQ4}},
     "evaluate": {
         "models": {"base": [0, 4], "uniform": [0], "adaptive": [0], "adaptive-gptq4": [0]},
+        "prompting": ["cot", "pot"],
         "max_tokens": {"ladder": 64, "gsm8k": 64},
         "held_out": "ladder",
     },
@@ -232,7 +232,7 @@ def analyze_answers(params: Params) -> None:
                 name, prompting, shots=shots, text=f"{ATTACK} {system_name(model, shots)}"
             )
             for shots in all_shots
-            for prompting in PROMPTINGS
+            for prompting in params.evaluate.prompting
             for name in problem_ids
         ]
         answer_store(model).append(answers)

@@ -166,5 +166,7 @@ def test_a_missing_answer_is_an_error_and_not_a_wrong_one(repository: None) -> N
     rows = list(store.rows())
     shutil.rmtree(store.folder)
     answer_store("base").append(rows[1:])
-    with pytest.raises(ValueError, match="expected a CoT and a PoT answer to every problem"):
+    with pytest.raises(
+        ValueError, match="expected one of every system to every problem with each of cot, pot"
+    ):
         analyze.main()

@@ -302,11 +302,11 @@ def mixed_recipe() -> dict[str, Any]:
 
 
 def renamed_recipe() -> dict[str, Any]:
-    """An arm by difficulty with a name of its own, and no in-context examples."""
+    """An arm by difficulty with a name of its own, no in-context examples, CoT alone."""
     return recipe(
         weigh={"arms": {"hard": ADAPTIVE}},
-        quantize={"models": {}},
-        evaluate={"models": {"base": [0], "hard": [0]}},
+        quantize={"models": {"hard-gptq4": GPTQ4 | {"parent": "hard"}}},
+        evaluate={"models": {"base": [0], "hard": [0], "hard-gptq4": [0]}, "prompting": ["cot"]},
         analyze={"compare": [["hard", "base"]]},
     )
 
@@ -359,9 +359,9 @@ RECIPES: list[tuple[Any, int, int, set[str], set[str], set[str]]] = [
         renamed_recipe,
         2,
         0,
-        TUNED_FIGURES | {"difficulty"},
-        {"Difficulty", "From difficulty to training", "Steps"},
-        {"What survives quantization", "What training changes"},
+        {"training", "accuracy", "sources", "difficulty", "topics", "width"},
+        {"Difficulty", "From difficulty to training", "Steps", "What survives quantization"},
+        {"What training changes"},
     ),
     (
         untuned_recipe,

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pandas as pd
 
 from stages.lib.analysis import intervals
-from stages.lib.analysis.answer_modes import ANSWER_MODES
+from stages.lib.analysis.answer_modes import modes_among
 from stages.lib.core.schema import PROMPTINGS, STATUSES, EvalRecord, Problem
 from stages.lib.grading.grader import FAILED
 
@@ -25,30 +25,33 @@ def answer_frame(
 ) -> pd.DataFrame:
     """Return a row per benchmark, system and problem, with a column per answer mode.
 
-    Answer-mode columns are boolean: was the problem solved? ``fallback`` (PoT‖CoT) is the
-    program's answer, or the CoT answer where the program gave none; the first option, taken
-    by default, is not an answer of the program. ``both`` and ``either`` need no choice
+    Answer-mode columns are boolean: was the problem solved? There are ``cot`` and ``pot`` for
+    the promptings of the answers, and the others if these are both. ``fallback`` (PoT‖CoT) is
+    the program's answer, or the CoT answer where the program gave none; the first option,
+    taken by default, is not an answer of the program. ``both`` and ``either`` need no choice
     between the two answers. ``cot_status`` and ``pot_status`` keep the statuses.
-    Raises ValueError for a system that lacks an answer.
+    Raises ValueError for a system that lacks an answer which others have.
     """
     rows = _columns(records).assign(unanswered=[_is_unanswered(record) for record in records])
     keys = ["benchmark", "system", "problem_id"]
     by_prompting = rows.pivot(index=keys, columns="prompting", values=["status", "unanswered"])
     status, unanswered = by_prompting["status"], by_prompting["unanswered"]
-    if by_prompting.isna().any(axis=None) or not {"cot", "pot"} <= set(status.columns):
-        raise ValueError("answers: expected a CoT and a PoT answer to every problem")
-    cot, pot = status["cot"] == "correct", status["pot"] == "correct"
-    frame = pd.DataFrame(
-        {
-            "cot_status": status["cot"],
-            "pot_status": status["pot"],
-            "cot": cot,
-            "pot": pot,
+    if by_prompting.isna().any(axis=None):
+        raise ValueError(
+            f"answers: expected one of every system to every problem with each of "
+            f"{', '.join(status.columns)}"
+        )
+    solved = status == "correct"
+    columns = {f"{prompting}_status": status[prompting] for prompting in status}
+    columns |= {prompting: solved[prompting] for prompting in status}
+    if set(PROMPTINGS) <= set(columns):
+        cot, pot = solved["cot"], solved["pot"]
+        columns |= {
             "fallback": pot.where(~unanswered["pot"].astype(bool), cot),
             "both": cot & pot,
             "either": cot | pot,
         }
-    ).reset_index()
+    frame = pd.DataFrame(columns).reset_index()
     # A merge, as the pivot has sorted the rows.
     metadata = pd.DataFrame(
         [
@@ -64,12 +67,12 @@ def answer_frame(
 def accuracy_table(frame: pd.DataFrame, by: Sequence[str], *, level: float) -> pd.DataFrame:
     """Return accuracy, its standard error and its Wilson interval per group and answer mode.
 
-    Groups are the combinations of the columns ``by``; shares are between 0 and 1. A group of
-    one problem has no standard error.
+    Groups are the combinations of the columns ``by``, answer modes those of ``frame``; shares
+    are between 0 and 1. A group of one problem has no standard error.
     """
     rows = []
     for values, group in groups(frame, by):
-        for answer_mode in ANSWER_MODES:
+        for answer_mode in modes_among(frame.columns):
             correct = group[answer_mode].to_numpy()
             low, high = intervals.wilson_interval(int(correct.sum()), len(correct), level=level)
             error = round(intervals.standard_error(correct), 4) if len(correct) > 1 else None

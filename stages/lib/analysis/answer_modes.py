@@ -1,5 +1,7 @@
 """Answer modes: how a pair of answers (CoT, PoT) is scored, each alone or combined."""
 
+from collections.abc import Container
+
 ANSWER_MODES = {
     "cot": "CoT",
     "pot": "PoT",
@@ -11,3 +13,13 @@ ANSWER_MODES = {
 
 SINGLE_ANSWER_MODES = ("cot", "pot", "fallback")
 """The modes that give one answer to a problem; ``both`` and ``either`` look at two answers."""
+
+
+def modes_among(names: Container[str]) -> list[str]:
+    """Return the answer modes among ``names``, in the order of tables and figures."""
+    return [mode for mode in ANSWER_MODES if mode in names]
+
+
+def single_modes_among(names: Container[str]) -> list[str]:
+    """Return those of ``modes_among`` that give one answer to a problem."""
+    return [mode for mode in SINGLE_ANSWER_MODES if mode in names]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from stages.lib.analysis import paired, significance
 from stages.lib.analysis.accuracy import groups
-from stages.lib.analysis.answer_modes import SINGLE_ANSWER_MODES
+from stages.lib.analysis.answer_modes import single_modes_among
 from stages.lib.analysis.seeds import compare_runs
 
 
@@ -34,7 +34,7 @@ def comparison_table(
             {"benchmark": benchmark}
             | _comparison(group, pair, answer_mode, draws=draws, level=level, rng=rng)
             for pair in pairs
-            for answer_mode in SINGLE_ANSWER_MODES
+            for answer_mode in single_modes_among(frame.columns)
         ]
         # The comparisons on one benchmark are one family of tests.
         tables += _with_holm(rows)
@@ -60,7 +60,7 @@ def run_table(
             {"benchmark": benchmark}
             | _run_comparison(group, pair, [runs[name] for name in pair], answer_mode, level)
             for pair in pairs
-            for answer_mode in SINGLE_ANSWER_MODES
+            for answer_mode in single_modes_among(frame.columns)
         ]
         tables += _with_holm(rows)
     return pd.DataFrame(tables)

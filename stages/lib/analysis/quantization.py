@@ -100,6 +100,7 @@ def quantization_table(
     the system in ``accuracy`` that stands for a model, in the order of the table.
     """
     by_key = accuracy.set_index(["benchmark", "system", "answer_mode"])
+    promptings = [name for name in PROMPTINGS if name in set(accuracy["answer_mode"])]
     by_model = {row["model"]: row for row in models.to_dict("records")}
     rows = []
     for model, system in systems.items():
@@ -109,11 +110,11 @@ def quantization_table(
         if row["method"]:
             row |= perplexity_ratio(likelihoods[model], likelihoods[row["parent"]], level=level)
         for benchmark in accuracy["benchmark"].unique():
-            row[f"{benchmark}_n"] = by_key.loc[(benchmark, system, PROMPTINGS[0]), "n"]
-            for answer_mode in PROMPTINGS:
-                scores = by_key.loc[(benchmark, system, answer_mode)]
+            for prompting in promptings:
+                scores = by_key.loc[(benchmark, system, prompting)]
+                row[f"{benchmark}_n"] = scores["n"]
                 for ending, column in (("", "accuracy"), ("_low", "low"), ("_high", "high")):
-                    row[f"{benchmark}_{answer_mode}{ending}"] = scores[column]
+                    row[f"{benchmark}_{prompting}{ending}"] = scores[column]
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -173,7 +174,7 @@ def quantization_differences(
         for topic, part in parts:
             for system, original in pairs:
                 x, y = paired_frames(part, system, original)
-                for answer_mode in PROMPTINGS:
+                for answer_mode in (name for name in PROMPTINGS if name in frame):
                     # A topic may have too few problems of a source to estimate its variance.
                     result = paired.compare(
                         x[answer_mode].to_numpy(),

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.lib.core.schema import PROMPTINGS
 from stages.lib.core.settings import overlay
 from stages.lib.costs import formulas
 from stages.lib.params.data import (
@@ -212,7 +211,7 @@ def _evaluate(params: Params, shape: Shape, name: str, gpu_gib: float) -> StageC
     for benchmark, source in params.prepare.benchmarks.items():
         facts = find_facts(source)
         mean = MeanTokens(facts.question_tokens + TEMPLATE_TOKENS, facts.answer_tokens)
-        answers = count_rows(source, len(params.prepare.rungs)) * len(PROMPTINGS)
+        answers = count_rows(source, len(params.prepare.rungs)) * len(params.evaluate.prompting)
         limit = params.evaluate.max_tokens[benchmark]
         workloads += [
             Workload(answers, mean, shots, limit) for shots in params.evaluate.models[name]

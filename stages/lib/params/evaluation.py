@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from stages.lib.params.base import Name, OpenUnit, ParamGroup, Seed
+from stages.lib.params.base import Name, OpenUnit, ParamGroup, Promptings, Seed
 
 MIN_RUNS = 3
 """The fewest runs of an arm that are compared as runs."""
@@ -23,14 +23,15 @@ class Speed(ParamGroup):
 class Evaluate(ParamGroup):
     """Greedy answers of each model to the benchmarks.
 
-    ``models`` lists the numbers of in-context examples of each model, ``max_tokens`` the limit
-    of each benchmark. ``held_out`` names the benchmark whose worked solutions perplexity is
-    measured on.
+    ``models`` lists the numbers of in-context examples of each model, ``prompting`` how each
+    problem is answered, ``max_tokens`` the limit of each benchmark. ``held_out`` names the
+    benchmark whose worked solutions perplexity is measured on.
     """
 
     models: Annotated[
         dict[Name, Annotated[list[NonNegativeInt], Field(min_length=1)]], Field(min_length=1)
     ]
+    prompting: Promptings
     max_tokens: dict[Name, PositiveInt]
     held_out: Name
     speed: Speed

@@ -11,8 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from stages.lib.core.schema import Prompting
-from stages.lib.params.base import OpenUnit, ParamGroup, Seed
+from stages.lib.params.base import OpenUnit, ParamGroup, Promptings, Seed
 
 
 class EngineConfig(ParamGroup):
@@ -57,7 +56,7 @@ class Sample(ParamGroup):
     """
 
     seed: Seed
-    prompting: list[Prompting]
+    prompting: Promptings
     k: NonNegativeInt
     sequential: Sequential | None
     shots: NonNegativeInt
@@ -67,9 +66,9 @@ class Sample(ParamGroup):
 
     @field_validator("prompting")
     @classmethod
-    def _check_prompting(cls, prompting: list[Prompting]) -> list[Prompting]:
-        if "cot" not in prompting or len(set(prompting)) < len(prompting):
-            raise ValueError("expected cot, which difficulty is measured with, and nothing twice")
+    def _check_prompting(cls, prompting: Promptings) -> Promptings:
+        if "cot" not in prompting:
+            raise ValueError("expected cot, which difficulty is measured with")
         return prompting
 
     @model_validator(mode="after")

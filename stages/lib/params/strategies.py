@@ -11,8 +11,8 @@ from pydantic import (
     model_validator,
 )
 
-from stages.lib.core.schema import FocalLevel, Prompting, UnitInterval
-from stages.lib.params.base import Name, ParamGroup, Seed
+from stages.lib.core.schema import FocalLevel, UnitInterval
+from stages.lib.params.base import Name, ParamGroup, Promptings, Seed
 from stages.lib.params.training import Tuning
 
 
@@ -205,7 +205,7 @@ class Weigh(ParamGroup):
     """
 
     seed: Seed
-    prompting: Annotated[list[Prompting], Field(min_length=1)]
+    prompting: Promptings
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
     replays: dict[Name, Replay] = {}
 

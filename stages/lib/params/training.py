@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     Field,
     NonNegativeInt,
     PositiveFloat,
@@ -13,7 +14,7 @@ from pydantic import (
 )
 
 from stages.lib.core.schema import NonEmpty
-from stages.lib.params.base import ParamGroup, Seed
+from stages.lib.params.base import ParamGroup, Seed, check_unique
 
 Schedule = Literal["cosine", "linear", "constant_with_warmup"]
 
@@ -86,13 +87,11 @@ class Train(ParamGroup):
     evaluate_every: PositiveInt | None
     keep: Literal["last", "best"]
     launch: Launch | None
-    tracking: list[Tracker]
+    tracking: Annotated[list[Tracker], AfterValidator(check_unique)]
 
     @field_validator("tracking")
     @classmethod
     def _are_installed(cls, tracking: list[Tracker]) -> list[Tracker]:
-        if len(set(tracking)) < len(tracking):
-            raise ValueError("expected nothing twice")
         for name in tracking:
             if find_spec(name) is None:
                 raise ValueError(

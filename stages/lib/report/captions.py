@@ -23,7 +23,7 @@ CAPTIONS = {
     "the model that it was tuned from, with the largest number of in-context examples tried.",
     "programs": "The same with PoT. Where all programs of a source are alike, its problems are "
     "solved all or none: there a difference is one of a few program forms.",
-    "topics": "Accuracy by topic of the held-out benchmark with CoT, before and after "
+    "topics": "Accuracy by topic of the held-out benchmark, before and after "
     "quantization; the number of problems is in parentheses.",
     "width": "Size of the weights, generation speed, with the range of its repeats, and perplexity "
     "of held-out solutions, with its interval, by bits per weight. Where there is no speed, the "
@@ -44,8 +44,8 @@ def figures_without_data(params: Params) -> set[str]:
         "difficulty": params.sample.k > 0,
         "allocation": bool(online_runs(params.weigh)),
         "grpo": bool(params.grpo.models),
-        "sources": bool(tuned),
-        "programs": bool(tuned),
+        "sources": bool(tuned) and "cot" in params.evaluate.prompting,
+        "programs": bool(tuned) and "pot" in params.evaluate.prompting,
         "topics": "gptq" in methods,
         "width": bool(methods),
     }

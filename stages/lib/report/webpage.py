@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.lib.analysis.answer_modes import ANSWER_MODES
-from stages.lib.core.schema import PROMPTINGS, STATUSES, EvalRecord, Generation, Problem
+from stages.lib.analysis.answer_modes import ANSWER_MODES, modes_among
+from stages.lib.core.schema import STATUSES, EvalRecord, Generation, Problem
 from stages.lib.report.templates import render_template
 from stages.lib.report.webpage_tables import Table
 
@@ -95,17 +95,18 @@ def browser_data(
         for system, answer in answers
         if answer.problem_id in ids
     }
+    promptings = modes_among({prompting for _, _, prompting in answer_of})
     rows = []
     for benchmark, problem in first:
         by_prompting = {}
-        for prompting in PROMPTINGS:
+        for prompting in promptings:
             keys = [(system, problem.id, prompting) for system in systems]
             by_prompting[prompting] = [_describe_answer(key, answer_of, record_of) for key in keys]
         rows.append(_describe_problem(benchmark, problem) | {"answers": by_prompting})
     return {
         "systems": list(systems),
         "statuses": list(STATUSES),
-        "promptings": {name: ANSWER_MODES[name] for name in PROMPTINGS},
+        "promptings": {name: ANSWER_MODES[name] for name in promptings},
         "problems": rows,
     }
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isnan
 
-from stages.lib.analysis.answer_modes import ANSWER_MODES
+from stages.lib.analysis.answer_modes import ANSWER_MODES, modes_among
 from stages.lib.analysis.speeds import NO_KERNEL
-from stages.lib.core.schema import PROMPTINGS, STATUSES
+from stages.lib.core.schema import STATUSES
 from stages.lib.report.claims import TableRow, interval_only_note, winner
 from stages.lib.report.numbers import fixed, p_value, percent
 
@@ -59,10 +59,11 @@ def _accuracy_table(
     rows: Sequence[TableRow], benchmarks: Sequence[str], systems: Sequence[str], level: float
 ) -> Table:
     by_cell = {(row["benchmark"], row["system"], row["answer_mode"]): row for row in rows}
+    modes = modes_among({row["answer_mode"] for row in rows})
     body = []
     for benchmark in benchmarks:
         for system in systems:
-            system_rows = [by_cell[benchmark, system, name] for name in ANSWER_MODES]
+            system_rows = [by_cell[benchmark, system, name] for name in modes]
             cells = [
                 Cell(
                     percent(row["accuracy"]),
@@ -74,7 +75,7 @@ def _accuracy_table(
             body.append([_plain(benchmark), _plain(system), _plain(system_rows[0]["n"]), *cells])
     return Table(
         f"Accuracy in percent with {level:.0%} intervals",
-        ["Benchmark", "System", "Problems", *ANSWER_MODES.values()],
+        ["Benchmark", "System", "Problems", *(ANSWER_MODES[name] for name in modes)],
         body,
     )
 
@@ -130,7 +131,7 @@ def _status_table(
             ]
             for benchmark in benchmarks
             for system in systems
-            for prompting in PROMPTINGS
+            for prompting in modes_among({row["prompting"] for row in rows})
         ],
     )
 

@@ -194,7 +194,11 @@ INVALID = [
     ("prepare.train", [rows("a", path="ladder:0")], "path: 'ladder:0': expected ladder:N, N"),
     ("prepare.train", [rows("a", path="ladder-bare:x")], "expected ladder-bare:N, N problems"),
     ("sample.prompting", ["pot"], "sample.prompting: ['pot']: expected cot, which difficulty"),
-    ("sample.prompting", ["cot", "cot"], "sample.prompting: ['cot', 'cot']: expected cot, which"),
+    (
+        "sample.prompting",
+        ["cot", "cot"],
+        "sample.prompting: ['cot', 'cot']: expected nothing twice",
+    ),
     ("sample.sequential", SEQUENTIAL | {"max_k": 4}, "sample.sequential.max_k: 4: expected more"),
     ("weigh.arms.uniform", BAND | {"high": 0.1}, "uniform.high: 0.1: expected at least low=0.25"),
     (
