@@ -143,6 +143,7 @@ def _difficulties(rungs: Sequence[str], rows: int) -> Iterator[Difficulty]:
         mean = (correct + 1) / (SAMPLES + 2)
         yield Difficulty(
             problem_id=f"{number:016x}",
+            prompting="cot",
             source=rungs[number % len(rungs)],
             n=SAMPLES,
             n_correct=correct,

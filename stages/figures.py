@@ -4,9 +4,10 @@ Reads the problems and their difficulty, the tables of ``reports/tables/``, the 
 logs and the measured speeds. Writes each figure of ``reports/figures/`` as SVG, for the
 paper, and PNG. Accuracies by topic and by source are of the held-out benchmark
 (``evaluate.held_out``), by source with CoT (``programs``: with PoT), by topic with the first of
-``evaluate.prompting``. Figures without data are left out: ``difficulty`` without samples,
-``topics`` and ``width`` without a quantized model, ``grpo`` without a GRPO model, ``allocation``
-without an online arm, ``sources`` and ``programs`` without an evaluated tuned model.
+``evaluate.prompting``. Difficulty is that with CoT, where it was sampled. Figures without data
+are left out: ``difficulty`` without samples, ``topics`` and ``width`` without a quantized model,
+``grpo`` without a GRPO model, ``allocation`` without an online arm, ``sources`` and ``programs``
+without an evaluated tuned model.
 
     python -m stages.figures
 """
@@ -26,7 +27,7 @@ from stages.lib.core.paths import (
     TRAIN_PROBLEMS,
     TRAINING_LOGS,
 )
-from stages.lib.core.schema import Difficulty, Problem, system_name
+from stages.lib.core.schema import Difficulty, Problem, system_name, with_prompting
 from stages.lib.figures import allocation, paper, quantization, style
 from stages.lib.figures.read import (
     ACCURACY_COLUMNS,
@@ -70,7 +71,10 @@ def draw(params: Params) -> dict[str, Figure]:
     }
     if params.sample.k:
         figures["difficulty"] = paper.difficulty(
-            select_columns(read_non_empty(DIFFICULTY, Difficulty), paper.DIFFICULTY_COLUMNS),
+            select_columns(
+                with_prompting(read_non_empty(DIFFICULTY, Difficulty), "cot"),
+                paper.DIFFICULTY_COLUMNS,
+            ),
             sources_by_level(read_non_empty(TRAIN_PROBLEMS, Problem)),
             width_in,
         )

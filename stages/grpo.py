@@ -28,7 +28,7 @@ from stages.lib.core.paths import (
     TRAINING,
     TRAINING_LOGS,
 )
-from stages.lib.core.schema import Difficulty, Example, Problem, content_id
+from stages.lib.core.schema import Difficulty, Example, Problem, content_id, with_prompting
 from stages.lib.core.tables import read_parquet, write_parquet
 from stages.lib.grpo import trainer
 from stages.lib.grpo.schedule import PromptSchedule, plan_rounds
@@ -98,7 +98,8 @@ def _schedule(
     """Tokenize the prompts of all training problems and choose the problems of each round."""
     settings, prompts = params.grpo, params.prompts
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
-    rates = {row.problem_id: row.pass_rate for row in read_parquet(DIFFICULTY, Difficulty)}
+    difficulties = with_prompting(read_parquet(DIFFICULTY, Difficulty), "cot")
+    rates = {row.problem_id: row.pass_rate for row in difficulties}
     rounds = plan_rounds(
         [rates[problem.id] if rates else UNKNOWN_PASS_RATE for problem in problems],
         rounds=settings.steps // settings.iterations,

@@ -8,10 +8,12 @@ problems more often, if ``calibrate_on: difficulty`` says so), or unrelated pass
     python -m stages.quantize NAME
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from stages.lib.core.paths import DIFFICULTY, MODELS, PASSAGES, TRAINING
-from stages.lib.core.schema import Difficulty, Example, Passage
+from stages.lib.core.schema import PROMPTINGS, Difficulty, Example, Passage, with_prompting
 from stages.lib.core.tables import read_parquet
 from stages.lib.models.bitsandbytes import int8, nf4
 from stages.lib.models.fingerprint import model_fingerprint
@@ -63,20 +65,24 @@ def calibration_tokens(spec: Gptq, params: Params) -> list[list[int]]:
         chosen = rng.permutation(len(passages))[: settings.examples]
         texts = [tokenizer(passages[i].text, add_special_tokens=False)["input_ids"] for i in chosen]
     else:
-        pass_rates = None
-        if spec.calibrate_on == "difficulty":
-            rows = read_parquet(DIFFICULTY, Difficulty)
-            pass_rates = {row.problem_id: row.posterior_mean for row in rows}
-        examples = sample_calibration(
-            read_parquet(TRAINING / f"{spec.parent}.parquet", Example),
-            settings.examples,
-            rng,
-            pass_rates,
-        )
+        examples = read_parquet(TRAINING / f"{spec.parent}.parquet", Example)
+        pass_rates = pass_rates_of(examples) if spec.calibrate_on == "difficulty" else None
+        examples = sample_calibration(examples, settings.examples, rng, pass_rates)
         texts = [
             tokenize_any_length(example, tokenizer, params.prompts).ids for example in examples
         ]
     return [ids[: settings.max_length] for ids in texts]
+
+
+def pass_rates_of(examples: Sequence[Example]) -> list[float]:
+    """Return the base model's pass rate at the problem of each example, by its posterior mean."""
+    rows = read_parquet(DIFFICULTY, Difficulty)
+    rate_of = {
+        (row.problem_id, prompting): row.posterior_mean
+        for prompting in PROMPTINGS
+        for row in with_prompting(rows, prompting)
+    }
+    return [rate_of[example.problem_id, example.prompting] for example in examples]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Grade the samples, and estimate the difficulty of every problem: pass rate and level.
 
-Difficulty is measured on CoT samples. Sampled programs are graded too, because arms may
-train on them, but do not count for difficulty. Reads the training problems,
-``data/samples/`` and ``data/resamples/``; writes ``data/sample_grades.parquet``,
+Difficulty is measured for each prompting of ``sample.prompting`` by itself. Reads the training
+problems, ``data/samples/`` and ``data/resamples/``; writes ``data/sample_grades.parquet``,
 ``data/difficulty.parquet`` and ``reports/metrics/difficulty.json``. Without samples
 (``sample.k: 0``) there is no difficulty, and the tables are empty.
 
@@ -23,7 +22,7 @@ from stages.lib.core.paths import (
 )
 from stages.lib.core.schema import Difficulty, Problem, SampleGrade
 from stages.lib.core.tables import read_parquet, write_parquet
-from stages.lib.difficulty.summary import cot_grades, difficulty_metrics, score_problems
+from stages.lib.difficulty.summary import difficulty_metrics, grades_by_problem, score_problems
 from stages.lib.generations.store import Store
 from stages.lib.grading.batch import grade_batch, submission
 from stages.lib.params.load import load_params
@@ -37,10 +36,9 @@ def main() -> None:
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     grades = grade_samples(problems, params.sandbox)
     difficulties, metrics = [], {}
-    if grades:
-        by_problem = cot_grades(problems, grades)
-        difficulties = score_problems(problems, by_problem, params.score)
-        metrics = difficulty_metrics(problems, by_problem)
+    for prompting, by_problem in grades_by_problem(problems, grades).items():
+        difficulties += score_problems(problems, prompting, by_problem, params.score)
+        metrics[prompting] = difficulty_metrics(problems, by_problem)
     write_parquet(SAMPLE_GRADES, grades, may_be_empty=SampleGrade)
     write_parquet(DIFFICULTY, difficulties, may_be_empty=Difficulty)
     write_json(METRICS / "difficulty.json", metrics)

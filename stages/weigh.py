@@ -3,7 +3,8 @@
 Reads the training problems, their difficulty, the base model's samples with their grades,
 and the conversations; writes ``data/training/<arm>.parquet`` and
 ``reports/metrics/arms/<arm>.json`` (numbers of examples, and the mean level in an epoch).
-There is one example per problem and prompting, per chosen sample, or per conversation.
+There is one example per problem and prompting, per chosen sample, or per conversation. An
+example's difficulty is that of its problem with its own prompting, if that was sampled.
 
     python -m stages.weigh ARM
 """
@@ -25,7 +26,15 @@ from stages.lib.core.paths import (
     TRAIN_PROBLEMS,
     TRAINING,
 )
-from stages.lib.core.schema import Conversation, Difficulty, Example, Problem, SampleGrade
+from stages.lib.core.schema import (
+    Conversation,
+    Difficulty,
+    Example,
+    Problem,
+    Prompting,
+    SampleGrade,
+    with_prompting,
+)
 from stages.lib.core.tables import read_parquet, write_parquet
 from stages.lib.difficulty.examples import (
     Completion,
@@ -36,7 +45,7 @@ from stages.lib.difficulty.examples import (
     worked_solutions,
 )
 from stages.lib.difficulty.rejection_sampling import correct_samples
-from stages.lib.difficulty.strategies import permutation_seed, plan_arm
+from stages.lib.difficulty.strategies import ArmPlan, permutation_seed, plan_arm
 from stages.lib.generations.store import Store
 from stages.lib.params.load import load_params
 from stages.lib.params.strategies import ConversationsArm, Weigh
@@ -74,10 +83,13 @@ def build_examples(
 ) -> tuple[list[Example], int]:
     """Return the examples of an arm of problems, and how many samples it lacks."""
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
-    by_id = {row.problem_id: row for row in difficulties}
-    in_order = [by_id[problem.id] for problem in problems] if by_id else []
     seed = permutation_seed(params, name)
-    plan = plan_arm(params.arms, name, len(problems), in_order, seed=seed)
+    plans: dict[Prompting, ArmPlan] = {}
+    for prompting in params.prompting:
+        by_id = {row.problem_id: row for row in with_prompting(difficulties, prompting)}
+        in_order = [by_id[problem.id] for problem in problems] if by_id else []
+        plans[prompting] = plan_arm(params.arms, name, len(problems), in_order, seed=seed)
+    plan = plans[params.prompting[0]]
     if plan.n_samples is not None:
         shuffle_seed = seed if plan.samples_shuffled else None
         completions, n_missing = own_samples(name, problems, plan.n_samples, shuffle_seed, params)
@@ -87,7 +99,7 @@ def build_examples(
             raise ValueError(
                 f"weigh.prompting: {params.prompting}: no training problem has such a solution"
             )
-    return problem_examples(problems, completions, plan), n_missing
+    return problem_examples(problems, completions, plans), n_missing
 
 
 def own_samples(

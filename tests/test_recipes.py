@@ -35,7 +35,7 @@ def test_all_published_works_are_there() -> None:
 def unequal(problem: Problem, position: int) -> Difficulty:
     right = position % 5
     rate, level = right / 4, 5.0 - right
-    return Difficulty(problem.id, problem.source, 4, right, rate, rate, 0.0, 1.0, level)
+    return Difficulty(problem.id, "cot", problem.source, 4, right, rate, rate, 0.0, 1.0, level)
 
 
 @pytest.mark.parametrize("recipe", PUBLISHED)

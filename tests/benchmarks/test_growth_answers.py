@@ -48,7 +48,7 @@ def test_samples_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     verdicts = read_parquet(paths.SAMPLE_GRADES, SampleGrade)
     assert len(verdicts) == 400
-    rates = read_json(paths.METRICS / "difficulty.json")["pass_rate"]
+    rates = read_json(paths.METRICS / "difficulty.json")["cot"]["pass_rate"]
     assert rates["train-0"] > 0.6 > 0.4 > rates["train-7"]
 
 

@@ -126,9 +126,11 @@ def build(groups: dict[str, Any], *, n_problems: int = 2, n_conversations: int =
                 "dropped_for_overlap": {"ladder": 0, "gsm8k": 1},
             },
             "metrics/difficulty": {
-                "pass_rate": {"ladder": 0.125},
-                "samples": {"correct": 1, "wrong": 6, "unparsed": 1},
-                "pass_at_1": 0.125,
+                "cot": {
+                    "pass_rate": {"ladder": 0.125},
+                    "samples": {"correct": 1, "wrong": 6, "unparsed": 1},
+                    "pass_at_1": 0.125,
+                }
             }
             if params.sample.k
             else {},

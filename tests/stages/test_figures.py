@@ -48,7 +48,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         reports.build(recipe(figures=LOOK))
-        difficulty = Difficulty("p", "ladder", 4, 2, 0.5, 0.4, low=0.2, high=0.7, level=3.0)
+        difficulty = Difficulty("p", "cot", "ladder", 4, 2, 0.5, 0.4, low=0.2, high=0.7, level=3.0)
         write_parquet(Path("data/difficulty.parquet"), [difficulty])
         log = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0], "learning_rate": [1e-5, 0.0]})
         for arm in ARMS:

@@ -37,6 +37,7 @@ def ready(change: Change, terse: Path) -> Change:
     rows = [
         Difficulty(
             problem_id=row.id,
+            prompting="cot",
             source=row.source,
             n=4,
             n_correct=round(4 * rate),

@@ -260,7 +260,7 @@ def test_the_caption_says_which_samples_the_pass_rates_are_of(
     rule = {"width": 0.05, "interval": 0.9, "max_k": 16}
     write_params(recipe(sample={"sequential": rule}))
     paper.main()
-    caption = "pass rate from the first 4 samples per problem"
+    caption = "pass rate by prompting, from the first 4 samples per problem"
     assert any(caption in text for text in texts_of("figure", inputs))
 
 
@@ -517,7 +517,7 @@ def test_a_source_is_described_by_its_first_problem(report_folder: Path) -> None
             "n": 2,
             "example": "What is ladder-7?",
             "answer": "1",
-            "pass_rate": 0.125,
+            "pass_rates": {"cot": 0.125},
         }
     ]
 

@@ -7,7 +7,7 @@ import pytest
 from stages import score
 from stages.lib.core.files import read_json
 from stages.lib.core.paths import DIFFICULTY, METRICS, RESAMPLES, SAMPLE_GRADES, TRAIN_PROBLEMS
-from stages.lib.core.schema import Difficulty, Problem, SampleGrade
+from stages.lib.core.schema import Difficulty, Problem, SampleGrade, with_prompting
 from stages.lib.core.tables import read_parquet
 from stages.lib.generations.store import Store
 from tests.stages.conftest import Change
@@ -34,16 +34,18 @@ def test_difficulty_counts_the_correct_samples(scored: None) -> None:
         row.low < row.posterior_mean < row.high for row in read_parquet(DIFFICULTY, Difficulty)
     )
     assert read_json(METRICS / "difficulty.json") == {
-        "pass_rate": {"fraction": 0.5, "product-2x2": 0.0, "sum-1-digit": 1.0},
-        "samples": {"correct": 36, "wrong": 36},
-        "pass_at_1": 0.5,
-        "pass_at_4": 0.667,
-        "maj_at_4": 0.5,
+        "cot": {
+            "pass_rate": {"fraction": 0.5, "product-2x2": 0.0, "sum-1-digit": 1.0},
+            "samples": {"correct": 36, "wrong": 36},
+            "pass_at_1": 0.5,
+            "pass_at_4": 0.667,
+            "maj_at_4": 0.5,
+        }
     }
 
 
 def test_problems_may_have_different_numbers_of_samples(scored: None) -> None:
-    metrics = read_json(METRICS / "difficulty.json")
+    metrics = read_json(METRICS / "difficulty.json")["cot"]
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     extra = [
         sample(problem, index, "99999")
@@ -60,7 +62,7 @@ def test_problems_may_have_different_numbers_of_samples(scored: None) -> None:
     }
     # Metrics of all problems use the same number of samples for each.
     counts = {"samples": {"correct": 36, "wrong": 60}}
-    assert read_json(METRICS / "difficulty.json") == metrics | counts
+    assert read_json(METRICS / "difficulty.json") == {"cot": metrics | counts}
     # Further rounds come last.
     grades = read_parquet(SAMPLE_GRADES, SampleGrade)
     assert [(row.problem_id, row.index) for row in grades[-24:]] == [
@@ -68,12 +70,16 @@ def test_problems_may_have_different_numbers_of_samples(scored: None) -> None:
     ]
 
 
-def test_sampled_programs_are_graded_and_do_not_count_for_difficulty(scored: None) -> None:
-    difficulty, metrics = DIFFICULTY.read_bytes(), (METRICS / "difficulty.json").read_text()
+def test_each_prompting_has_its_own_difficulty(scored: None) -> None:
+    with_cot = read_parquet(DIFFICULTY, Difficulty)
     store_samples({"sum-1-digit": 0, "fraction": 1, "product-2x2": 2}, 2, "pot")
     score.main()
-    assert DIFFICULTY.read_bytes() == difficulty
-    assert (METRICS / "difficulty.json").read_text() == metrics
+    difficulties = read_parquet(DIFFICULTY, Difficulty)
+    assert with_prompting(difficulties, "cot") == with_cot
+    assert {
+        (row.source, row.n, row.n_correct, row.level) for row in with_prompting(difficulties, "pot")
+    } == {("sum-1-digit", 2, 0, 5), ("fraction", 2, 1, 3), ("product-2x2", 2, 2, 1)}
+    assert read_json(METRICS / "difficulty.json")["pot"]["pass_rate"]["product-2x2"] == 1.0
     rows = read_parquet(SAMPLE_GRADES, SampleGrade)
     assert Counter((row.prompting, row.status) for row in rows) == {
         ("cot", "correct"): 36,

@@ -67,6 +67,22 @@ def test_the_adaptive_arm_repeats_what_is_hard(scored: Change) -> None:
     assert metrics_of("adaptive")["mean_level"] == round(44 / 12, 3)
 
 
+def test_each_prompting_is_repeated_by_its_own_difficulty(scored: Change) -> None:
+    store_samples({"sum-1-digit": 0, "fraction": 1, "product-2x2": 2}, 2, "pot")
+    score.main()
+    weigh.main("adaptive")
+    assert {(row.source, row.prompting, row.repeats) for row in examples_of("adaptive")} == {
+        ("sum-1-digit", "cot", 2),
+        ("fraction", "cot", 4),
+        ("product-2x2", "cot", 6),
+        ("sum-1-digit", "pot", 6),
+        ("fraction", "pot", 4),
+        ("product-2x2", "pot", 2),
+    }
+    # The level is that of the same prompting: (2 + 12 + 30) + (30 + 12 + 2) of 24 repeats.
+    assert metrics_of("adaptive")["mean_level"] == round(88 / 24, 3)
+
+
 def test_controls_have_the_same_repeats_on_other_problems(scored: Change) -> None:
     arms = {
         "arm": {"strategy": "repeat", "base": 1, "factor": 1},

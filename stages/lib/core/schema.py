@@ -4,6 +4,7 @@ A row is a frozen dataclass that validates itself when it is constructed.
 ``stages.lib.core.tables`` reads and writes tables of them.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Annotated, Literal, TypeVar
 
@@ -143,7 +144,7 @@ class SampleGrade:
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
 class Difficulty:
-    """How hard a problem is for the base model, estimated from ``n`` chain-of-thought samples.
+    """How hard a problem is for the base model with a prompting, estimated from ``n`` samples.
 
     ``posterior_mean`` and the interval ``low``..``high`` are those of the pass rate
     under a Beta prior fitted to the problem's source. ``level`` grows with difficulty;
@@ -151,6 +152,7 @@ class Difficulty:
     """
 
     problem_id: str
+    prompting: Prompting
     source: str
     n: PositiveInt
     n_correct: NonNegativeInt
@@ -209,6 +211,11 @@ class EvalRecord:
 def content_id(*parts: str) -> str:
     """Return the hash of 16 hexadecimal digits that identifies a row by its content."""
     return sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+
+def with_prompting(rows: Sequence[Difficulty], prompting: Prompting) -> list[Difficulty]:
+    """Return the difficulties measured with a prompting, or all if it was not sampled."""
+    return [row for row in rows if row.prompting == prompting] or list(rows)
 
 
 def system_name(model: str, shots: int) -> str:

@@ -1,12 +1,13 @@
 """Training examples of an arm: from problems, the model's own samples, or conversations."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.core.schema import (
+    PROMPTINGS,
     Conversation,
     Difficulty,
     Example,
@@ -14,6 +15,7 @@ from stages.lib.core.schema import (
     Problem,
     Prompting,
     Turn,
+    with_prompting,
 )
 from stages.lib.difficulty.rejection_sampling import take_first
 from stages.lib.difficulty.strategies import ArmPlan
@@ -66,10 +68,12 @@ def chosen_samples(
 
 
 def problem_examples(
-    problems: Sequence[Problem], completions: Sequence[Completion], plan: ArmPlan
+    problems: Sequence[Problem],
+    completions: Sequence[Completion],
+    plans: Mapping[Prompting, ArmPlan],
 ) -> list[Example]:
-    """Return one example per completion, with the numbers of its problem in the plan."""
-    return [_example(problems[row.problem], row, plan) for row in completions]
+    """Return one example per completion, with the numbers of its problem in its plan."""
+    return [_example(problems[row.problem], row, plans[row.prompting]) for row in completions]
 
 
 def conversation_examples(
@@ -85,11 +89,16 @@ def conversation_examples(
 
 def mean_level(examples: Sequence[Example], difficulties: Sequence[Difficulty]) -> float | None:
     """Return the mean level per epoch, by repeats and weights; None if no level was measured."""
-    level_of = {row.problem_id: row.level for row in difficulties}
-    counted = [row for row in examples if row.problem_id in level_of and row.weight]
+    level_of = {
+        (row.problem_id, prompting): row.level
+        for prompting in PROMPTINGS
+        for row in with_prompting(difficulties, prompting)
+    }
+    counted = [row for row in examples if (row.problem_id, row.prompting) in level_of]
+    counted = [row for row in counted if row.weight]
     if not counted:
         return None
-    levels = [level_of[row.problem_id] for row in counted]
+    levels = [level_of[row.problem_id, row.prompting] for row in counted]
     return float(np.average(levels, weights=[row.repeats * row.weight for row in counted]))
 
 

@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 from scipy.stats import beta, betabinom
 
-from stages.lib.core.schema import Difficulty
+from stages.lib.core.schema import Difficulty, Prompting
 
 Definition = Literal["capped_floor", "floor", "fail_rate"]
 
@@ -29,11 +29,12 @@ def estimate_difficulties(
     n_correct: Sequence[int],
     n: Sequence[int],
     *,
+    prompting: Prompting,
     levels: int,
     definition: Definition,
     interval: float,
 ) -> list[Difficulty]:
-    """Return the difficulty of each problem, in the given order.
+    """Return the difficulty of each problem with one prompting, in the given order.
 
     Entry i of the four sequences describes one problem: ``n_correct[i]`` of its
     ``n[i]`` samples are correct. ``levels`` and ``definition`` are those of
@@ -62,6 +63,7 @@ def estimate_difficulties(
     return [
         Difficulty(
             problem_id=problem_ids[i],
+            prompting=prompting,
             source=sources[i],
             n=int(total[i]),
             n_correct=int(correct[i]),

@@ -4,32 +4,38 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from stages.lib.core.schema import Difficulty, Problem, SampleGrade
+from stages.lib.core.schema import Difficulty, Problem, Prompting, SampleGrade
 from stages.lib.difficulty.pass_at_k import maj_at_k, pass_at_k
 from stages.lib.difficulty.posterior import estimate_difficulties
 from stages.lib.params.sampling import Score
 
 
-def cot_grades(
+def grades_by_problem(
     problems: Sequence[Problem], grades: Sequence[SampleGrade]
-) -> list[list[SampleGrade]]:
-    """Return the grades of each problem's CoT samples; programs do not count for difficulty."""
-    by_problem: dict[str, list[SampleGrade]] = {problem.id: [] for problem in problems}
+) -> dict[Prompting, list[list[SampleGrade]]]:
+    """Return the grades of each problem's samples, by prompting; in the order of the problems."""
+    index_of = {problem.id: i for i, problem in enumerate(problems)}
+    by_prompting: dict[Prompting, list[list[SampleGrade]]] = {}
     for grade in grades:
-        if grade.prompting == "cot":
-            by_problem[grade.problem_id].append(grade)
-    return list(by_problem.values())
+        if grade.prompting not in by_prompting:
+            by_prompting[grade.prompting] = [[] for _ in problems]
+        by_prompting[grade.prompting][index_of[grade.problem_id]].append(grade)
+    return by_prompting
 
 
 def score_problems(
-    problems: Sequence[Problem], grades: Sequence[Sequence[SampleGrade]], params: Score
+    problems: Sequence[Problem],
+    prompting: Prompting,
+    grades: Sequence[Sequence[SampleGrade]],
+    params: Score,
 ) -> list[Difficulty]:
-    """Return the difficulty of each problem; ``grades[i]`` are those of problem i."""
+    """Return the difficulty of each problem with a prompting; ``grades[i]`` are of problem i."""
     return estimate_difficulties(
         [problem.source for problem in problems],
         [problem.id for problem in problems],
         [sum(grade.status == "correct" for grade in of_problem) for of_problem in grades],
         [len(of_problem) for of_problem in grades],
+        prompting=prompting,
         levels=params.levels,
         definition=params.definition,
         interval=params.interval,

@@ -7,7 +7,6 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    field_validator,
     model_validator,
 )
 
@@ -51,6 +50,7 @@ class Sequential(ParamGroup):
 class Sample(ParamGroup):
     """Samples of the base model on the training problems, ``k`` of each prompting.
 
+    Each prompting has a difficulty of its own; one that is not sampled has that of the other.
     With k = 0 there are no samples and no difficulty. With ``sequential``, k samples are one
     round, and further rounds of chain-of-thought samples may follow.
     """
@@ -64,15 +64,12 @@ class Sample(ParamGroup):
     top_p: Annotated[float, Field(gt=0, le=1)]
     max_tokens: PositiveInt
 
-    @field_validator("prompting")
-    @classmethod
-    def _check_prompting(cls, prompting: Promptings) -> Promptings:
-        if "cot" not in prompting:
-            raise ValueError("expected cot, which difficulty is measured with")
-        return prompting
-
     @model_validator(mode="after")
     def _check_sequential(self) -> "Sample":
+        if self.sequential is not None and "cot" not in self.prompting:
+            raise ValueError(
+                f"prompting: {self.prompting}: expected cot, which sequential sampling is for"
+            )
         if self.sequential is not None and self.sequential.max_k <= self.k:
             raise ValueError(
                 f"sequential.max_k: {self.sequential.max_k}: expected more than k={self.k}"

@@ -1,6 +1,6 @@
 """Choose the texts that GPTQ is calibrated on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,16 +11,16 @@ def sample_calibration(
     examples: Sequence[Example],
     n: int,
     rng: np.random.Generator,
-    pass_rates: Mapping[str, float] | None = None,
+    pass_rates: Sequence[float] | None = None,
 ) -> list[Example]:
     """Draw n distinct training examples, or all if there are fewer.
 
-    The chance of an example is proportional to its repeats; with ``pass_rates``, by problem id,
-    also to the rate at which its problem is failed. Raises ValueError if every chance is 0.
+    The chance of an example is proportional to its repeats; with ``pass_rates``, one for each
+    example, also to the rate at which it is failed. Raises ValueError if every chance is 0.
     """
     weights = np.array([float(example.repeats) for example in examples])
     if pass_rates is not None:
-        weights *= [1 - pass_rates[example.problem_id] for example in examples]
+        weights *= 1 - np.array(pass_rates)
     possible = int(np.count_nonzero(weights))
     if not possible:
         raise ValueError(

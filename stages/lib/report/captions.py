@@ -4,7 +4,8 @@ from stages.lib.analysis.models import families, online_runs
 from stages.lib.params.root import Params
 
 CAPTIONS = {
-    "difficulty": "Difficulty of the training problems for the base model. Left: the mean pass "
+    "difficulty": "Difficulty of the training problems for the base model, with CoT if it was "
+    "sampled. Left: the mean pass "
     "rate of each source, with the mean posterior interval of one problem. Right: the share of "
     "problems at each level; higher is harder.",
     "training": "Training loss and learning rate by optimizer step. All arms share the schedule "

@@ -51,9 +51,9 @@ def few_shot_systems(evaluate: Evaluate) -> list[str]:
 def describe_sources() -> list[dict[str, Any]]:
     """Return each source of training problems with its first problem, sorted by level.
 
-    Without samples the pass rate is None.
+    ``pass_rates`` has those of the base model by prompting.
     """
-    pass_rates = read_json(METRICS / "difficulty.json").get("pass_rate", {})
+    sampled = read_json(METRICS / "difficulty.json")
     by_source: dict[str, list[Problem]] = {}
     for problem in read_parquet(TRAIN_PROBLEMS, Problem):
         by_source.setdefault(problem.source, []).append(problem)
@@ -65,7 +65,7 @@ def describe_sources() -> list[dict[str, Any]]:
             "n": len(problems),
             "example": problems[0].question,
             "answer": problems[0].answer,
-            "pass_rate": pass_rates.get(source),
+            "pass_rates": {name: of["pass_rate"][source] for name, of in sampled.items()},
         }
         for source, problems in by_level
     ]

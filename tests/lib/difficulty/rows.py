@@ -7,6 +7,7 @@ def difficulty(number: int, n_correct: int, n: int) -> Difficulty:
     rate = n_correct / n
     return Difficulty(
         problem_id=f"p{number}",
+        prompting="cot",
         source="s",
         n=n,
         n_correct=n_correct,

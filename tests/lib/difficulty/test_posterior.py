@@ -96,6 +96,7 @@ def test_measure_gives_the_posterior_by_hand() -> None:
         ["a", "b", "c"],
         [0, 3, 0],
         [4, 3, 4],
+        prompting="cot",
         levels=5,
         definition="capped_floor",
         interval=0.9,
@@ -115,7 +116,14 @@ def test_the_prior_pulls_a_problem_towards_its_own_source() -> None:
     n_correct = [4, 4, 3, 4] * 10 + [0, 1, 0, 0] * 10
     ids = [str(number) for number in range(80)]
     rows = estimate_difficulties(
-        sources, ids, n_correct, [4] * 80, levels=5, definition="floor", interval=0.9
+        sources,
+        ids,
+        n_correct,
+        [4] * 80,
+        prompting="cot",
+        levels=5,
+        definition="floor",
+        interval=0.9,
     )
     by_count = {(row.source, row.n_correct): row.posterior_mean for row in rows}
     assert 0.75 < by_count["easy", 3] < by_count["easy", 4] < 1
@@ -135,6 +143,7 @@ def test_the_interval_holds_the_true_pass_rate_as_often_as_it_says(
         [str(number) for number in range(20_000)],
         rng.binomial(4, rates).tolist(),
         [4] * 20_000,
+        prompting="cot",
         levels=5,
         definition="capped_floor",
         interval=0.9,
@@ -148,6 +157,7 @@ VALID: dict[str, Any] = {
     "problem_ids": ["a", "b"],
     "n_correct": [1, 2],
     "n": [4, 4],
+    "prompting": "cot",
     "levels": 5,
     "definition": "capped_floor",
     "interval": 0.9,

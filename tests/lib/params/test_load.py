@@ -193,7 +193,6 @@ INVALID = [
     ("model.base", "package:no_such/a.gguf#sha256=" + "0" * 64, "package 'no_such' is not inst"),
     ("prepare.train", [rows("a", path="ladder:0")], "path: 'ladder:0': expected ladder:N, N"),
     ("prepare.train", [rows("a", path="ladder-bare:x")], "expected ladder-bare:N, N problems"),
-    ("sample.prompting", ["pot"], "sample.prompting: ['pot']: expected cot, which difficulty"),
     (
         "sample.prompting",
         ["cot", "cot"],
@@ -321,6 +320,10 @@ INCOMPATIBLE = [
     (
         TALK | {"weigh.arms.hard": BAND},
         "weigh.arms.hard: 'band': expected sample.k above 0, as the arm needs difficulty",
+    ),
+    (
+        {"sample.prompting": ["pot"], "sample.sequential": SEQUENTIAL},
+        "sample.prompting: ['pot']: expected cot, which sequential sampling is for",
     ),
     ({"sample.k": 0}, "weigh.arms.adaptive: 'repeat': expected sample.k above 0"),
     (

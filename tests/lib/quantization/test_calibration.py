@@ -23,7 +23,8 @@ EXAMPLES = [example("never", 0), example("easy"), example("half"), example("hard
 
 def drawn(n: int, seed: int, pass_rates: dict[str, float] | None = None) -> list[str]:
     rng = np.random.default_rng(seed)
-    return [row.problem_id for row in sample_calibration(EXAMPLES, n, rng, pass_rates)]
+    rates = [pass_rates[row.problem_id] for row in EXAMPLES] if pass_rates else None
+    return [row.problem_id for row in sample_calibration(EXAMPLES, n, rng, rates)]
 
 
 def test_chances_are_proportional_to_repeats_and_nothing_is_drawn_twice() -> None:
@@ -44,6 +45,6 @@ def test_chances_are_proportional_to_the_rate_of_failure() -> None:
 
 @pytest.mark.parametrize("examples", [[], EXAMPLES[:1], EXAMPLES])
 def test_if_no_example_can_be_drawn_the_parameter_is_named(examples: list[Example]) -> None:
-    rates = dict.fromkeys(["never", "easy", "half", "hard"], 1.0)
+    rates = [1.0] * len(examples)
     with pytest.raises(ValueError, match=r"quantize\.calibration: expected a training example"):
         sample_calibration(examples, 1, np.random.default_rng(1), rates)
