@@ -64,9 +64,12 @@ SMALL = {
     "quantize.calibration.examples": 16,
     "quantize.calibration.max_length": 1024,
     "evaluate.models": {"base": [0, 1], "adaptive": [0], "adaptive-gptq4": [0]},
+    "evaluate.prompting": ["cot", "pot"],
     "evaluate.max_tokens": {"ladder": 16, "gsm8k": 16, "math500": 16, "aqua": 16},
     "evaluate.speed": {"prompts": 4, "tokens": 4, "repeats": 2},
     "analyze.compare": [["adaptive", "base"], ["adaptive-gptq4", "adaptive"]],
+    "weigh.prompting": ["cot", "pot"],
+    "weigh.replays": {},
     "weigh.arms": {
         "uniform": {"strategy": "uniform"},
         "adaptive": {"strategy": "repeat", "base": 1, "factor": 1},

@@ -48,6 +48,8 @@ SMALL: dict[str, dict[str, Any]] = {
         },
     },
     "weigh": {
+        "prompting": ["cot", "pot"],
+        "replays": {},
         "arms": {
             "uniform": {"strategy": "uniform"},
             "adaptive": {"strategy": "repeat", "base": 1, "factor": 0.5},

@@ -8,12 +8,14 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
-from stages.lib.core.paths import CONF
+from stages.lib.core.paths import CONF, TRAINING_LOGS
 from stages.lib.core.schema import NonEmpty
 from stages.lib.core.validation import describe_error
 from stages.lib.params.base import ParamGroup, Seed
 from stages.lib.params.compose import compose
+from stages.lib.params.data import FileSource
 from stages.lib.params.load import parse_params
+from stages.lib.params.root import Params
 
 Values = Mapping[str, Any]
 """The value of each swept parameter, by its dotted path in params.yaml."""
@@ -124,8 +126,28 @@ def load_sweep(name: str) -> Sweep:
     except ValidationError as error:
         raise ValueError(f"{path}: {describe_error(error, raw)}") from error
     for values in sweep.points():
-        parse_params(compose(sweep.overrides_at(values), CONF), where="parameters")
+        params = parse_params(compose(sweep.overrides_at(values), CONF), where="parameters")
+        if test_set := test_set_of(sweep.score, params):
+            raise ValueError(
+                f"{path}: score.file: '{sweep.score.file}': scored on {test_set}: expected a dev "
+                "set, as what is chosen on a test set looks better there than it is"
+            )
     return sweep
+
+
+def test_set_of(score: Score, params: Params) -> str | None:
+    """Return a test set that the score is measured on, or None.
+
+    The ladder's part ``dev`` and a file of one's own are none; published benchmarks are.
+    """
+    if score.file.startswith(TRAINING_LOGS.as_posix()):
+        return None
+    named = (score.row or {}).get("benchmark")
+    for name, source in params.prepare.benchmarks.items():
+        is_dev = isinstance(source, FileSource) or getattr(source, "part", None) == "dev"
+        if not is_dev and named in (None, name):
+            return f"prepare.benchmarks.{name}"
+    return None
 
 
 def _override(value: Any) -> str:

@@ -12,6 +12,21 @@ from stages.lib.params.load import load_params, parse_params
 from tests.conftest import REPOSITORY
 
 COMMITTED = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+# The groups that most cases change hold the same whatever the default run is.
+COMMITTED["weigh"] |= {
+    "arms": {
+        "uniform": {"strategy": "uniform"},
+        "adaptive": {"strategy": "repeat", "base": 1, "factor": 1},
+        "control": {"strategy": "control", "control_of": "adaptive"},
+    },
+    "replays": {},
+}
+COMMITTED["prepare"]["benchmarks"]["gsm8k"] = {"source": "gsm8k", "size": 60}
+COMMITTED["evaluate"] |= {
+    "models": {"base": [0, 4], "uniform": [0], "adaptive": [0], "adaptive-gptq4": [0]},
+    "max_tokens": {"ladder": 96, "gsm8k": 96},
+}
+COMMITTED["analyze"]["compare"] = [["adaptive", "uniform"], ["adaptive-gptq4", "adaptive"]]
 MISSING: Any = object()
 
 

@@ -52,6 +52,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("search", {"ranges": {"train.steps": bounds(0, 9, log=False)}}, "train.steps: 0: "),
     ("grid", {"overrides": ["train.stpes=3"]}, "train.stpes"),
     ("grid", {"overrides": ["~evaluate.models.uniform"]}, "analyze.compare: "),
+    ("grid", {"overrides": []}, "scored on prepare.benchmarks.ladder: expected a dev set"),
 ]
 
 
