@@ -85,12 +85,15 @@ def make_answers(folder: Path, rows: int) -> None:
 
 
 def _restrict(composed: dict[str, Any]) -> dict[str, Any]:
-    """Restrict the default run to ``MODELS``, ``BENCHMARKS`` and comparisons of these models."""
-    for group, name in (("prepare", "benchmarks"), ("evaluate", "max_tokens")):
-        composed[group][name] = {
-            benchmark: composed[group][name][benchmark] for benchmark in BENCHMARKS
-        }
-    composed["evaluate"]["models"] = {model: [0] for model in MODELS}
+    """Give the default run ``MODELS``, ``BENCHMARKS`` and comparisons of these models alone."""
+    held_out = composed["prepare"]["benchmarks"][HELD_OUT]
+    other = {"source": BENCHMARKS[1], "size": "all"}
+    composed["prepare"]["benchmarks"] = dict(zip(BENCHMARKS, (held_out, other), strict=True))
+    composed["evaluate"] |= {
+        "models": {model: [0] for model in MODELS},
+        "prompting": list(PROMPTINGS),
+        "max_tokens": dict.fromkeys(BENCHMARKS, 96),
+    }
     compared = composed["analyze"]["compare"]
     composed["analyze"]["compare"] = [pair for pair in compared if set(pair) <= set(MODELS)]
     return composed

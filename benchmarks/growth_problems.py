@@ -77,7 +77,8 @@ def make_rows(folder: Path, rows: int) -> None:
         }
     ]
     for name in ("gsm8k", "math500"):
-        values["prepare"]["benchmarks"][name]["size"] = "all"
+        values["prepare"]["benchmarks"][name] = {"source": name, "size": "all"}
+        values["evaluate"]["max_tokens"][name] = 96
     _write_params(folder, values)
     with (folder / ROWS).open("w", encoding="utf-8") as stream:
         for row in _word_problems(rows):

@@ -4,8 +4,8 @@ The peer is their method (``utils.execute_code`` of their repository): Black for
 text, which becomes the body of a function that one process of a pool executes with the
 evaluator's own rights, one program at a time, with redirected output. Both sides stop a
 program after one second, the limit of their evaluation. Programs are those of the GSM8K
-results in ``$SDAT_RESULTS`` (a folder in the authors' layout) or, if that is not set, those
-of the last evaluation. ``same_output`` is the share of programs with the same output on both
+results in ``$SDAT_RESULTS`` (a folder in the authors' layout) or, if that is not set, the
+ladder's reference programs. ``same_output`` is the share of programs with the same output on both
 sides.
 
     python -m benchmarks.programs
@@ -25,13 +25,15 @@ from typing import Any
 import black
 
 from benchmarks.report import line, run_side
-from stages.lib.generations.answers import read_answers
+from stages.lib.data.ladder import RUNGS, sample_ladder
 from stages.lib.grading.grader import extract_program
 from stages.lib.params.load import load_params
+from stages.lib.prompts.templates import model_response
 from stages.lib.sandbox.pool import run_programs
 from tools.replicate.results import read_results
 
 TIMEOUT_S = 1.0
+PER_RUNG = 50
 
 
 def load_programs() -> list[str]:
@@ -43,8 +45,8 @@ def load_programs() -> list[str]:
             if (case.benchmark, case.prompting) == ("gsm8k", "pot")
         ]
     else:
-        answers = read_answers(load_params().evaluate.models)
-        texts = [row.text for _, row in answers if row.prompting == "pot"]
+        problems = sample_ladder(list(RUNGS), per_rung=PER_RUNG, seed=1)
+        texts = [model_response(problem, "pot") for problem in problems]
     return [program for text in texts if (program := extract_program(text))]
 
 

@@ -53,7 +53,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "arms": {
             "uniform": {"strategy": "uniform"},
             "adaptive": {"strategy": "repeat", "base": 1, "factor": 0.5},
-        }
+        },
     },
     "quantize": {"models": {"adaptive-gptq4": GPTQ4}},
     "evaluate": {

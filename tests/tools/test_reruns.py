@@ -39,7 +39,12 @@ def test_a_parameter_runs_what_it_concerns(pipeline: Path, edit: str, stages: se
 
 @pytest.mark.parametrize(
     ("package", "stages"),
-    [("figures", ["figures"]), ("quantization", ["quantize"]), ("runtime", []), ("sft", ["train"])],
+    [
+        ("figures", ["figures"]),
+        ("quantization", ["quantize"]),
+        ("runtime", []),
+        ("sft", ["train", "replay"]),
+    ],
 )
 def test_a_package_runs_the_stages_that_reach_it(
     pipeline: Path, package: str, stages: list[str]

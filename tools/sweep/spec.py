@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
-from stages.lib.core.paths import CONF, TRAINING_LOGS
+from stages.lib.core.paths import CONF, METRICS, TABLES
 from stages.lib.core.schema import NonEmpty
 from stages.lib.core.validation import describe_error
 from stages.lib.params.base import ParamGroup, Seed
@@ -140,7 +140,7 @@ def test_set_of(score: Score, params: Params) -> str | None:
 
     The ladder's part ``dev`` and a file of one's own are none; published benchmarks are.
     """
-    if score.file.startswith(TRAINING_LOGS.as_posix()):
+    if not score.file.startswith((TABLES.as_posix(), METRICS.as_posix())):
         return None
     named = (score.row or {}).get("benchmark")
     for name, source in params.prepare.benchmarks.items():

@@ -37,17 +37,17 @@ def test_every_item_of_every_stage_has_a_row_and_tokens_follow_from_the_paramete
     params = composed("recipe=grpo")
     costs = costs_of(params)
     items = [("model", "base"), ("sample", "base")]
-    items += [("train", arm) for arm in ("uniform", "adaptive", "control")]
-    items += [("grpo", "uniform-grpo")]
+    items += [("train", arm) for arm in ("uniform", "adaptive", "mastery")]
+    items += [("replay", "dealt"), ("grpo", "uniform-grpo")]
     items += [("quantize", name) for name in params.quantize.models]
     items += [("evaluate", name) for name in params.evaluate.models]
     assert list(costs) == items
-    assert costs["sample", "base"].tokens == 14 * 28 * 4 * 64
+    assert costs["sample", "base"].tokens == 10 * 28 * 4 * 64
     # 15 tokens of a question, 20 of the template and 29 of an answer, which are supervised.
-    assert costs["train", "uniform"].tokens == pytest.approx(14 * 896 * (15 + 20 + 29) / 29)
+    assert costs["train", "uniform"].tokens == pytest.approx(36 * 448 * (15 + 20 + 29) / 29)
     assert costs["grpo", "uniform-grpo"].tokens == 20 * 12 * 4 * (35 + 48)
     assert costs["quantize", "adaptive-gptq4"].tokens == 64 * 512
-    once = (280 + 60 + 60) * 2 * 96
+    once = 200 * 96
     assert costs["evaluate", "uniform"].tokens == once
     assert costs["evaluate", "base"].tokens == 2 * once
 
@@ -68,17 +68,17 @@ def test_disks_keep_models_and_for_a_while_checkpoints_and_unpacked_copies() -> 
     costs = costs_of(params)
     n = SHAPE.parameters()
     assert costs["model", "base"].disk_bytes == 2 * n
-    control = costs["train", "control"]
-    assert (control.disk_bytes, control.scratch_bytes) == (2 * n, 14 * n)
-    gptq4 = params.quantize.models["adaptive-gptq4"]
+    trained = costs["train", "uniform"]
+    assert (trained.disk_bytes, trained.scratch_bytes) == (2 * n, 14 * n)
+    gptq4 = params.quantize.models["uniform-gptq4"]
     size = formulas.quantized_bytes(SHAPE, gptq4, 64)
-    assert costs["quantize", "adaptive-gptq4"].disk_bytes == size
+    assert costs["quantize", "uniform-gptq4"].disk_bytes == size
     unpacked = {
-        bits: costs["evaluate", f"adaptive-gptq{bits}"].scratch_bytes for bits in (2, 3, 4, 8)
+        bits: costs["evaluate", f"uniform-gptq{bits}"].scratch_bytes for bits in (2, 3, 4, 8)
     }
     assert unpacked == {2: 2 * n, 3: 2 * n, 4: 0, 8: 0}
-    assert costs["evaluate", "adaptive-nf4"].scratch_bytes == 2 * n
-    assert costs["quantize", "adaptive-rtn3"].tokens == 0
+    assert costs["evaluate", "uniform-nf4"].scratch_bytes == 2 * n
+    assert costs["quantize", "uniform-rtn3"].tokens == 0
     # The Hub's cache has a copy of its own.
     hub = composed("recipe=ladder", f"model.base=hub:EleutherAI/llemma_7b@{COMMIT}")
     llemma = MODELS["EleutherAI/llemma_7b"].shape
@@ -88,7 +88,7 @@ def test_disks_keep_models_and_for_a_while_checkpoints_and_unpacked_copies() -> 
 def test_sequential_rounds_count_at_their_most() -> None:
     sequential = "sample.sequential={width: 0.1, interval: 0.9, max_k: 16}"
     costs = costs_of(composed("recipe=ladder", sequential, "sample.prompting=[cot,pot]"))
-    assert costs["sample", "base"].tokens == 14 * 28 * (16 + 4) * 64
+    assert costs["sample", "base"].tokens == 10 * 28 * (16 + 4) * 64
 
 
 def test_micro_batches_and_processes_lower_the_memory_of_training() -> None:
@@ -141,6 +141,7 @@ def test_conversations_need_no_samples_and_count_their_own_sources() -> None:
         "talk": {"strategy": "conversations", "sources": ["a"]},
         "uniform": {"strategy": "uniform"},
     }
+    raw["weigh"]["replays"] = {}
     raw["quantize"]["models"] = {}
     raw["evaluate"]["models"] = {"base": [0], "talk": [0]}
     raw["analyze"]["compare"] = [["talk", "base"]]

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib.core.paths import EVAL_PROBLEMS, MODELS
+from stages.lib.core.paths import CONF, EVAL_PROBLEMS, MODELS
 from stages.lib.core.schema import Problem
 from stages.lib.core.tables import write_parquet
-from stages.lib.params.load import load_params
-from tests.conftest import REPOSITORY
+from stages.lib.params.compose import compose
+from stages.lib.params.load import parse_params
 from tools.demo.problems import (
     OWN,
     QUESTION,
@@ -15,7 +15,8 @@ from tools.demo.problems import (
     load_gradable_problems,
 )
 
-PARAMS = load_params(REPOSITORY / "params.yaml")
+GSM8K = ["+prepare.benchmarks.gsm8k={source: gsm8k, size: 2}", "+evaluate.max_tokens.gsm8k=64"]
+PARAMS = parse_params(compose(GSM8K, CONF), where="test")
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ from tools.sweep.trials import read_score
 LOSS = Score(file="reports/a.json", key="deep.loss", direction="minimize")
 LADDER = load_sweep("grid").score
 TABLE = """benchmark,system,answer_mode,n,accuracy
-ladder,adaptive,cot,9,0.1
-ladder,adaptive,fallback,9,0.5
-ladder,uniform,fallback,9,0.7
+ladder,adaptive,pot,9,0.1
+ladder,adaptive,cot,9,0.5
+ladder,uniform,cot,9,0.7
 """
 
 
@@ -27,7 +27,7 @@ def test_scores_are_read() -> None:
 BAD_SCORES: list[tuple[Score, str, str]] = [
     (LOSS, '{"deep": {"los": 1}}', "score: reports/a.json: key: 'loss': expected one of ['los']"),
     (LOSS, '{"deep": {"loss": "low"}}', "deep.loss: 'low': expected a number"),
-    (LADDER, TABLE.replace("fallback", "pot"), "reports/tables/accuracy.csv: 0 rows of {'bench"),
+    (LADDER, TABLE.replace("cot", "both"), "reports/tables/accuracy.csv: 0 rows of {'bench"),
 ]
 
 
