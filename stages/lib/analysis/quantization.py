@@ -11,6 +11,7 @@ from stages.lib.analysis import intervals, paired
 from stages.lib.analysis.accuracy import groups
 from stages.lib.analysis.comparisons import paired_frames
 from stages.lib.analysis.models import families, model_table, perplexity_ratio
+from stages.lib.analysis.retention import retention_table
 from stages.lib.analysis.speeds import SPEEDS, summarize_speeds
 from stages.lib.analysis.systems import default_system
 from stages.lib.core.schema import PROMPTINGS, Likelihood, system_name
@@ -82,6 +83,10 @@ def model_tables(
         tables["quantization_differences"] = quantization_differences(
             frame, pairs, draws=params.analyze.draws, level=level, rng=rng
         )
+        quantized_models = {
+            name: model for name, model in params.quantize.models.items() if name in systems
+        }
+        tables["retention"] = retention_table(frame, quantized_models, systems, level=level)
     return tables
 
 

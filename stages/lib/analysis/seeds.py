@@ -26,13 +26,9 @@ def compare_runs(
 ) -> Comparison:
     """Compare two arms by R runs of each on the same n problems, both (R, n) of 0 and 1.
 
-    Runs in the same row share their seed. Runs and problems are crossed: the variance of the
-    mean difference is that over runs, plus that over problems inside their ``strata`` (n,),
-    minus that of single answers, which both include (Cameron, Gelbach and Miller 2011, "Robust
-    inference with multiway clustering"); not less than that over problems. Interval and
-    two-sided p are Student's, with the degrees of freedom of a sum of the first two
-    (Satterthwaite 1946). Where nothing varies they are those of one run, by
-    ``intervals.sparse_interval`` and McNemar's test.
+    Runs in the same row share their seed. Interval and two-sided p are Student's, from
+    ``crossed_variance`` over runs and over problems inside their ``strata`` (n,). Where nothing
+    varies they are those of one run, by ``intervals.sparse_interval`` and McNemar's test.
 
     Measured coverage on 2,000 simulated data sets per case (``tests/lib/analysis/test_seeds.py``
     makes them), nominal 95%: with three runs 94 to 99%, with five 96 to 99%, the most where
@@ -44,24 +40,12 @@ def compare_runs(
     x, y = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     groups = np.unique(np.asarray(strata), return_inverse=True)[1]
     _check_shapes(x, y, groups)
-    n_runs = len(x)
-    differences = x - y
-    by_problem = differences.mean(axis=0)
-    run_variance = float(differences.mean(axis=1).var(ddof=1)) / n_runs
-    problem_variance = _variance_of_mean(by_problem, groups)
-    # A residual has lost one of its R degrees of freedom to the problem's mean.
-    residuals = differences - by_problem
-    answer_variance = sum(_variance_of_mean(run, groups) for run in residuals)
-    answer_variance = answer_variance / n_runs / (n_runs - 1)
-    variance = max(run_variance + problem_variance - answer_variance, problem_variance)
-    difference = float(differences.mean())
+    variance, freedom = crossed_variance(x - y, groups)
+    difference = float((x - y).mean())
     if variance == 0:
         # All runs agree, and so do the problems of each stratum: the same as one run.
         low, high = sparse_interval(x[0], y[0], level=level)
         return Comparison(difference, low, high, p=mcnemar_p(x[0], y[0]))
-    problem_freedom = len(groups) - groups.max() - 1
-    denominator = run_variance**2 / (n_runs - 1) + problem_variance**2 / problem_freedom
-    freedom = max(n_runs - 1.0, variance**2 / denominator)
     error = sqrt(variance)
     half = float(student.ppf((1 + level) / 2, freedom)) * error
     return Comparison(
@@ -70,6 +54,33 @@ def compare_runs(
         high=min(1.0, difference + half),
         p=2 * float(student.sf(abs(difference) / error, freedom)),
     )
+
+
+def crossed_variance(values: NDArray[np.float64], groups: NDArray[np.intp]) -> tuple[float, float]:
+    """Return the variance of the mean of ``values`` (R, n), and its degrees of freedom.
+
+    Runs and problems are crossed: the variance is that over the R runs, plus that over problems
+    inside their ``groups`` (n,), minus that of single answers, which both include (Cameron,
+    Gelbach and Miller 2011, "Robust inference with multiway clustering"); not less than that
+    over problems. The degrees of freedom are those of a sum of the first two (Satterthwaite
+    1946). One run alone has the variance over problems.
+    """
+    n_runs = len(values)
+    by_problem = values.mean(axis=0)
+    problem_variance = _variance_of_mean(by_problem, groups)
+    problem_freedom = float(len(groups) - groups.max() - 1)
+    if n_runs == 1:
+        return problem_variance, problem_freedom
+    run_variance = float(values.mean(axis=1).var(ddof=1)) / n_runs
+    # A residual has lost one of its R degrees of freedom to the problem's mean.
+    residuals = values - by_problem
+    answer_variance = sum(_variance_of_mean(run, groups) for run in residuals)
+    answer_variance = answer_variance / n_runs / (n_runs - 1)
+    variance = max(run_variance + problem_variance - answer_variance, problem_variance)
+    if variance == 0:
+        return 0.0, problem_freedom
+    denominator = run_variance**2 / (n_runs - 1) + problem_variance**2 / problem_freedom
+    return variance, max(n_runs - 1.0, variance**2 / denominator)
 
 
 def _check_shapes(
