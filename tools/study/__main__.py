@@ -7,7 +7,8 @@ another machine goes on with the next. After the last block, ``report`` writes i
 
 - ``endpoints.csv``: the registered comparisons, with their intervals and verdicts,
 - ``arms.csv``: the accuracy of each arm, by stratum and run,
-- ``cells.csv``: the mean accuracy of each arm in each cell.
+- ``cells.csv``: the mean accuracy of each arm in each cell,
+- ``forest.svg`` and ``forest.png``: the comparisons, with the difference in every run.
 
 Before the last block nothing is compared. ``end`` ends a study early and reports on the blocks
 that there are. ``dev`` writes the outcomes of the workspace's run, one of ``recipe=study-dev``,
@@ -26,10 +27,13 @@ from typing import Any
 from stages.lib.core.files import write_json
 from stages.lib.core.paths import EVAL_PROBLEMS, GRADES, REPORTS
 from stages.lib.core.tables import write_csv
+from stages.lib.figures import style
+from stages.lib.params.load import load_params
 from stages.lib.runtime import console
 from tools.experiments import head_commit
 from tools.study.blocks import Block, read_blocks, read_outcomes, write_block
 from tools.study.endpoints import cell_accuracies, endpoints, planned_seeds, summaries
+from tools.study.figure import draw_forest
 from tools.study.run import check_registered, run_block
 from tools.study.spec import Study, load_study
 
@@ -78,13 +82,14 @@ def run(study: Study) -> None:
 
 
 def report(study: Study, blocks: Sequence[Block]) -> None:
-    """Write the tables of the blocks."""
+    """Write the tables and the figure of the blocks."""
+    results, arms = endpoints(study, blocks), summaries(study, blocks)
     rows: list[dict[str, Any]] = [
         {"endpoint": item.name, "first": item.first, "second": item.second}
         | {"stratum": item.stratum, "bound": item.bound, "blocks": len(blocks)}
         | item.comparison.interval()
         | {"verdict": item.verdict}
-        for item in endpoints(study, blocks)
+        for item in results
     ]
     write_csv(FOLDER / "endpoints.csv", rows)
     write_csv(
@@ -93,10 +98,19 @@ def report(study: Study, blocks: Sequence[Block]) -> None:
             {"system": item.system, "stratum": item.stratum}
             | {"mean": round(item.mean, 4), "run_sd": round(item.run_sd, 4)}
             | {"runs": " ".join(f"{value:.4f}" for value in item.by_run)}
-            for item in summaries(study, blocks)
+            for item in arms
         ],
     )
     write_csv(FOLDER / "cells.csv", cell_accuracies(study, blocks))
+    settings = load_params().figures
+    figure = draw_forest(
+        results,
+        arms,
+        level=study.level,
+        color=style.palette(settings.palette, [study.candidate])[study.candidate],
+        width_in=settings.width_in,
+    )
+    style.save(figure, FOLDER / "forest", dpi=settings.dpi)
     for row in rows:
         console.log_line(
             f"{row['endpoint']}: {row['difference']:+.4f} ({row['low']:+.4f} to "

@@ -1,5 +1,6 @@
 """The command of a study: what it refuses, and what it writes after the last block."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.lib.core.paths import PARAMS
 from stages.lib.core.tables import read_csv
 from tests.tools.study.test_endpoints import STUDY, gains, simulated
 from tools.study import __main__ as command
@@ -19,6 +21,7 @@ Commit = Callable[[str], str]
 @pytest.fixture
 def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commit:
     """Work in an empty repository; return a function that commits a registered text."""
+    shutil.copy(PARAMS, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "load_study", lambda: STUDY)
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
@@ -51,6 +54,7 @@ def test_nothing_is_compared_before_the_last_block(commit: Commit) -> None:
     assert [row["verdict"] for row in rows] == ["met", "met", "met"]
     assert {row["blocks"] for row in rows} == {"7"}
     assert len(read_csv(command.FOLDER / "arms.csv")) == 6
+    assert {path.name for path in command.FOLDER.glob("forest.*")} == {"forest.svg", "forest.png"}
 
 
 def test_a_finished_study_runs_nothing_more(
