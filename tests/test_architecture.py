@@ -42,7 +42,7 @@ TOOLS = {
     "publish": "core models params runtime",
     "replicate": "analysis core data figures grading params prompts runtime sandbox",
     "reruns": "core",
-    "study": "analysis core params provenance runtime",
+    "study": "analysis core figures params provenance runtime",
     "sweep": "core figures params runtime",
 }
 SOURCES = sorted(path for folder in ("stages", "tools") for path in Path(folder).rglob("*.py"))

@@ -41,11 +41,12 @@ def answer_frame(
             f"answers: expected one of every system to every problem with each of "
             f"{', '.join(status.columns)}"
         )
-    solved = status == "correct"
-    columns = {f"{prompting}_status": status[prompting] for prompting in status}
-    columns |= {prompting: solved[prompting] for prompting in status}
+    columns: dict[str, Any] = {}
+    for prompting in status.columns:
+        columns[f"{prompting}_status"] = status[prompting]
+        columns[prompting] = status[prompting] == "correct"
     if set(PROMPTINGS) <= set(columns):
-        cot, pot = solved["cot"], solved["pot"]
+        cot, pot = columns["cot"], columns["pot"]
         columns |= {
             "fallback": pot.where(~unanswered["pot"].astype(bool), cot),
             "both": cot & pot,

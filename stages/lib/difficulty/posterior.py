@@ -43,14 +43,7 @@ def estimate_difficulties(
     a duplicate problem, counts outside 0..n, n below 1, fewer than one level, an
     unknown definition, and an interval outside (0, 1).
     """
-    lengths = [len(sources), len(problem_ids), len(n_correct), len(n)]
-    if len(set(lengths)) > 1 or lengths[0] == 0:
-        raise ValueError(
-            f"sources, problem_ids, n_correct, n: lengths {lengths}: expected equal, at least 1"
-        )
-    duplicates = [name for name, count in Counter(problem_ids).items() if count > 1]
-    if duplicates:
-        raise ValueError(f"problem_ids: {duplicates[0]!r}: given twice, expected once")
+    _check_problems(sources, problem_ids, n_correct, n)
     if not 0 < interval < 1:
         raise ValueError(f"interval: {interval}: expected between 0 and 1, both excluded")
     correct, total = _as_counts(n_correct, n)
@@ -153,6 +146,19 @@ def fit_prior(n_correct: Sequence[int], n: Sequence[int]) -> tuple[float, float]
         method="Nelder-Mead",
     )
     return _shape(fit.x)
+
+
+def _check_problems(
+    sources: Sequence[str], problem_ids: Sequence[str], n_correct: Sequence[int], n: Sequence[int]
+) -> None:
+    lengths = [len(sources), len(problem_ids), len(n_correct), len(n)]
+    if len(set(lengths)) > 1 or lengths[0] == 0:
+        raise ValueError(
+            f"sources, problem_ids, n_correct, n: lengths {lengths}: expected equal, at least 1"
+        )
+    duplicates = [name for name, count in Counter(problem_ids).items() if count > 1]
+    if duplicates:
+        raise ValueError(f"problem_ids: {duplicates[0]!r}: given twice, expected once")
 
 
 def _shape(point: NDArray[np.float64]) -> tuple[float, float]:

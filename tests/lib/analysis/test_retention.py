@@ -98,4 +98,4 @@ def test_models_that_differ_in_their_calibration_seed_are_draws_of_one_way() -> 
         ["gptq", "text", 1, 50, 0.8, 0.5],
         ["rtn", "", 1, 50, 0.8, 0.25],
     ]
-    assert (table["low"] < table["retention"]).all()
+    assert max(table["low"] - table["retention"]) < 0

@@ -134,7 +134,8 @@ ORCA = f"hub:microsoft/orca-math-word-problems-200k@{COMMIT}/*.parquet"
 
 
 def test_conversations_need_no_samples_and_count_their_own_sources() -> None:
-    raw = compose(["recipe=ladder", "sample.k=0", "train.steps=10"], CONF)
+    overrides = ["sample.k=0", "train.steps=10", "train.tokens_per_step=896"]
+    raw = compose(["recipe=ladder", *overrides], CONF)
     sources = [rows("a", "orca-math", ORCA, 1.0), rows("b", "gsm8k", "ladder:3", 1.0)]
     raw["prepare"]["train"] += [source.model_dump() for source in sources]
     raw["weigh"]["arms"] = {
