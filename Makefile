@@ -2,6 +2,7 @@
 # make test    the whole suite
 # make sweep   a grid or a search over DVC experiments: SWEEP=grid or SWEEP=search
 # make study   the next blocks of the registered study (docs/preregistration.md)
+# make results the last run's table, and what changed since the last commit
 # make demo    a page on 127.0.0.1 that asks two of the models one question
 # make export  a model for CPUs without PyTorch: MODEL=adaptive PRECISION=int4, int8 or fp32
 # make verify  read every file of DVC's cache and name those whose bytes have changed
@@ -25,7 +26,7 @@ SWEEP ?= grid
 MODEL ?= adaptive
 PRECISION ?= int8
 
-.PHONY: repro test lint setup lock params sweep study demo export bench verify harness clean
+.PHONY: repro test lint setup lock params sweep study results demo export bench verify harness clean
 
 repro: setup
 	dvc repro
@@ -82,6 +83,9 @@ sweep: setup
 
 study: setup
 	python -m tools.study run
+
+results: setup
+	python -m tools.results
 
 demo: setup
 	python -m tools.demo

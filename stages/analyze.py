@@ -2,7 +2,7 @@
 
 Reads the benchmarks, the answers and follow-up replies of every model, its likelihoods and
 reports, and the reports of exports; runs model-written programs in the sandbox. Writes
-``data/grades.parquet``, ``reports/tables/*.csv`` and ``reports/metrics/accuracy.json``.
+``data/grades.parquet``, ``reports/tables/*.csv`` and ``reports/metrics.json``.
 
     python -m stages.analyze
 """
@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.lib.analysis.accuracy import accuracy_table, answer_frame, headline, status_table
+from stages.lib.analysis.accuracy import accuracy_table, answer_frame, status_table
 from stages.lib.analysis.comparisons import comparison_table, run_table
+from stages.lib.analysis.headline import headline
 from stages.lib.analysis.quantization import (
     Measurements,
     is_of_evaluated_model,
@@ -29,8 +30,8 @@ from stages.lib.core.paths import (
     GRADES,
     LIKELIHOOD_REPORTS,
     LIKELIHOODS,
-    METRICS,
     MODEL_REPORTS,
+    REPORTS,
     TABLES,
 )
 from stages.lib.core.schema import Likelihood
@@ -78,8 +79,7 @@ def main() -> None:
     for name, table in tables.items():
         with atomic_replace(TABLES / f"{name}.csv") as tmp:
             table.to_csv(tmp, index=False, lineterminator="\n")
-    metrics = headline(accuracy, params.evaluate.held_out)
-    write_json(METRICS / "accuracy.json", {"accuracy": metrics})
+    write_json(REPORTS / "metrics.json", headline(tables, pairs, params.evaluate.held_out))
 
 
 def read_measurements(evaluate: Evaluate) -> Measurements:

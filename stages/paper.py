@@ -1,9 +1,9 @@
 """Typeset the paper and make the web page.
 
 Reads the outputs of the other stages: ``reports/metrics/``, ``data/``, ``tables/``, ``models/``,
-``figures/`` and ``timings/``, the problems, answers and grades, ``params.yaml`` and the
-hashes in ``dvc.lock``. Writes ``reports/paper.pdf`` from ``reports/paper.typ``, and
-``reports/index.html``.
+``figures/`` and ``timings/``, the tables of a finished study in ``reports/study/``, the
+problems, answers and grades, ``params.yaml`` and the hashes in ``dvc.lock``. Writes
+``reports/paper.pdf`` from ``reports/paper.typ``, and ``reports/index.html``.
 
     python -m stages.paper
 """
@@ -26,9 +26,11 @@ from stages.lib.generations.answers import read_answers, read_benchmarks
 from stages.lib.params.load import load_params
 from stages.lib.params.root import Params
 from stages.lib.provenance.versions import versions
-from stages.lib.report import facts, webpage
+from stages.lib.report import descriptions, facts, webpage
 from stages.lib.report.captions import CAPTIONS, figures_without_data
+from stages.lib.report.compute import compute_rows
 from stages.lib.report.findings import arms_overview, claims_by_subject, claims_of_runs
+from stages.lib.report.study import read_study
 from stages.lib.report.tables import read_rows
 from stages.lib.report.webpage_tables import webpage_tables
 from stages.lib.runtime import console
@@ -36,6 +38,7 @@ from stages.lib.runtime import console
 SOURCE = REPORTS / "paper.typ"
 PAPER = REPORTS / "paper.pdf"
 PAGE = REPORTS / "index.html"
+STUDY = REPORTS / "study"
 
 # The packages that results depend on, by the name that is imported.
 PACKAGES = (
@@ -76,6 +79,7 @@ def main() -> None:
 def paper_inputs(params: Params, figures: list[str]) -> dict[str, Any]:
     """Return what the paper needs beside the tables that it reads itself."""
     comparisons = read_rows("comparisons")
+    arms = [*params.weigh.arms, *params.weigh.replays]
     runs = read_rows("runs") if pairs_with_runs(params.analyze) else []
     return {
         "title": params.paper.title,
@@ -87,10 +91,16 @@ def paper_inputs(params: Params, figures: list[str]) -> dict[str, Any]:
         "min_discordant": MIN_DISCORDANT,
         "captions": {name: CAPTIONS[name] for name in figures},
         "claims": claims_by_subject(comparisons, params),
+        "arms": [
+            {"name": name, "text": descriptions.strategy(params.weigh, name)} for name in arms
+        ],
         "arms_overview": arms_overview(comparisons, params),
+        "by_difficulty": descriptions.uses_difficulty(params),
+        "compute": compute_rows(params),
+        "detectable": facts.detectable(params),
+        "study": read_study(STUDY, arms),
         "runs": claims_of_runs(runs, params),
         "sources": facts.describe_sources(),
-        "parameters": facts.flatten(params.model_dump(mode="json")),
         "versions": versions(PACKAGES),
         "hardware": facts.hardware(),
         "models": facts.identify_models(list(params.evaluate.models)),

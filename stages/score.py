@@ -8,6 +8,7 @@ problems, ``data/samples/`` and ``data/resamples/``; writes ``data/sample_grades
     python -m stages.score
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain, tee
 
@@ -20,7 +21,7 @@ from stages.lib.core.paths import (
     SAMPLES,
     TRAIN_PROBLEMS,
 )
-from stages.lib.core.schema import Difficulty, Problem, SampleGrade
+from stages.lib.core.schema import Difficulty, Problem, Prompting, SampleGrade
 from stages.lib.core.tables import read_parquet, write_parquet
 from stages.lib.difficulty.summary import difficulty_metrics, grades_by_problem, score_problems
 from stages.lib.generations.store import Store
@@ -36,12 +37,22 @@ def main() -> None:
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     grades = grade_samples(problems, params.sandbox)
     difficulties, metrics = [], {}
+    generated = count_tokens()
     for prompting, by_problem in grades_by_problem(problems, grades).items():
         difficulties += score_problems(problems, prompting, by_problem, params.score)
         metrics[prompting] = difficulty_metrics(problems, by_problem)
+        metrics[prompting]["generated_tokens"] = generated[prompting]
     write_parquet(SAMPLE_GRADES, grades, may_be_empty=SampleGrade)
     write_parquet(DIFFICULTY, difficulties, may_be_empty=Difficulty)
     write_json(METRICS / "difficulty.json", metrics)
+
+
+def count_tokens() -> Counter[Prompting]:
+    """Return how many tokens of samples were generated, by prompting."""
+    tokens: Counter[Prompting] = Counter()
+    for row in chain(Store(SAMPLES).rows(), Store(RESAMPLES).rows()):
+        tokens[row.prompting] += row.n_tokens
+    return tokens
 
 
 def grade_samples(problems: Sequence[Problem], limits: SandboxLimits) -> list[SampleGrade]:

@@ -42,6 +42,7 @@ TOOLS = {
     "publish": "core models params runtime",
     "replicate": "analysis core data figures grading params prompts runtime sandbox",
     "reruns": "core",
+    "results": "analysis params report",
     "study": "analysis core figures params provenance runtime",
     "sweep": "core figures params runtime",
 }

@@ -132,6 +132,7 @@ def build(groups: dict[str, Any], *, n_problems: int = 2, n_conversations: int =
                     "pass_rate": {"ladder": 0.125},
                     "samples": {"correct": 1, "wrong": 6, "unparsed": 1},
                     "pass_at_1": 0.125,
+                    "generated_tokens": 4000,
                 }
             }
             if params.sample.k
@@ -187,9 +188,18 @@ def write_arm_reports(params: Params) -> None:
         "epochs": 0.104,
         "supervised_tokens": 12544,
         "processed_tokens": 24310,
+        "total": 134_515_008,
     }
+    measured = {"seconds": 60.0, "peak_mib": 4000}
     for arm in params.weigh.arms:
-        write_json_files({f"metrics/arms/{arm}": metrics, f"training/{arm}": run})
+        write_json_files(
+            {
+                f"metrics/arms/{arm}": metrics,
+                f"training/{arm}": run,
+                f"timings/train-{arm}": measured,
+            }
+        )
+    write_json_files({f"timings/{stage}": measured for stage in ("sample", "resample")})
 
 
 def write_model_reports(params: Params) -> None:

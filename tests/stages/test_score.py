@@ -40,6 +40,7 @@ def test_difficulty_counts_the_correct_samples(scored: None) -> None:
             "pass_at_1": 0.5,
             "pass_at_4": 0.667,
             "maj_at_4": 0.5,
+            "generated_tokens": 72 * 5,
         }
     }
 
@@ -61,7 +62,7 @@ def test_problems_may_have_different_numbers_of_samples(scored: None) -> None:
         ("product-2x2", 4, 0, 0.0, 5),
     }
     # Metrics of all problems use the same number of samples for each.
-    counts = {"samples": {"correct": 36, "wrong": 60}}
+    counts = {"samples": {"correct": 36, "wrong": 60}, "generated_tokens": 96 * 5}
     assert read_json(METRICS / "difficulty.json") == {"cot": metrics | counts}
     # Further rounds come last.
     grades = read_parquet(SAMPLE_GRADES, SampleGrade)

@@ -5,7 +5,6 @@ PoT answer, and the problem's ``source``, ``topic`` and ``level``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean
 from typing import Any, cast
 
 import pandas as pd
@@ -16,8 +15,6 @@ from stages.lib.core.schema import PROMPTINGS, STATUSES, EvalRecord, Problem
 from stages.lib.grading.grader import FAILED
 
 EXTRA_COUNTS = ("cut", "follow_up", "first_option")
-
-OTHERS = "others"
 
 
 def answer_frame(
@@ -107,25 +104,6 @@ def status_table(records: Sequence[EvalRecord]) -> pd.DataFrame:
     counted = cast(pd.DataFrame, grouped["status"].value_counts().unstack(fill_value=0))
     counts = counted.reindex(columns=list(STATUSES), fill_value=0)
     return counts.join(cast(pd.DataFrame, grouped[list(EXTRA_COUNTS)].sum())).reset_index()
-
-
-def headline(accuracy: pd.DataFrame, held_out: str) -> dict[str, dict[str, dict[str, float]]]:
-    """Return accuracy by benchmark, system and prompting, for ``dvc metrics``.
-
-    ``accuracy`` has a row per benchmark, system and answer mode. ``others`` is the mean over
-    all benchmarks but the held-out one.
-    """
-    values: dict[tuple[str, str, str], list[float]] = {}
-    for row in accuracy.to_dict("records"):
-        if row["answer_mode"] in PROMPTINGS:
-            benchmark = held_out if row["benchmark"] == held_out else OTHERS
-            key = (benchmark, row["system"], row["answer_mode"])
-            values.setdefault(key, []).append(row["accuracy"])
-    metrics: dict[str, dict[str, dict[str, float]]] = {}
-    for (benchmark, system, prompting), accuracies in values.items():
-        by_system = metrics.setdefault(benchmark, {})
-        by_system.setdefault(system, {})[prompting] = round(fmean(accuracies), 3)
-    return metrics
 
 
 def groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], Any]]:

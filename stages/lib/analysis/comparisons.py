@@ -25,8 +25,8 @@ def comparison_table(
     ``frame`` is that of ``accuracy.answer_frame``. Problems are resampled inside their source,
     a fixed part of the design. ``p_holm`` is corrected over all rows of one benchmark;
     ``p_sources``, uncorrected, comes from swapping the systems in whole sources, and is missing
-    where there are too few sources ever to reach 1 - ``level``. ``detectable`` is the smallest
-    true difference that this many problems would show in 80% of repetitions.
+    where there are too few sources ever to reach 1 - ``level``. ``discordant`` is the share of
+    problems that exactly one of the two solves.
     """
     tables: list[dict[str, Any]] = []
     for (benchmark,), group in groups(frame, ["benchmark"]):
@@ -100,9 +100,6 @@ def _comparison(
     enough_sources = 2.0 ** (1 - len(set(sources))) <= 1 - level
     p_sources = round(significance.sign_flip_p(x, y, sources), 4) if enough_sources else None
     discordant = float(np.mean(x != y))
-    detectable = significance.detectable_difference(
-        len(x), discordant, power=significance.POWER, alpha=1 - level
-    )
     return {
         "first": first,
         "second": second,
@@ -112,7 +109,6 @@ def _comparison(
         "p": result.p,
         "p_sources": p_sources,
         "discordant": round(discordant, 4),
-        "detectable": round(detectable, 4) if detectable else None,
     }
 
 

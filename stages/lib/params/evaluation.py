@@ -40,6 +40,8 @@ class Evaluate(ParamGroup):
 class Analyze(ParamGroup):
     """Grading and statistics.
 
+    ``discordance`` is the share of problems that exactly one of two systems is expected to solve:
+    the difference that a benchmark can detect follows from it, before any answer.
     ``runs`` lists, by arm, the systems that are runs of it, with the seeds in one order.
     Two compared arms that both have runs are compared by all their runs, too.
     """
@@ -47,6 +49,7 @@ class Analyze(ParamGroup):
     seed: Seed
     draws: Annotated[int, Field(ge=100)]
     interval: OpenUnit
+    discordance: OpenUnit
     compare: Annotated[list[Pair], Field(min_length=1)]
     runs: dict[Name, Annotated[list[str], Field(min_length=MIN_RUNS)]]
 

@@ -18,13 +18,13 @@ from stages.lib.params.base_model import parse_base
 from stages.lib.params.root import Params
 from stages.lib.params.strategies import ConversationsArm
 from stages.lib.provenance.license import UNKNOWN
-from stages.lib.report.claims import TableRow, interval_only_note, winner
+from stages.lib.report.claims import TableRow, winner
 from stages.lib.report.descriptions import quantization, strategy, training_source, uses_difficulty
 from stages.lib.report.numbers import fixed, p_value, percent
 from stages.lib.report.templates import render_template
 
 TEMPLATE = "card.md.j2"
-READINGS = {"first": "ahead", "second": "behind", "noise": "within noise", "same": "the same"}
+READINGS = {"first": "better", "second": "worse", "neither": "not shown to differ"}
 
 
 @dataclass(frozen=True)
@@ -232,5 +232,5 @@ def _comparison_cells(row: TableRow, level: float) -> list[str]:
         percent(row["difference"]),
         f"{percent(row['low'])} to {percent(row['high'])}",
         p_value(row["p_holm"]),
-        READINGS[winner(row)] + interval_only_note(row, level),
+        READINGS[winner(row, level)],
     ]

@@ -98,9 +98,15 @@ def _online_rule(arm: FrontierArm | MasteryArm | PlannedArm) -> str:
 
 def uses_difficulty(params: Params) -> bool:
     """Return whether some arm treats problems by how often the base model solves them."""
-    arms = [_source_arm(params.weigh.arms, name) for name in params.weigh.arms]
+    return any(follows_difficulty(params, name) for name in params.weigh.arms)
+
+
+def follows_difficulty(params: Params, name: str) -> bool:
+    """Return whether an arm, or a replay, needs the base model's samples."""
+    if not params.sample.k or name in params.weigh.replays:
+        return False
     blind = UniformArm | FocalArm | ConversationsArm | OnlineGroup
-    return params.sample.k > 0 and any(not isinstance(arm, blind) for arm in arms)
+    return not isinstance(_source_arm(params.weigh.arms, name), blind)
 
 
 def share_permutation(weigh: Weigh, runs: Sequence[str]) -> bool:

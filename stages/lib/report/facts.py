@@ -1,6 +1,5 @@
 """Facts of a run that the paper states: sources, models, timings, hardware."""
 
-import json
 import os
 import platform
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from stages.lib.analysis.significance import POWER, detectable_difference
 from stages.lib.core.files import read_json
 from stages.lib.core.paths import METRICS, MODEL_REPORTS, MODELS, TIMINGS, TRAIN_PROBLEMS
 from stages.lib.core.schema import Problem, system_name
@@ -39,6 +39,25 @@ def timings(params: Params) -> list[dict[str, Any]]:
         stages |= {f"{stage}-{item}" for item in items}
     paths = sorted(TIMINGS.glob("*.json"))
     return [{"stage": path.stem} | read_json(path) for path in paths if path.stem in stages]
+
+
+def detectable(params: Params) -> list[dict[str, Any]]:
+    """Return the difference that each benchmark detects, in share of its problems.
+
+    That is under the assumed discordance, ``analyze.discordance``; benchmarks that detect none
+    are left out.
+    """
+    counts = read_json(METRICS / "data.json")["problems"]
+    found = {
+        name: detectable_difference(
+            counts[name],
+            params.analyze.discordance,
+            power=POWER,
+            alpha=1 - params.analyze.interval,
+        )
+        for name in params.prepare.benchmarks
+    }
+    return [{"benchmark": name, "points": points} for name, points in found.items() if points]
 
 
 def few_shot_systems(evaluate: Evaluate) -> list[str]:
@@ -96,14 +115,3 @@ def hardware() -> dict[str, Any]:
         "memory_gib": round(memory / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
     }
-
-
-def flatten(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """Return nested parameters as (dotted key, JSON value) pairs."""
-    if isinstance(value, dict) and value:
-        return [
-            pair
-            for key, inner in value.items()
-            for pair in flatten(inner, f"{path}.{key}" if path else key)
-        ]
-    return [(path, json.dumps(value, ensure_ascii=False))]

@@ -7,7 +7,7 @@ from math import isnan
 from stages.lib.analysis.answer_modes import ANSWER_MODES, modes_among
 from stages.lib.analysis.speeds import NO_KERNEL
 from stages.lib.core.schema import STATUSES
-from stages.lib.report.claims import TableRow, interval_only_note, winner
+from stages.lib.report.claims import TableRow, winner
 from stages.lib.report.numbers import fixed, p_value, percent
 
 
@@ -86,11 +86,10 @@ def _comparison_table(rows: Sequence[TableRow], benchmarks: Sequence[str], level
     for row in sorted(rows, key=lambda row: benchmarks.index(row["benchmark"])):
         first, second = row["first"], row["second"]
         reading = {
-            "first": f"{first} ahead",
-            "second": f"{second} ahead",
-            "noise": "within noise",
-            "same": "no difference seen",
-        }[winner(row)]
+            "first": f"{first} better",
+            "second": f"{second} better",
+            "neither": "not shown to differ",
+        }[winner(row, level)]
         interval = f"{percent(row['low'])} to {percent(row['high'])}"
         body.append(
             [
@@ -99,7 +98,7 @@ def _comparison_table(rows: Sequence[TableRow], benchmarks: Sequence[str], level
                 _plain(ANSWER_MODES[row["answer_mode"]]),
                 Cell(percent(row["difference"]), row["difference"], interval),
                 Cell(p_value(row["p_holm"]), row["p_holm"]),
-                _plain(reading + interval_only_note(row, level)),
+                _plain(reading),
             ]
         )
     return Table(

@@ -1,9 +1,8 @@
-"""Accuracy, statuses and headline metrics, counted by hand."""
+"""Accuracy and statuses, counted by hand."""
 
-import pandas as pd
 import pytest
 
-from stages.lib.analysis.accuracy import accuracy_table, answer_frame, headline, status_table
+from stages.lib.analysis.accuracy import accuracy_table, answer_frame, status_table
 from stages.lib.analysis.answer_modes import ANSWER_MODES
 from tests.rows import make_problem, make_record
 
@@ -36,13 +35,3 @@ def test_an_answer_that_other_systems_have_is_missed() -> None:
     ]
     with pytest.raises(ValueError, match="of every system to every problem with each of cot, pot"):
         answer_frame(records, {"ladder": [make_problem("p")]})
-
-
-def test_the_mean_of_the_others_weighs_benchmarks_alike() -> None:
-    rows = [
-        {"benchmark": name, "system": "base", "answer_mode": answer_mode, "accuracy": share}
-        for name, share in (("ladder", 0.9), ("gsm8k", 0.5), ("math500", 0.25))
-        for answer_mode in ("cot", "fallback")
-    ]
-    metrics = headline(pd.DataFrame(rows), "ladder")
-    assert metrics == {"ladder": {"base": {"cot": 0.9}}, "others": {"base": {"cot": 0.375}}}

@@ -1,0 +1,46 @@
+"""The compute of each arm: tokens, FLOPs and seconds, sampling included."""
+
+from typing import Any
+
+from stages.lib.core.files import read_json
+from stages.lib.core.paths import METRICS, TIMINGS, TRAINING_LOGS
+from stages.lib.params.root import Params
+from stages.lib.report.descriptions import follows_difficulty
+
+
+def compute_rows(params: Params) -> list[dict[str, Any]]:
+    """Return a row per arm and replay: what it trained on, and what that and sampling cost.
+
+    ``generated_tokens`` are those of the base model's samples, which an arm that follows
+    difficulty needs. ``flops`` counts 6 per parameter and trained token, forward and backward,
+    and 2 per parameter and generated token (Kaplan et al. 2020, arXiv:2001.08361, section 2.1).
+    For adapters that is too many, as the gradients of frozen weights are not computed.
+    """
+    sampled = read_json(METRICS / "difficulty.json").values()
+    generated = sum(by_prompting["generated_tokens"] for by_prompting in sampled)
+    sampling_seconds = _seconds("sample") + _seconds("resample") if params.sample.k else 0.0
+    rows = []
+    for name in (*params.weigh.arms, *params.weigh.replays):
+        run = read_json(TRAINING_LOGS / f"{name}.json")
+        samples = follows_difficulty(params, name)
+        stage = "replay" if name in params.weigh.replays else "train"
+        generated_tokens = generated if samples else 0
+        rows.append(
+            {
+                "arm": name,
+                "epochs": run["epochs"],
+                "examples": run["examples"],
+                "distinct_examples": run["distinct_examples"],
+                "max_repeats": run["max_repeats"],
+                "supervised_tokens": run["supervised_tokens"],
+                "processed_tokens": run["processed_tokens"],
+                "generated_tokens": generated_tokens,
+                "flops": run["total"] * (6 * run["processed_tokens"] + 2 * generated_tokens),
+                "seconds": _seconds(f"{stage}-{name}") + (sampling_seconds if samples else 0.0),
+            }
+        )
+    return rows
+
+
+def _seconds(stage: str) -> float:
+    return read_json(TIMINGS / f"{stage}.json")["seconds"]

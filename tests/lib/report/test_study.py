@@ -1,0 +1,79 @@
+"""What the registered study showed, in words."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.lib.core.tables import write_csv
+from stages.lib.report.study import meaning, read_study, result
+
+
+def endpoints(*verdicts: str) -> list[dict[str, str]]:
+    pairs = [("uniform", "hard", "0.0"), ("uniform", "easy", "-0.015"), ("dealt", "hard", "0.0")]
+    values = {"difference": "0.0412", "low": "0.02", "high": "0.0604", "blocks": "10"}
+    return [
+        {"first": "mastery", "second": second, "stratum": stratum, "bound": bound}
+        | values
+        | {"verdict": verdict}
+        for (second, stratum, bound), verdict in zip(pairs, verdicts, strict=True)
+    ]
+
+
+def test_the_result_has_both_differences() -> None:
+    assert result(endpoints("met", "met", "met")) == (
+        "Over 10 runs of each arm, mastery minus uniform is 4.1 points (2.0 to 6.0) on hard cells "
+        "and 4.1 points (2.0 to 6.0) on easy ones."
+    )
+
+
+GAINED = "mastery gains on hard cells over uniform, without a loss of 1.5 points on easy ones. "
+GAINED += "mastery minus dealt is 4.1 points (2.0 to 6.0) on hard cells: "
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "text"),
+    [
+        (
+            ("met", "met", "met"),
+            GAINED + "it matters which cells get more, not only that some do.",
+        ),
+        (
+            ("met", "met", "not met"),
+            GAINED + "it is not shown that it matters which cells get more, and not only that "
+            "some do.",
+        ),
+        (
+            ("met", "not met", "not tested"),
+            "mastery gains on hard cells, but a loss of 1.5 points on easy ones is not ruled out: "
+            "the study fails its second endpoint.",
+        ),
+        (
+            ("not met", "met", "not tested"),
+            "No gain on hard cells is shown; on easy ones a loss of 1.5 points or more is ruled "
+            "out.",
+        ),
+        (
+            ("not met", "not met", "not tested"),
+            "No gain on hard cells is shown, and a loss on easy ones is not ruled out.",
+        ),
+        (
+            ("inconclusive",) * 3,
+            "With 10 runs the study is inconclusive, as registered.",
+        ),
+    ],
+)
+def test_each_outcome_has_its_sentence(verdicts: tuple[str, ...], text: str) -> None:
+    assert meaning(endpoints(*verdicts)) == text
+
+
+def test_a_study_is_read_once_it_is_finished_and_of_these_arms(tmp_path: Path) -> None:
+    arms = ["uniform", "mastery", "dealt"]
+    assert read_study(tmp_path, arms) is None
+    rows: list[dict[str, Any]] = list(endpoints("met", "met", "met"))
+    for name in ("endpoints", "arms", "cells"):
+        write_csv(tmp_path / f"{name}.csv", rows)
+    study = read_study(tmp_path, [*arms, "another"])
+    assert study is not None
+    assert (study["blocks"], study["endpoints"]) == (10, rows)
+    assert read_study(tmp_path, arms[:2]) is None

@@ -1,0 +1,41 @@
+"""The table of results in a terminal, and what changed since the last commit."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stages.lib.core.files import write_json
+from tests.stages import reports
+from tools import results
+
+
+def test_it_prints_accuracies_differences_and_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    reports.build(reports.recipe())
+    write_json(Path("reports/metrics.json"), {"accuracy": {"uniform": {"cot": 0.25}}, "a": 1})
+    Path("dvc.yaml").write_text("metrics: [reports/metrics.json]\n")
+    for command in (
+        "git init --quiet",
+        "dvc init --quiet",
+        "git add .",
+        "git -c user.name=a -c user.email=a@b commit -qm one",
+    ):
+        subprocess.run(command.split(), check=True, capture_output=True)
+    capsys.readouterr()
+    results.main()
+    text = capsys.readouterr().out
+    assert "uniform         CoT      75.0    30.1 to 95.4" in text
+    assert "adaptive - uniform" in text
+    assert "not shown to differ" in text
+    assert text.endswith("since the last commit\n\nnothing changed\n")
+    assert max(map(len, text.splitlines())) <= results.WIDTH
+    write_json(Path("reports/metrics.json"), {"accuracy": {"uniform": {"cot": 0.5}}})
+    results.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[-2:]] == [
+        ["accuracy.uniform.cot", "0.25", "0.5", "0.25"],
+        ["a", "1", "-", "-"],
+    ]
