@@ -120,11 +120,11 @@ LINES = {
         "18 problems in 36 examples (CoT and PoT): 6 problems of each of the 3 rungs ",
         "2 more were dropped for sharing words in a row with a benchmark.",
         "| ladder | 0 | CoT | 6 | 25.0 | 15.0 to 35.0 |",
-        "| ladder | uniform | CoT | 15.0 | 5.0 to 25.0 | 0.200 | ahead (by the interval alone",
+        "| ladder | uniform | CoT | 15.0 | 5.0 to 25.0 | 0.200 | not shown to differ",
         "| ladder | adaptive-gptq4 | CoT | 5.0 | −5.0 to 15.0 | 1.000 | not shown to differ |",
         "Perplexity of 99 tokens of solutions of `ladder`: 1.500 (95% interval 1.250 to 1.750).",
     ],
-    "uniform": ["| ladder | adaptive | CoT | −15.0 | −25.0 to −5.0 | 0.200 | behind (by the i"],
+    "uniform": ["| ladder | adaptive | CoT | −15.0 | −25.0 to −5.0 | 0.200 | not shown to differ"],
     "adaptive-gptq4": [
         "| quantization | of `adaptive`: GPTQ, 4 bits, group size 32, symmetric, ",
         "| weights | 2.5 MB; fingerprint `ffffffffffffffff` |",

@@ -107,7 +107,8 @@ def test_the_paper_and_the_page_are_made(report_folder: Path) -> None:
     assert ATTACK not in page()
     assert figures_on_page() == set(reports.FIGURES)
     files = {path.name for path in Path("reports").iterdir() if path.is_file()}
-    assert files == {"index.html", "paper.pdf", "paper.typ", "references.bib"}
+    expected = {"index.html", "metrics.json", "paper.pdf", "paper.typ", "references.bib"}
+    assert files == expected
 
 
 def test_an_export_of_the_evaluated_weights_is_in_the_table(report_folder: Path) -> None:

@@ -74,8 +74,9 @@ def strategy(weigh: Weigh, name: str) -> str:
             )
         case FrontierArm() | MasteryArm() | PlannedArm() as arm:
             return f"Sources and promptings are drawn {_online_rule(arm)}."
-        case ConversationsArm():
-            return "Every conversation once per epoch; all responses are learned."
+        case ConversationsArm(sources=sources):
+            names = " and ".join(f"`{name}`" for name in sources)
+            return f"Every conversation of {names} once per epoch; all responses are learned."
         case ControlArm(control_of=original):
             return f"A control: what the arm `{original}` does, but to random problems."
 

@@ -214,8 +214,8 @@ def test_a_table_reads_comparisons_as_the_sentences_do() -> None:
     rows = [[cell.text for cell in row] for row in small_tables()[1].rows]
     assert rows == [
         ["ladder", "tuned − base", "PoT", "0.0", "< 0.001", "not shown to differ"],
-        ["ladder", "tuned − base", "PoT", "7.5", "< 0.001", "tuned ahead"],
-        ["gsm8k", "tuned − base", "PoT", "−7.5", "< 0.001", "base ahead"],
+        ["ladder", "tuned − base", "PoT", "7.5", "< 0.001", "tuned better"],
+        ["gsm8k", "tuned − base", "PoT", "−7.5", "< 0.001", "base better"],
     ]
 
 
