@@ -177,7 +177,7 @@ def test_a_batch_is_what_the_memory_holds() -> None:
     assert formulas.engine_batch(shape, 2 * N, 2048, memory=10 * GIB, limit=16) == 1
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("bits", [4, 8])
 def test_files_of_quantized_models_have_the_estimated_size(bits: Any) -> None:
     model = Gptq(
         method="gptq", calibration_seed=1, parent="adaptive", bits=bits, calibrate_on="training"
