@@ -54,7 +54,7 @@ def allocation(
         panel.set(title=name, xlabel="optimizer step", ylabel="")
         panel.tick_params(axis="both", length=0)
     bar = figure.colorbar(panels[-1].collections[0], ax=panels, shrink=0.6)
-    bar.set_label("Weight, relative to the mean of all cells")
+    bar.set_label("Weight over the mean weight")
     ticks = [-2, -1, 0, 1, 2]
     bar.set_ticks(ticks, labels=[f"{2.0**tick:g}" for tick in ticks])
     return figure

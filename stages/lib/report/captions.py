@@ -11,8 +11,8 @@ CAPTIONS = {
     "training": "Training loss and learning rate by optimizer step. All arms share the schedule "
     "and the number of supervised tokens. Arms train on different mixtures, so a lower loss "
     "is not a better model.",
-    "allocation": "The weight of each source and prompting while an online arm trains, relative "
-    "to the mean of all, and in the runs that replay it. Equal at first, until enough examples "
+    "allocation": "The weight of each source and prompting over the mean of all, while an online "
+    "arm trains and in the runs that replay it. Equal at first, until enough examples "
     "of each have been seen.",
     "grpo": "GRPO by optimizer step: the reward, a weighted sum for correct answers and their "
     "form, the divergence from the parent, the length of answers, and the share of groups whose "
