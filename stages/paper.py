@@ -73,7 +73,7 @@ def main() -> None:
     figures = {name: read_figure(name) for name in CAPTIONS if name not in left_out}
     inputs = paper_inputs(params, list(figures))
     typeset(inputs)
-    write_text(PAGE, page(params, inputs["claims"], figures))
+    write_text(PAGE, page(params, inputs, figures))
 
 
 def paper_inputs(params: Params, figures: list[str]) -> dict[str, Any]:
@@ -121,8 +121,8 @@ def typeset(inputs: dict[str, Any]) -> None:
         tmp.write_bytes(document)
 
 
-def page(params: Params, claims: dict[str, Any], figures: dict[str, str]) -> str:
-    """Return the web page as HTML; ``figures`` are SVG texts by name."""
+def page(params: Params, inputs: dict[str, Any], figures: dict[str, str]) -> str:
+    """Return the web page as HTML; ``inputs`` are the paper's, ``figures`` SVG texts by name."""
     systems = evaluated_systems(params.evaluate)
     browser = webpage.browser_data(
         read_benchmarks(params.prepare.benchmarks),
@@ -147,10 +147,11 @@ def page(params: Params, claims: dict[str, Any], figures: dict[str, str]) -> str
     return webpage.render(
         title=params.paper.title,
         benchmark=params.evaluate.held_out,
-        findings=[finding for subject in subjects for finding in claims[subject]],
+        findings=[finding for subject in subjects for finding in inputs["claims"][subject]],
         figures=[webpage.Figure(name, CAPTIONS[name], svg) for name, svg in figures.items()],
         tables=tables,
         browser=browser,
+        study=inputs["study"],
     )
 
 

@@ -44,11 +44,12 @@ def render(
     figures: Sequence[Figure],
     tables: Sequence[Table],
     browser: Mapping[str, Any],
+    study: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the page.
 
     ``findings`` on ``benchmark`` have a ``summary`` and its ``details``; ``browser`` is the
-    result of ``browser_data``.
+    result of ``browser_data``, ``study`` that of ``read_study``.
     """
     values = {
         "title": title,
@@ -57,6 +58,7 @@ def render(
         "figures": figures,
         "tables": tables,
         "packed": pack(browser),
+        "study": study,
         "n_problems": len(browser["problems"]),
     }
     return render_template(TEMPLATE, values, escape=True)

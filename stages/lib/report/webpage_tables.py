@@ -52,7 +52,21 @@ def webpage_tables(
         _status_table(statuses, benchmarks, systems),
         _model_table(models, batch),
     ]
-    return [*tables, _style_table(styles, level)] if styles else tables
+    if styles:
+        tables.append(_style_table(styles, level))
+    return [_without_single(table, ("Benchmark", "Prompting", "Answer mode")) for table in tables]
+
+
+def _without_single(table: Table, columns: Sequence[str]) -> Table:
+    """Move columns that say the same in every row into the caption."""
+    caption, kept = table.caption, list(range(len(table.columns)))
+    for index, column in enumerate(table.columns):
+        values = {row[index].text for row in table.rows}
+        if column in columns and len(values) == 1:
+            kept.remove(index)
+            caption += f"; {column.lower()}: {values.pop()}"
+    rows = [[row[index] for index in kept] for row in table.rows]
+    return Table(caption, [table.columns[index] for index in kept], rows)
 
 
 def _accuracy_table(
@@ -72,10 +86,10 @@ def _accuracy_table(
                 )
                 for row in system_rows
             ]
-            body.append([_plain(benchmark), _plain(system), _plain(system_rows[0]["n"]), *cells])
+            body.append([_plain(system), _plain(benchmark), _plain(system_rows[0]["n"]), *cells])
     return Table(
         f"Accuracy in percent with {level:.0%} intervals",
-        ["Benchmark", "System", "Problems", *(ANSWER_MODES[name] for name in modes)],
+        ["System", "Benchmark", "Problems", *(ANSWER_MODES[name] for name in modes)],
         body,
     )
 
@@ -93,8 +107,8 @@ def _comparison_table(rows: Sequence[TableRow], benchmarks: Sequence[str], level
         interval = f"{percent(row['low'])} to {percent(row['high'])}"
         body.append(
             [
-                _plain(row["benchmark"]),
                 _plain(f"{first} − {second}"),
+                _plain(row["benchmark"]),
                 _plain(ANSWER_MODES[row["answer_mode"]]),
                 Cell(percent(row["difference"]), row["difference"], interval),
                 Cell(p_value(row["p_holm"]), row["p_holm"]),
@@ -104,7 +118,7 @@ def _comparison_table(rows: Sequence[TableRow], benchmarks: Sequence[str], level
     return Table(
         f"Paired differences in points with {level:.0%} intervals; p after Holm's correction "
         "over the comparisons on one benchmark",
-        ["Benchmark", "Pair", "Answer mode", "Difference", "p (Holm)", "Reading"],
+        ["Pair", "Benchmark", "Answer mode", "Difference", "p (Holm)", "Reading"],
         body,
     )
 
@@ -120,11 +134,11 @@ def _status_table(
         caption += "; follow_up, first_option: answers that named no option, by what was graded"
     return Table(
         caption,
-        ["Benchmark", "System", "Prompting", *counts],
+        ["System", "Benchmark", "Prompting", *counts],
         [
             [
-                _plain(benchmark),
                 _plain(system),
+                _plain(benchmark),
                 _plain(ANSWER_MODES[prompting]),
                 *(_plain(by_cell[benchmark, system, prompting][name]) for name in counts),
             ]
@@ -139,11 +153,11 @@ def _style_table(rows: Sequence[TableRow], level: float) -> Table:
     return Table(
         "How compared systems answer: length in tokens, the share with steps and the share that "
         f"end with a stated answer, in percent, with {level:.0%} intervals",
-        ["Benchmark", "System", "Prompting", "Tokens", "Median", "Steps", "States answer"],
+        ["System", "Benchmark", "Prompting", "Tokens", "Median", "Steps", "States answer"],
         [
             [
-                _plain(row["benchmark"]),
                 _plain(row["system"]),
+                _plain(row["benchmark"]),
                 _plain(ANSWER_MODES[row["prompting"]]),
                 _with_ends(row, "tokens", lambda value: fixed(value, 1)),
                 Cell(fixed(row["median_tokens"], 0), row["median_tokens"]),

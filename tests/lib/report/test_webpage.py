@@ -48,6 +48,10 @@ def browser(limit: int = 3, text: str = "1", **changes: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def document() -> str:
     """Return the page with an attack in every answer."""
+    return small_page()
+
+
+def small_page(**changes: Any) -> str:
     return render(
         title="A <b>title</b>",
         benchmark="ladder",
@@ -55,6 +59,7 @@ def document() -> str:
         figures=[Figure("accuracy", "How well", SVG)],
         tables=small_tables(),
         browser=browser(text=ATTACK),
+        **changes,
     )
 
 
@@ -196,6 +201,13 @@ def test_a_figure_is_inside_with_its_caption(document: str) -> None:
     assert 'alt="How well"' in document
 
 
+def test_a_study_is_the_first_finding() -> None:
+    study = {"result": "Over 10 runs it gains.", "meaning": "It helps & more."}
+    text = small_page(study=study)
+    assert text.index("Over 10 runs it gains.") < text.index("it helps.")
+    assert "It helps &amp; more." in text
+
+
 def test_every_column_can_be_sorted(document: str) -> None:
     n_headings = Links(document).elements.count("th")
     sortable = re.findall(r'<th scope="col" aria-sort="none"><button type="button">', document)
@@ -204,23 +216,27 @@ def test_every_column_can_be_sorted(document: str) -> None:
 
 def test_tables_follow_the_order_of_systems_and_benchmarks() -> None:
     accuracy = small_tables()[0]
-    assert [cell.text for cell in accuracy.rows[0]][:4] == ["ladder", "base", "20", "5.0"]
-    assert [cell.text for cell in accuracy.rows[1]][:4] == ["ladder", "tuned", "20", "12.5"]
+    assert [cell.text for cell in accuracy.rows[0]][:4] == ["base", "ladder", "20", "5.0"]
+    assert [cell.text for cell in accuracy.rows[1]][:4] == ["tuned", "ladder", "20", "12.5"]
     assert accuracy.rows[1][3].value == 0.125
     assert accuracy.rows[1][3].note == "1.0–90.0"
 
 
 def test_a_table_reads_comparisons_as_the_sentences_do() -> None:
-    rows = [[cell.text for cell in row] for row in small_tables()[1].rows]
-    assert rows == [
-        ["ladder", "tuned − base", "PoT", "0.0", "< 0.001", "not shown to differ"],
-        ["ladder", "tuned − base", "PoT", "7.5", "< 0.001", "tuned better"],
-        ["gsm8k", "tuned − base", "PoT", "−7.5", "< 0.001", "base better"],
+    table = small_tables()[1]
+    # One answer mode in all rows is in the caption.
+    assert table.caption.endswith("; answer mode: PoT")
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["tuned − base", "ladder", "0.0", "< 0.001", "not shown to differ"],
+        ["tuned − base", "ladder", "7.5", "< 0.001", "tuned better"],
+        ["tuned − base", "gsm8k", "−7.5", "< 0.001", "base better"],
     ]
 
 
 def test_styles_have_lengths_and_shares() -> None:
-    rows = [[(cell.text, cell.note) for cell in row[2:]] for row in small_tables()[4].rows]
+    table = small_tables()[4]
+    first = list(table.columns).index("Prompting")
+    rows = [[(cell.text, cell.note) for cell in row[first:]] for row in table.rows]
     share = ("50.0", "30.0–70.0")
     assert rows[0] == [("CoT", ""), ("40.3", "38.0–42.5"), ("31", ""), share, share]
     assert rows[1][3:] == [("–", ""), ("–", "")]
