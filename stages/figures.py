@@ -5,9 +5,9 @@ logs and the measured speeds. Writes each figure of ``reports/figures/`` as SVG,
 paper, and PNG. Accuracies by topic and by source are of the held-out benchmark
 (``evaluate.held_out``), by source with CoT (``programs``: with PoT), by topic with the first of
 ``evaluate.prompting``. Difficulty is that with CoT, where it was sampled. Figures without data
-are left out: ``difficulty`` without samples, ``topics`` and ``width`` without a quantized model,
-``grpo`` without a GRPO model, ``allocation`` without an online arm, ``sources`` and ``programs``
-without an evaluated tuned model.
+are left out: ``difficulty`` without samples, ``topics``, ``width`` and ``retention`` without a
+quantized model, ``grpo`` without a GRPO model, ``allocation`` without an online arm, ``sources``
+and ``programs`` without an evaluated tuned model.
 
     python -m stages.figures
 """
@@ -133,6 +133,9 @@ def draw_quantization(
     benchmark, width_in = params.evaluate.held_out, params.figures.width_in
     table = read_frame(TABLES / "quantization.csv", quantization.COLUMNS)
     figures = {"width": quantization.draw(table, colors, params.evaluate.speed.prompts, width_in)}
+    kept = read_frame(TABLES / "retention.csv", quantization.RETENTION_COLUMNS)
+    kept = kept.loc[kept["benchmark"] == benchmark]
+    figures["retention"] = quantization.draw_retention(kept, colors, width_in)
     system_families = [[system_of[model] for model in family] for family in gptq_families(table)]
     if system_families:
         prompting = params.evaluate.prompting[0]

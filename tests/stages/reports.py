@@ -33,7 +33,8 @@ from tests.rows import make_generation, make_problem, make_record
 REPOSITORY = Path(__file__).parents[2]
 PARAMS = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
 BENCHMARKS = ("ladder", "gsm8k")
-FIGURES = ["difficulty", "training", "accuracy", "sources", "programs", "topics", "width"]
+FIGURES = ["difficulty", "training", "accuracy", "sources", "programs"]
+FIGURES += ["topics", "width", "retention"]  # of quantized models
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><path d="M0 0h9v9z"/></svg>'
 SINGLE = {"tokens_per_second_single": [30.5, 30.0, 31.0], "first_token_ms": [41.0, 40.0, 44.0]}
 SPEED = {"tokens_per_second": [800.0, 790.0, 810.0]} | SINGLE

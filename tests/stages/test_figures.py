@@ -92,7 +92,7 @@ def test_without_samples_or_a_quantized_model_their_figures_are_left_out(workspa
     for name in ("difficulty", "problems/train"):
         pq.write_table(pa.table({}), f"data/{name}.parquet")
     figures.main()
-    assert drawn() == ALL - {"difficulty", "topics", "width"}
+    assert drawn() == ALL - {"difficulty", "topics", "width", "retention"}
 
 
 def test_without_an_evaluated_tuned_model_there_are_no_figures_of_them(workspace: Path) -> None:
@@ -102,7 +102,7 @@ def test_without_an_evaluated_tuned_model_there_are_no_figures_of_them(workspace
         analyze={"compare": [["base-4shot", "base"]]},
     )
     figures.main()
-    assert drawn() == ALL - {"topics", "width", "sources", "programs"}
+    assert drawn() == ALL - {"topics", "width", "retention", "sources", "programs"}
 
 
 INPUTS = [
@@ -110,6 +110,7 @@ INPUTS = [
     "reports/tables/accuracy_by_source.csv",
     "reports/tables/accuracy_by_topic.csv",
     "reports/tables/quantization.csv",
+    "reports/tables/retention.csv",
     "reports/training/adaptive/plots/metrics/loss.tsv",
     "data/difficulty.parquet",
     "data/problems/train.parquet",

@@ -186,7 +186,7 @@ def test_a_recipe_without_ladder_or_quantization_has_a_paper_too(repository: Par
     table = TABLES / "models.csv"
     pd.read_csv(table).query("bits == 16").to_csv(table, index=False)
     paper.main()
-    assert figures_on_page() == set(reports.FIGURES) - {"topics", "width"}
+    assert figures_on_page() == set(reports.FIGURES) - {"topics", "width", "retention"}
 
 
 LADDER = {"source": "ladder", "per_rung": 2}
@@ -350,7 +350,7 @@ RECIPES: list[tuple[Any, int, int, set[str], set[str], set[str]]] = [
         mixed_recipe,
         2,
         5,
-        TUNED_FIGURES | {"topics", "width"},
+        TUNED_FIGURES | {"topics", "width", "retention"},
         {"How answers changed", "Equal compute", "What survives quantization"},
         {"Difficulty"},
     ),
@@ -358,7 +358,7 @@ RECIPES: list[tuple[Any, int, int, set[str], set[str], set[str]]] = [
         renamed_recipe,
         2,
         0,
-        {"training", "accuracy", "sources", "difficulty", "topics", "width"},
+        {"training", "accuracy", "sources", "difficulty", "topics", "width", "retention"},
         {"Difficulty", "What survives quantization"},
         {"How answers changed", "Several runs"},
     ),

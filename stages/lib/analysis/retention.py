@@ -68,7 +68,7 @@ def retention_table(
     ``frame`` is that of ``accuracy.answer_frame``, ``models`` are the evaluated quantized models,
     ``systems`` the system that stands for a model. Models that differ in their calibration seed
     alone are draws of one way; fewer than ``MIN_RUNS`` say nothing about draws, and the first
-    one stands alone. Where the original solves no problem, nothing is kept or lost: no row.
+    one stands alone. Where the original solves no problem, there is no retention.
     """
     rows: list[dict[str, Any]] = []
     for (benchmark,), members in groups(frame, ["benchmark"]):
@@ -78,10 +78,11 @@ def retention_table(
             strata = sources[solved.index].to_numpy()
             for (parent, method, bits, calibration), draws in _ways(models).items():
                 original = solved[systems[parent]].to_numpy()
-                if not original.any():
-                    continue
                 quantized = solved[[systems[name] for name in draws]].to_numpy().T
-                kept = retention(quantized, original, strata, level=level)
+                kept: list[float | None] = [None, None, None]
+                if original.any():
+                    found = retention(quantized, original, strata, level=level)
+                    kept = [round(value, 4) for value in (found.ratio, found.low, found.high)]
                 rows.append(
                     {
                         "benchmark": benchmark,
@@ -94,9 +95,7 @@ def retention_table(
                         "n": len(original),
                         "original_accuracy": round(float(original.mean()), 4),
                         "accuracy": round(float(quantized.mean()), 4),
-                        "retention": round(kept.ratio, 4),
-                        "low": round(kept.low, 4),
-                        "high": round(kept.high, 4),
+                        **dict(zip(("retention", "low", "high"), kept, strict=True)),
                     }
                 )
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""Draw size, speed and perplexity by bits per weight."""
+"""Draw retention, size, speed and perplexity by bits per weight."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
+from stages.lib.analysis.answer_modes import ANSWER_MODES
 from stages.lib.figures import style
 
 COLUMNS = [
@@ -28,6 +29,10 @@ METHOD_STYLES: dict[str, dict[str, Any]] = {
     "nf4": {"marker": "^", "linestyle": "none", "label": "NF4"},
 }
 LINES = ("gptq", "rtn")
+RETENTION_COLUMNS = [
+    *("benchmark", "original", "method", "bits", "calibration", "answer_mode"),
+    *("retention", "low", "high"),
+]
 # Perplexities that differ by more than this factor are drawn on a logarithmic axis.
 LINEAR_RANGE = 3.0
 # An axis that spans more than this factor has labels at powers of ten only.
@@ -77,6 +82,46 @@ def draw(table: pd.DataFrame, colors: style.Colors, batch: int, width_in: float)
     if np.ptp(np.log(table["perplexity"])) > np.log(LINEAR_RANGE):
         _logarithmic(perplexity)
     _legend(figure, methods, batch, {name: colors[name] for name in originals["model"]})
+    return figure
+
+
+@rc_context(style.STYLE)
+def draw_retention(table: pd.DataFrame, colors: style.Colors, width_in: float) -> Figure:
+    """Draw the share of accuracy that is kept against the bits of a weight, by answer mode.
+
+    ``table`` has ``RETENTION_COLUMNS`` and the rows of one benchmark; of GPTQ, those that are
+    calibrated on training examples are drawn. ``colors`` has the originals.
+    """
+    table = table.loc[table["calibration"].fillna("").isin(["", "training"])]
+    bits = sorted(set(table["bits"]), reverse=True)
+    table = table.assign(position=table["bits"].map(bits.index), kept=100 * table["retention"])
+    table = table.assign(kept_low=100 * table["low"], kept_high=100 * table["high"])
+    methods = [name for name in METHOD_STYLES if name in set(table["method"])]
+    modes = [name for name in ANSWER_MODES if name in set(table["answer_mode"])]
+    figure, panels = style.panels(len(modes), min(width_in, 3.4 * len(modes)), 2.6)
+    originals = list(dict.fromkeys(table["original"]))
+    for panel, mode in zip(panels, modes, strict=True):
+        for original in originals:
+            for shift, method in enumerate(methods):
+                rows = table.loc[
+                    (table["answer_mode"] == mode)
+                    & (table["original"] == original)
+                    & (table["method"] == method)
+                ]
+                # Markers of one width stand side by side.
+                rows = rows.assign(position=rows["position"] + 0.08 * (shift - len(methods) / 2))
+                _line(panel, rows, "kept", METHOD_STYLES[method] | {"color": colors[original]})
+        panel.axhline(100, color=style.INK, linewidth=0.8, linestyle=":")
+        panel.set(title=ANSWER_MODES[mode], xlabel="Bits per weight", xlim=(-0.4, len(bits) - 0.6))
+        panel.set_xticks(range(len(bits)), list(map(str, bits)))
+        panel.set_ylim(bottom=0 if table["low"].min() < 0.5 else None)
+        panel.grid(axis="y")
+    panels[0].set_ylabel("Accuracy kept (%)")
+    ink: dict[str, Any] = {"color": style.INK, "markersize": style.MARKER_SIZE}
+    handles = [Line2D([], [], **(ink | METHOD_STYLES[method])) for method in methods]
+    if len(originals) > 1:
+        handles += [Line2D([], [], color=colors[name], label=name) for name in originals]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
 
 

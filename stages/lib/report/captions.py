@@ -26,6 +26,8 @@ CAPTIONS = {
     "solved all or none: there a difference is one of a few program forms.",
     "topics": "Accuracy by topic of the held-out benchmark, before and after "
     "quantization; the number of problems is in parentheses.",
+    "retention": "Accuracy of quantized models over that of their original, with intervals over "
+    "problems and, of several draws of calibration examples, over draws.",
     "width": "Size of the weights, generation speed, with the range of its repeats, and perplexity "
     "of held-out solutions, with its interval, by bits per weight. Where there is no speed, the "
     "engine has no kernel.",
@@ -49,5 +51,6 @@ def figures_without_data(params: Params) -> set[str]:
         "programs": bool(tuned) and "pot" in params.evaluate.prompting,
         "topics": "gptq" in methods,
         "width": bool(methods),
+        "retention": bool(methods),
     }
     return {name for name, has in has_data.items() if not has}
