@@ -55,7 +55,7 @@ def small_page(**changes: Any) -> str:
     return render(
         title="A <b>title</b>",
         benchmark="ladder",
-        findings=[{"summary": "it helps", "details": ["By & by."]}],
+        findings=[{"summary": "it helps", "details": ["By & by.", "More."]}],
         figures=[Figure("accuracy", "How well", SVG)],
         tables=small_tables(),
         browser=browser(text=ATTACK),
