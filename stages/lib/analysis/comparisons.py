@@ -1,6 +1,7 @@
 """Tables of paired comparisons: systems on the same problems, and several runs of both."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ def comparison_table(
     a fixed part of the design. ``p_holm`` is corrected over all rows of one benchmark;
     ``p_sources``, uncorrected, comes from swapping the systems in whole sources, and is missing
     where there are too few sources ever to reach 1 - ``level``. ``discordant`` is the share of
-    problems that exactly one of the two solves.
+    problems that exactly one of the two solves, ``equivalent_within`` the smallest margin within
+    which two one-sided tests at 1 - ``level`` find the two equivalent.
     """
     tables: list[dict[str, Any]] = []
     for (benchmark,), group in groups(frame, ["benchmark"]):
@@ -51,8 +53,8 @@ def run_table(
     """Return each pair's difference over several runs of both, per benchmark and answer mode.
 
     ``runs`` lists the systems that are runs of each name in ``pairs``. ``std`` is the standard
-    deviation of the difference over runs. ``p_holm`` is corrected over all rows of one
-    benchmark.
+    deviation of the difference over runs, ``equivalent_within`` that of ``comparison_table``.
+    ``p_holm`` is corrected over all rows of one benchmark.
     """
     tables: list[dict[str, Any]] = []
     for (benchmark,), group in groups(frame, ["benchmark"]):
@@ -95,7 +97,10 @@ def _comparison(
     first_rows, second_rows = paired_frames(group, first, second)
     x, y = first_rows[answer_mode].to_numpy(), second_rows[answer_mode].to_numpy()
     sources = first_rows["source"].to_numpy()
+    # The same draws for both intervals.
+    same_draws = deepcopy(rng)
     result = paired.compare(x, y, strata=sources, draws=draws, level=level, rng=rng)
+    narrow = paired.compare(x, y, strata=sources, draws=draws, level=2 * level - 1, rng=same_draws)
     # The smallest p of the sign-flip test with G sources is 2^(1 - G).
     enough_sources = 2.0 ** (1 - len(set(sources))) <= 1 - level
     p_sources = round(significance.sign_flip_p(x, y, sources), 4) if enough_sources else None
@@ -109,6 +114,7 @@ def _comparison(
         "p": result.p,
         "p_sources": p_sources,
         "discordant": round(discordant, 4),
+        "equivalent_within": round(narrow.margin(), 4),
     }
 
 
@@ -124,7 +130,9 @@ def _run_comparison(
     source_of: Any = group.drop_duplicates("problem_id").set_index("problem_id")["source"]
     # Both (runs, problems), the runs with the seeds in one order.
     x, y = (solved[list(systems)].to_numpy().T for systems in runs)
-    result = compare_runs(x, y, source_of[solved.index].to_numpy(), level=level)
+    strata = source_of[solved.index].to_numpy()
+    result = compare_runs(x, y, strata, level=level)
+    narrow = compare_runs(x, y, strata, level=2 * level - 1)
     by_run = x.mean(axis=1) - y.mean(axis=1)
     return {
         "first": first,
@@ -134,5 +142,6 @@ def _run_comparison(
         "n": len(solved),
         **result.interval(),
         "std": round(float(by_run.std(ddof=1)), 4),
+        "equivalent_within": round(narrow.margin(), 4),
         "p": result.p,
     }

@@ -21,6 +21,14 @@ class Comparison:
     high: float
     p: float
 
+    def margin(self) -> float:
+        """Return the smallest margin that holds the interval on both sides of zero.
+
+        Of an interval with probability 1 - 2a, two one-sided tests at level a find the models
+        equivalent within any larger margin (Schuirmann 1987).
+        """
+        return max(abs(self.low), abs(self.high))
+
     def interval(self) -> dict[str, float]:
         """Return the difference and its interval as columns of a table."""
         return {name: round(getattr(self, name), 4) for name in ("difference", "low", "high")}

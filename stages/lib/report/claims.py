@@ -2,10 +2,10 @@
 
 A row has the columns of ``reports/tables/comparisons.csv``: ``benchmark``, ``first``,
 ``second``, ``answer_mode``, ``n`` problems, ``difference`` (first minus second) with its
-interval ``low`` to ``high`` and ``discordant``, all shares of the problems, ``p_sources`` (NaN
-for none) and ``p_holm``. Rows of ``runs.csv`` have no ``discordant`` and no ``p_sources``. Two
-systems differ if the interval excludes zero and the corrected test is significant; otherwise
-they are not shown to differ.
+interval ``low`` to ``high``, ``discordant`` and ``equivalent_within``, all shares of the problems,
+``p_sources`` (NaN for none) and ``p_holm``. Rows of ``runs.csv`` have no ``discordant`` and no
+``p_sources``. Two systems differ if the interval excludes zero and the corrected test is
+significant; otherwise they are not shown to differ, and equivalent within some margin.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,8 @@ def sentence(row: TableRow, *, level: float) -> str:
         case "neither":
             return (
                 f"{where}, {first} and {second} are not shown to differ: {first} minus {second} "
-                f"is {_evidence(row, 1, level)}."
+                f"is {_evidence(row, 1, level)}. They are equivalent within "
+                f"{percent(row['equivalent_within'])} points."
             )
 
 

@@ -12,7 +12,7 @@ _PAIR = ("benchmark", "first", "second", "answer_mode", "difference", "low", "hi
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "accuracy": ("benchmark", "system", "answer_mode", "n", "accuracy", "low", "high"),
-    "comparisons": (*_PAIR, "n", "p_sources", "discordant"),
+    "comparisons": (*_PAIR, "n", "p_sources", "discordant", "equivalent_within"),
     "models": ("model", "bits", "bytes", *(f"perplexity{end}" for end in _INTERVAL), *SPEEDS),
     "runs": _PAIR,
     "statuses": (

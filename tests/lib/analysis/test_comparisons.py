@@ -1,10 +1,13 @@
 """Tables of comparisons: whole sources swapped, and several runs."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from stages.lib.analysis.comparisons import comparison_table, run_table
+from stages.lib.analysis.paired import Comparison
 from stages.lib.analysis.seeds import compare_runs
 
 
@@ -63,3 +66,22 @@ def test_the_table_takes_runs_in_their_order_and_problems_of_a_source_together()
     by_hand = compare_runs(solved, np.zeros((3, 12)), [0, 1] * 6, level=0.95)
     assert (cot["low"], cot["high"]) == (round(by_hand.low, 4), round(by_hand.high, 4))
     assert (pot["difference"], pot["p_holm"]) == (0, 1)
+
+
+def test_equivalence_is_within_the_larger_end_of_the_narrower_interval() -> None:
+    first, second = np.repeat([1, 0, 1], [30, 10, 60]), np.repeat([0, 1], [30, 70])
+    frame = pd.DataFrame(
+        {
+            "benchmark": "b",
+            "system": np.repeat(["first", "second"], 100),
+            "problem_id": np.tile(np.arange(100), 2),
+            "source": "s",
+            "cot": np.concatenate([first, second]),
+        }
+    )
+    options: dict[str, Any] = {"draws": 200, "rng": np.random.default_rng(3)}
+    table = comparison_table(frame, [["first", "second"]], level=0.95, **options)
+    options["rng"] = np.random.default_rng(3)
+    narrow = comparison_table(frame, [["first", "second"]], level=0.9, **options)
+    assert table["equivalent_within"].item() == narrow["high"].item() < table["high"].item()
+    assert Comparison(0.01, low=-0.04, high=0.02, p=1.0).margin() == 0.04

@@ -58,32 +58,35 @@ def test_what_cannot_be_compared_is_said(
         compare_runs(first, np.zeros_like(first), strata, level=0.95)
 
 
-Interval = Callable[[np.ndarray, np.ndarray], Comparison]
+Interval = Callable[[np.ndarray, np.ndarray, np.ndarray], Comparison]
 
 
-def by_runs(first: np.ndarray, second: np.ndarray) -> Comparison:
-    return compare_runs(first, second, STRATA, level=0.95)
+def by_runs(first: np.ndarray, second: np.ndarray, strata: np.ndarray) -> Comparison:
+    return compare_runs(first, second, strata, level=0.95)
 
 
-def by_problems(first: np.ndarray, second: np.ndarray) -> Comparison:
+def by_problems(first: np.ndarray, second: np.ndarray, strata: np.ndarray) -> Comparison:
     rng = np.random.default_rng(1)
-    return compare(first[0], second[0], strata=STRATA, draws=200, level=0.95, rng=rng)
+    return compare(first[0], second[0], strata=strata, draws=200, level=0.95, rng=rng)
 
 
-def coverage(run_sd: float, interval: Interval = by_runs) -> float:
+def coverage(
+    run_sd: float, interval: Interval = by_runs, runs: int = 3, strata: np.ndarray = STRATA
+) -> float:
     """Return how often 95% intervals hold the truth with ``run_sd`` between runs, in probits."""
     rng, n_sets = np.random.default_rng(1), 200
-    stratum_ease = rng.normal(0, 1.5, STRATA.max() + 1)
+    stratum_ease = rng.normal(0, 1.5, strata.max() + 1)
     shift, std = 0.3, np.sqrt(1 + run_sd**2 + 1)
     truth = np.mean(norm.cdf((stratum_ease + shift) / std) - norm.cdf(stratum_ease / std))
     n_covered = 0
     for _ in range(n_sets):
-        ease = stratum_ease[STRATA] + rng.normal(0, 1, len(STRATA))
+        ease = stratum_ease[strata] + rng.normal(0, 1, len(strata))
         first, second = (
-            ease + skill + rng.normal(0, run_sd, (3, 1)) + rng.normal(0, 1, (3, len(STRATA))) > 0
+            ease + skill + rng.normal(0, run_sd, (runs, 1)) + rng.normal(0, 1, (runs, len(strata)))
+            > 0
             for skill in (shift, 0.0)
         )
-        result = interval(first, second)
+        result = interval(first, second, strata)
         n_covered += bool(result.low <= truth <= result.high)
     return n_covered / n_sets
 
@@ -91,6 +94,14 @@ def coverage(run_sd: float, interval: Interval = by_runs) -> float:
 @pytest.mark.parametrize("run_sd", [0.0, 0.4])
 def test_intervals_hold_the_truth(run_sd: float) -> None:
     assert coverage(run_sd) >= 0.9
+
+
+@pytest.mark.parametrize("run_sd", [0.0, 0.2])
+@pytest.mark.parametrize("n_strata", [10, 12])
+def test_intervals_hold_the_truth_at_the_sizes_of_the_study(run_sd: float, n_strata: int) -> None:
+    # Three standard errors of 200 data sets are 0.046.
+    strata = np.repeat(np.arange(n_strata), 60)
+    assert coverage(run_sd, runs=10, strata=strata) >= 0.904
 
 
 def test_intervals_over_the_problems_of_one_run_do_not_where_runs_differ() -> None:

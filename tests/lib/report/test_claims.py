@@ -22,6 +22,7 @@ def row(**changes: Any) -> dict[str, Any]:
         "p_holm": 0.012,
         "p_sources": 0.02,
         "discordant": 0.1,
+        "equivalent_within": 0.0431,
     } | changes
 
 
@@ -52,12 +53,14 @@ SAME = {
         (
             {"p_holm": 0.0512},
             "On ladder with CoT, adaptive and uniform are not shown to differ: adaptive minus "
-            "uniform is 5.0 points (95% interval 1.2 to 8.8, Holm-corrected p = 0.051).",
+            "uniform is 5.0 points (95% interval 1.2 to 8.8, Holm-corrected p = 0.051). "
+            "They are equivalent within 4.3 points.",
         ),
         (
             NOISE,
             "On ladder with CoT, adaptive and uniform are not shown to differ: adaptive minus "
-            "uniform is 1.1 points (95% interval −2.5 to 4.7, Holm-corrected p = 1.000).",
+            "uniform is 1.1 points (95% interval −2.5 to 4.7, Holm-corrected p = 1.000). "
+            "They are equivalent within 4.3 points.",
         ),
         (
             {"p_holm": 0.0004},
@@ -68,12 +71,14 @@ SAME = {
         (
             {"low": 0.0, "difference": 0.025},
             "On ladder with CoT, adaptive and uniform are not shown to differ: adaptive minus "
-            "uniform is 2.5 points (95% interval 0.0 to 8.8, Holm-corrected p = 0.012).",
+            "uniform is 2.5 points (95% interval 0.0 to 8.8, Holm-corrected p = 0.012). "
+            "They are equivalent within 4.3 points.",
         ),
         (
             SAME,
             "On ladder with CoT, adaptive and uniform are not shown to differ: adaptive minus "
-            "uniform is 0.0 points (95% interval 0.0 to 0.0, Holm-corrected p = 1.000).",
+            "uniform is 0.0 points (95% interval 0.0 to 0.0, Holm-corrected p = 1.000). "
+            "They are equivalent within 4.3 points.",
         ),
     ],
 )
