@@ -125,7 +125,6 @@ def train(
     if settings.evaluate_every is not None:
         file = best if settings.keep == "best" else None
         own.append(Validation(validation_examples, every=settings.evaluate_every, best=file))
-    optimizer, options = optimizer_of(settings.tuning, deepspeed=uses_deepspeed(settings.launch))
     trainer = PlannedTrainer(
         model=model,
         processing_class=tokenizer,
@@ -134,7 +133,7 @@ def train(
         data_collator=_row_collator(plan),
         args=_arguments(settings, checkpoints),
         callbacks=[*own, *callbacks],
-        optimizer_cls_and_kwargs=(optimizer, {"lr": settings.learning_rate} | options),
+        optimizer_cls_and_kwargs=_optimizer(settings),
     )
     trainer.prepare_loss(plan.factor, base, scores.extend)
     upcast_adapters(model)
@@ -147,6 +146,12 @@ def train(
     if settings.keep == "best":
         restore(model, best)
     return TrainOutput(rows_by_step(trainer.state.log_history), _gathered(trainer, settings))
+
+
+def _optimizer(settings: Train) -> tuple[Any, dict[str, Any]]:
+    """Return the class of the optimizer and its options."""
+    optimizer, options = optimizer_of(settings.tuning, deepspeed=uses_deepspeed(settings.launch))
+    return optimizer, {"lr": settings.learning_rate} | options
 
 
 def _gathered(trainer: PlannedTrainer, settings: Train) -> Weights | None:
