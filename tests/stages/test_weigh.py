@@ -151,8 +151,9 @@ def test_a_focal_arm_marks_its_examples(scored: Change) -> None:
     weigh_with_control(scored, {"strategy": "focal", "gamma": 2.0, "level": "example"})
     for name, shuffled in (("arm", False), ("control", True)):
         assert {
-            (row.focal_gamma, row.focal_level, row.focal_shuffled) for row in examples_of(name)
-        } == {(2.0, "example", shuffled)}
+            (row.factor, row.factor_power, row.factor_unit, row.factor_shuffled)
+            for row in examples_of(name)
+        } == {("focal", 2.0, "example", shuffled)}
 
 
 def test_dart_trains_on_correct_samples_and_counts_the_missing_ones(

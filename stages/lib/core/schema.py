@@ -13,7 +13,8 @@ from pydantic.dataclasses import dataclass
 
 AnswerKind = Literal["number", "expression", "choice"]
 
-FocalLevel = Literal["token", "example"]
+FactorUnit = Literal["token", "example"]
+Factor = Literal["none", "focal", "likelihood", "base_likelihood"]
 
 Prompting = Literal["cot", "pot"]
 
@@ -169,8 +170,8 @@ class Example:
 
     ``problem_id`` is the id of a problem or of a conversation. ``system`` is empty for the
     run's system prompt. ``start_fraction`` is the fraction of the run's steps after which the
-    example is used. The focal fields weight the loss by the model's own probabilities
-    (``stages.lib.sft.focal``); ``focal_gamma`` 0 turns that off.
+    example is used. ``factor`` multiplies the loss weight by a probability of what is learned,
+    and ``anchor`` weighs the divergence from the base model (``stages.lib.sft.factors``).
     """
 
     problem_id: str
@@ -181,9 +182,11 @@ class Example:
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     system: str = ""
     start_fraction: UnitInterval = 0.0
-    focal_gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    focal_level: FocalLevel = "token"
-    focal_shuffled: bool = False
+    factor: Factor = "none"
+    factor_power: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    factor_unit: FactorUnit = "token"
+    factor_shuffled: bool = False
+    anchor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)

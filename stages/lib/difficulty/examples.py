@@ -112,7 +112,9 @@ def _example(problem: Problem, completion: Completion, plan: ArmPlan) -> Example
         repeats=int(plan.repeats[i]),
         weight=float(plan.weights[i]),
         start_fraction=float(plan.start_fraction[i]),
-        focal_gamma=plan.focal_gamma,
-        focal_level=plan.focal_level,
-        focal_shuffled=plan.focal_shuffled,
+        factor=plan.factor,
+        factor_power=plan.factor_power,
+        factor_unit=plan.factor_unit,
+        factor_shuffled=plan.factor_shuffled,
+        anchor=plan.anchor,
     )

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.core.schema import Difficulty, FocalLevel
+from stages.lib.core.schema import Difficulty, Factor, FactorUnit
 from stages.lib.difficulty.rejection_sampling import samples_per_problem
 from stages.lib.difficulty.weighting import repeat_counts, start_fractions
 from stages.lib.params.strategies import (
+    AntiFocalArm,
     Arm,
+    AsftArm,
     BandArm,
     ControlArm,
     ConversationsArm,
@@ -18,6 +20,7 @@ from stages.lib.params.strategies import (
     DartArm,
     FocalArm,
     OnlineGroup,
+    PriftArm,
     RepeatArm,
     UniformArm,
     Weigh,
@@ -31,7 +34,7 @@ class ArmPlan:
 
     ``repeats`` counts a problem's occurrences per epoch, ``weights`` are its loss weights
     before scaling, ``start_fraction`` is the fraction of the steps after which it takes
-    part. The focal fields are those of its examples. ``n_samples`` counts the base model's
+    part. The factor and the anchor are those of its examples. ``n_samples`` counts the base model's
     own correct samples to train on, None for the worked solution. ``samples_shuffled``: draw
     the same number from all problems' samples instead.
     """
@@ -39,9 +42,11 @@ class ArmPlan:
     repeats: NDArray[np.int64]
     weights: NDArray[np.float64]
     start_fraction: NDArray[np.float64]
-    focal_gamma: float = 0.0
-    focal_level: FocalLevel = "token"
-    focal_shuffled: bool = False
+    factor: Factor = "none"
+    factor_power: float = 1.0
+    factor_unit: FactorUnit = "token"
+    factor_shuffled: bool = False
+    anchor: float = 0.0
     n_samples: NDArray[np.int64] | None = None
     samples_shuffled: bool = False
 
@@ -53,7 +58,7 @@ def plan_arm(
 
     ``difficulties`` are in the order of the problems, or empty where none was measured:
     an arm that depends on difficulty is then an error. A control has the numbers of another
-    arm, permuted by ``seed`` among all problems. Focal weights and the choice of samples
+    arm, permuted by ``seed`` among all problems. Factors and the choice of samples
     are permuted later, when they exist: during training, and when samples are selected. The
     weights of an online arm are those of its cells, which its training decides. Raises
     ValueError for a band without a problem, and for an arm of conversations.
@@ -76,7 +81,15 @@ def plan_arm(
             hardness = [1 - row.posterior_mean for row in difficulties]
             return replace(uniform, start_fraction=start_fractions(hardness, pace=arm.pace))
         case FocalArm():
-            return replace(uniform, focal_gamma=arm.gamma, focal_level=arm.level)
+            return replace(uniform, factor="focal", factor_power=arm.gamma, factor_unit=arm.level)
+        case AntiFocalArm():
+            return replace(
+                uniform, factor="likelihood", factor_power=arm.scale, factor_unit="example"
+            )
+        case AsftArm():
+            return replace(uniform, factor="likelihood", anchor=arm.anchor)
+        case PriftArm():
+            return replace(uniform, factor="base_likelihood")
         case DartArm():
             return replace(uniform, n_samples=samples_per_problem(arm, difficulties))
         case ControlArm():
@@ -115,6 +128,6 @@ def _permute(plan: ArmPlan, seed: int) -> ArmPlan:
         repeats=plan.repeats[permutation],
         weights=plan.weights[permutation],
         start_fraction=plan.start_fraction[permutation],
-        focal_shuffled=plan.focal_gamma > 0,
+        factor_shuffled=plan.factor != "none",
         samples_shuffled=plan.n_samples is not None,
     )

@@ -13,7 +13,7 @@ from stages.lib.params.strategies import (
     Arm,
     ControlArm,
     ConversationsArm,
-    FocalArm,
+    FactorArm,
     OnlineGroup,
     UniformArm,
     Weigh,
@@ -184,7 +184,7 @@ class Params(ParamGroup):
             return
         for name, arm in self.weigh.arms.items():
             if not isinstance(
-                self._source_arm(arm), UniformArm | FocalArm | ConversationsArm | OnlineGroup
+                self._source_arm(arm), UniformArm | FactorArm | ConversationsArm | OnlineGroup
             ):
                 raise ValueError(
                     f"weigh.arms.{name}: '{arm.strategy}': expected sample.k above 0, "

@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from stages.lib.core.schema import FocalLevel, UnitInterval
+from stages.lib.core.schema import FactorUnit, UnitInterval
 from stages.lib.params.base import Name, ParamGroup, Promptings, Seed
 from stages.lib.params.training import Tuning
 
@@ -84,7 +84,38 @@ class FocalArm(ArmGroup):
 
     strategy: Literal["focal"]
     gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    level: FocalLevel
+    level: FactorUnit
+
+
+class AntiFocalArm(ArmGroup):
+    """Every example once per epoch, its loss weighted by exp(-scale * loss of its response).
+
+    The loss is that of the model while it trains, in nats. This is the gradient of the
+    accuracy that the loss implies: likely responses count more, the opposite of focal weights.
+    """
+
+    strategy: Literal["anti_focal"]
+    scale: PositiveFloat = 0.3
+
+
+class AsftArm(ArmGroup):
+    """Every example once per epoch, each token's loss weighted by its own probability.
+
+    ``anchor`` weighs the divergence from the base model, which is added at every token.
+    """
+
+    strategy: Literal["asft"]
+    anchor: PositiveFloat = 0.05
+
+
+class PriftArm(ArmGroup):
+    """Every example once per epoch, each token's loss weighted by its probability for the base."""
+
+    strategy: Literal["prift"]
+
+
+FactorArm = FocalArm | AntiFocalArm | AsftArm | PriftArm
+"""Arms whose loss weights follow a probability of what is learned, and not difficulty."""
 
 
 class DartArm(ArmGroup):
@@ -187,6 +218,9 @@ Arm = Annotated[
     | BandArm
     | CurriculumArm
     | FocalArm
+    | AntiFocalArm
+    | AsftArm
+    | PriftArm
     | DartArm
     | ConversationsArm
     | FrontierArm

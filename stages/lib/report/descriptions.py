@@ -7,17 +7,21 @@ from stages.lib.params.data import FileSource, LadderSource, RowsSource, Trainin
 from stages.lib.params.quantization import Gptq, Int8, Nf4, Rtn
 from stages.lib.params.root import Params
 from stages.lib.params.strategies import (
+    AntiFocalArm,
     Arm,
+    AsftArm,
     BandArm,
     ControlArm,
     ConversationsArm,
     CurriculumArm,
     DartArm,
+    FactorArm,
     FocalArm,
     FrontierArm,
     MasteryArm,
     OnlineGroup,
     PlannedArm,
+    PriftArm,
     RepeatArm,
     UniformArm,
     Weigh,
@@ -59,11 +63,8 @@ def strategy(weigh: Weigh, name: str) -> str:
             return f"Problems that the base model solves in {low:.0%} to {high:.0%} of its samples."
         case CurriculumArm(pace=pace):
             return f"From easy to hard; every example takes part after {pace:.0%} of the steps."
-        case FocalArm(gamma=gamma, level=level):
-            return (
-                f"Every example once per epoch, its loss weighted by (1 − p)^{gamma:g}, p the "
-                f"model's own probability of the {level}."
-            )
+        case FocalArm() | AntiFocalArm() | AsftArm() | PriftArm() as arm:
+            return f"Every example once per epoch, {_loss_rule(arm)}."
         case DartArm(strategy="dart_uniform", per_problem=count):
             return f"Up to {count} of the base model's own correct samples of each problem."
         # The class has two strategies; the case above takes the other one.
@@ -79,6 +80,24 @@ def strategy(weigh: Weigh, name: str) -> str:
             return f"Every conversation of {names} once per epoch; all responses are learned."
         case ControlArm(control_of=original):
             return f"A control: what the arm `{original}` does, but to random problems."
+
+
+def _loss_rule(arm: FactorArm) -> str:
+    match arm:
+        case FocalArm(gamma=gamma, level=level):
+            return (
+                f"its loss weighted by (1 − p)^{gamma:g}, p the model's own probability of the "
+                f"{level}"
+            )
+        case AntiFocalArm(scale=scale):
+            return f"its loss weighted by exp(−{scale:g} · the loss of its response)"
+        case AsftArm(anchor=anchor):
+            return (
+                "each token's loss weighted by its own probability, and "
+                f"{anchor:g} times the divergence from the base model added"
+            )
+        case PriftArm():
+            return "each token's loss weighted by its probability for the base model"
 
 
 def _online_rule(arm: FrontierArm | MasteryArm | PlannedArm) -> str:
@@ -106,20 +125,21 @@ def follows_difficulty(params: Params, name: str) -> bool:
     """Return whether an arm, or a replay, needs the base model's samples."""
     if not params.sample.k or name in params.weigh.replays:
         return False
-    blind = UniformArm | FocalArm | ConversationsArm | OnlineGroup
+    blind = UniformArm | FactorArm | ConversationsArm | OnlineGroup
     return not isinstance(_source_arm(params.weigh.arms, name), blind)
 
 
 def share_permutation(weigh: Weigh, runs: Sequence[str]) -> bool:
     """Return whether two of an arm's runs are controls with the same permutation of problems.
 
-    Controls of focal arms are left out: they permute during training, by the training seed.
+    Controls of arms with a loss factor are left out: they permute during training, by the
+    training seed.
     """
     seeds = [
         weigh.seed if arm.seed is None else arm.seed
         for run in runs
         if isinstance(arm := weigh.arms.get(run), ControlArm)
-        and not isinstance(_source_arm(weigh.arms, run), FocalArm)
+        and not isinstance(_source_arm(weigh.arms, run), FactorArm)
     ]
     return len(set(seeds)) < len(seeds)
 

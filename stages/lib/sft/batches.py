@@ -17,7 +17,7 @@ import numpy as np
 
 from stages.lib.core.schema import content_id
 from stages.lib.params.training import Train
-from stages.lib.sft.focal import count_units, focal_columns
+from stages.lib.sft.factors import LossFactor, count_units, factor_columns, loss_factor
 from stages.lib.sft.schedule import UnfitExampleError, balance_micro_batches, plan_steps
 from stages.lib.sft.tokens import TokenizedExamples
 from stages.lib.training.packing import micro_batch
@@ -44,6 +44,11 @@ class Plan(Protocol):
         """The number of micro-batches in a step."""
         ...
 
+    @property
+    def factor(self) -> LossFactor | None:
+        """The factor of the loss weights, if they have one."""
+        ...
+
     def row(self, index: int) -> dict[str, list[Any]]:
         """Build the packed row of a micro-batch."""
         ...
@@ -57,26 +62,27 @@ class Plan(Protocol):
 class TrainingPlan:
     """The micro-batches of a run, as indices into ``data``; rows are built when asked for.
 
-    Weights are divided by ``mean_weight``. A focal arm has the random generator of each
-    micro-batch in ``focal_rngs``; other arms have None.
+    Weights are divided by ``mean_weight``. An arm with a loss factor has the random generator of
+    each micro-batch in ``factor_rngs``; other arms have none.
     """
 
     data: TokenizedExamples
     micro_batches: list[list[int]]
     per_step: int
     mean_weight: float
-    focal_rngs: list[np.random.Generator] | None
+    factor: LossFactor | None = None
+    factor_rngs: Sequence[np.random.Generator] = ()
 
     def row(self, index: int) -> dict[str, list[Any]]:
-        """Build the packed row of a micro-batch, with focal columns if the arm is focal."""
+        """Build the packed row of a micro-batch, with the columns of a loss factor."""
         batch = self.micro_batches[index]
         tokens = [self.data[i] for i in batch]
         row = micro_batch(tokens, self.mean_weight)
-        if self.focal_rngs is not None:
+        if self.factor is not None:
             examples = [self.data.examples[i] for i in batch]
             masks = [example.loss_mask for example in tokens]
             # A copy, so that the row is the same however often it is built.
-            row |= focal_columns(examples, masks, deepcopy(self.focal_rngs[index]))
+            row |= factor_columns(examples, masks, deepcopy(self.factor_rngs[index]))
         return row
 
     def problem_ids(self, step: int) -> list[str]:
@@ -103,9 +109,9 @@ def plan_training(data: TokenizedExamples, settings: Train) -> TrainingPlan:
         for step in steps
         for batch in balance_micro_batches([data.lengths[i] for i in step], settings.micro_batches)
     ]
-    is_focal = any(example.focal_gamma for example in data.examples)
-    rngs = list(_focal_rngs(data, batches, rng)) if is_focal else None
-    return TrainingPlan(data, batches, settings.micro_batches, mean, rngs)
+    factor = loss_factor(data.examples)
+    rngs = list(_factor_rngs(data, batches, rng)) if factor is not None else ()
+    return TrainingPlan(data, batches, settings.micro_batches, mean, factor, rngs)
 
 
 def exposure_stats(plan: Plan) -> dict[str, float]:
@@ -178,17 +184,17 @@ def check_step(number: int, step: Sequence[int], settings: Train) -> None:
         )
 
 
-def _focal_rngs(
+def _factor_rngs(
     data: TokenizedExamples, batches: Sequence[Sequence[int]], rng: np.random.Generator
 ) -> Iterator[np.random.Generator]:
     """Yield one RNG per micro-batch; together they reproduce sequential draws from ``rng``."""
     for batch in batches:
         yield deepcopy(rng)
-        # ``focal_columns`` draws the same from the copy.
+        # ``factor_columns`` draws the same from the copy.
         rng.permutation(
             sum(
                 count_units(data.examples[i], data.supervised[i])
                 for i in batch
-                if data.examples[i].focal_shuffled
+                if data.examples[i].factor_shuffled
             )
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from stages.lib.sft.focal import focal_factors
+from stages.lib.sft.factors import LossFactor, divergence, loss_factors
 from stages.lib.training.likelihood import supervised_logits
 
 Score = tuple[int, float, bool]
@@ -16,12 +16,15 @@ def weighted_loss(
     row: Mapping[str, torch.Tensor],
     total: torch.Tensor | int,
     on_scores: Callable[[list[Score]], object] | None = None,
+    factor: LossFactor | None = None,
+    base: torch.nn.Module | None = None,
 ) -> torch.Tensor:
     """Return −Σ w·ℓ / total over a row's supervised tokens, ℓ their log-probabilities.
 
     ``row`` holds tensors of shape (1, length); ``total`` counts the supervised tokens
     of the whole optimizer step, so that micro-batches add up to the step's loss.
-    w is the token's weight, times its focal factor if the row has focal columns.
+    w is the token's weight, times its ``factor`` if there is one; the factor's divergence from
+    the frozen ``base`` is added, which a factor that needs it reads the row with, too.
     ``on_scores`` is called with the score of each example, if the row has their places.
     """
     logits, targets, positions = supervised_logits(model, row)
@@ -29,9 +32,20 @@ def weighted_loss(
     if on_scores is not None and "places" in row:
         on_scores(_example_scores(logits, targets, losses, row["places"][0, 1:][positions]))
     weights = row["weights"][0, 1:][positions]
-    if "gammas" in row:
-        weights = weights * focal_factors(losses, row, positions)
-    return (losses * weights).sum() / total
+    if factor is None:
+        return (losses * weights).sum() / total
+    judged, base_logits = losses, None
+    if base is not None:
+        with torch.no_grad():
+            base_logits, _, _ = supervised_logits(base, row)
+    if factor.kind == "base_likelihood":
+        assert base_logits is not None
+        judged = torch.nn.functional.cross_entropy(base_logits, targets, reduction="none")
+    loss = (losses * weights * loss_factors(judged, row, positions, factor)).sum()
+    if factor.anchor:
+        assert base_logits is not None
+        loss = loss + factor.anchor * divergence(logits, base_logits).sum()
+    return loss / total
 
 
 @torch.no_grad()

@@ -23,6 +23,7 @@ from stages.lib.mixing.rules import Rule, Weights
 from stages.lib.mixing.stream import CellQueues
 from stages.lib.params.training import Train
 from stages.lib.sft.batches import check_step, name_unfit_example
+from stages.lib.sft.factors import LossFactor
 from stages.lib.sft.loss import Score
 from stages.lib.sft.schedule import balance_micro_batches, check_examples, fill_step
 from stages.lib.sft.tokens import TokenizedExamples
@@ -60,6 +61,7 @@ class OnlinePlan:
         self.every = every
         self.cells = cells
         self.settings = settings
+        self.factor: LossFactor | None = None
         self._rule = rule
         self._queues = CellQueues(cells.members, seed=settings.seed)
         self._observed: list[list[Observation]] = []

@@ -19,7 +19,8 @@ from stages.lib.core.paths import (
 from stages.lib.core.schema import Conversation, Example, Problem, content_id
 from stages.lib.core.tables import read_parquet, write_csv
 from stages.lib.models.fingerprint import model_fingerprint
-from stages.lib.models.loading import load_tokenizer
+from stages.lib.models.loading import load_model, load_tokenizer
+from stages.lib.models.precision import compute_dtype
 from stages.lib.params.data import Prompts
 from stages.lib.params.training import Train
 from stages.lib.runtime import console
@@ -150,6 +151,7 @@ def _train(
         console.progress_bar(total=settings.steps, desc=f"train {name}", unit="step") as progress,
         closing(trackers),
     ):
+        needs_base = plan.factor is not None and plan.factor.needs_base
         return trainer.train(
             model,
             tokenizer,
@@ -159,4 +161,5 @@ def _train(
             progress,
             validation_examples,
             [trackers],
+            base=load_model(BASE, compute_dtype()) if needs_base else None,
         )

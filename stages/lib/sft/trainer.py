@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from datasets import Dataset
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -18,6 +18,7 @@ from stages.lib.params.training import Train
 from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.runtime.malloc import keep_freed_memory
 from stages.lib.sft.batches import Plan
+from stages.lib.sft.factors import LossFactor
 from stages.lib.sft.loss import Score, weighted_loss
 from stages.lib.sft.online import Feedback, OnlinePlan
 from stages.lib.sft.validation import Validation, restore, rows_by_step
@@ -50,6 +51,21 @@ class PlannedTrainer(SFTTrainer):
         # Pass num_items_in_batch to compute_loss even if the model's forward ignores it.
         self.model_accepts_loss_kwargs = True
         self.on_scores: Callable[[list[Score]], object] | None = None
+        self.factor: LossFactor | None = None
+        self.base: torch.nn.Module | None = None
+
+    def prepare_loss(
+        self,
+        factor: LossFactor | None,
+        base: PreTrainedModel | None,
+        on_scores: Callable[[list[Score]], object],
+    ) -> None:
+        """Weigh losses by a factor, which the frozen base model may be needed for."""
+        self.factor, self.on_scores = factor, on_scores
+        if base is not None:
+            attend_per_example(base)
+            frozen: torch.nn.Module = base.requires_grad_(False).eval()
+            self.base = frozen.to(self.accelerator.device)
 
     def compute_loss(
         self,
@@ -62,7 +78,9 @@ class PlannedTrainer(SFTTrainer):
         if num_items_in_batch is None:
             raise ValueError("num_items_in_batch: None: expected the step's supervised tokens")
         # The count spans all processes, whose gradients are then averaged.
-        loss = weighted_loss(model, inputs, num_items_in_batch, self.on_scores)
+        loss = weighted_loss(
+            model, inputs, num_items_in_batch, self.on_scores, self.factor, self.base
+        )
         return loss * self.accelerator.num_processes
 
 
@@ -87,12 +105,14 @@ def train(
     progress: "tqdm[Any]",
     validation_examples: Sequence[TokenizedExample] = (),
     callbacks: Sequence[TrainerCallback] = (),
+    base: PreTrainedModel | None = None,
 ) -> TrainOutput:
     """Train a model, from the last complete checkpoint if there is one.
 
     The loss on ``validation_examples`` is measured as ``settings.evaluate_every`` and
-    ``settings.keep`` ask. Raises ValueError for a loss that is not finite, and
-    InterruptedError after a SIGTERM, when a checkpoint has been saved.
+    ``settings.keep`` ask. ``base`` is the frozen model that a loss factor may need. Raises
+    ValueError for a loss that is not finite, and InterruptedError after a SIGTERM, when a
+    checkpoint has been saved.
     """
     keep_freed_memory()
     attend_per_example(unwrap(model))
@@ -105,7 +125,6 @@ def train(
     if settings.evaluate_every is not None:
         file = best if settings.keep == "best" else None
         own.append(Validation(validation_examples, every=settings.evaluate_every, best=file))
-    optimizer, options = optimizer_of(settings.tuning, deepspeed=uses_deepspeed(settings.launch))
     trainer = PlannedTrainer(
         model=model,
         processing_class=tokenizer,
@@ -114,9 +133,9 @@ def train(
         data_collator=_row_collator(plan),
         args=_arguments(settings, checkpoints),
         callbacks=[*own, *callbacks],
-        optimizer_cls_and_kwargs=(optimizer, {"lr": settings.learning_rate} | options),
+        optimizer_cls_and_kwargs=_optimizer(settings),
     )
-    trainer.on_scores = scores.extend
+    trainer.prepare_loss(plan.factor, base, scores.extend)
     upcast_adapters(model)
     _check_launch(trainer.accelerator, settings)
     checkpoint = latest_complete(checkpoints)
@@ -127,6 +146,12 @@ def train(
     if settings.keep == "best":
         restore(model, best)
     return TrainOutput(rows_by_step(trainer.state.log_history), _gathered(trainer, settings))
+
+
+def _optimizer(settings: Train) -> tuple[Any, dict[str, Any]]:
+    """Return the class of the optimizer and its options."""
+    optimizer, options = optimizer_of(settings.tuning, deepspeed=uses_deepspeed(settings.launch))
+    return optimizer, {"lr": settings.learning_rate} | options
 
 
 def _gathered(trainer: PlannedTrainer, settings: Train) -> Weights | None:

@@ -83,13 +83,25 @@ def test_a_curriculum_starts_with_the_easiest() -> None:
     assert set(own.repeats) == set(own.weights) == {1}
 
 
-@pytest.mark.parametrize("level", ["token", "example"])
-def test_a_focal_arm_leaves_the_data_as_it_is_and_its_control_shuffles_factors(level: str) -> None:
-    own, control = plans({"strategy": "focal", "gamma": 2.0, "level": level})
+FACTORS = [
+    ({"strategy": "focal", "gamma": 2.0, "level": "token"}, ("focal", 2.0, "token", 0.0)),
+    ({"strategy": "focal", "gamma": 1.0, "level": "example"}, ("focal", 1.0, "example", 0.0)),
+    ({"strategy": "anti_focal"}, ("likelihood", 0.3, "example", 0.0)),
+    ({"strategy": "asft", "anchor": 0.1}, ("likelihood", 1.0, "token", 0.1)),
+    ({"strategy": "prift"}, ("base_likelihood", 1.0, "token", 0.0)),
+]
+
+
+@pytest.mark.parametrize(("arm", "expected"), FACTORS)
+def test_a_loss_factor_leaves_the_data_as_it_is_and_its_control_shuffles_it(
+    arm: dict[str, Any], expected: tuple[str, float, str, float]
+) -> None:
+    own, control = plans(arm)
     for plan, shuffled in ((own, False), (control, True)):
         assert set(plan.repeats) == set(plan.weights) == {1}
         assert set(plan.start_fraction) == {0}
-        assert (plan.focal_gamma, plan.focal_level, plan.focal_shuffled) == (2.0, level, shuffled)
+        found = (plan.factor, plan.factor_power, plan.factor_unit, plan.anchor)
+        assert (found, plan.factor_shuffled) == (expected, shuffled)
 
 
 def test_the_control_of_a_dart_arm_shuffles_the_samples() -> None:

@@ -14,7 +14,7 @@ from stages.lib.core.schema import Example, Turn
 from stages.lib.params.data import Prompts
 from stages.lib.params.training import FullTuning, Train
 from stages.lib.sft.batches import TrainingPlan, exposure_stats, plan_training
-from stages.lib.sft.focal import focal_columns
+from stages.lib.sft.factors import LossFactor, factor_columns
 from stages.lib.sft.tokens import tokenize_examples
 from stages.lib.training.packing import IGNORED, micro_batch
 from tests.conftest import one_turn
@@ -152,19 +152,27 @@ def test_an_example_is_not_in_a_step_before_it_joins(tokenizer: PreTrainedTokeni
     assert late == {f"p{number}" for number in range(9)}
 
 
-def test_the_rows_of_a_focal_arm_alone_have_focal_columns(
+def test_the_rows_of_an_arm_with_a_loss_factor_alone_have_its_columns(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    rows = rows_of(planned(NINE, tokenizer, settings()))
-    examples = [replace(source, focal_gamma=2.0) for source in NINE]
-    focal = rows_of(planned(examples, tokenizer, settings()))
-    for row, focal_row in zip(rows, focal, strict=True):
-        added = {"gammas", "units", "judges"}
+    plain = planned(NINE, tokenizer, settings())
+    assert plain.factor is None
+    examples = [replace(source, factor="focal", factor_power=2.0) for source in NINE]
+    focal = planned(examples, tokenizer, settings())
+    assert focal.factor == LossFactor("focal", 2.0, "token", 0.0)
+    for row, focal_row in zip(rows_of(plain), rows_of(focal), strict=True):
+        added = {"units", "judges"}
         assert row == {name: values for name, values in focal_row.items() if name not in added}
         assert {len(focal_row[name]) for name in added} == {len(row["labels"])}
-        assert [gamma > 0 for gamma in focal_row["gammas"]] == [
+        assert [unit >= 0 for unit in focal_row["units"]] == [
             label != IGNORED for label in row["labels"]
         ]
+
+
+def test_the_examples_of_an_arm_share_a_loss_factor(tokenizer: PreTrainedTokenizerFast) -> None:
+    examples = [replace(NINE[0], factor="focal"), *NINE[1:]]
+    with pytest.raises(ValueError, match="examples: 2 loss factors: expected one for all"):
+        planned(examples, tokenizer, settings())
 
 
 @pytest.mark.parametrize("level", ["token", "example"])
@@ -172,18 +180,17 @@ def test_shuffled_units_are_drawn_in_the_order_of_the_rows_however_they_are_buil
     tokenizer: PreTrainedTokenizerFast, level: Any
 ) -> None:
     examples = [
-        replace(source, focal_gamma=2.0, focal_level=level, focal_shuffled=number != 4)
+        replace(source, factor="focal", factor_unit=level, factor_shuffled=number != 4)
         for number, source in enumerate(NINE)
     ]
     plan = planned(examples, tokenizer, settings())
-    assert plan.focal_rngs is not None
     rng = np.random.default_rng()
-    rng.bit_generator.state = plan.focal_rngs[0].bit_generator.state
+    rng.bit_generator.state = plan.factor_rngs[0].bit_generator.state
     backwards = [plan.row(index) for index in reversed(range(12))][::-1]
     for index, row in enumerate(backwards):
         batch = plan.micro_batches[index]
         masks = [plan.data[i].loss_mask for i in batch]
-        columns = focal_columns([plan.data.examples[i] for i in batch], masks, rng)
+        columns = factor_columns([plan.data.examples[i] for i in batch], masks, rng)
         assert {name: row[name] for name in columns} == columns
 
 

@@ -85,6 +85,7 @@ def trained(
     bar: type[tqdm] = tqdm,
     validation_examples: Sequence[TokenizedExample] = (),
     callbacks: Sequence[TrainerCallback] = (),
+    base: Any = None,
     **changes: Any,
 ) -> Trained:
     chosen = settings(learning_rate=1e-2, **changes)
@@ -92,7 +93,15 @@ def trained(
     plan = planned(examples, tokenizer, chosen)
     with bar(total=6, file=io.StringIO()) as progress:
         output = train(
-            model, tokenizer, plan, chosen, checkpoints, progress, validation_examples, callbacks
+            model,
+            tokenizer,
+            plan,
+            chosen,
+            checkpoints,
+            progress,
+            validation_examples,
+            callbacks,
+            base,
         )
     params = [param.detach().clone() for param in model.parameters()]
     return Trained(output.log, params, checkpoints)
@@ -103,13 +112,30 @@ def test_the_loss_falls_and_every_step_is_logged(whole_run: Trained) -> None:
     assert whole_run.log[-1]["loss"] < whole_run.log[0]["loss"] - 0.5
 
 
-def test_a_focal_control_learns(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
-    focal = [
-        replace(source, focal_gamma=2.0, focal_level="example", focal_shuffled=True)
-        for source in NINE
-    ]
-    log = trained(tokenizer, tmp_path, examples=focal).log
-    assert log[-1]["loss"] < log[0]["loss"] - 0.5
+@pytest.mark.parametrize(
+    "factor",
+    [
+        {"factor": "focal", "factor_power": 2.0, "factor_unit": "example", "factor_shuffled": True},
+        {"factor": "likelihood", "factor_power": 0.05, "factor_unit": "example"},
+        {"factor": "likelihood", "anchor": 0.01},
+        {"factor": "base_likelihood"},
+    ],
+    ids=["focal control", "anti-focal", "asft", "prift"],
+)
+def test_an_arm_with_a_loss_factor_trains_otherwise_and_a_killed_run_ends_the_same(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, factor: dict[str, Any]
+) -> None:
+    examples = [replace(source, **factor) for source in NINE]
+    base = tiny_model(tokenizer).bfloat16()
+    before = [param.detach().clone() for param in base.parameters()]
+    options: dict[str, Any] = {"examples": examples, "base": base, "save_every": 2}
+    run = trained(tokenizer, tmp_path / "whole", **options)
+    plain = trained(tokenizer, tmp_path / "plain")
+    assert not same_params(run.params, plain.params)
+    # The base model stays as it is.
+    assert same_params(list(base.parameters()), before)
+    killed = run.copy_checkpoints(tmp_path / "killed", 4)
+    assert_same(trained(tokenizer, killed, **options), run)
 
 
 def test_a_model_that_takes_no_token_count_and_recomputed_activations_learn_the_same(
