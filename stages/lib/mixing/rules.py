@@ -182,8 +182,17 @@ class Planned:
 
 
 def rule_of(arm: OnlineGroup, cells: Cells, tokens: Sequence[int], train: Train) -> Rule:
-    """Return the rule of an online arm; ``tokens`` are the supervised ones of each example."""
+    """Return the rule of an online arm; ``tokens`` are the supervised ones of each example.
+
+    Raises ValueError for a cell with fewer examples than its warm-up needs.
+    """
     n = len(cells.names)
+    for (source, prompting), members in zip(cells.names, cells.members, strict=True):
+        if len(members) < arm.warmup_examples:
+            raise ValueError(
+                f"warmup_examples: {arm.warmup_examples}: {source} with {prompting} has "
+                f"{len(members)} examples: expected at least as many"
+            )
     if isinstance(arm, PlannedArm):
         means = np.array(
             [sum(tokens[i] for i in members) / len(members) for members in cells.members]

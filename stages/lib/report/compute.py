@@ -5,7 +5,7 @@ from typing import Any
 from stages.lib.core.files import read_json
 from stages.lib.core.paths import METRICS, TIMINGS, TRAINING_LOGS
 from stages.lib.params.root import Params
-from stages.lib.report.descriptions import follows_difficulty
+from stages.lib.report.descriptions import follows_difficulty, reads_base
 
 
 def compute_rows(params: Params) -> list[dict[str, Any]]:
@@ -13,8 +13,9 @@ def compute_rows(params: Params) -> list[dict[str, Any]]:
 
     ``generated_tokens`` are those of the base model's samples, which an arm that follows
     difficulty needs. ``flops`` counts 6 per parameter and trained token, forward and backward,
-    and 2 per parameter and generated token (Kaplan et al. 2020, arXiv:2001.08361, section 2.1).
-    For adapters that is too many, as the gradients of frozen weights are not computed.
+    and 2 per parameter and generated token, or token that a frozen base model reads too (Kaplan
+    et al. 2020, arXiv:2001.08361, section 2.1). For adapters that is too many, as the gradients
+    of frozen weights are not computed.
     """
     sampled = read_json(METRICS / "difficulty.json").values()
     generated = sum(by_prompting["generated_tokens"] for by_prompting in sampled)
@@ -25,6 +26,7 @@ def compute_rows(params: Params) -> list[dict[str, Any]]:
         samples = follows_difficulty(params, name)
         stage = "replay" if name in params.weigh.replays else "train"
         generated_tokens = generated if samples else 0
+        read_by_base = run["processed_tokens"] if reads_base(params, name) else 0
         rows.append(
             {
                 "arm": name,
@@ -35,7 +37,8 @@ def compute_rows(params: Params) -> list[dict[str, Any]]:
                 "supervised_tokens": run["supervised_tokens"],
                 "processed_tokens": run["processed_tokens"],
                 "generated_tokens": generated_tokens,
-                "flops": run["total"] * (6 * run["processed_tokens"] + 2 * generated_tokens),
+                "flops": run["total"]
+                * (6 * run["processed_tokens"] + 2 * (generated_tokens + read_by_base)),
                 "seconds": _seconds(f"{stage}-{name}") + (sampling_seconds if samples else 0.0),
             }
         )

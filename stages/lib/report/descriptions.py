@@ -129,6 +129,12 @@ def follows_difficulty(params: Params, name: str) -> bool:
     return not isinstance(_source_arm(params.weigh.arms, name), blind)
 
 
+def reads_base(params: Params, name: str) -> bool:
+    """Return whether an arm's training has the frozen base model read every example."""
+    arms = params.weigh.arms
+    return name in arms and isinstance(_source_arm(arms, name), AsftArm | PriftArm)
+
+
 def share_permutation(weigh: Weigh, runs: Sequence[str]) -> bool:
     """Return whether two of an arm's runs are controls with the same permutation of problems.
 

@@ -6,8 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.lib.core.paths import CONF
+from stages.lib.mixing.cells import Cells
 from stages.lib.mixing.observations import Observation, load, save
-from stages.lib.mixing.rules import DiscountedMean, Frontier, Mastery, Trace, averaged, permuted
+from stages.lib.mixing.rules import (
+    DiscountedMean,
+    Frontier,
+    Mastery,
+    Trace,
+    averaged,
+    permuted,
+    rule_of,
+)
+from stages.lib.params.compose import compose
+from stages.lib.params.load import parse_params
+from stages.lib.params.strategies import MasteryArm
 
 E = math.e
 TRACE = np.array([[1.0, 1.0, 1.0], [0.2, 1.0, 0.6], [0.4, 1.0, 0.1]])
@@ -80,6 +93,14 @@ def test_mastery_follows_what_is_exactly_right() -> None:
         rule.observe(0, seen(example, exact=exact))
     rule.observe(1, seen(9, exact=False))
     np.testing.assert_allclose(rule.weights(0), [0.25 + 0.75 / 4, 1])
+
+
+def test_a_cell_with_too_few_examples_for_the_warmup_is_named() -> None:
+    cells = Cells([("gcd", "cot"), ("lcm", "pot")], [[0, 1, 2], [3]], [0, 0, 0, 1])
+    train = parse_params(compose([], CONF), where="test").train
+    with pytest.raises(ValueError, match=r"^warmup_examples: 2: lcm with pot has 1 examples: exp"):
+        rule_of(MasteryArm(strategy="mastery", warmup_examples=2), cells, [5] * 4, train)
+    assert rule_of(MasteryArm(strategy="mastery", warmup_examples=1), cells, [5] * 4, train)
 
 
 def test_a_replay_has_the_trace_whatever_it_sees() -> None:
