@@ -49,11 +49,11 @@ def products_1x2(seed: int) -> Iterator[Numbers]:
         yield int(rng.integers(2, 10)), int(rng.integers(10, 100))
 
 
-def increments(seed: int) -> Iterator[Numbers]:
-    """Yield pairs of a number of two or three digits and 1."""
+def with_second(seed: int, *, second: int) -> Iterator[Numbers]:
+    """Yield pairs of a number of two or three digits and ``second``."""
     rng = np.random.default_rng(seed)
     while True:
-        yield int(rng.integers(10, 1000)), 1
+        yield int(rng.integers(10, 1000)), second
 
 
 def two_and_one_digit(seed: int) -> Iterator[Numbers]:

@@ -44,7 +44,7 @@ def test_every_item_of_every_stage_has_a_row_and_tokens_follow_from_the_paramete
     assert list(costs) == items
     assert costs["sample", "base"].tokens == 10 * 28 * 4 * 64
     # 15 tokens of a question, 20 of the template and 29 of an answer, which are supervised.
-    assert costs["train", "uniform"].tokens == pytest.approx(36 * 448 * (15 + 20 + 29) / 29)
+    assert costs["train", "uniform"].tokens == pytest.approx(30 * 448 * (15 + 20 + 29) / 29)
     assert costs["grpo", "uniform-grpo"].tokens == 20 * 12 * 4 * (35 + 48)
     assert costs["quantize", "adaptive-gptq4"].tokens == 64 * 512
     once = 200 * 96

@@ -126,6 +126,8 @@ def test_the_question_itself_has_the_answer(name: str) -> None:
         ("difference-1-digit", r"What is \d - \d\? -?\d+"),
         ("product-1x1", r"What is \d \* \d\? -?\d+"),
         ("increment", r"What is [1-9]\d{1,2} \+ 1\? \d+"),
+        ("decrement", r"What is [1-9]\d{1,2} - 1\? \d+"),
+        ("product-with-10", r"What is [1-9]\d{1,2} \* 10\? [1-9]\d{1,2}0"),
         ("sum-2-and-1-digit", r"What is [1-9]\d \+ [1-9]\? \d+"),
         ("difference-2-and-1-digit", r"What is [1-9]\d - [1-9]\? \d+"),
         ("sum-3-terms", r"What is \d \+ \d \+ \d\? \d+"),
