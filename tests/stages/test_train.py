@@ -106,9 +106,9 @@ def test_validation_examples_are_chosen_among_all_problems_and_conversations(
     counts: list[int] = []
     original = trainer.train
 
-    def counting(*arguments: Any) -> trainer.TrainOutput:
+    def counting(*arguments: Any, **options: Any) -> trainer.TrainOutput:
         counts.append(len(arguments[6]))
-        return original(*arguments)
+        return original(*arguments, **options)
 
     monkeypatch.setattr(trainer, "train", counting)
     for arm in ("uniform", "adaptive", "talk"):

@@ -44,7 +44,7 @@ class TestLadder:
         (problem,) = sample_ladder(["fraction"], per_rung=1, seed=3)
         assert problem.id == content_id("fraction", problem.question)
         assert (problem.source, problem.template) == ("fraction", "fraction")
-        assert (problem.level, problem.topic, problem.kind) == (12, "fractions", "expression")
+        assert (problem.level, problem.topic, problem.kind) == (14, "fractions", "expression")
         assert (problem.choices, problem.solution[-len(problem.answer) - 1 :]) == (
             [],
             f"{problem.answer}.",
