@@ -60,7 +60,7 @@ EXITS = [
         ["recipe=ladder", "train.steps=x"],
         "estimate: recipe=ladder train.steps=x: train.steps: 'x': expected a whole number",
     ),
-    (["--gpu-gib", "4", "recipe=ladder"], "estimate: train uniform: 4.1 GiB of a GPU: expected"),
+    (["--gpu-gib", "2", "recipe=ladder"], "estimate: train uniform: 3.0 GiB of a GPU: expected"),
     (["recipe=ladder", "--gpu-gib", "8", "size=mini"], ""),
 ]
 

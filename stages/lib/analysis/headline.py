@@ -1,7 +1,6 @@
 """The headline numbers of a run, which ``dvc metrics diff`` compares."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import isnan
 from statistics import fmean
 from typing import Any
 
@@ -37,7 +36,7 @@ def headline(
             values = {key: _rounded(row[key]) for key in ("difference", "low", "high")}
             metrics.setdefault("difference", {}).setdefault(name, {})[row["answer_mode"]] = values
     for row in _of_promptings(tables.get("retention")):
-        if row["benchmark"] == held_out and not isnan(row["retention"]):
+        if row["benchmark"] == held_out and not pd.isna(row["retention"]):
             calibration = "" if row["calibration"] in ("", "training") else f"-{row['calibration']}"
             name = f"{row['original']}-{row['method']}{row['bits']}{calibration}"
             of_way = metrics.setdefault("retention", {}).setdefault(name, {})
