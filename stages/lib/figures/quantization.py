@@ -94,6 +94,7 @@ def draw_retention(table: pd.DataFrame, colors: style.Colors, width_in: float) -
     """
     table = table.loc[table["calibration"].fillna("").isin(["", "training"])]
     bits = sorted(set(table["bits"]), reverse=True)
+    lowest = min(table["low"].dropna().tolist(), default=1.0)
     table = table.assign(position=table["bits"].map(bits.index), kept=100 * table["retention"])
     table = table.assign(kept_low=100 * table["low"], kept_high=100 * table["high"])
     methods = [name for name in METHOD_STYLES if name in set(table["method"])]
@@ -114,7 +115,7 @@ def draw_retention(table: pd.DataFrame, colors: style.Colors, width_in: float) -
         panel.axhline(100, color=style.INK, linewidth=0.8, linestyle=":")
         panel.set(title=ANSWER_MODES[mode], xlabel="Bits per weight", xlim=(-0.4, len(bits) - 0.6))
         panel.set_xticks(range(len(bits)), list(map(str, bits)))
-        panel.set_ylim(bottom=0 if table["low"].min() < 0.5 else None)
+        panel.set_ylim(bottom=0 if lowest < 0.5 else None)
         panel.grid(axis="y")
     panels[0].set_ylabel("Accuracy kept (%)")
     ink: dict[str, Any] = {"color": style.INK, "markersize": style.MARKER_SIZE}
