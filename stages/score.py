@@ -35,9 +35,8 @@ def main() -> None:
     """Score the samples."""
     params = load_params()
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
-    grades = grade_samples(problems, params.sandbox)
+    grades, generated = grade_samples(problems, params.sandbox)
     difficulties, metrics = [], {}
-    generated = count_tokens()
     for prompting, by_problem in grades_by_problem(problems, grades).items():
         difficulties += score_problems(problems, prompting, by_problem, params.score)
         metrics[prompting] = difficulty_metrics(problems, by_problem)
@@ -47,30 +46,31 @@ def main() -> None:
     write_json(METRICS / "difficulty.json", metrics)
 
 
-def count_tokens() -> Counter[Prompting]:
-    """Return how many tokens of samples were generated, by prompting."""
-    tokens: Counter[Prompting] = Counter()
-    for row in chain(Store(SAMPLES).rows(), Store(RESAMPLES).rows()):
-        tokens[row.prompting] += row.n_tokens
-    return tokens
+def grade_samples(
+    problems: Sequence[Problem], limits: SandboxLimits
+) -> tuple[list[SampleGrade], Counter[Prompting]]:
+    """Return the grades of all samples, those of further rounds last, and their tokens.
 
-
-def grade_samples(problems: Sequence[Problem], limits: SandboxLimits) -> list[SampleGrade]:
-    """Return the grades of all samples, those of further rounds last."""
+    The tokens that were generated are counted by prompting.
+    """
     by_id = {problem.id: problem for problem in problems}
     # The texts of all samples may not fit into memory: both readers advance together.
     rows, rows_to_grade = tee(chain(Store(SAMPLES).rows(), Store(RESAMPLES).rows()))
     submissions = (submission(by_id[row.problem_id], row) for row in rows_to_grade)
-    return [
-        SampleGrade(
-            problem_id=by_id[row.problem_id].id,  # one string for all rows of a problem
-            prompting=row.prompting,
-            index=row.index,
-            status=graded.grade.status,
-            extracted=graded.grade.extracted,
+    grades: list[SampleGrade] = []
+    generated: Counter[Prompting] = Counter()
+    for row, graded in zip(rows, grade_batch(submissions, limits), strict=True):
+        generated[row.prompting] += row.n_tokens
+        grades.append(
+            SampleGrade(
+                problem_id=by_id[row.problem_id].id,  # one string for all rows of a problem
+                prompting=row.prompting,
+                index=row.index,
+                status=graded.grade.status,
+                extracted=graded.grade.extracted,
+            )
         )
-        for row, graded in zip(rows, grade_batch(submissions, limits), strict=True)
-    ]
+    return grades, generated
 
 
 if __name__ == "__main__":

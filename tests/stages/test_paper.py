@@ -478,7 +478,6 @@ def test_a_finished_study_of_the_arms_is_in_the_paper(
     ]
     write_csv(folder / "endpoints.csv", endpoints)
     write_csv(folder / "arms.csv", arms)
-    write_csv(folder / "cells.csv", [{"cell": "a/cot", "stratum": "hard", "adaptive": "0.4"}])
     (folder / "forest.svg").write_text(reports.SVG)
     paper.main()
     assert "The registered study" in texts_of("heading", inputs, field="body")

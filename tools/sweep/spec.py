@@ -127,7 +127,7 @@ def load_sweep(name: str) -> Sweep:
         raise ValueError(f"{path}: {describe_error(error, raw)}") from error
     for values in sweep.points():
         params = parse_params(compose(sweep.overrides_at(values), CONF), where="parameters")
-        if test_set := test_set_of(sweep.score, params):
+        if test_set := scored_test_set(sweep.score, params):
             raise ValueError(
                 f"{path}: score.file: '{sweep.score.file}': scored on {test_set}: expected a dev "
                 "set, as what is chosen on a test set looks better there than it is"
@@ -135,7 +135,7 @@ def load_sweep(name: str) -> Sweep:
     return sweep
 
 
-def test_set_of(score: Score, params: Params) -> str | None:
+def scored_test_set(score: Score, params: Params) -> str | None:
     """Return a test set that the score is measured on, or None.
 
     The ladder's part ``dev`` and a file of one's own are none; published benchmarks are.

@@ -2,6 +2,8 @@
 
 from collections.abc import Container
 
+from stages.lib.core.schema import PROMPTINGS, Prompting
+
 ANSWER_MODES = {
     "cot": "CoT",
     "pot": "PoT",
@@ -18,6 +20,11 @@ SINGLE_ANSWER_MODES = ("cot", "pot", "fallback")
 def modes_among(names: Container[str]) -> list[str]:
     """Return the answer modes among ``names``, in the order of tables and figures."""
     return [mode for mode in ANSWER_MODES if mode in names]
+
+
+def promptings_among(names: Container[str]) -> list[Prompting]:
+    """Return those of ``modes_among`` that are an answer with one prompting."""
+    return [prompting for prompting in PROMPTINGS if prompting in names]
 
 
 def single_modes_among(names: Container[str]) -> list[str]:

@@ -9,12 +9,13 @@ import pandas as pd
 
 from stages.lib.analysis import intervals, paired
 from stages.lib.analysis.accuracy import groups
+from stages.lib.analysis.answer_modes import promptings_among
 from stages.lib.analysis.comparisons import paired_frames
 from stages.lib.analysis.models import families, model_table, perplexity_ratio
 from stages.lib.analysis.retention import retention_table
 from stages.lib.analysis.speeds import SPEEDS, summarize_speeds
 from stages.lib.analysis.systems import default_system
-from stages.lib.core.schema import PROMPTINGS, Likelihood, system_name
+from stages.lib.core.schema import Likelihood, system_name
 from stages.lib.params.evaluation import Pair
 from stages.lib.params.root import Params
 
@@ -105,7 +106,7 @@ def quantization_table(
     the system in ``accuracy`` that stands for a model, in the order of the table.
     """
     by_key = accuracy.set_index(["benchmark", "system", "answer_mode"])
-    promptings = [name for name in PROMPTINGS if name in set(accuracy["answer_mode"])]
+    promptings = promptings_among(set(accuracy["answer_mode"]))
     by_model = {row["model"]: row for row in models.to_dict("records")}
     rows = []
     for model, system in systems.items():
@@ -179,7 +180,7 @@ def quantization_differences(
         for topic, part in parts:
             for system, original in pairs:
                 x, y = paired_frames(part, system, original)
-                for answer_mode in (name for name in PROMPTINGS if name in frame):
+                for answer_mode in promptings_among(frame.columns):
                     # A topic may have too few problems of a source to estimate its variance.
                     result = paired.compare(
                         x[answer_mode].to_numpy(),

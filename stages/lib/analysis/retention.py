@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 from scipy.stats import t as student
 
 from stages.lib.analysis.accuracy import groups
+from stages.lib.analysis.answer_modes import promptings_among
 from stages.lib.analysis.intervals import sparse_interval
 from stages.lib.analysis.paired import MIN_DISCORDANT
 from stages.lib.analysis.seeds import crossed_variance
-from stages.lib.core.schema import PROMPTINGS
 from stages.lib.params.evaluation import MIN_RUNS
 from stages.lib.params.quantization import Gptq, QuantizedModel
 
@@ -72,7 +72,7 @@ def retention_table(
     """
     rows: list[dict[str, Any]] = []
     for (benchmark,), members in groups(frame, ["benchmark"]):
-        for prompting in (name for name in PROMPTINGS if name in frame):
+        for prompting in promptings_among(frame.columns):
             solved = members.pivot(index="problem_id", columns="system", values=prompting)
             sources = members.drop_duplicates("problem_id").set_index("problem_id")["source"]
             strata = sources[solved.index].to_numpy()

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from stages.lib.analysis.answer_modes import ANSWER_MODES
+from stages.lib.analysis.answer_modes import ANSWER_MODES, modes_among
 from stages.lib.figures import style
 
 COLUMNS = [
@@ -95,10 +95,14 @@ def draw_retention(table: pd.DataFrame, colors: style.Colors, width_in: float) -
     table = table.loc[table["calibration"].fillna("").isin(["", "training"])]
     bits = sorted(set(table["bits"]), reverse=True)
     lowest = min(table["low"].dropna().tolist(), default=1.0)
-    table = table.assign(position=table["bits"].map(bits.index), kept=100 * table["retention"])
-    table = table.assign(kept_low=100 * table["low"], kept_high=100 * table["high"])
+    table = table.assign(
+        position=table["bits"].map(bits.index),
+        kept=100 * table["retention"],
+        kept_low=100 * table["low"],
+        kept_high=100 * table["high"],
+    )
     methods = [name for name in METHOD_STYLES if name in set(table["method"])]
-    modes = [name for name in ANSWER_MODES if name in set(table["answer_mode"])]
+    modes = modes_among(set(table["answer_mode"]))
     figure, panels = style.panels(len(modes), min(width_in, 3.4 * len(modes)), 2.6)
     originals = list(dict.fromkeys(table["original"]))
     for panel, mode in zip(panels, modes, strict=True):

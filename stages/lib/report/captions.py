@@ -22,8 +22,9 @@ CAPTIONS = {
     "scales: they differ where a benchmark is near the floor.",
     "sources": "Accuracy by source of the held-out benchmark with CoT: each tuned model beside "
     "the model that it was tuned from, with the largest number of in-context examples tried.",
-    "programs": "The same with PoT. Where all programs of a source are alike, its problems are "
-    "solved all or none: there a difference is one of a few program forms.",
+    "programs": "Accuracy by source of the held-out benchmark with PoT. Where all programs of a "
+    "source are alike, its problems are solved all or none: there a difference is one of a few "
+    "program forms.",
     "topics": "Accuracy by topic of the held-out benchmark, before and after "
     "quantization; the number of problems is in parentheses.",
     "retention": "Accuracy of quantized models over that of their original, with intervals over "

@@ -25,7 +25,6 @@ def read_study(folder: Path, arms: Sequence[str]) -> dict[str, Any] | None:
         "blocks": int(endpoints[0]["blocks"]),
         "endpoints": endpoints,
         "arms": read_csv(folder / "arms.csv"),
-        "cells": read_csv(folder / "cells.csv"),
         "result": result(endpoints),
         "meaning": meaning(endpoints),
     }

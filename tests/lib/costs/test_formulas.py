@@ -145,7 +145,7 @@ def test_the_default_runs_training_needed_more_on_a_cpu_but_not_twice_as_much() 
     estimated = formulas.training_bytes(
         SMOLLM2.shape, settings, tokens=tokens, supervised=settings.tokens_per_step
     )
-    for arm in ("uniform", "adaptive"):
+    for arm in ("uniform", "adaptive", "mastery"):
         measured = read_json(TIMINGS / f"train-{arm}.json")["peak_mib"] * 2**20
         assert 0.5 < estimated / measured < 1
 
@@ -177,15 +177,20 @@ def test_a_batch_is_what_the_memory_holds() -> None:
     assert formulas.engine_batch(shape, 2 * N, 2048, memory=10 * GIB, limit=16) == 1
 
 
-@pytest.mark.parametrize("bits", [4, 8])
+# Of widths that the default run does not make: measured at commit fc72eb3.
+MEASURED_BYTES = {2: 87_663_616, 3: 101_142_128}
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_files_of_quantized_models_have_the_estimated_size(bits: Any) -> None:
     model = Gptq(
         method="gptq", calibration_seed=1, parent="adaptive", bits=bits, calibrate_on="training"
     )
-    report = read_json(MODEL_REPORTS / f"adaptive-gptq{bits}.json")
-    assert formulas.quantized_bytes(SMOLLM2.shape, model, 64) / report["weight_bytes"] == (
-        pytest.approx(1, abs=0.002)
-    )
+    measured = MEASURED_BYTES.get(bits)
+    if measured is None:
+        measured = read_json(MODEL_REPORTS / f"adaptive-gptq{bits}.json")["weight_bytes"]
+    estimated = formulas.quantized_bytes(SMOLLM2.shape, model, 64)
+    assert estimated / measured == pytest.approx(1, abs=0.002)
 
 
 def test_formats_of_bitsandbytes_and_whole_columns() -> None:

@@ -71,7 +71,7 @@ def test_a_study_is_read_once_it_is_finished_and_of_these_arms(tmp_path: Path) -
     arms = ["uniform", "mastery", "dealt"]
     assert read_study(tmp_path, arms) is None
     rows: list[dict[str, Any]] = list(endpoints("met", "met", "met"))
-    for name in ("endpoints", "arms", "cells"):
+    for name in ("endpoints", "arms"):
         write_csv(tmp_path / f"{name}.csv", rows)
     study = read_study(tmp_path, [*arms, "another"])
     assert study is not None

@@ -112,6 +112,14 @@ def test_the_loss_falls_and_every_step_is_logged(whole_run: Trained) -> None:
     assert whole_run.log[-1]["loss"] < whole_run.log[0]["loss"] - 0.5
 
 
+def test_a_focal_control_learns(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"factor": "focal", "factor_power": 2.0}
+    changes |= {"factor_unit": "example", "factor_shuffled": True}
+    focal = [replace(source, **changes) for source in NINE]
+    log = trained(tokenizer, tmp_path, examples=focal).log
+    assert log[-1]["loss"] < log[0]["loss"] - 0.5
+
+
 @pytest.mark.parametrize(
     "factor",
     [
