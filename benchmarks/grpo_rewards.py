@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from stages.lib.core.paths import DIFFICULTY, EVAL_PROBLEMS, TRAIN_PROBLEMS
-from stages.lib.core.schema import Difficulty, Problem, with_prompting
+from stages.lib.core.schema import Difficulty, Problem, difficulty_by_problem
 from stages.lib.core.tables import read_parquet
 from stages.lib.params.grpo import Grpo
 from stages.lib.params.root import Params
@@ -25,10 +25,11 @@ UNSEEN = EVAL_PROBLEMS / "ladder.parquet"
 
 def fixed_problems() -> dict[str, list[Problem]]:
     """Return the problems by set: ``asked``, with pass rates between 0 and 1, and ``unseen``."""
-    difficulties = with_prompting(read_parquet(DIFFICULTY, Difficulty), "cot")
-    rates = {row.problem_id: row.pass_rate for row in difficulties}
+    difficulties = difficulty_by_problem(read_parquet(DIFFICULTY, Difficulty), "cot")
     trained = [
-        problem for problem in read_parquet(TRAIN_PROBLEMS, Problem) if 0 < rates[problem.id] < 1
+        problem
+        for problem in read_parquet(TRAIN_PROBLEMS, Problem)
+        if 0 < difficulties[problem.id].pass_rate < 1
     ]
     return {"asked": trained, "unseen": read_parquet(UNSEEN, Problem)}
 

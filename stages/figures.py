@@ -27,7 +27,7 @@ from stages.lib.core.paths import (
     TRAIN_PROBLEMS,
     TRAINING_LOGS,
 )
-from stages.lib.core.schema import Difficulty, Problem, system_name, with_prompting
+from stages.lib.core.schema import Difficulty, Problem, difficulty_by_problem, system_name
 from stages.lib.figures import allocation, paper, quantization, style
 from stages.lib.figures.read import (
     ACCURACY_COLUMNS,
@@ -69,12 +69,10 @@ def draw(params: Params) -> dict[str, Figure]:
         ),
         "accuracy": draw_accuracy(params),
     }
-    if params.sample.k:
+    if params.has_difficulty:
+        difficulties = difficulty_by_problem(read_non_empty(DIFFICULTY, Difficulty), "cot")
         figures["difficulty"] = paper.difficulty(
-            select_columns(
-                with_prompting(read_non_empty(DIFFICULTY, Difficulty), "cot"),
-                paper.DIFFICULTY_COLUMNS,
-            ),
+            select_columns(list(difficulties.values()), paper.DIFFICULTY_COLUMNS),
             sources_by_level(read_non_empty(TRAIN_PROBLEMS, Problem)),
             width_in,
         )

@@ -28,7 +28,7 @@ from stages.lib.core.paths import (
     TRAINING,
     TRAINING_LOGS,
 )
-from stages.lib.core.schema import Difficulty, Example, Problem, content_id, with_prompting
+from stages.lib.core.schema import Difficulty, Example, Problem, content_id, difficulty_by_problem
 from stages.lib.core.tables import read_parquet, write_parquet
 from stages.lib.grpo import trainer
 from stages.lib.grpo.schedule import PromptSchedule, plan_rounds
@@ -98,10 +98,12 @@ def _schedule(
     """Tokenize the prompts of all training problems and choose the problems of each round."""
     settings, prompts = params.grpo, params.prompts
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
-    difficulties = with_prompting(read_parquet(DIFFICULTY, Difficulty), "cot")
-    rates = {row.problem_id: row.pass_rate for row in difficulties}
+    difficulties = difficulty_by_problem(read_parquet(DIFFICULTY, Difficulty), "cot")
     rounds = plan_rounds(
-        [rates[problem.id] if rates else UNKNOWN_PASS_RATE for problem in problems],
+        [
+            difficulties[problem.id].pass_rate if difficulties else UNKNOWN_PASS_RATE
+            for problem in problems
+        ],
         rounds=settings.steps // settings.iterations,
         per_round=settings.prompts_per_step,
         zero_variance_weight=spec.zero_variance_weight,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stages.lib.core.paths import DIFFICULTY, MODELS, PASSAGES, TRAINING
-from stages.lib.core.schema import PROMPTINGS, Difficulty, Example, Passage, with_prompting
+from stages.lib.core.schema import PROMPTINGS, Difficulty, Example, Passage, difficulty_by_problem
 from stages.lib.core.tables import read_parquet
 from stages.lib.models.bitsandbytes import int8, nf4
 from stages.lib.models.fingerprint import model_fingerprint
@@ -77,12 +77,8 @@ def calibration_tokens(spec: Gptq, params: Params) -> list[list[int]]:
 def pass_rates_of(examples: Sequence[Example]) -> list[float]:
     """Return the base model's pass rate at the problem of each example, by its posterior mean."""
     rows = read_parquet(DIFFICULTY, Difficulty)
-    rate_of = {
-        (row.problem_id, prompting): row.posterior_mean
-        for prompting in PROMPTINGS
-        for row in with_prompting(rows, prompting)
-    }
-    return [rate_of[example.problem_id, example.prompting] for example in examples]
+    measured = {prompting: difficulty_by_problem(rows, prompting) for prompting in PROMPTINGS}
+    return [measured[row.prompting][row.problem_id].posterior_mean for row in examples]
 
 
 if __name__ == "__main__":

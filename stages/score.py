@@ -3,7 +3,8 @@
 Difficulty is measured for each prompting of ``sample.prompting`` by itself. Reads the training
 problems, ``data/samples/`` and ``data/resamples/``; writes ``data/sample_grades.parquet``,
 ``data/difficulty.parquet`` and ``reports/metrics/difficulty.json``. Without samples
-(``sample.k: 0``) there is no difficulty, and the tables are empty.
+(``sample.k: 0``) difficulty is what the data set states (``score.definition: published``), or
+there is none, and the tables are empty.
 
     python -m stages.score
 """
@@ -23,7 +24,12 @@ from stages.lib.core.paths import (
 )
 from stages.lib.core.schema import Difficulty, Problem, Prompting, SampleGrade
 from stages.lib.core.tables import read_parquet, write_parquet
-from stages.lib.difficulty.summary import difficulty_metrics, grades_by_problem, score_problems
+from stages.lib.difficulty.summary import (
+    difficulty_metrics,
+    grades_by_problem,
+    published_difficulties,
+    score_problems,
+)
 from stages.lib.generations.store import Store
 from stages.lib.grading.batch import grade_batch, submission
 from stages.lib.params.load import load_params
@@ -36,11 +42,17 @@ def main() -> None:
     params = load_params()
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     grades, generated = grade_samples(problems, params.sandbox)
+    definition = params.score.definition
     difficulties, metrics = [], {}
-    for prompting, by_problem in grades_by_problem(problems, grades).items():
-        difficulties += score_problems(problems, prompting, by_problem, params.score)
-        metrics[prompting] = difficulty_metrics(problems, by_problem)
-        metrics[prompting]["generated_tokens"] = generated[prompting]
+    if definition == "published":
+        difficulties = published_difficulties(problems)
+    else:
+        for prompting, by_problem in grades_by_problem(problems, grades).items():
+            difficulties += score_problems(
+                problems, prompting, by_problem, definition, params.score
+            )
+            metrics[prompting] = difficulty_metrics(problems, by_problem)
+            metrics[prompting]["generated_tokens"] = generated[prompting]
     write_parquet(SAMPLE_GRADES, grades, may_be_empty=SampleGrade)
     write_parquet(DIFFICULTY, difficulties, may_be_empty=Difficulty)
     write_json(METRICS / "difficulty.json", metrics)

@@ -33,7 +33,7 @@ from stages.lib.core.schema import (
     Problem,
     Prompting,
     SampleGrade,
-    with_prompting,
+    difficulty_by_problem,
 )
 from stages.lib.core.tables import read_parquet, write_parquet
 from stages.lib.difficulty.examples import (
@@ -86,7 +86,7 @@ def build_examples(
     seed = permutation_seed(params, name)
     plans: dict[Prompting, ArmPlan] = {}
     for prompting in params.prompting:
-        by_id = {row.problem_id: row for row in with_prompting(difficulties, prompting)}
+        by_id = difficulty_by_problem(difficulties, prompting)
         in_order = [by_id[problem.id] for problem in problems] if by_id else []
         plans[prompting] = plan_arm(params.arms, name, len(problems), in_order, seed=seed)
     plan = plans[params.prompting[0]]

@@ -1,17 +1,18 @@
 """From samples to grades and difficulty."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from stages import score
 from stages.lib.core.files import read_json
 from stages.lib.core.paths import DIFFICULTY, METRICS, RESAMPLES, SAMPLE_GRADES, TRAIN_PROBLEMS
-from stages.lib.core.schema import Difficulty, Problem, SampleGrade, with_prompting
-from stages.lib.core.tables import read_parquet
+from stages.lib.core.schema import Difficulty, Problem, PublishedDifficulty, SampleGrade
+from stages.lib.core.tables import read_parquet, write_parquet
 from stages.lib.generations.store import Store
 from tests.stages.conftest import Change
-from tests.stages.scoring import sample, score_samples, store_samples, write_problems
+from tests.stages.scoring import problem, sample, score_samples, store_samples, write_problems
 
 
 @pytest.fixture
@@ -76,9 +77,9 @@ def test_each_prompting_has_its_own_difficulty(scored: None) -> None:
     store_samples({"sum-1-digit": 0, "fraction": 1, "product-2x2": 2}, 2, "pot")
     score.main()
     difficulties = read_parquet(DIFFICULTY, Difficulty)
-    assert with_prompting(difficulties, "cot") == with_cot
+    assert difficulties[: len(with_cot)] == with_cot
     assert {
-        (row.source, row.n, row.n_correct, row.level) for row in with_prompting(difficulties, "pot")
+        (row.source, row.n, row.n_correct, row.level) for row in difficulties[len(with_cot) :]
     } == {("sum-1-digit", 2, 0, 5), ("fraction", 2, 1, 3), ("product-2x2", 2, 2, 1)}
     assert read_json(METRICS / "difficulty.json")["pot"]["pass_rate"]["product-2x2"] == 1.0
     rows = read_parquet(SAMPLE_GRADES, SampleGrade)
@@ -96,3 +97,38 @@ def test_without_samples_there_is_no_difficulty(change: Change) -> None:
     assert read_parquet(SAMPLE_GRADES, SampleGrade) == []
     assert read_parquet(DIFFICULTY, Difficulty) == []
     assert read_json(METRICS / "difficulty.json") == {}
+
+
+PUBLISHED = {"score.definition": "published", "sample.k": 0}
+
+
+def test_published_difficulty_needs_no_samples(change: Change) -> None:
+    change(PUBLISHED)
+    solution, program = (
+        PublishedDifficulty("cot", fail_rate=0.25, level=2),
+        PublishedDifficulty("pot", fail_rate=0.75, level=4),
+    )
+    write_parquet(
+        TRAIN_PROBLEMS,
+        [
+            replace(problem("fraction", 0), published=[solution, program]),
+            replace(problem("fraction", 1), published=[program]),
+        ],
+    )
+    score.main()
+    rows = read_parquet(DIFFICULTY, Difficulty)
+    assert [(row.problem_id, row.prompting, row.n, row.level) for row in rows] == [
+        ("fraction-0", "cot", 0, 2),
+        ("fraction-0", "pot", 0, 4),
+        ("fraction-1", "pot", 0, 4),
+    ]
+    assert [row.pass_rate for row in rows] == [0.75, 0.25, 0.25]
+    assert all(row.low == row.posterior_mean == row.high == row.pass_rate for row in rows)
+    assert read_json(METRICS / "difficulty.json") == {}
+
+
+def test_published_difficulty_is_needed_for_every_problem(change: Change) -> None:
+    change(PUBLISHED)
+    write_problems()
+    with pytest.raises(ValueError, match=r"^score.definition: 'published': sum-1-digit: 'What is"):
+        score.main()

@@ -15,7 +15,7 @@ from stages.lib.core.paths import (
     TRAIN_PROBLEMS,
     TRAINING,
 )
-from stages.lib.core.schema import Conversation, Example, Problem, Turn
+from stages.lib.core.schema import Conversation, Example, Problem, PublishedDifficulty, Turn
 from stages.lib.core.tables import read_parquet, write_parquet
 from stages.lib.generations.store import Store
 from tests.stages.conftest import Change
@@ -81,6 +81,26 @@ def test_each_prompting_is_repeated_by_its_own_difficulty(scored: Change) -> Non
     }
     # The level is that of the same prompting: (2 + 12 + 30) + (30 + 12 + 2) of 24 repeats.
     assert metrics_of("adaptive")["mean_level"] == round(88 / 24, 3)
+
+
+def test_published_levels_are_repeated_without_samples(change: Change) -> None:
+    change({"score.definition": "published", "sample.k": 0})
+    write_problems()
+    published = [PublishedDifficulty("cot", 0.25, 2), PublishedDifficulty("pot", 0.75, 4)]
+    problems = read_parquet(TRAIN_PROBLEMS, Problem)
+    # A problem whose other row states nothing has one difficulty for both promptings.
+    write_parquet(
+        TRAIN_PROBLEMS,
+        [replace(row, published=published[i % 2 :]) for i, row in enumerate(problems)],
+    )
+    score.main()
+    weigh.main("adaptive")
+    examples = examples_of("adaptive")
+    assert Counter((row.prompting, row.repeats) for row in examples) == {
+        ("cot", 3): 9,
+        ("cot", 5): 9,
+        ("pot", 5): 18,
+    }
 
 
 def test_controls_have_the_same_repeats_on_other_problems(scored: Change) -> None:

@@ -4,7 +4,8 @@ A row is a frozen dataclass that validates itself when it is constructed.
 ``stages.lib.core.tables`` reads and writes tables of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import field
 from hashlib import sha256
 from typing import Annotated, Literal, TypeVar
 
@@ -35,13 +36,27 @@ UnitInterval = Annotated[float, Field(ge=0, le=1)]
 CHECKED = ConfigDict(extra="forbid", strict=True)
 
 
+# Not strict: a table gives a nested row as a mapping, which strict mode refuses.
+_NESTED = ConfigDict(extra="forbid", strict=False)
+
+
+@dataclass(frozen=True, slots=True, config=_NESTED)
+class PublishedDifficulty:
+    """The difficulty of a problem with a prompting, as its data set states it."""
+
+    prompting: Prompting
+    fail_rate: UnitInterval
+    level: NonNegativeInt
+
+
 @dataclass(frozen=True, slots=True, config=CHECKED)
 class Problem:
     """A question with one right answer.
 
     ``choices`` is empty unless ``kind`` is ``choice``; then ``answer`` is the
     letter of the right choice. ``template`` names the cluster of problems that
-    differ only in their numbers; statistics resample whole clusters.
+    differ only in their numbers; statistics resample whole clusters. ``published``
+    is empty unless the data set states how difficult the problem is.
     """
 
     id: str
@@ -55,10 +70,7 @@ class Problem:
     level: int | None
     topic: str
     template: str
-
-
-# Not strict: a table gives a nested row as a mapping, which strict mode refuses.
-_NESTED = ConfigDict(extra="forbid", strict=False)
+    published: list[PublishedDifficulty] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, config=_NESTED)
@@ -149,13 +161,14 @@ class Difficulty:
 
     ``posterior_mean`` and the interval ``low``..``high`` are those of the pass rate
     under a Beta prior fitted to the problem's source. ``level`` grows with difficulty;
-    it is a whole number unless ``score.definition`` is ``fail_rate``.
+    it is a whole number unless ``score.definition`` is ``fail_rate``. Where difficulty is
+    the published one, ``n`` is 0 and all four rates are the published rate.
     """
 
     problem_id: str
     prompting: Prompting
     source: str
-    n: PositiveInt
+    n: NonNegativeInt
     n_correct: NonNegativeInt
     pass_rate: UnitInterval
     posterior_mean: UnitInterval
@@ -216,9 +229,18 @@ def content_id(*parts: str) -> str:
     return sha256("\x1f".join(parts).encode()).hexdigest()[:16]
 
 
-def with_prompting(rows: Sequence[Difficulty], prompting: Prompting) -> list[Difficulty]:
-    """Return the difficulties measured with a prompting, or all if it was not sampled."""
-    return [row for row in rows if row.prompting == prompting] or list(rows)
+def difficulty_by_problem(
+    rows: Iterable[Difficulty], prompting: Prompting
+) -> dict[str, Difficulty]:
+    """Return the difficulty of each problem, by its id, in the order of the rows.
+
+    It is that with the prompting or, where there is none, that with the other one.
+    """
+    chosen: dict[str, Difficulty] = {}
+    for row in rows:
+        if row.prompting == prompting or row.problem_id not in chosen:
+            chosen[row.problem_id] = row
+    return chosen
 
 
 def system_name(model: str, shots: int) -> str:

@@ -15,7 +15,7 @@ from stages.lib.core.schema import (
     Problem,
     Prompting,
     Turn,
-    with_prompting,
+    difficulty_by_problem,
 )
 from stages.lib.difficulty.rejection_sampling import take_first
 from stages.lib.difficulty.strategies import ArmPlan
@@ -89,16 +89,11 @@ def conversation_examples(
 
 def mean_level(examples: Sequence[Example], difficulties: Sequence[Difficulty]) -> float | None:
     """Return the mean level per epoch, by repeats and weights; None if no level was measured."""
-    level_of = {
-        (row.problem_id, prompting): row.level
-        for prompting in PROMPTINGS
-        for row in with_prompting(difficulties, prompting)
-    }
-    counted = [row for row in examples if (row.problem_id, row.prompting) in level_of]
-    counted = [row for row in counted if row.weight]
+    measured = {p: difficulty_by_problem(difficulties, p) for p in PROMPTINGS}
+    counted = [row for row in examples if row.weight and row.problem_id in measured[row.prompting]]
     if not counted:
         return None
-    levels = [level_of[row.problem_id, row.prompting] for row in counted]
+    levels = [measured[row.prompting][row.problem_id].level for row in counted]
     return float(np.average(levels, weights=[row.repeats * row.weight for row in counted]))
 
 

@@ -8,7 +8,6 @@ under that prior.
 from collections import Counter
 from collections.abc import Sequence
 from math import exp, log
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,7 @@ from scipy.special import expit, logit
 from scipy.stats import beta, betabinom
 
 from stages.lib.core.schema import Difficulty, Prompting
-
-Definition = Literal["capped_floor", "floor", "fail_rate"]
+from stages.lib.params.sampling import LevelDefinition
 
 LEAST_CONCENTRATION = 0.1
 
@@ -31,7 +29,7 @@ def estimate_difficulties(
     *,
     prompting: Prompting,
     levels: int,
-    definition: Definition,
+    definition: LevelDefinition,
     interval: float,
 ) -> list[Difficulty]:
     """Return the difficulty of each problem with one prompting, in the given order.
@@ -90,7 +88,7 @@ def pass_rates(
     return np.stack([shapes[0] / shapes.sum(axis=0), *bounds[:, index]])
 
 
-def level_of(n_correct: int, n: int, *, levels: int, definition: Definition) -> float:
+def level_of(n_correct: int, n: int, *, levels: int, definition: LevelDefinition) -> float:
     """Return the level of a problem with pass rate p = n_correct / n; higher is harder.
 
     With L = ``levels``: ``capped_floor`` is min(floor((1 - p) L), L - 1) + 1, from 1

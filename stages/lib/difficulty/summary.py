@@ -7,7 +7,7 @@ from typing import Any
 from stages.lib.core.schema import Difficulty, Problem, Prompting, SampleGrade
 from stages.lib.difficulty.pass_at_k import maj_at_k, pass_at_k
 from stages.lib.difficulty.posterior import estimate_difficulties
-from stages.lib.params.sampling import Score
+from stages.lib.params.sampling import LevelDefinition, Score
 
 
 def grades_by_problem(
@@ -27,6 +27,7 @@ def score_problems(
     problems: Sequence[Problem],
     prompting: Prompting,
     grades: Sequence[Sequence[SampleGrade]],
+    definition: LevelDefinition,
     params: Score,
 ) -> list[Difficulty]:
     """Return the difficulty of each problem with a prompting; ``grades[i]`` are of problem i."""
@@ -37,9 +38,38 @@ def score_problems(
         [len(of_problem) for of_problem in grades],
         prompting=prompting,
         levels=params.levels,
-        definition=params.definition,
+        definition=definition,
         interval=params.interval,
     )
+
+
+def published_difficulties(problems: Sequence[Problem]) -> list[Difficulty]:
+    """Return the difficulties that the data sets of the problems state.
+
+    Raises ValueError naming a problem that has none.
+    """
+    for problem in problems:
+        if not problem.published:
+            raise ValueError(
+                f"score.definition: 'published': {problem.source}: {problem.question[:60]!r} has "
+                "no difficulty: expected err_rate and difficulty_level in every row"
+            )
+    return [
+        Difficulty(
+            problem_id=problem.id,
+            prompting=row.prompting,
+            source=problem.source,
+            n=0,
+            n_correct=0,
+            pass_rate=1 - row.fail_rate,
+            posterior_mean=1 - row.fail_rate,
+            low=1 - row.fail_rate,
+            high=1 - row.fail_rate,
+            level=float(row.level),
+        )
+        for problem in problems
+        for row in problem.published
+    ]
 
 
 def difficulty_metrics(

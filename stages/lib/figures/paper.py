@@ -46,7 +46,7 @@ def difficulty(table: pd.DataFrame, sources: Sequence[str], width_in: float) -> 
     means = table.pivot_table(index="source", values=bounds, aggfunc="mean").reset_index()
     means = means.assign(hue="")
     style.draw_dots(rates, means, "posterior_mean", ("source", sources), single_hue)
-    style.percent_axis(rates, "Pass rate of the base model (%)")
+    style.percent_axis(rates, "Pass rate (%)")
 
     shares = 100 * pd.crosstab(table["source"], table["level"], normalize="index")
     shares = shares.loc[list(sources)]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from stages.lib.core.schema import Conversation, Problem, Turn, content_id
+from stages.lib.core.schema import Conversation, Problem, PublishedDifficulty, Turn, content_id
 from stages.lib.formats.reference_answer import ReferenceAnswer
 
 SkipReason = Literal["blank", "no answer", "several turns", "turns out of order"]
@@ -16,6 +16,7 @@ class ParsedProblem:
 
     ``answer`` is None if only the program gives it. ``solution`` or ``program`` may be "";
     ``origin``, the set that the row came from, is "" if the row does not name it.
+    ``published`` is empty unless the row states how difficult the problem is.
     """
 
     question: str
@@ -25,6 +26,7 @@ class ParsedProblem:
     level: int | None
     topic: str
     origin: str
+    published: tuple[PublishedDifficulty, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ def as_problem(parsed: ParsedProblem, answer: ReferenceAnswer, name: str) -> Pro
         level=parsed.level,
         topic=parsed.topic or name,
         template=problem_id,
+        published=list(parsed.published),
     )
 
 

@@ -184,7 +184,9 @@ def _merge_groups(
         if answer is None:
             continue
         if _is_comparable(answer):
-            problems.append(as_problem(replace(with_solution, program=program), answer, name))
+            published = tuple(row for problem in group for row in problem.published)
+            merged = replace(with_solution, program=program, published=published)
+            problems.append(as_problem(merged, answer, name))
         else:
             skipped["unreadable answer"] += n_rows
     return problems, dict(outcomes)

@@ -1,7 +1,7 @@
 r"""Parse rows of published data sets, one class per format.
 
 - ``mathinstruct``: ``instruction``, ``output``, ``source`` such as ``data/PoT/mathqa.json``,
-  and in the difficulty-aware set ``difficulty_level`` (TIGER-Lab/MathInstruct,
+  and in the difficulty-aware set ``err_rate`` and ``difficulty_level`` (TIGER-Lab/MathInstruct,
   tongyx361/MathInstruct-Core-DifficultyAware). The output of a PoT row is a program.
 - ``numina``: ``problem``, ``solution``, ``messages`` of ``role`` and ``content``, and
   ``source``, which rows with tools lack (AI-MO/NuminaMath-CoT, AI-MO/NuminaMath-TIR).
@@ -20,9 +20,9 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Protocol, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
-from stages.lib.core.schema import Turn
+from stages.lib.core.schema import Prompting, PublishedDifficulty, Turn, UnitInterval
 from stages.lib.core.validation import describe_error
 from stages.lib.formats.gsm8k_calculator import annotated_program
 from stages.lib.formats.parsed import ParsedConversation, ParsedProblem, SkipReason
@@ -67,7 +67,8 @@ class _MathInstruct(_Checked):
     instruction: str
     output: str
     source: str
-    difficulty_level: int | None = None
+    err_rate: UnitInterval | None = None
+    difficulty_level: NonNegativeInt | None = None
 
     @property
     def origin(self) -> str:
@@ -83,12 +84,19 @@ class _MathInstruct(_Checked):
                 level=level,
                 topic=origin,
                 origin=origin,
+                published=self._published("cot"),
             )
         question = _PROGRAM_CUE.sub("", self.instruction).strip()
         if not question or not self.output.strip():
             return "blank"
         program = extract_program(self.output) or self.output.strip("\n")
-        return ParsedProblem(question, None, "", program, level, origin, origin)
+        published = self._published("pot")
+        return ParsedProblem(question, None, "", program, level, origin, origin, published)
+
+    def _published(self, prompting: Prompting) -> tuple[PublishedDifficulty, ...]:
+        if self.err_rate is None or self.difficulty_level is None:
+            return ()
+        return (PublishedDifficulty(prompting, self.err_rate, self.difficulty_level),)
 
     def to_conversation(self) -> ParsedConversation | SkipReason:
         return _single_turn(self.instruction, self.output)
@@ -237,12 +245,13 @@ def _solved_problem(
     level: int | None = None,
     topic: str = "",
     origin: str = "",
+    published: tuple[PublishedDifficulty, ...] = (),
 ) -> ParsedProblem | SkipReason:
     if not question.strip() or not solution.strip():
         return "blank"
     if answer is None:
         return "no answer"
-    return ParsedProblem(question, answer, solution, "", level, topic, origin)
+    return ParsedProblem(question, answer, solution, "", level, topic, origin, published)
 
 
 def _single_turn(question: str, response: str) -> ParsedConversation | SkipReason:

@@ -13,9 +13,8 @@ from stages.lib.params.strategies import (
     Arm,
     ControlArm,
     ConversationsArm,
-    FactorArm,
-    OnlineGroup,
-    UniformArm,
+    DartArm,
+    UnguidedArm,
     Weigh,
 )
 from stages.lib.params.training import Train
@@ -167,8 +166,17 @@ class Params(ParamGroup):
                 "prepare.train that gives problems"
             )
 
+    @property
+    def has_difficulty(self) -> bool:
+        """Whether problems have a difficulty, measured or published."""
+        return self.sample.k > 0 or self.score.definition == "published"
+
     def _check_difficulty(self) -> None:
-        """Raise ValueError if difficulty is needed but cannot be measured."""
+        """Raise ValueError if difficulty is needed but neither measured nor published."""
+        if self.sample.k > 0 and self.score.definition == "published":
+            raise ValueError(
+                f"sample.k: {self.sample.k}: expected 0 with score.definition: 'published'"
+            )
         by_difficulty = {
             name: model
             for name, model in self.quantize.models.items()
@@ -183,14 +191,19 @@ class Params(ParamGroup):
         if self.sample.k > 0:
             return
         for name, arm in self.weigh.arms.items():
-            if not isinstance(
-                self._source_arm(arm), UniformArm | FactorArm | ConversationsArm | OnlineGroup
-            ):
+            source = self._source_arm(arm)
+            if isinstance(source, DartArm):
+                raise ValueError(
+                    f"weigh.arms.{name}: '{arm.strategy}': expected sample.k above 0, "
+                    "as the arm trains on samples"
+                )
+            if not self.has_difficulty and not isinstance(source, UnguidedArm):
                 raise ValueError(
                     f"weigh.arms.{name}: '{arm.strategy}': expected sample.k above 0, "
                     "as the arm needs difficulty"
                 )
-        for name in by_difficulty:
+        if not self.has_difficulty and by_difficulty:
+            name = next(iter(by_difficulty))
             raise ValueError(
                 f"quantize.models.{name}.calibrate_on: 'difficulty': expected sample.k above 0"
             )

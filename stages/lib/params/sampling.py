@@ -12,6 +12,9 @@ from pydantic import (
 
 from stages.lib.params.base import OpenUnit, ParamGroup, Promptings, Seed
 
+LevelDefinition = Literal["capped_floor", "floor", "fail_rate"]
+"""How a level follows from a pass rate: `stages.lib.difficulty.posterior.level_of`."""
+
 
 class EngineConfig(ParamGroup):
     """Number, placement and limits of the generation engines, for sampling and evaluation."""
@@ -78,8 +81,8 @@ class Sample(ParamGroup):
 
 
 class Score(ParamGroup):
-    """How difficulty levels follow from graded samples."""
+    """How difficulty levels follow from graded samples, or that they are the data set's own."""
 
-    definition: Literal["capped_floor", "floor", "fail_rate"]
+    definition: LevelDefinition | Literal["published"]
     levels: Annotated[int, Field(ge=1, le=100)]
     interval: OpenUnit

@@ -188,6 +188,10 @@ class PlannedArm(OnlineGroup):
     every: PositiveInt = 10
 
 
+UnguidedArm = UniformArm | FactorArm | ConversationsArm | OnlineGroup
+"""Arms that train without knowing how difficult a problem is."""
+
+
 class Replay(ParamGroup):
     """An arm that has the weights that an online ``arm`` had, and follows nothing itself.
 

@@ -4,10 +4,9 @@ from stages.lib.analysis.models import families, online_runs
 from stages.lib.params.root import Params
 
 CAPTIONS = {
-    "difficulty": "Difficulty of the training problems for the base model, with CoT if it was "
-    "sampled. Left: the mean pass "
-    "rate of each source, with the mean posterior interval of one problem. Right: the share of "
-    "problems at each level; higher is harder.",
+    "difficulty": "Difficulty of the training problems, with CoT where there is one. Left: the "
+    "mean pass rate of each source, with the mean posterior interval of one problem if it was "
+    "measured. Right: the share of problems at each level; higher is harder.",
     "training": "Training loss and learning rate by optimizer step. All arms share the schedule "
     "and the number of supervised tokens. Arms train on different mixtures, so a lower loss "
     "is not a better model.",
@@ -45,7 +44,7 @@ def figures_without_data(params: Params) -> set[str]:
     arms = {*params.weigh.arms, *params.weigh.replays}
     tuned = (arms | set(params.grpo.models)) & set(params.evaluate.models)
     has_data = {
-        "difficulty": params.sample.k > 0,
+        "difficulty": params.has_difficulty,
         "allocation": bool(online_runs(params.weigh)),
         "grpo": bool(params.grpo.models),
         "sources": bool(tuned) and "cot" in params.evaluate.prompting,

@@ -15,7 +15,8 @@ def compute_rows(params: Params) -> list[dict[str, Any]]:
     difficulty needs. ``flops`` counts 6 per parameter and trained token, forward and backward,
     and 2 per parameter and generated token, or token that a frozen base model reads too (Kaplan
     et al. 2020, arXiv:2001.08361, section 2.1). For adapters that is too many, as the gradients
-    of frozen weights are not computed.
+    of frozen weights are not computed. The prompts of samples are left out: the engine computes
+    their common beginning, which is nearly all of them, once.
     """
     sampled = read_json(METRICS / "difficulty.json").values()
     generated = sum(by_prompting["generated_tokens"] for by_prompting in sampled)

@@ -19,10 +19,10 @@ from stages.lib.params.strategies import (
     FocalArm,
     FrontierArm,
     MasteryArm,
-    OnlineGroup,
     PlannedArm,
     PriftArm,
     RepeatArm,
+    UnguidedArm,
     UniformArm,
     Weigh,
     WeightArm,
@@ -122,11 +122,10 @@ def uses_difficulty(params: Params) -> bool:
 
 
 def follows_difficulty(params: Params, name: str) -> bool:
-    """Return whether an arm, or a replay, needs the base model's samples."""
-    if not params.sample.k or name in params.weigh.replays:
+    """Return whether an arm, or a replay, treats problems by their difficulty."""
+    if not params.has_difficulty or name in params.weigh.replays:
         return False
-    blind = UniformArm | FactorArm | ConversationsArm | OnlineGroup
-    return not isinstance(_source_arm(params.weigh.arms, name), blind)
+    return not isinstance(_source_arm(params.weigh.arms, name), UnguidedArm)
 
 
 def reads_base(params: Params, name: str) -> bool:

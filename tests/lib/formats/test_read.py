@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stages.lib.core.schema import PublishedDifficulty
 from stages.lib.formats.read import SourceRows, load_rows, parse_rows
 from stages.lib.params.data import Format, Target
 from stages.lib.params.sampling import SandboxLimits
@@ -46,6 +47,23 @@ def coded(output: str, question: str = "How much is 4 + 6?") -> dict[str, Any]:
 
 
 class TestMathInstruct:
+    def test_published_difficulty_stays_with_its_prompting(self) -> None:
+        rows = [
+            reasoned("4 + 6 = 10. The answer is 10") | {"err_rate": 0.25, "difficulty_level": 2},
+            coded("print(4 + 6)") | {"err_rate": 1, "difficulty_level": 5},
+            coded("print(2 + 6)", "How much is 2 + 6?") | {"err_rate": 0.5},
+        ]
+        both, neither = load(*rows).problems
+        assert both.published == [
+            PublishedDifficulty("cot", fail_rate=0.25, level=2),
+            PublishedDifficulty("pot", fail_rate=1.0, level=5),
+        ]
+        assert neither.published == []
+
+    def test_a_published_rate_is_a_share(self) -> None:
+        with pytest.raises(ValueError, match=r"row 1: err_rate: 1.5: expected"):
+            load(reasoned("4 + 6 = 10. The answer is 10") | {"err_rate": 1.5})
+
     @pytest.mark.parametrize("swapped", [False, True])
     def test_a_solution_and_a_program_of_one_question_become_one_problem(
         self, swapped: bool

@@ -117,7 +117,7 @@ def test_a_row_as_a_problem(
     question = row.get("instruction") or row.get("problem") or row["question"]
     parsed = problem(row, format=format, name="mine")
     assert parsed is not None
-    assert replace(parsed, solution="", program="") == Problem(
+    assert replace(parsed, solution="", program="", published=[]) == Problem(
         id=content_id("mine", question),
         source=topic if format in ("mathinstruct", "numina") else "mine",
         question=question,

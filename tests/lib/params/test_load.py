@@ -101,6 +101,7 @@ TALK = {
     "analyze.compare": [["talk", "base"]],
 }
 DIFFICULTY = {"sample.k": 2, "prepare.demonstrations": 4}
+PUBLISHED = {"sample.k": 0, "score.definition": "published"}
 ONLY_TALK = {"prepare.train": [rows("a", "conversations")], "weigh.arms": {"talk": talk("a")}}
 
 VALID = [
@@ -112,6 +113,7 @@ VALID = [
     TALK | {"grpo.models": {"grpo": GRPO | {"parent": "base"}}},
     TALK | {"quantize.models": {"q": GPTQ | {"parent": "talk", "calibrate_on": "training"}}},
     TALK | DIFFICULTY | {"quantize.models": {"q": GPTQ}},
+    TALK | PUBLISHED | {"weigh.arms.hard": BAND, "quantize.models": {"q": GPTQ}},
     {"evaluate.models": {"base": [0], "uniform": [0]}, "analyze.compare": [["uniform", "base"]]},
     {"train.launch": DDP, "train.micro_batches": 2, "train.tuning": QLORA},
     ONLINE,
@@ -341,6 +343,14 @@ INCOMPATIBLE = [
         "sample.prompting: ['pot']: expected cot, which sequential sampling is for",
     ),
     ({"sample.k": 0}, "weigh.arms.adaptive: 'repeat': expected sample.k above 0"),
+    (
+        PUBLISHED | {"sample.k": 4},
+        "sample.k: 4: expected 0 with score.definition: 'published'",
+    ),
+    (
+        PUBLISHED | {"weigh.arms.dart": {"strategy": "dart_uniform", "per_problem": 2}},
+        "weigh.arms.dart: 'dart_uniform': expected sample.k above 0, as the arm trains on samples",
+    ),
     (
         TALK | {"quantize.models": {"q": GPTQ}},
         "quantize.models.q.calibrate_on: 'difficulty': expected sample.k above 0",
