@@ -479,12 +479,15 @@ def test_a_finished_study_of_the_arms_is_in_the_paper(
     write_csv(folder / "endpoints.csv", endpoints)
     write_csv(folder / "arms.csv", arms)
     (folder / "forest.svg").write_text(reports.SVG)
+    (folder / "dose.svg").write_text(reports.SVG)
     paper.main()
     assert "The registered study" in texts_of("heading", inputs, field="body")
     (abstract,) = texts_of("<abstract>", inputs)
     assert "adaptive minus uniform is 4.0 points (2.0 to 6.0) on hard cells" in abstract
     (table,) = texts_of("<tab-study>", inputs)
     assert all(text in table for text in ("43.2", "1.2", "42.0 to 44.0"))
+    (dose,) = texts_of("<fig-dose>", inputs)
+    assert "The two arms at five doses" in dose
     write_csv(folder / "endpoints.csv", [row | {"first": "other"} for row in endpoints])
     paper.main()
     assert "The registered study" not in texts_of("heading", inputs, field="body")

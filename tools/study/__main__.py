@@ -11,12 +11,15 @@ another machine goes on with the next. After the last block, ``report`` writes i
 - ``forest.svg`` and ``forest.png``: the comparisons, with the difference in every run.
 
 Before the last block nothing is compared. ``end`` ends a study early and reports on the blocks
-that there are. ``dev`` writes the outcomes of the workspace's run, one of ``recipe=study-dev``,
-to ``reports/study/dev.json``: what the choices before the registration rest on.
+that there are. ``dose`` runs the dose curve, a block per seed in ``reports/study/dose/``, and
+writes ``dose.csv``, ``dose.svg`` and ``dose.png``. ``dev`` writes the outcomes of the workspace's
+run, one of ``recipe=study-dev``, to ``reports/study/dev.json``: what the choices before the
+registration rest on.
 
     python -m tools.study run
     python -m tools.study report
     python -m tools.study end
+    python -m tools.study dose
     python -m tools.study dev
 """
 
@@ -32,9 +35,10 @@ from stages.lib.params.load import load_params
 from stages.lib.runtime import console
 from tools.experiments import head_commit
 from tools.study.blocks import Block, read_blocks, read_outcomes, write_block
+from tools.study.dose import dose_rows
 from tools.study.endpoints import cell_accuracies, endpoints, planned_seeds, summaries
-from tools.study.figure import draw_forest
-from tools.study.run import check_registered, run_block
+from tools.study.figure import draw_dose, draw_forest
+from tools.study.run import check_registered, load_recipe, run_block
 from tools.study.spec import Study, load_study
 
 FOLDER = REPORTS / "study"
@@ -54,11 +58,13 @@ def main(action: str) -> None:
                 "is compared"
             )
         report(study, blocks)
+    elif action == "dose":
+        dose(study)
     elif action == "dev":
         outcomes, _ = read_outcomes(GRADES, EVAL_PROBLEMS / "ladder.parquet")
         write_json(FOLDER / "dev.json", outcomes)
     else:
-        raise ValueError(f"{action!r}: expected run, report, end or dev")
+        raise ValueError(f"{action!r}: expected run, report, end, dose or dev")
 
 
 def read(study: Study) -> tuple[list[Block], list[int]]:
@@ -78,7 +84,23 @@ def run(study: Study) -> None:
         console.log_line(f"study: {len(seeds) - len(missing)} of {len(seeds)} blocks")
         if not missing:
             break
-        write_block(BLOCKS, run_block(study, missing[0], commit))
+        write_block(BLOCKS, run_block(study.recipe, missing[0], commit))
+
+
+def dose(study: Study) -> None:
+    """Run the blocks of the dose curve that have no file, and write what they show."""
+    folder, seeds, recipe = FOLDER / "dose", study.dose.seeds, study.dose.recipe
+    commit = head_commit()
+    done = {block.seed for block in read_blocks(folder, seeds)}
+    for seed in seeds:
+        if seed not in done:
+            write_block(folder, run_block(recipe, seed, commit))
+    rows = dose_rows(study, load_recipe(recipe), read_blocks(folder, seeds))
+    write_csv(FOLDER / "dose.csv", rows)
+    settings = load_params().figures
+    colors = style.palette(settings.palette, [study.candidate, study.baseline])
+    figure = draw_dose(rows, colors, width_in=settings.width_in)
+    style.save(figure, FOLDER / "dose", dpi=settings.dpi)
 
 
 def report(study: Study, blocks: Sequence[Block]) -> None:

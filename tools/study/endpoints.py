@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stages.lib.analysis.paired import Comparison
 from stages.lib.analysis.seeds import compare_runs
 from tools.study.blocks import Block
-from tools.study.spec import Stratum, Study
+from tools.study.spec import STRATA, Stratum, Study
 
 Verdict = Literal["met", "not met", "not tested", "inconclusive"]
 
@@ -56,7 +56,7 @@ def planned_seeds(study: Study, blocks: Sequence[Block]) -> list[int]:
     first = list(blocks[: study.look.blocks])
     if [block.seed for block in first] != study.seeds[: study.look.blocks]:
         return study.seeds
-    comparison = _compare(study, first, study.candidate, study.baseline, "hard")
+    comparison = compare(study, first, study.candidate, study.baseline, "hard")
     is_wide = (comparison.high - comparison.low) / 2 > study.look.half_width
     return study.seeds + study.look.seeds if is_wide else study.seeds
 
@@ -74,7 +74,7 @@ def endpoints(study: Study, blocks: Sequence[Block]) -> list[Endpoint]:
     ]
     results: list[Endpoint] = []
     for name, first, second, stratum, bound in planned:
-        comparison = _compare(study, blocks, first, second, stratum)
+        comparison = compare(study, blocks, first, second, stratum)
         verdict: Verdict = "met" if comparison.low > bound else "not met"
         if len(blocks) < study.least_blocks:
             verdict = "inconclusive"
@@ -86,17 +86,15 @@ def endpoints(study: Study, blocks: Sequence[Block]) -> list[Endpoint]:
 
 def summaries(study: Study, blocks: Sequence[Block]) -> list[ArmSummary]:
     """Return the accuracy of each arm in each stratum."""
-    strata: tuple[Stratum, ...] = ("hard", "easy")
     return [
         ArmSummary(system, stratum, outcomes(study, blocks, system, stratum).mean(axis=1).tolist())
         for system in (study.baseline, study.candidate, study.control)
-        for stratum in strata
+        for stratum in STRATA
     ]
 
 
 def cell_accuracies(study: Study, blocks: Sequence[Block]) -> list[dict[str, Any]]:
     """Return a row for each cell: its stratum, and the mean accuracy of each arm over the runs."""
-    strata: tuple[Stratum, ...] = ("hard", "easy")
     return [
         {"cell": cell, "stratum": stratum}
         | {
@@ -106,7 +104,7 @@ def cell_accuracies(study: Study, blocks: Sequence[Block]) -> list[dict[str, Any
             )
             for system in (study.baseline, study.candidate, study.control)
         }
-        for stratum in strata
+        for stratum in STRATA
         for cell in cells_of(study, blocks, stratum)
     ]
 
@@ -137,9 +135,10 @@ def cells_of(study: Study, blocks: Sequence[Block], stratum: Stratum) -> list[st
     return [name for name in names if (name in study.easy) == (stratum == "easy")]
 
 
-def _compare(
+def compare(
     study: Study, blocks: Sequence[Block], first: str, second: str, stratum: Stratum
 ) -> Comparison:
+    """Compare two systems in a stratum, over runs and problems."""
     x, y = (outcomes(study, blocks, system, stratum) for system in (first, second))
     return compare_runs(x, y, _cells(study, blocks, stratum), level=study.level)
 

@@ -1,6 +1,7 @@
-"""The figure of a study: each endpoint with its interval, and the difference in every run."""
+"""The figures of a study: the endpoints with the difference in every run, and the dose curve."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -60,6 +61,47 @@ def draw_forest(
     for side in ("top", "right", "left"):
         panel.spines[side].set_visible(False)
     figure.legend(handles=_handles(color, level), loc="outside upper center", ncols=3)
+    return figure
+
+
+@rc_context(style.STYLE)
+def draw_dose(
+    rows: Sequence[Mapping[str, Any]], colors: style.Colors, *, width_in: float
+) -> Figure:
+    """Draw accuracy on hard cells by supervised tokens, and the difference with its interval.
+
+    ``rows`` are those of the dose curve, ``colors`` has the candidate before the baseline.
+    """
+    hard = [row for row in rows if row["stratum"] == "hard"]
+    tokens = np.array([row["tokens"] for row in hard])
+    figure = Figure(figsize=(width_in, 2.6), layout="constrained")
+    accuracy, difference = figure.subplots(1, 2)
+    for marker, (name, color) in zip(style.MARKERS, colors.items(), strict=False):
+        means = [100 * row[name] for row in hard]
+        accuracy.plot(tokens, means, marker=marker, markersize=4, color=color, label=name)
+        for row in hard:
+            runs = [100 * float(value) for value in row[f"{name}_runs"].split()]
+            accuracy.plot(
+                [row["tokens"]] * len(runs), runs, marker, color=color, alpha=0.3, markersize=3
+            )
+    accuracy.set(ylabel="Accuracy on hard cells (%)", ylim=(0, None))
+    accuracy.legend()
+    first, second = colors
+    low, middle, high = (
+        np.array([100 * row[key] for row in hard]) for key in ("low", "difference", "high")
+    )
+    difference.axhline(0, color=style.INK, linewidth=0.9, linestyle="--")
+    difference.errorbar(
+        tokens, middle, [middle - low, high - middle], fmt="D", color=colors[first], markersize=4
+    )
+    difference.set_ylabel(f"{first} − {second} (points)")
+    for panel in (accuracy, difference):
+        panel.set(xlabel="Supervised tokens", xscale="log")
+        panel.set_xticks(tokens, [f"{count / 1000:.0f}k" for count in tokens])
+        panel.set_xticks([], minor=True)
+        panel.grid(axis="y")
+        for side in ("top", "right"):
+            panel.spines[side].set_visible(False)
     return figure
 
 

@@ -16,7 +16,6 @@ from stages.lib.params.root import Params
 from stages.lib.provenance.versions import cpu_name
 from tools.experiments import check_unchanged, experiment_ref, git, run_dvc
 from tools.study.blocks import Block, read_outcomes
-from tools.study.spec import Study
 
 REGISTRATION = Path("docs/preregistration.md")
 
@@ -24,25 +23,25 @@ REGISTRATION = Path("docs/preregistration.md")
 CODE = ("dvc.yaml", "stages", "requirements.txt")
 
 
-def overrides(study: Study, seed: int) -> list[str]:
+def overrides(recipe: str, seed: int) -> list[str]:
     """Return what a block composes its parameters from: the recipe, and its seed everywhere."""
-    replays = load_recipe(study).weigh.replays
+    replays = load_recipe(recipe).weigh.replays
     seeds = [f"weigh.replays.{name}.seed={seed}" for name in replays]
-    return [f"recipe={study.recipe}", f"train.seed={seed}", *seeds]
+    return [f"recipe={recipe}", f"train.seed={seed}", *seeds]
 
 
-def load_recipe(study: Study) -> Params:
-    """Return the parameters of the study's recipe."""
-    return parse_params(compose([f"recipe={study.recipe}"], CONF), where=study.recipe)
+def load_recipe(recipe: str) -> Params:
+    """Return the parameters of a recipe."""
+    return parse_params(compose([f"recipe={recipe}"], CONF), where=recipe)
 
 
-def code_id(study: Study) -> str:
+def code_id(recipe: str) -> str:
     """Identify the committed code and the parameters of all blocks."""
     trees = [git("rev-parse", f"HEAD:{path}") for path in CODE]
-    return content_id(*trees, repr(load_recipe(study)))
+    return content_id(*trees, repr(load_recipe(recipe)))
 
 
-def run_block(study: Study, seed: int, commit: str) -> Block:
+def run_block(recipe: str, seed: int, commit: str) -> Block:
     """Run one block, or read its experiment if a run of this commit was saved already.
 
     Raises ValueError if the workspace has changed, if nothing is registered and if the run
@@ -50,15 +49,15 @@ def run_block(study: Study, seed: int, commit: str) -> Block:
     """
     check_unchanged(commit)
     registration = registered_text(commit)
-    name = f"{study.recipe}-{seed}"
+    name = f"{recipe}-{seed}"
     reference = experiment_ref(name, commit)
     if not git("for-each-ref", reference):
-        settings = [f"--set-param={text}" for text in overrides(study, seed)]
+        settings = [f"--set-param={text}" for text in overrides(recipe, seed)]
         # Grades are all that is asked for: neither figures nor a paper.
         reason = run_dvc("exp", "run", "--temp", "--name", name, *settings, "analyze")
         if reason:
             raise ValueError(f"block {seed}: {reason}")
-    return read_block(study, seed, commit, git("rev-parse", reference), registration)
+    return read_block(recipe, seed, commit, git("rev-parse", reference), registration)
 
 
 def registered_text(commit: str) -> str:
@@ -81,9 +80,9 @@ def check_registered(blocks: Sequence[Block]) -> None:
             raise ValueError(f"{where} {REGISTRATION} to be the same there, in the block and today")
 
 
-def read_block(study: Study, seed: int, commit: str, revision: str, registration: str) -> Block:
+def read_block(recipe: str, seed: int, commit: str, revision: str, registration: str) -> Block:
     """Read a block from the saved experiment ``revision``."""
-    params = load_recipe(study)
+    params = load_recipe(recipe)
     benchmark = params.evaluate.held_out
     with TemporaryDirectory() as folder:
         files = DVCFileSystem(rev=revision)
@@ -94,7 +93,7 @@ def read_block(study: Study, seed: int, commit: str, revision: str, registration
     return Block(
         seed=seed,
         commit=commit,
-        code=code_id(study),
+        code=code_id(recipe),
         registration=registration,
         cpu=cpu_name(),
         problems=problems_id,

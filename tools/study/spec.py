@@ -14,6 +14,7 @@ from stages.lib.params.evaluation import MIN_RUNS
 FILE = CONF / "study.yaml"
 
 Stratum = Literal["easy", "hard"]
+STRATA: tuple[Stratum, ...] = ("hard", "easy")
 
 
 class VarianceLook(ParamGroup):
@@ -28,6 +29,13 @@ class VarianceLook(ParamGroup):
     seeds: Annotated[list[Seed], Field(min_length=1)]
 
 
+class Dose(ParamGroup):
+    """The dose curve: a recipe that has the candidate and the baseline with several steps."""
+
+    recipe: Name
+    seeds: Annotated[list[Seed], Field(min_length=MIN_RUNS)]
+
+
 class Study(ParamGroup):
     """Which runs a study has, and what it tests.
 
@@ -35,7 +43,7 @@ class Study(ParamGroup):
     as source/prompting, is easy if it is listed and hard otherwise. Both primary endpoints are
     tested one-sided at (1 - ``level``) / 2: ``candidate`` - ``baseline`` is above 0 on hard
     cells, and above -``margin`` on easy ones. If both hold, ``candidate`` - ``control`` is
-    tested on hard cells. Fewer than ``least_blocks`` are inconclusive.
+    tested on hard cells. Fewer than ``least_blocks`` are inconclusive. ``dose`` is descriptive.
     """
 
     recipe: Name
@@ -48,6 +56,7 @@ class Study(ParamGroup):
     margin: Annotated[float, Field(gt=0, lt=1)]
     level: Annotated[float, Field(gt=0, lt=1)]
     least_blocks: PositiveInt
+    dose: Dose
 
     @model_validator(mode="after")
     def _has_enough_seeds(self) -> "Study":

@@ -27,6 +27,7 @@ def read_study(folder: Path, arms: Sequence[str]) -> dict[str, Any] | None:
         "arms": read_csv(folder / "arms.csv"),
         "result": result(endpoints),
         "meaning": meaning(endpoints),
+        "dose": (folder / "dose.svg").exists(),
     }
 
 

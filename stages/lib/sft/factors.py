@@ -49,7 +49,7 @@ class LossFactor:
 def loss_factor(examples: Sequence[Example]) -> LossFactor | None:
     """Return the factor of an arm's examples, which share it, or None if they have none.
 
-    Raises ValueError if they do not share it.
+    Raises ValueError if they do not share it, and for an anchor without a factor.
     """
     found = {
         LossFactor(row.factor, row.factor_power, row.factor_unit, row.anchor) for row in examples
@@ -57,7 +57,11 @@ def loss_factor(examples: Sequence[Example]) -> LossFactor | None:
     if len(found) > 1:
         raise ValueError(f"examples: {len(found)} loss factors: expected one for all")
     factor = found.pop()
-    return None if factor.kind == "none" and not factor.anchor else factor
+    if factor.kind == "none":
+        if factor.anchor:
+            raise ValueError(f"examples: anchor {factor.anchor}: expected a loss factor beside it")
+        return None
+    return factor
 
 
 def count_units(example: Example, supervised: int) -> int:

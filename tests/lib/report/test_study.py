@@ -75,5 +75,5 @@ def test_a_study_is_read_once_it_is_finished_and_of_these_arms(tmp_path: Path) -
         write_csv(tmp_path / f"{name}.csv", rows)
     study = read_study(tmp_path, [*arms, "another"])
     assert study is not None
-    assert (study["blocks"], study["endpoints"]) == (10, rows)
+    assert (study["blocks"], study["endpoints"], study["dose"]) == (10, rows, False)
     assert read_study(tmp_path, arms[:2]) is None

@@ -19,7 +19,7 @@ from tools.study.endpoints import (
     planned_seeds,
     summaries,
 )
-from tools.study.spec import Study, VarianceLook
+from tools.study.spec import Dose, Study, VarianceLook
 
 CELLS = {"a/cot": 0.9, "a/pot": 0.95, "b/cot": 0.4, "b/pot": 0.5, "c/cot": 0.3}
 EASY = ["a/cot", "a/pot"]
@@ -34,6 +34,7 @@ STUDY = Study(
     margin=0.06,
     level=0.95,
     least_blocks=6,
+    dose=Dose(recipe="study-dose", seeds=[1, 2, 3]),
 )
 
 

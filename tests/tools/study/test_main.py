@@ -103,9 +103,9 @@ def test_without_a_registration_nothing_runs(commit: Commit) -> None:
         ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "none"], check=True
     )
     with pytest.raises(ValueError, match=r"preregistration\.md"):
-        run.run_block(STUDY, 1, run.git("rev-parse", "HEAD"))
+        run.run_block(STUDY.recipe, 1, run.git("rev-parse", "HEAD"))
 
 
 def test_an_unknown_action_is_named(commit: Commit) -> None:
-    with pytest.raises(ValueError, match="^'look': expected run, report, end or dev$"):
+    with pytest.raises(ValueError, match="^'look': expected run, report, end, dose or dev$"):
         command.main("look")

@@ -47,22 +47,21 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("experiment")
 def test_a_block_has_the_outcomes_and_what_each_training_reported() -> None:
-    block = run.read_block(STUDY, 3, "commit", "revision", "text")
+    block = run.read_block(STUDY.recipe, 3, "commit", "revision", "text")
     assert block.outcomes == {"uniform": {"gcd/cot": "01"}, "mastery": {"gcd/cot": "11"}}
     assert block.reports == dict.fromkeys(("uniform", "mastery", "dealt"), REPORT | TIMING)
     assert (block.seed, block.commit, block.registration) == (3, "commit", "text")
-    assert block.code == run.code_id(STUDY)
+    assert block.code == run.code_id(STUDY.recipe)
 
 
 @pytest.mark.usefixtures("experiment")
 def test_the_code_of_a_block_covers_its_parameters() -> None:
-    other = STUDY.model_copy(update={"recipe": "ladder"})
-    assert run.code_id(STUDY) == run.code_id(STUDY)
-    assert run.code_id(STUDY) != run.code_id(other)
+    assert run.code_id(STUDY.recipe) == run.code_id(STUDY.recipe)
+    assert run.code_id(STUDY.recipe) != run.code_id("ladder")
 
 
 def test_a_block_has_its_seed_in_every_run() -> None:
-    assert run.overrides(STUDY, 7) == [
+    assert run.overrides(STUDY.recipe, 7) == [
         "recipe=study",
         "train.seed=7",
         "weigh.replays.dealt.seed=7",

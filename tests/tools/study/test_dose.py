@@ -1,0 +1,63 @@
+"""The dose curve, on made-up outcomes of the recipe's arms."""
+
+import numpy as np
+import pytest
+
+from stages.lib.figures import style
+from stages.lib.params.root import Params
+from tests.tools.study.test_endpoints import STUDY as REGISTERED
+from tests.tools.study.test_endpoints import simulated
+from tools.study.dose import dose_rows, doses_of
+from tools.study.endpoints import outcomes
+from tools.study.figure import draw_dose
+from tools.study.run import load_recipe
+
+STUDY = REGISTERED.model_copy(update={"candidate": "mastery"})
+STEPS = [12, 24, 48, 96, 192]
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Params:
+    return load_recipe("study-dose")
+
+
+def test_both_arms_have_every_dose_and_are_evaluated(recipe: Params) -> None:
+    for arm in ("uniform", "mastery"):
+        doses = doses_of(recipe, arm)
+        assert sorted(doses) == STEPS
+        assert set(doses.values()) <= set(recipe.evaluate.models)
+        assert doses[96] == arm
+
+
+def test_a_row_has_the_accuracy_of_both_arms_and_their_difference(recipe: Params) -> None:
+    gain = {"uniform": 0.0, "mastery": 0.0} | {
+        f"{arm}-{steps}": 0.001 * steps * (arm == "mastery")
+        for arm in ("uniform", "mastery")
+        for steps in (12, 24, 48, 192)
+    }
+    blocks = simulated({arm: {"hard": hard, "easy": 0.0} for arm, hard in gain.items()}, seeds=3)
+    rows = dose_rows(STUDY, recipe, blocks)
+    assert [(row["steps"], row["stratum"]) for row in rows] == [
+        (steps, stratum) for steps in STEPS for stratum in ("hard", "easy")
+    ]
+    last = rows[-2]
+    by_run = outcomes(STUDY, blocks, "mastery-192", "hard").mean(axis=1)
+    assert (last["tokens"], last["runs"]) == (192 * 448, 3)
+    assert last["mastery"] == round(float(by_run.mean()), 4)
+    assert last["mastery_runs"] == " ".join(f"{value:.4f}" for value in by_run)
+    assert last["difference"] == pytest.approx(last["mastery"] - last["uniform"], abs=2e-4)
+    assert 0.1 < last["difference"] < 0.3
+    assert last["low"] < last["difference"] < last["high"]
+
+    figure = draw_dose(rows, style.palette("colorblind", ["mastery", "uniform"]), width_in=6.5)
+    accuracy, difference = figure.axes
+    lines = {line.get_label(): line.get_ydata() for line in accuracy.get_lines()}
+    assert np.allclose(lines["mastery"], [100 * row["mastery"] for row in rows[::2]])
+    assert difference.get_ylabel() == "mastery − uniform (points)"
+
+
+def test_a_dose_of_one_arm_alone_is_refused(recipe: Params) -> None:
+    arms = {name: arm for name, arm in recipe.weigh.arms.items() if name != "mastery-12"}
+    weigh = recipe.weigh.model_copy(update={"arms": arms})
+    with pytest.raises(ValueError, match=r"^study-dose: steps of mastery: \[24, .*\[12, 24"):
+        dose_rows(STUDY, recipe.model_copy(update={"weigh": weigh}), [])
