@@ -4,15 +4,15 @@ python -m benchmarks.default_run
 """
 
 from benchmarks.report import line
-from stages.lib.core.files import read_json
-from stages.lib.core.paths import TIMINGS
+from stages.lib.params.load import load_params
+from stages.lib.report.facts import timings
 
 ALLOWED_S = 900.0
 
 
 def main() -> None:
     """Sum the seconds of the last run's stages and print the line."""
-    stages = [read_json(path) for path in sorted(TIMINGS.glob("*.json"))]
+    stages = timings(load_params())
     print(
         line(
             "default run",

@@ -5,7 +5,7 @@ logs and the measured speeds. Writes each figure of ``reports/figures/`` as SVG,
 paper, and PNG. Accuracies by topic and by source are of the held-out benchmark
 (``evaluate.held_out``), by source with CoT (``programs``: with PoT), by topic with the first of
 ``evaluate.prompting``. Difficulty is that with CoT, where it was sampled. Figures without data
-are left out: ``difficulty`` without samples, ``topics``, ``width`` and ``retention`` without a
+are left out: ``difficulty`` where none is known, ``topics``, ``width`` and ``retention`` without a
 quantized model, ``grpo`` without a GRPO model, ``allocation`` without an online arm, ``sources``
 and ``programs`` without an evaluated tuned model.
 
@@ -15,7 +15,7 @@ and ``programs`` without an evaluated tuned model.
 from matplotlib.figure import Figure
 
 from stages.lib.analysis.answer_modes import single_modes_among
-from stages.lib.analysis.models import families, online_runs
+from stages.lib.analysis.models import families, has_difficulty, online_runs
 from stages.lib.analysis.systems import default_system, evaluated_systems
 from stages.lib.analysis.tables import read_frame
 from stages.lib.core.files import atomic_replace
@@ -69,7 +69,7 @@ def draw(params: Params) -> dict[str, Figure]:
         ),
         "accuracy": draw_accuracy(params),
     }
-    if params.has_difficulty:
+    if has_difficulty(params.sample, params.score):
         difficulties = difficulty_by_problem(read_non_empty(DIFFICULTY, Difficulty), "cot")
         figures["difficulty"] = paper.difficulty(
             select_columns(list(difficulties.values()), paper.DIFFICULTY_COLUMNS),

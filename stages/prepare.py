@@ -52,7 +52,8 @@ def main() -> None:
     if problems or not conversations:
         check_usable("prepare.train", problems)
     for part in benchmarks:
-        check_usable(part.name, part.rows.problems)
+        check_usable(f"prepare.benchmarks.{part.name}", part.rows.problems)
+    check_disjoint(benchmarks)
 
     questions = list_questions(problems, conversations)
     overlapping, examples = compare(questions, benchmarks, settings)
@@ -95,7 +96,23 @@ def check_usable(where: str, problems: Sequence[Problem]) -> None:
     """Raise ValueError, beginning with ``where``, for problems that cannot be graded."""
     check_problems(problems, where=where)
     for problem in problems:
-        check_answer(problem.answer, problem.kind, problem.choices)
+        try:
+            check_answer(problem.answer, problem.kind, problem.choices)
+        except ValueError as error:
+            raise ValueError(f"{where}: {problem.id}: {error}") from error
+
+
+def check_disjoint(benchmarks: Sequence[Part]) -> None:
+    """Raise ValueError for a problem of two benchmarks, whose answers only one would get."""
+    benchmark_of: dict[str, str] = {}
+    for part in benchmarks:
+        for problem in part.rows.problems:
+            other = benchmark_of.setdefault(problem.id, part.name)
+            if other != part.name:
+                raise ValueError(
+                    f"prepare.benchmarks.{part.name}: problem {problem.id}: also in {other}: "
+                    "expected different problems"
+                )
 
 
 def list_questions(

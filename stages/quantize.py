@@ -75,7 +75,7 @@ def calibration_tokens(spec: Gptq, params: Params) -> list[list[int]]:
 
 
 def pass_rates_of(examples: Sequence[Example]) -> list[float]:
-    """Return the base model's pass rate at the problem of each example, by its posterior mean."""
+    """Return the pass rate at the problem of each example, by its posterior mean."""
     rows = read_parquet(DIFFICULTY, Difficulty)
     measured = {prompting: difficulty_by_problem(rows, prompting) for prompting in PROMPTINGS}
     return [measured[row.prompting][row.problem_id].posterior_mean for row in examples]

@@ -21,11 +21,31 @@ if TYPE_CHECKING:
     from stages.lib.inference.engine import Engine
 
 REPOSITORY = Path(__file__).parents[1]
+
+# The longest groups start first, so that no worker is left with one of them at the end.
+FIRST = ("dag", "engines", "tests/stages/test_train.py", "tests/lib/grpo", "demo")
 END = "<|end|>"
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}" + END + "{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests that share fixtures in one worker: those of a file, or of a package."""
+    order = {name: rank for rank, name in enumerate(FIRST)}
+    rank_of = {}
+    for item in items:
+        if mark := item.get_closest_marker("xdist_group"):
+            group = mark.args[0]
+        else:
+            path = item.path.relative_to(REPOSITORY)
+            mirrored = path.parts[1] in ("lib", "tools") and len(path.parts) > 3
+            group = str(path.parent if mirrored else path)
+            item.add_marker(pytest.mark.xdist_group(group))
+        rank_of[item.nodeid] = order.get(group, len(FIRST))
+    items.sort(key=lambda item: rank_of[item.nodeid])
 
 
 def one_turn(prompt: list[int], response: list[int], weight: float) -> TokenizedExample:
@@ -114,16 +134,21 @@ def engine_config(**changes: Any) -> EngineConfig:
     return EngineConfig(**defaults | changes)
 
 
-@pytest.fixture(scope="session")
-def tiny_engine(tiny_base: Path) -> "Engine":
-    """Return an engine on the tiny model. Tests that use it are of the group ``engines``."""
+def start_engine(folder: Path) -> "Engine":
+    """Start an engine in this process. Tests that use one are of the group ``engines``."""
     # Imported here: it takes many seconds.
     from stages.lib.inference.engine import Engine
 
     with pytest.MonkeyPatch.context() as environment:
         # vLLM would bind this process, which other tests share, to a core.
         environment.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-        return Engine(tiny_base, engine_config())
+        return Engine(folder, engine_config())
+
+
+@pytest.fixture(scope="session")
+def tiny_engine(tiny_base: Path) -> "Engine":
+    """Return an engine on the tiny model."""
+    return start_engine(tiny_base)
 
 
 @pytest.fixture(scope="session")
@@ -136,6 +161,12 @@ def terse(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokeniz
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def terse_engine(terse: Path) -> "Engine":
+    """Return an engine on the model of ``terse``."""
+    return start_engine(terse)
 
 
 # What the model of ``taught`` answers to the demo's own question: right, and full of markup.

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,14 +12,18 @@ from stages.lib.analysis.intervals import wilson_interval
 from stages.lib.models.folder import weight_bytes
 from tests.stages.conftest import Change, change
 
+if TYPE_CHECKING:
+    from stages.lib.inference.engine import Engine
+
 __all__ = ["change"]
+# As all that use an engine.
+pytestmark = pytest.mark.xdist_group("engines")
 
 
 def test_a_base_has_a_row_without_and_with_examples(
-    change: Change, terse: Path, monkeypatch: pytest.MonkeyPatch
+    change: Change, terse: Path, terse_engine: "Engine", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # vLLM would bind this process, which other tests share, to a core.
-    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    monkeypatch.setattr("stages.lib.inference.engine.Engine", lambda *_: terse_engine)
     change({})
     prepare.main()
     base = f"folder:{terse}"

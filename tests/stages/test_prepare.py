@@ -68,21 +68,9 @@ def test_problems_of_a_file_that_overlap_with_a_benchmark_are_dropped(change: Ch
     assert read_json(METRICS / "data.json")["dropped_for_overlap"] == {"ladder": 2}
 
 
-BAD = [
-    ([row("1?"), {"question": "2?"}], r"test.jsonl: line 2: \w+: missing"),
-    ([row("1?"), row("1?")], "test.jsonl"),
-    ([], "test.jsonl|ladder"),
-    ([row("1?", answer="many")], "many"),
-    ([row("1?", kind="choice", answer="A")], "choices"),
-]
-
-
-@pytest.mark.parametrize(("rows", "message"), BAD)
-def test_bad_rows_are_named_and_nothing_is_written(
-    change: Change, rows: list[dict[str, Any]], message: str
-) -> None:
-    change(only(write_rows("test.jsonl", rows)))
-    with pytest.raises(ValueError, match=message):
+def test_a_bad_row_is_named_and_nothing_is_written(change: Change) -> None:
+    change(only(write_rows("test.jsonl", [row("1?", answer="many")])))
+    with pytest.raises(ValueError, match="many"):
         prepare.main()
     assert not TRAIN_PROBLEMS.exists()
 

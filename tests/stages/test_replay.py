@@ -7,12 +7,12 @@ import pytest
 
 from stages import replay, train
 from stages.lib.core.files import read_json
-from stages.lib.core.paths import MODELS, TRAINING, TRAINING_LOGS
+from stages.lib.core.paths import CHECKPOINTS, MODELS, TRAINING, TRAINING_LOGS
 from stages.lib.core.tables import read_csv, write_parquet
 from stages.lib.models.fingerprint import model_fingerprint
 from tests.lib.sft.test_batches import example
 from tests.stages.conftest import Change
-from tests.stages.test_train import REPOSITORY, ready  # noqa: F401
+from tests.stages.test_train import REPOSITORY, losses, ready  # noqa: F401
 
 FRONTIER = {"strategy": "frontier", "warmup_examples": 2, "half_life": 2.0}
 
@@ -64,12 +64,14 @@ def test_replays_have_the_weights_of_the_online_arm_on_other_cells(online: Chang
 
 
 def test_two_processes_follow_the_same_mixture(
-    online: Change, monkeypatch: pytest.MonkeyPatch
+    online: Change, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     online({"train.micro_batches": 2})
     train.main("frontier")
     alone = read_csv(TRAINING_LOGS / "frontier" / "allocation.csv")
+    losses_alone = losses("frontier")
+    capfd.readouterr()
     shutil.copytree(REPOSITORY / "conf", "conf")
     online({"train.launch": {"strategy": "ddp", "processes": 2}})
     train.main("frontier")
@@ -77,3 +79,7 @@ def test_two_processes_follow_the_same_mixture(
     for row, other in zip(together, alone, strict=True):
         assert float(row["weight"]) == pytest.approx(float(other["weight"]), rel=1e-3)
         assert row["examples"] == other["examples"]
+    assert len(losses_alone) == 8
+    assert losses("frontier") == pytest.approx(losses_alone, rel=1e-3)
+    assert capfd.readouterr().err.count("train frontier: full, ") == 1
+    assert not any(CHECKPOINTS.glob("frontier/*"))

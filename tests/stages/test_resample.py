@@ -4,6 +4,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,8 +14,10 @@ from stages.lib.core.schema import Grade
 from stages.lib.difficulty import sequential
 from stages.lib.generations.requests import GeneratedText, Request, Sampling
 from stages.lib.generations.store import Store
-from stages.lib.inference.engine import Engine
 from tests.stages.conftest import Change
+
+if TYPE_CHECKING:
+    from stages.lib.inference.engine import Engine
 
 pytestmark = pytest.mark.xdist_group("engines")
 
@@ -22,7 +25,7 @@ pytestmark = pytest.mark.xdist_group("engines")
 class DyingEngine:
     """An engine that stops after some batches, as if killed."""
 
-    def __init__(self, engine: Engine, batches: int) -> None:
+    def __init__(self, engine: "Engine", batches: int) -> None:
         self.engine = engine
         self.batches = batches
 
@@ -49,7 +52,7 @@ def grade_by_length(text: str, answer: str, **_: object) -> Grade:
 
 
 def test_a_killed_run_ends_like_one_that_was_not(
-    change: Change, tiny_base: Path, tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch
+    change: Change, tiny_base: Path, tiny_engine: "Engine", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rule = {"width": 0.2, "interval": 0.9, "max_k": 6}
     change({"sample.sequential": rule, "sample.prompting": ["cot", "pot"]})

@@ -1,6 +1,7 @@
 """The command: what it writes, on a tiny model, with the real runtime and the real vLLM."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,7 +13,10 @@ from stages.lib.models.folder import weight_bytes
 from tests.stages.conftest import Change
 from tools.export import __main__ as export
 
-# It starts an engine, and so do others of the group.
+if TYPE_CHECKING:
+    from stages.lib.inference.engine import Engine
+
+# As all that use an engine.
 pytestmark = pytest.mark.xdist_group("engines")
 
 SPEEDS = {"tokens_per_second_single", "first_token_ms"}
@@ -29,10 +33,9 @@ def model(change: Change, terse: Path) -> str:
 
 
 def test_an_export_is_compared_with_its_model(
-    model: str, terse: Path, monkeypatch: pytest.MonkeyPatch
+    model: str, terse: Path, terse_engine: "Engine", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # vLLM would bind this process, which other tests share, to a core.
-    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    monkeypatch.setattr("stages.lib.inference.engine.Engine", lambda *_: terse_engine)
     export.main(model, "fp32")
     report = read_json(EXPORT_REPORTS / "base-fp32.json")
     assert (report["model"], report["precision"], report["bits"]) == ("base", "fp32", 32)
@@ -57,18 +60,3 @@ def test_an_export_is_compared_with_its_model(
         "model.onnx",
         "tokenizer.json",
     }
-
-
-@pytest.mark.parametrize(
-    ("name", "precision", "message"),
-    [
-        ("nobody", "int4", "data/models/nobody: no model here"),
-        ("base", "q4", "precision: 'q4': expected one of"),
-    ],
-)
-def test_a_mistake_is_named_before_any_work(
-    model: str, name: str, precision: str, message: str
-) -> None:
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
-        export.main(name, precision)
-    assert not EXPORTS.exists()

@@ -29,6 +29,7 @@ def test_without_an_edit_nothing_runs(pipeline: Path) -> None:
         ("`train.tracking`, `train.save_every`", set()),
         ("one more benchmark", {"prepare", "evaluate", "follow_up", "analyze", "figures"}),
         ("`sample.sequential`", {"resample"}),
+        ("`figures.dpi`", {"figures"}),
         ("`engine.engines`", set()),
     ],
 )

@@ -20,7 +20,6 @@ from stages.lib.core.schema import Problem
 from stages.lib.core.sequences import evenly_spaced
 from stages.lib.generations.answers import read_benchmarks
 from stages.lib.generations.requests import Request, Sampling
-from stages.lib.inference.engine import Engine
 from stages.lib.inference.speed import engine_runner, measure_latency
 from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.models.folder import weight_bytes
@@ -125,6 +124,9 @@ def run_vllm(
     folder: Path, requests: Sequence[Request], params: Params
 ) -> tuple[list[str], list[str], dict[str, list[float]]]:
     """Return vLLM's answers in one batch, its answers in small batches, and its latency."""
+    # Imported here: it takes many seconds, and a mistake is named before.
+    from stages.lib.inference.engine import Engine
+
     engine = Engine(folder, params.engine)
     greedy = Sampling(temperature=0.0, top_p=1.0, seed=0, stop=tuple(params.prompts.stop))
     starts = range(0, len(requests), SMALL_BATCH)

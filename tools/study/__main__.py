@@ -38,7 +38,7 @@ from tools.study.blocks import Block, read_blocks, read_outcomes, write_block
 from tools.study.dose import dose_rows
 from tools.study.endpoints import cell_accuracies, endpoints, planned_seeds, summaries
 from tools.study.figure import draw_dose, draw_forest
-from tools.study.run import check_registered, load_recipe, run_block
+from tools.study.run import check_code, check_registered, load_recipe, run_block
 from tools.study.spec import Study, load_study
 
 FOLDER = REPORTS / "study"
@@ -52,7 +52,7 @@ def main(action: str) -> None:
         run(study)
     elif action in ("report", "end"):
         blocks, seeds = read(study)
-        if len(blocks) < len(seeds) and action == "report":
+        if not blocks or (len(blocks) < len(seeds) and action == "report"):
             raise ValueError(
                 f"{BLOCKS}: {len(blocks)} of {len(seeds)} blocks: expected all before anything "
                 "is compared"
@@ -84,6 +84,7 @@ def run(study: Study) -> None:
         console.log_line(f"study: {len(seeds) - len(missing)} of {len(seeds)} blocks")
         if not missing:
             break
+        check_code(study.recipe, blocks)
         write_block(BLOCKS, run_block(study.recipe, missing[0], commit))
 
 
@@ -94,6 +95,7 @@ def dose(study: Study) -> None:
     done = {block.seed for block in read_blocks(folder, seeds)}
     for seed in seeds:
         if seed not in done:
+            check_code(recipe, read_blocks(folder, seeds))
             write_block(folder, run_block(recipe, seed, commit))
     rows = dose_rows(study, load_recipe(recipe), read_blocks(folder, seeds))
     write_csv(FOLDER / "dose.csv", rows)

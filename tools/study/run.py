@@ -41,6 +41,15 @@ def code_id(recipe: str) -> str:
     return content_id(*trees, repr(load_recipe(recipe)))
 
 
+def check_code(recipe: str, blocks: Sequence[Block]) -> None:
+    """Raise ValueError if a further block would have other code than those that there are."""
+    if blocks and (code := code_id(recipe)) != blocks[0].code:
+        raise ValueError(
+            f"HEAD: code {code}: expected {blocks[0].code}, that of the finished blocks: check out "
+            f"{blocks[0].commit[:12]}"
+        )
+
+
 def run_block(recipe: str, seed: int, commit: str) -> Block:
     """Run one block, or read its experiment if a run of this commit was saved already.
 

@@ -11,6 +11,7 @@ from stages.lib.analysis.speeds import COLUMNS, NO_KERNEL, summarize_speeds
 from stages.lib.core.schema import Likelihood
 from stages.lib.params.grpo import Grpo
 from stages.lib.params.quantization import Gptq, Quantize
+from stages.lib.params.sampling import Sample, Score
 from stages.lib.params.strategies import OnlineGroup, Weigh
 
 FULL_BITS = 16
@@ -93,3 +94,8 @@ def online_runs(weigh: Weigh) -> list[str]:
     """Return the online arms and their replays: the runs whose cells have weights over time."""
     arms = [name for name, arm in weigh.arms.items() if isinstance(arm, OnlineGroup)]
     return [*arms, *weigh.replays]
+
+
+def has_difficulty(sample: Sample, score: Score) -> bool:
+    """Return whether problems have a difficulty, measured or published."""
+    return sample.k > 0 or score.definition == "published"

@@ -14,7 +14,7 @@ from stages.lib.analysis.accuracy import groups
 from stages.lib.analysis.answer_modes import promptings_among
 from stages.lib.analysis.intervals import sparse_interval
 from stages.lib.analysis.paired import MIN_DISCORDANT
-from stages.lib.analysis.seeds import crossed_variance
+from stages.lib.analysis.seeds import check_strata, crossed_variance
 from stages.lib.params.evaluation import MIN_RUNS
 from stages.lib.params.quantization import Gptq, QuantizedModel
 
@@ -39,7 +39,8 @@ def retention(
     the mean of y. Where a model and the original differ on fewer than ``MIN_DISCORDANT`` problems,
     it is ``sparse_interval`` of the first model's difference, divided by the mean of y.
 
-    Raises ValueError if the original solves no problem, and for arrays of other shapes.
+    Raises ValueError if the original solves no problem, for arrays of other shapes, and where the
+    interval needs a variance for a stratum with one problem only.
     """
     x, y = np.asarray(quantized, dtype=float), np.asarray(original, dtype=float)
     if x.ndim != 2 or y.shape != x.shape[1:]:
@@ -51,6 +52,7 @@ def retention(
         low, high = (1 + end / y.mean() for end in sparse_interval(x[0], y, level=level))
         return Retention(ratio, min(ratio, low), max(ratio, high))
     index = np.unique(np.asarray(strata), return_inverse=True)[1]
+    check_strata(index)
     variance, freedom = crossed_variance(x - ratio * y, index)
     half = float(student.ppf((1 + level) / 2, freedom)) * sqrt(variance) / y.mean()
     return Retention(ratio, max(0.0, ratio - half), ratio + half)

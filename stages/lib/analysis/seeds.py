@@ -83,6 +83,12 @@ def crossed_variance(values: NDArray[np.float64], groups: NDArray[np.intp]) -> t
     return variance, max(n_runs - 1.0, variance**2 / denominator)
 
 
+def check_strata(groups: NDArray[np.intp]) -> None:
+    """Raise ValueError for a stratum with one problem only; ``groups`` has that of each problem."""
+    if np.bincount(groups).min() < 2:
+        raise ValueError("problems: 1 in a stratum: expected at least 2 to estimate a variance")
+
+
 def _check_shapes(
     first: NDArray[np.float64], second: NDArray[np.float64], groups: NDArray[np.intp]
 ) -> None:
@@ -93,8 +99,7 @@ def _check_shapes(
         )
     if len(first) < MIN_RUNS:
         raise ValueError(f"runs: {len(first)}: expected at least {MIN_RUNS}")
-    if np.bincount(groups).min() < 2:
-        raise ValueError("problems: 1 in a stratum: expected at least 2 to estimate a variance")
+    check_strata(groups)
 
 
 def _variance_of_mean(values: NDArray[np.float64], groups: NDArray[np.intp]) -> float:

@@ -4,7 +4,13 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from stages.lib.core.schema import Difficulty, Problem, Prompting, SampleGrade
+from stages.lib.core.schema import (
+    Difficulty,
+    Problem,
+    Prompting,
+    PublishedDifficulty,
+    SampleGrade,
+)
 from stages.lib.difficulty.pass_at_k import maj_at_k, pass_at_k
 from stages.lib.difficulty.posterior import estimate_difficulties
 from stages.lib.params.sampling import LevelDefinition, Score
@@ -54,22 +60,24 @@ def published_difficulties(problems: Sequence[Problem]) -> list[Difficulty]:
                 f"score.definition: 'published': {problem.source}: {problem.question[:60]!r} has "
                 "no difficulty: expected err_rate and difficulty_level in every row"
             )
-    return [
-        Difficulty(
-            problem_id=problem.id,
-            prompting=row.prompting,
-            source=problem.source,
-            n=0,
-            n_correct=0,
-            pass_rate=1 - row.fail_rate,
-            posterior_mean=1 - row.fail_rate,
-            low=1 - row.fail_rate,
-            high=1 - row.fail_rate,
-            level=float(row.level),
-        )
-        for problem in problems
-        for row in problem.published
-    ]
+    return [_published(problem, row) for problem in problems for row in problem.published]
+
+
+def _published(problem: Problem, row: PublishedDifficulty) -> Difficulty:
+    # Rounded, as 1 - 0.9 is below 0.1, which would fall out of a band from 0.1.
+    rate = round(1 - row.fail_rate, 12)
+    return Difficulty(
+        problem_id=problem.id,
+        prompting=row.prompting,
+        source=problem.source,
+        n=0,
+        n_correct=0,
+        pass_rate=rate,
+        posterior_mean=rate,
+        low=rate,
+        high=rate,
+        level=float(row.level),
+    )
 
 
 def difficulty_metrics(

@@ -2,14 +2,24 @@
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
 
-from stages.lib.params.base import Name, OpenUnit, ParamGroup, Promptings, Seed
+from stages.lib.params.base import Name, OpenUnit, ParamGroup, Promptings, Seed, check_unique
 
 MIN_RUNS = 3
 """The fewest runs of an arm that are compared as runs."""
 
 Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+
+
+Shots = Annotated[list[NonNegativeInt], Field(min_length=1), AfterValidator(check_unique)]
 
 
 class Speed(ParamGroup):
@@ -28,9 +38,7 @@ class Evaluate(ParamGroup):
     benchmark whose worked solutions perplexity is measured on.
     """
 
-    models: Annotated[
-        dict[Name, Annotated[list[NonNegativeInt], Field(min_length=1)]], Field(min_length=1)
-    ]
+    models: Annotated[dict[Name, Shots], Field(min_length=1)]
     prompting: Promptings
     max_tokens: dict[Name, PositiveInt]
     held_out: Name

@@ -6,7 +6,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from stages.lib.core.schema import UnitInterval
 from stages.lib.params.base import Name, OpenUnit, ParamGroup, Seed
-from stages.lib.params.training import AdapterTuning, Schedule, Tracker, Tuning
+from stages.lib.params.training import AdapterTuning, Schedule, Trackers, Tuning
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -73,7 +73,7 @@ class Grpo(ParamGroup):
     max_grad_norm: PositiveFloat
     save_every: PositiveInt
     gpu_memory_share: OpenUnit
-    tracking: list[Tracker]
+    tracking: Trackers
 
     @model_validator(mode="after")
     def _check_rounds(self) -> "Grpo":

@@ -56,18 +56,26 @@ class Params(ParamGroup):
     def _check_model_names(self) -> None:
         """Raise ValueError for a model that is named twice, has no parent, or does not exist."""
         arms = {*self.weigh.arms, *self.weigh.replays}
+        taken = {"base"}
+        for group, models in (
+            ("weigh.arms", self.weigh.arms),
+            ("weigh.replays", self.weigh.replays),
+            ("grpo.models", self.grpo.models),
+            ("quantize.models", self.quantize.models),
+        ):
+            for name in models:
+                if name in taken:
+                    raise ValueError(f"{group}.{name}: expected a name that is not taken")
+                taken.add(name)
         for name, model in self.grpo.models.items():
-            if name in {"base"} | arms | set(self.quantize.models):
-                raise ValueError(f"grpo.models.{name}: expected a name that is not taken")
             _check_parent(f"grpo.models.{name}", model.parent, {"base"} | arms)
         # Replays leave no examples of their own to calibrate on.
         parents = {*self.weigh.arms, *self.grpo.models}
         for name, model in self.quantize.models.items():
             _check_parent(f"quantize.models.{name}", model.parent, parents)
-        models = {"base"} | arms | parents | set(self.quantize.models)
         for name in self.evaluate.models:
-            if name not in models:
-                raise ValueError(f"evaluate.models.{name}: expected one of {sorted(models)}")
+            if name not in taken:
+                raise ValueError(f"evaluate.models.{name}: expected one of {sorted(taken)}")
 
     def _check_benchmarks(self) -> None:
         """Raise ValueError unless the evaluation names the benchmarks that are prepared."""
@@ -166,14 +174,10 @@ class Params(ParamGroup):
                 "prepare.train that gives problems"
             )
 
-    @property
-    def has_difficulty(self) -> bool:
-        """Whether problems have a difficulty, measured or published."""
-        return self.sample.k > 0 or self.score.definition == "published"
-
     def _check_difficulty(self) -> None:
         """Raise ValueError if difficulty is needed but neither measured nor published."""
-        if self.sample.k > 0 and self.score.definition == "published":
+        published = self.score.definition == "published"
+        if self.sample.k > 0 and published:
             raise ValueError(
                 f"sample.k: {self.sample.k}: expected 0 with score.definition: 'published'"
             )
@@ -197,12 +201,12 @@ class Params(ParamGroup):
                     f"weigh.arms.{name}: '{arm.strategy}': expected sample.k above 0, "
                     "as the arm trains on samples"
                 )
-            if not self.has_difficulty and not isinstance(source, UnguidedArm):
+            if not published and not isinstance(source, UnguidedArm):
                 raise ValueError(
                     f"weigh.arms.{name}: '{arm.strategy}': expected sample.k above 0, "
                     "as the arm needs difficulty"
                 )
-        if not self.has_difficulty and by_difficulty:
+        if not published and by_difficulty:
             name = next(iter(by_difficulty))
             raise ValueError(
                 f"quantize.models.{name}.calibrate_on: 'difficulty': expected sample.k above 0"

@@ -54,8 +54,9 @@ class Sample(ParamGroup):
     """Samples of the base model on the training problems, ``k`` of each prompting.
 
     Each prompting has a difficulty of its own; one that is not sampled has that of the other.
-    With k = 0 there are no samples and no difficulty. With ``sequential``, k samples are one
-    round, and further rounds of chain-of-thought samples may follow.
+    With k = 0 there are no samples, and no difficulty but a published one. With
+    ``sequential``, k samples are one round, and further rounds of chain-of-thought samples may
+    follow.
     """
 
     seed: Seed

@@ -268,8 +268,6 @@ class Weigh(ParamGroup):
     def _replays_name_an_online_arm(self) -> "Weigh":
         online = [name for name, arm in self.arms.items() if isinstance(arm, OnlineGroup)]
         for name, replay in self.replays.items():
-            if name in self.arms:
-                raise ValueError(f"replays.{name}: expected a name that is not taken")
             if replay.arm not in online:
                 raise ValueError(
                     f"replays.{name}.arm: {replay.arm!r}: expected one of the online arms {online}"

@@ -9,7 +9,6 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    field_validator,
     model_validator,
 )
 
@@ -59,6 +58,19 @@ TRACKER_VERSIONS: dict[Tracker, str] = {
 }
 
 
+def _check_installed(trackers: list[Tracker]) -> list[Tracker]:
+    for name in trackers:
+        if find_spec(name) is None:
+            raise ValueError(
+                f"{name} is not installed: expected {name}=={TRACKER_VERSIONS[name]}, "
+                "which requirements.txt has (`make setup`)"
+            )
+    return trackers
+
+
+Trackers = Annotated[list[Tracker], AfterValidator(check_unique), AfterValidator(_check_installed)]
+
+
 class Train(ParamGroup):
     """Supervised fine-tuning; every arm gets ``steps * tokens_per_step`` supervised tokens.
 
@@ -87,18 +99,7 @@ class Train(ParamGroup):
     evaluate_every: PositiveInt | None
     keep: Literal["last", "best"]
     launch: Launch | None
-    tracking: Annotated[list[Tracker], AfterValidator(check_unique)]
-
-    @field_validator("tracking")
-    @classmethod
-    def _are_installed(cls, tracking: list[Tracker]) -> list[Tracker]:
-        for name in tracking:
-            if find_spec(name) is None:
-                raise ValueError(
-                    f"{name} is not installed: expected {name}=={TRACKER_VERSIONS[name]}, "
-                    "which requirements.txt has (`make setup`)"
-                )
-        return tracking
+    tracking: Trackers
 
     @model_validator(mode="after")
     def _measures_what_it_chooses_by(self) -> "Train":

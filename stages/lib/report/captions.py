@@ -1,6 +1,6 @@
 """Captions of the paper's figures."""
 
-from stages.lib.analysis.models import families, online_runs
+from stages.lib.analysis.models import families, has_difficulty, online_runs
 from stages.lib.params.root import Params
 
 CAPTIONS = {
@@ -44,7 +44,7 @@ def figures_without_data(params: Params) -> set[str]:
     arms = {*params.weigh.arms, *params.weigh.replays}
     tuned = (arms | set(params.grpo.models)) & set(params.evaluate.models)
     has_data = {
-        "difficulty": params.has_difficulty,
+        "difficulty": has_difficulty(params.sample, params.score),
         "allocation": bool(online_runs(params.weigh)),
         "grpo": bool(params.grpo.models),
         "sources": bool(tuned) and "cot" in params.evaluate.prompting,

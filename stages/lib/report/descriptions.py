@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from stages.lib.analysis.models import has_difficulty
 from stages.lib.params.data import FileSource, LadderSource, RowsSource, TrainingSource
 from stages.lib.params.quantization import Gptq, Int8, Nf4, Rtn
 from stages.lib.params.root import Params
@@ -60,7 +61,7 @@ def strategy(weigh: Weigh, name: str) -> str:
                 "level; harder is higher."
             )
         case BandArm(low=low, high=high):
-            return f"Problems that the base model solves in {low:.0%} to {high:.0%} of its samples."
+            return f"Problems with a pass rate from {low:.0%} to {high:.0%}."
         case CurriculumArm(pace=pace):
             return f"From easy to hard; every example takes part after {pace:.0%} of the steps."
         case FocalArm() | AntiFocalArm() | AsftArm() | PriftArm() as arm:
@@ -117,13 +118,13 @@ def _online_rule(arm: FrontierArm | MasteryArm | PlannedArm) -> str:
 
 
 def uses_difficulty(params: Params) -> bool:
-    """Return whether some arm treats problems by how often the base model solves them."""
+    """Return whether some arm treats problems by their difficulty."""
     return any(follows_difficulty(params, name) for name in params.weigh.arms)
 
 
 def follows_difficulty(params: Params, name: str) -> bool:
     """Return whether an arm, or a replay, treats problems by their difficulty."""
-    if not params.has_difficulty or name in params.weigh.replays:
+    if not has_difficulty(params.sample, params.score) or name in params.weigh.replays:
         return False
     return not isinstance(_source_arm(params.weigh.arms, name), UnguidedArm)
 

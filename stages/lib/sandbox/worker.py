@@ -209,7 +209,8 @@ def _excess_on_disk() -> str:
     used = 0
     with os.scandir() as entries:
         for entry in entries:
-            used += 4096 + 512 * entry.stat(follow_symlinks=False).st_blocks
+            with suppress(FileNotFoundError):  # the program may delete it meanwhile
+                used += 4096 + 512 * entry.stat(follow_symlinks=False).st_blocks
     if used > SCRATCH_BYTES:
         return f"it wrote more than {SCRATCH_BYTES} bytes"
     return ""

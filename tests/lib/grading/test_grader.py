@@ -311,6 +311,9 @@ OPTIONS: list[ChoiceRow] = [
     # --- answers that are retracted
     ("The answer is (B). Wait, that is too small. (C)", "B", ABC, "wrong", "C"),
     ("The answer is (B). Wait, that is too small.", "B", ABC, "unparsed", ""),
+    # --- two letters name no option
+    ("The answer is either (A) or (B)", "A", ABC, "unparsed", ""),
+    ("The answer is option (A) and (C).", "A", ABC, "unparsed", ""),
     # --- no answer
     ("", "A", ABC, "unparsed", ""),
     # --- ways to name an option

@@ -1,10 +1,14 @@
 """The engine: its kernels for CPUs, and texts that depend on their own request alone."""
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 
 from stages.lib.generations.requests import Request, Sampling
-from stages.lib.inference.engine import Engine
+
+if TYPE_CHECKING:
+    from stages.lib.inference.engine import Engine
 
 pytestmark = pytest.mark.xdist_group("engines")
 
@@ -28,7 +32,7 @@ def test_norms_run_in_the_kernels_for_cpus() -> None:
         torch.testing.assert_close(result, expected, rtol=2e-2, atol=2e-2)
 
 
-def test_a_text_does_not_depend_on_the_other_requests(tiny_engine: Engine) -> None:
+def test_a_text_does_not_depend_on_the_other_requests(tiny_engine: "Engine") -> None:
     sampling = Sampling(temperature=1.0, top_p=1.0, seed=3)
     requests = [Request("p", "cot", 0, index, (5, 6, 7 + index % 3), 8) for index in range(12)]
     together, backwards = (

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -15,10 +16,12 @@ from stages.lib.generations.complete import generate_missing
 from stages.lib.generations.requests import Backend, Request, Sampling
 from stages.lib.generations.store import Key, Store, key
 from stages.lib.inference import pool
-from stages.lib.inference.engine import Engine
 from stages.lib.inference.pool import EnginePool
 from stages.lib.inference.ray_cluster import Actor, actor_resources
 from tests.conftest import engine_config
+
+if TYPE_CHECKING:
+    from stages.lib.inference.engine import Engine
 
 # Each of these starts processes by the handful.
 pytestmark = pytest.mark.xdist_group("engines")
@@ -62,7 +65,7 @@ def complete(store: Store, load: Callable[[], Backend]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def alone(tiny_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def alone(tiny_engine: "Engine", tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Return the shards of one engine in this process."""
     return complete(Store(tmp_path_factory.mktemp("alone")), lambda: tiny_engine)
 

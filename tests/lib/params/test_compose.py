@@ -12,10 +12,6 @@ from stages.lib.params.compose import compose
 COMMIT = "0123456789" * 4
 
 
-def test_the_default_composes_to_the_committed_parameters() -> None:
-    assert compose([], CONF) == yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-
-
 def test_recipe_size_and_values_are_composed_as_by_dvc(tmp_path: Path) -> None:
     base = f"hub:EleutherAI/llemma_7b@{COMMIT}"
     overrides = ["recipe=grpo", "size=mini", "train.steps=3", f"model.base={base}"]

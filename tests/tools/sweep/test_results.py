@@ -5,13 +5,19 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.tools.sweep.committed import committed
 from tools.sweep.__main__ import summary
 from tools.sweep.figure import draw_sweep
-from tools.sweep.spec import Score, load_sweep
+from tools.sweep.spec import Score
 from tools.sweep.trials import read_score
 
 LOSS = Score(file="reports/a.json", key="deep.loss", direction="minimize")
-LADDER = load_sweep("grid").score
+LADDER = Score(
+    file="reports/tables/accuracy.csv",
+    row={"benchmark": "ladder", "system": "adaptive", "answer_mode": "cot"},
+    key="accuracy",
+    direction="maximize",
+)
 TABLE = """benchmark,system,answer_mode,n,accuracy
 ladder,adaptive,pot,9,0.1
 ladder,adaptive,cot,9,0.5
@@ -44,14 +50,14 @@ def rows() -> list[dict[str, Any]]:
     rows = [
         {"trial": number, "experiment": f"grid-{number:02d}", **values}
         | {"score": 0.9 if number == 5 else 0.4 + number / 100, "error": ""}
-        for number, values in enumerate(load_sweep("grid").points())
+        for number, values in enumerate(committed("grid").points())
     ]
     rows[3] |= {"score": None, "error": "boom"}
     return rows
 
 
 def test_a_failed_trial_is_counted_and_never_the_best(rows: list[dict[str, Any]]) -> None:
-    grid = load_sweep("grid")
+    grid = committed("grid")
     assert summary(rows, grid) == (
         "15 trials done, 1 failed; best is grid-05 with 0.9 at "
         "weigh.arms.adaptive.base=1, weigh.arms.adaptive.factor=0.5"
@@ -62,7 +68,7 @@ def test_a_failed_trial_is_counted_and_never_the_best(rows: list[dict[str, Any]]
 
 
 def test_scores_are_drawn_by_trial_and_by_each_parameter(rows: list[dict[str, Any]]) -> None:
-    figure = draw_sweep(pd.DataFrame(rows), load_sweep("grid"), "colorblind", 6.5)
+    figure = draw_sweep(pd.DataFrame(rows), committed("grid"), "colorblind", 6.5)
     labels = [panel.get_xlabel() for panel in figure.axes]
     assert labels == ["trial", "adaptive.base", "adaptive.factor"]
     for panel, best_x in zip(figure.axes, (5, 1, 0.5), strict=True):
@@ -72,7 +78,7 @@ def test_scores_are_drawn_by_trial_and_by_each_parameter(rows: list[dict[str, An
 
 
 def test_a_range_on_a_log_scale_is_drawn_on_one() -> None:
-    search = load_sweep("search")
+    search = committed("search")
     rows = [
         {"trial": number, "score": 1.0, **values} | {"train": str(values["train"])}
         for number, values in enumerate(search.points())

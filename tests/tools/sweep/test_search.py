@@ -4,8 +4,9 @@ from math import log10
 
 import pytest
 
+from tests.tools.sweep.committed import committed
 from tools.sweep.search import next_point
-from tools.sweep.spec import Range, Sweep, Values, load_sweep
+from tools.sweep.spec import Range, Sweep, Values
 
 LR, RANK, PACKING = "train.learning_rate", "train.tuning.r", "train"
 History = list[tuple[Values, float | None]]
@@ -13,7 +14,7 @@ History = list[tuple[Values, float | None]]
 
 @pytest.fixture(name="search")
 def committed_search() -> Sweep:
-    return load_sweep("search")
+    return committed("search")
 
 
 def run_search(search: Sweep, count: int, history: History) -> History:
