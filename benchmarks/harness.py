@@ -35,13 +35,13 @@ from stages.lib.core.files import write_json
 from stages.lib.core.paths import LOGS, MODELS
 from stages.lib.core.schema import Problem
 from stages.lib.generations.answers import read_benchmarks
-from stages.lib.grading.grader import grade
 from stages.lib.models import loading
 from stages.lib.params.data import Prompts
 from stages.lib.params.load import load_params
 from stages.lib.params.sampling import EngineConfig
 from stages.lib.prompts.templates import problem_prompt, prompt_text, user_message
 from stages.lib.runtime import console
+from tools.export.agreement import is_correct
 
 MODEL = MODELS / "uniform"  # a tuned model ends its answers
 BENCHMARK = "ladder"
@@ -78,15 +78,6 @@ def documents(
     ]
 
 
-def grades(texts: Sequence[str], problems: Sequence[Problem]) -> list[bool]:
-    """Return which texts our grader finds correct."""
-    return [
-        grade(text, answer=problem.answer, kind=problem.kind, choices=problem.choices).status
-        == "correct"
-        for text, problem in zip(texts, problems, strict=True)
-    ]
-
-
 def measure_ours(limits: EngineConfig) -> list[bool]:
     """Answer and grade as the stages do; return the grades."""
     from stages.lib.generations.requests import Request, Sampling
@@ -101,7 +92,7 @@ def measure_ours(limits: EngineConfig) -> list[bool]:
     stop = tuple(params.prompts.stop)
     greedy = Sampling(temperature=0.0, top_p=1.0, seed=0, stop=stop)
     answers = Engine(MODEL, limits).generate(requests, greedy, lambda _: None)
-    return grades([text for text, _, _ in answers], problems)
+    return is_correct(problems, [text for text, _, _ in answers])
 
 
 def measure_peer() -> tuple[float, list[dict[str, Any]]]:
@@ -123,7 +114,7 @@ def measure_peer() -> tuple[float, list[dict[str, Any]]]:
 
 def model_args() -> str:
     """Return the harness's settings of the model, as JSON."""
-    # As in our ``encode``: a chat template already contains the special tokens.
+    # As in our ``encode_prompt``: a chat template already contains the special tokens.
     special = load_params().prompts.format == "alpaca"
     return json.dumps({"pretrained": str(MODEL), "dtype": "bfloat16", "add_bos_token": special})
 
@@ -184,7 +175,7 @@ def main() -> None:
     seconds, first = timed("ours")
     _, again = timed("repeated")
     peer_seconds, samples = measure_peer()
-    our_grades = grades([sample["resps"][0][0] for sample in samples], load_problems())
+    our_grades = is_correct(load_problems(), [sample["resps"][0][0] for sample in samples])
     harness_accuracy = fmean(sample["exact_match"] for sample in samples)
     accuracies = [fmean(first), harness_accuracy, fmean(our_grades)]
     allowed = differing(first, again)

@@ -30,7 +30,7 @@ from stages.lib.difficulty.sequential import extra_samples
 from stages.lib.generations.complete import generate_missing
 from stages.lib.generations.requests import Request, Sampling
 from stages.lib.generations.store import Store
-from stages.lib.grading.grader import grade
+from stages.lib.grading.grader import solves
 from stages.lib.inference.engine import Engine
 from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.params.load import load_params
@@ -106,11 +106,7 @@ def draw() -> Draws:
     tokens = np.zeros((len(problems), n_draws), dtype=np.int64)
     for row in Store(ANSWERS).rows():
         i = position_of[row.problem_id]
-        problem = problems[i]
-        sample_grade = grade(
-            row.text, answer=problem.answer, kind=problem.kind, choices=problem.choices
-        )
-        right[i, row.index] = sample_grade.status == "correct"
+        right[i, row.index] = solves(problems[i], row.text)
         tokens[i, row.index] = row.n_tokens
     return Draws([problem.source for problem in problems], right, tokens)
 

@@ -32,7 +32,7 @@ from stages.lib.models import loading
 from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.params.load import load_params
 from stages.lib.params.training import Train
-from stages.lib.prompts import tokenize
+from stages.lib.prompts.tokenize import tokenize
 from stages.lib.runtime.console import progress_bar
 from stages.lib.sft.batches import TrainingPlan, plan_training
 from stages.lib.sft.tokens import tokenize_examples
@@ -95,10 +95,8 @@ def unpack_examples() -> list[dict[str, list[int]]]:
 def held_out_loss(model: PreTrainedModel) -> float:
     """Return the mean negative log-likelihood of the held-out responses, in nats."""
     tokenizer = loading.load_tokenizer(MODELS / "base")
-    prompts, limit = load_params().prompts, settings().max_length
-    tokens = [
-        tokenize.tokenize(example, tokenizer, prompts, limit) for example in load_examples()[1]
-    ]
+    prompts = load_params().prompts
+    tokens = [tokenize(example, tokenizer, prompts) for example in load_examples()[1]]
     losses = negative_log_likelihoods(model.bfloat16().eval(), tokens, lambda _: None)
     return sum(losses) / sum(example.supervised for example in tokens)
 

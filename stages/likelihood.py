@@ -24,7 +24,7 @@ from stages.lib.models.precision import compute_dtype
 from stages.lib.params.load import load_params
 from stages.lib.params.root import Params
 from stages.lib.prompts.templates import as_turn
-from stages.lib.prompts.tokenize import TokenizedExample, describe_length, tokenize_any_length
+from stages.lib.prompts.tokenize import TokenizedExample, describe_length, tokenize
 from stages.lib.runtime import console
 from stages.lib.training.likelihood import negative_log_likelihoods
 
@@ -79,9 +79,10 @@ def tokenize_solutions(
             repeats=1,
             weight=1.0,
         )
-        tokens = tokenize_any_length(example, tokenizer, params.prompts)
+        tokens = tokenize(example, tokenizer, params.prompts)
         if len(tokens) > limit:
-            raise ValueError(f"engine.max_model_len: {limit}: {describe_length(example, tokens)}")
+            length = describe_length(example, len(tokens))
+            raise ValueError(f"engine.max_model_len: {limit}: {length}")
         solutions.append(tokens)
     return solutions
 

@@ -29,7 +29,7 @@ from stages.lib.core.tables import write_csv, write_parquet
 from stages.lib.data.build import Part, build_datasets
 from stages.lib.data.decontamination import Overlap, find_overlaps
 from stages.lib.data.packaged import passages
-from stages.lib.data.problems import check_problems, split_first
+from stages.lib.data.problems import check_problems
 from stages.lib.grading.grader import check_answer
 from stages.lib.params.data import Prepare
 from stages.lib.params.load import load_params
@@ -166,7 +166,12 @@ def split_demonstrations(
     complete_first = sorted(
         problems, key=lambda problem: not (problem.solution and problem.program)
     )
-    chosen = {problem.id for problem in split_first(complete_first, per_source=per_source)[0]}
+    chosen: set[str] = set()
+    n_chosen: Counter[str] = Counter()
+    for problem in complete_first:
+        if n_chosen[problem.source] < per_source:
+            n_chosen[problem.source] += 1
+            chosen.add(problem.id)
     return (
         [problem for problem in problems if problem.id in chosen],
         [problem for problem in problems if problem.id not in chosen],

@@ -21,7 +21,7 @@ from stages.lib.models.loading import load_tokenizer
 from stages.lib.params.load import load_params
 from stages.lib.params.quantization import Gptq, Rtn
 from stages.lib.params.root import Params
-from stages.lib.prompts.tokenize import tokenize_any_length
+from stages.lib.prompts.tokenize import tokenize
 from stages.lib.quantization.bitsandbytes import quantize_bitsandbytes
 from stages.lib.quantization.calibration import sample_calibration
 from stages.lib.quantization.gptq import check_group_size, layer_count, quantize_gptq_or_rtn
@@ -68,9 +68,7 @@ def calibration_tokens(spec: Gptq, params: Params) -> list[list[int]]:
         examples = read_parquet(TRAINING / f"{spec.parent}.parquet", Example)
         pass_rates = pass_rates_of(examples) if spec.calibrate_on == "difficulty" else None
         examples = sample_calibration(examples, settings.examples, rng, pass_rates)
-        texts = [
-            tokenize_any_length(example, tokenizer, params.prompts).ids for example in examples
-        ]
+        texts = [tokenize(example, tokenizer, params.prompts).ids for example in examples]
     return [ids[: settings.max_length] for ids in texts]
 
 

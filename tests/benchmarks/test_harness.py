@@ -12,6 +12,7 @@ from benchmarks import harness
 from stages.lib.params.load import load_params
 from tests.conftest import END
 from tests.rows import make_problem
+from tools.export.agreement import is_correct
 
 TASK: dict[str, Any] = yaml.safe_load(harness.TASK.read_text(encoding="utf-8"))
 CHAT = load_params().prompts.model_copy(update={"format": "chat", "system": "Solve."})
@@ -53,7 +54,7 @@ def test_the_task_takes_the_last_number(text: str, answer: str) -> None:
 
 def test_our_grader_judges_the_harness_texts() -> None:
     texts = ["The answer is 2/4.", "The answer is 2.", "No idea"]
-    first = harness.grades(texts, [PROBLEM] * 3)
+    first = is_correct([PROBLEM] * 3, texts)
     assert first == [True, False, False]
     assert harness.differing(first, [True, True, False]) == pytest.approx(1 / 3)
 

@@ -11,11 +11,10 @@ from stages.lib.core.paths import LOGS, MODELS
 from stages.lib.core.schema import Grade, Prompting, Status
 from stages.lib.grading.batch import NO_PROGRAM
 from stages.lib.grading.grader import extract_program, grade, grade_program
-from stages.lib.grading.programs import run_with_limits
 from stages.lib.models.folder import weight_bytes
 from stages.lib.params.root import Params
 from stages.lib.prompts.templates import question_prompt, user_message
-from stages.lib.sandbox.pool import ProgramResult
+from stages.lib.sandbox.pool import ProgramResult, run_programs
 from tools.demo.models import ModelCache, PartialAnswer, stream
 from tools.demo.problems import GradableProblem, available_models
 
@@ -81,7 +80,7 @@ def answer(
             panel = replace(panel, text=text, program=program, output="There is no program.")
             if program:
                 yield replace(panel, status=RUNNING, output="")
-                (result,) = run_with_limits([program], params.sandbox)
+                (result,) = run_programs([program], **params.sandbox.model_dump())
                 output = (result.stdout or result.error).rstrip() or "(nothing)"
                 panel = replace(panel, output=output)
         description = (

@@ -4,16 +4,12 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from stages.lib.core.schema import Problem
-from stages.lib.grading.grader import grade
+from stages.lib.grading.grader import solves
 
 
 def is_correct(problems: Sequence[Problem], texts: Sequence[str]) -> list[bool]:
     """Return whether each text, an answer by CoT, is correct."""
-    return [
-        grade(text, answer=problem.answer, kind=problem.kind, choices=problem.choices).status
-        == "correct"
-        for problem, text in zip(problems, texts, strict=True)
-    ]
+    return [solves(problem, text) for problem, text in zip(problems, texts, strict=True)]
 
 
 def agreement(

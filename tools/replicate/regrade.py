@@ -133,7 +133,7 @@ def agreement(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return how often published and regraded verdicts agree, and every pair that differs.
 
-    ``where_stored_suffices`` leaves out the problems on which the authors asked the
+    The counts ``where_stored_suffices`` leave out the problems on which the authors asked the
     model a second time, because that reply is not in the published text.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)

@@ -55,15 +55,6 @@ def read_parquet(path: Path, row_type: type[RowT]) -> list[RowT]:
     return _checked(path, table.to_pylist(), row_type, what="row", first=0)
 
 
-def read_table(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of any Parquet table as dictionaries.
-
-    Raises ValueError naming the file if it is damaged, and FileNotFoundError if there is
-    no file.
-    """
-    return _read(path).to_pylist()
-
-
 def write_parquet(path: Path, rows: Sequence[Any], *, may_be_empty: type | None = None) -> None:
     """Write rows of one type, whole or not at all.
 

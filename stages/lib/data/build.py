@@ -69,32 +69,14 @@ def build_datasets(settings: Prepare, sandbox: SandboxLimits) -> tuple[list[Part
     )
 
 
-def _training_ladder(source: TrainingSource, settings: Prepare) -> list[Problem]:
-    """Return the ladder problems that a training source takes, demonstrations among them."""
-    per_rung = _per_rung(source, settings)
+def _training_ladder(per_rung: int, settings: Prepare) -> list[Problem]:
     return sample_ladder(settings.rungs, per_rung=per_rung, seed=settings.seed, part="train")
-
-
-def _per_rung(source: TrainingSource, settings: Prepare) -> int:
-    """Return how many problems of each rung a source takes, demonstrations among them."""
-    match source:
-        case LadderSource():
-            return source.per_rung + settings.demonstrations
-        case RowsSource():
-            ladder_rows = parse_ladder_path(source.path)
-            if ladder_rows is None:
-                return 0
-            # Only problems can be demonstrations.
-            demonstrations = settings.demonstrations if source.target == "problems" else 0
-            return ladder_rows.per_rung + demonstrations
-        case FileSource():
-            return 0
 
 
 def _load_training(source: TrainingSource, settings: Prepare, sandbox: SandboxLimits) -> Part:
     match source:
         case LadderSource():
-            problems = _training_ladder(source, settings)
+            problems = _training_ladder(source.per_rung + settings.demonstrations, settings)
             return Part("ladder", _generated("ladder"), _all_rows(problems))
         case FileSource():
             return _load_file(Path(source.path).stem, source)
@@ -106,8 +88,10 @@ def _load_training(source: TrainingSource, settings: Prepare, sandbox: SandboxLi
 def _load_rows(source: RowsSource, settings: Prepare, sandbox: SandboxLimits) -> Part:
     ladder_rows = parse_ladder_path(source.path)
     if ladder_rows is not None:
+        # Only problems can be demonstrations.
+        demonstrations = settings.demonstrations if source.target == "problems" else 0
         rows = round_trip(
-            _training_ladder(source, settings),
+            _training_ladder(ladder_rows.per_rung + demonstrations, settings),
             format=source.format,
             name=source.name,
             target=source.target,

@@ -1,6 +1,5 @@
 """Sets of problems: read from local files, checked, split and sampled."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, field
 from pathlib import Path
@@ -27,18 +26,6 @@ def subsample(rows: Sequence[RowT], *, size: int, rng: np.random.Generator) -> l
         raise ValueError(f"size: {size}: expected at most {len(rows)}, the number of rows")
     chosen = rng.choice(len(rows), size, replace=False)
     return [rows[index] for index in sorted(chosen.tolist())]
-
-
-def split_first(
-    problems: Sequence[Problem], *, per_source: int
-) -> tuple[list[Problem], list[Problem]]:
-    """Return the first ``per_source`` problems of each source, and the rest, in their order."""
-    seen: Counter[str] = Counter()
-    first, rest = [], []
-    for problem in problems:
-        seen[problem.source] += 1
-        (first if seen[problem.source] <= per_source else rest).append(problem)
-    return first, rest
 
 
 def load_jsonl(path: Path) -> list[Problem]:

@@ -5,7 +5,6 @@ SDAT report. Files are JSON lists, JSON Lines for AQuA, or Parquet from the Hub.
 with choices show them as the authors' prompts do: ``Answer Choices: (A) ... (B) ...``.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -16,9 +15,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from stages.lib.core.schema import AnswerKind, Problem, content_id
-from stages.lib.core.tables import read_table
 from stages.lib.core.validation import describe_error
 from stages.lib.data.problems import check_problems
+from stages.lib.formats.files import raw_rows
 from stages.lib.grading.numbers import parse_number
 from stages.lib.prompts.choices import show_choices, split_choices
 
@@ -34,7 +33,7 @@ def read_suite(benchmark: str, *paths: Path) -> list[Problem]:
     parse = LAYOUTS[benchmark]
     problems: list[Problem] = []
     seen: Counter[str] = Counter()
-    rows = ((path, number, row) for path in paths for number, row in enumerate(_rows(path)))
+    rows = ((path, number, row) for path in paths for number, row in enumerate(raw_rows(path)))
     for path, number, value in rows:
         try:
             fields = parse(value)
@@ -61,18 +60,6 @@ def read_suite(benchmark: str, *paths: Path) -> list[Problem]:
             raise ValueError(f"{path}: row {number}: {error}") from error
     check_problems(problems, where=", ".join(map(str, paths)))
     return problems
-
-
-def _rows(path: Path) -> list[Any]:
-    if path.suffix == ".parquet":
-        return read_table(path)
-    text = path.read_text(encoding="utf-8")
-    try:
-        if text.lstrip().startswith("["):
-            return json.loads(text)
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
 
 
 def _aqua(row: Any) -> Fields:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stages.lib.core.schema import Generation, Problem
 from stages.lib.difficulty.posterior import pass_rates
 from stages.lib.generations.requests import Request
-from stages.lib.grading.grader import grade
+from stages.lib.grading.grader import solves
 from stages.lib.params.sampling import Sequential
 
 
@@ -74,7 +74,5 @@ class SequentialSampler:
 
     def _count(self, row: Generation) -> None:
         i = self._index_of[row.problem_id]
-        problem = self._problems[i]
-        outcome = grade(row.text, answer=problem.answer, kind=problem.kind, choices=problem.choices)
         self._n[i] += 1
-        self._n_correct[i] += outcome.status == "correct"
+        self._n_correct[i] += solves(self._problems[i], row.text)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from stages.lib.core.schema import AnswerKind, Grade, Status
+from stages.lib.core.schema import AnswerKind, Grade, Problem, Status
 from stages.lib.grading import equivalence
 from stages.lib.grading.extraction import (
     find_expression,
@@ -52,6 +52,12 @@ _NAME = re.compile(r"\s*'?[A-Za-z]\w*'?\s*[:=]\s*(?!=)")
 # The output of one print(): there a space separates values, not thousands.
 _PRINTED_NUMBERS = re.compile(r"-?[0-9.]+(?:\s+-?[0-9.]+)+")
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
+
+
+def solves(problem: Problem, text: str) -> bool:
+    """Return whether a text, an answer by CoT, has a problem's answer."""
+    graded = grade(text, answer=problem.answer, kind=problem.kind, choices=problem.choices)
+    return graded.status == "correct"
 
 
 def grade(

@@ -1,32 +1,11 @@
 """Execution of model-written programs under the limits of params.yaml."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 from stages.lib.params.sampling import SandboxLimits
 from stages.lib.runtime import console
 from stages.lib.sandbox.pool import ProgramResult, run_programs
-
-
-def run_with_limits(
-    programs: Sequence[str],
-    limits: SandboxLimits,
-    *,
-    on_progress: Callable[[int], object] = lambda _: None,
-) -> list[ProgramResult]:
-    """Run each program in the sandbox and return the results in order.
-
-    ``on_progress`` is called with the number of programs that just finished. Warnings and
-    errors are those of ``run_programs``.
-    """
-    return run_programs(
-        programs,
-        timeout_s=limits.timeout_s,
-        memory_mb=limits.memory_mb,
-        workers=limits.workers,
-        allow_unprotected=limits.allow_unprotected,
-        on_progress=on_progress,
-    )
 
 
 def run_distinct(programs: Iterable[str], limits: SandboxLimits) -> dict[str, ProgramResult]:
@@ -41,7 +20,7 @@ def run_distinct(programs: Iterable[str], limits: SandboxLimits) -> dict[str, Pr
         warnings.catch_warnings(record=True) as missing_layers,
         console.progress_bar(total=len(distinct), desc="run programs", unit="program") as progress,
     ):
-        results = run_with_limits(distinct, limits, on_progress=progress.update)
+        results = run_programs(distinct, **limits.model_dump(), on_progress=progress.update)
     for warning in missing_layers:
         console.log_line(str(warning.message))
     return dict(zip(distinct, results, strict=True))

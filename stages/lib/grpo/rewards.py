@@ -7,7 +7,7 @@ worked solutions: the text ends with "The answer is X.", written once, and then 
 import re
 
 from stages.lib.core.schema import Problem
-from stages.lib.grading.grader import grade
+from stages.lib.grading.grader import solves
 
 _MARKER = "The answer is "
 
@@ -16,8 +16,7 @@ _NEXT_SENTENCE = re.compile(r"[.!?]\s|\n")
 
 def answer_reward(problem: Problem, text: str) -> float:
     """Return 1 for a correct answer, 0 for any other."""
-    graded = grade(text, answer=problem.answer, kind=problem.kind, choices=problem.choices)
-    return float(graded.status == "correct")
+    return float(solves(problem, text))
 
 
 def format_reward(text: str, *, ended: bool) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stages.lib.generations.requests import Request, Sampling
 from stages.lib.params.evaluation import Speed
 
-# vLLM takes many seconds to import, and the demo and exports measure without it.
+# vLLM takes many seconds to import, and exports measure without it.
 if TYPE_CHECKING:
     from stages.lib.inference.engine import Engine
 

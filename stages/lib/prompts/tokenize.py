@@ -33,19 +33,9 @@ class TokenizedExample:
 
 
 def tokenize(
-    example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Prompts, max_length: int
-) -> TokenizedExample:
-    """Return an example as tokens. Raises ValueError if it is longer than ``max_length``."""
-    tokens = tokenize_any_length(example, tokenizer, prompts)
-    if len(tokens) > max_length:
-        raise ValueError(f"train.max_length: {max_length}: {describe_length(example, tokens)}")
-    return tokens
-
-
-def tokenize_any_length(
     example: Example, tokenizer: PreTrainedTokenizerBase, prompts: Prompts
 ) -> TokenizedExample:
-    """Return an example as tokens, of any length."""
+    """Return an example as tokens, however many."""
     ids: list[int] = []
     loss_mask: list[bool] = []
     pairs = prompt_response_pairs(tokenizer, prompts, example.turns, system=example.system)
@@ -64,6 +54,6 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return cast(list[int], tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def describe_length(example: Example, tokens: TokenizedExample) -> str:
+def describe_length(example: Example, length: int) -> str:
     """Return an error's clause about the number of tokens of an example."""
-    return f"example of problem {example.problem_id} ({example.prompting}) has {len(tokens)} tokens"
+    return f"example of problem {example.problem_id} ({example.prompting}) has {length} tokens"

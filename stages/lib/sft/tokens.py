@@ -16,8 +16,8 @@ from stages.lib.core.files import file_sha256
 from stages.lib.core.schema import Example, content_id
 from stages.lib.params.data import Prompts
 from stages.lib.params.training import Train
-from stages.lib.prompts import tokenize
-from stages.lib.prompts.tokenize import TokenizedExample, describe_length, tokenize_any_length
+from stages.lib.prompts import templates
+from stages.lib.prompts.tokenize import TokenizedExample, describe_length, tokenize
 
 _FEATURES = Features({"ids": List(Value("int32")), "loss_mask": List(Value("bool"))})
 
@@ -76,8 +76,8 @@ def tokenize_examples(
         mask = cast(dict[str, NDArray[np.bool_]], columns)["loss_mask"]
         if len(mask) > limit and example.repeats:
             if settings.overlong == "error":
-                tokens = tokenize_any_length(example, tokenizer, prompts)
-                raise ValueError(f"train.max_length: {limit}: {describe_length(example, tokens)}")
+                length = describe_length(example, len(mask))
+                raise ValueError(f"train.max_length: {limit}: {length}")
             overlong += 1
         if len(mask) > limit and settings.overlong != "truncate":
             continue
@@ -106,11 +106,11 @@ def _token_table(
 
     def tokenized() -> Iterator[dict[str, list[int] | list[bool]]]:
         for example in examples:
-            tokens = tokenize_any_length(example, tokenizer, prompts)
+            tokens = tokenize(example, tokenizer, prompts)
             yield {"ids": tokens.ids, "loss_mask": tokens.loss_mask}
 
     # The key covers all that determines the tokens, including the code of the templates.
-    code = [file_sha256(path) for path in sorted(Path(tokenize.__file__).parent.glob("*.py"))]
+    code = [file_sha256(path) for path in sorted(Path(templates.__file__).parent.glob("*.py"))]
     texts = (repr((example.system, example.turns)) for example in examples)
     key = content_id(transformers.__version__, *code, repr(prompts), *texts)
     try:

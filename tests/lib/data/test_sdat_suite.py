@@ -106,7 +106,7 @@ def test_a_question_that_comes_twice_is_two_problems_of_one_cluster(tmp_path: Pa
     [
         ("sat", [], "no problems"),
         ("sat", [{"question": "?"}], "row 0: answer: missing"),
-        ("sat", [SAT, 3], "row 1: "),
+        ("sat", [SAT, 3], "row 2: 3: expected an object"),
         ("sat", [SAT | {"question": ""}], "row 0: question: ''"),
         ("mmlu_biology", [MMLU | {"answer": "B"}], "row 0: "),
         ("mmlu_biology", [MMLU | {"answer": 40}], "row 0: "),

@@ -10,12 +10,12 @@ import pytest
 from scipy.stats import beta, betabinom
 
 from stages.lib.difficulty.posterior import (
-    Definition,
     estimate_difficulties,
     fit_prior,
     level_of,
     pass_rates,
 )
+from stages.lib.params.sampling import LevelDefinition
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from stages.lib.difficulty.posterior import (
 def test_three_definitions_of_a_level(
     n_correct: int, n: int, levels: int, capped_floor: int, floor_level: int, fail_rate: float
 ) -> None:
-    expected: dict[Definition, float] = {
+    expected: dict[LevelDefinition, float] = {
         "capped_floor": capped_floor,
         "floor": floor_level,
         "fail_rate": fail_rate,

@@ -25,7 +25,7 @@ def test_every_response_is_learned_to_its_end_of_turn_and_no_prompt(
     tokenizer: PreTrainedTokenizerFast, prompts: Prompts
 ) -> None:
     turns = [Turn("1 + 1?", "2."), Turn("And 1 more?", "3."), Turn("Thanks!", "Gladly.")]
-    tokens = tokenize(replace(example(0), turns=turns), tokenizer, prompts, 512)
+    tokens = tokenize(replace(example(0), turns=turns), tokenizer, prompts)
     assert tokenizer.decode(response_of(tokens)) == f"2.{END}3.{END}Gladly.{END}"
     text = tokenizer.decode(tokens.ids)
     assert [text.count(part) for part in ("1 + 1?", "2.", "And 1 more?", "3.")] == [1] * 4
@@ -40,16 +40,18 @@ def test_a_conversation_brings_its_own_system_prompt(tokenizer: PreTrainedTokeni
     usual = Prompts(format="chat", system="Solve.", stop=[])
     rhyme = replace(example(0), system="Rhyme.")
     for source, system in [(rhyme, "Rhyme."), (example(0), "Solve.")]:
-        text = str(tokenizer.decode(tokenize(source, tokenizer, usual, 512).ids))
+        text = str(tokenizer.decode(tokenize(source, tokenizer, usual).ids))
         assert text.startswith(f"<|system|>{system}{END}<|user|>")
     # In Alpaca's format it takes the place of the preamble.
-    text = tokenizer.decode(tokenize(rhyme, tokenizer, ALPACA, 512).ids)
+    text = tokenizer.decode(tokenize(rhyme, tokenizer, ALPACA).ids)
     assert text == f"Rhyme.\n\n### Instruction:\n0?\n\n### Response:\nyes{END}"
 
 
-def test_an_example_that_is_too_long_is_named(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_an_example_that_is_too_long_is_named(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
     with pytest.raises(ValueError, match=r"train.max_length: 5: example of problem p0 \(cot\)"):
-        tokenize(example(0), tokenizer, CHAT, 5)
+        tokenize_examples([example(0)], tokenizer, CHAT, settings(max_length=5), tmp_path)
 
 
 def tokens_of(data: TokenizedExamples) -> list[TokenizedExample]:
@@ -63,7 +65,7 @@ def test_overlong_examples_are_dropped_and_counted(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     examples = [example(number) for number in range(9)]
-    whole = [tokenize(source, tokenizer, CHAT, 64) for source in examples]
+    whole = [tokenize(source, tokenizer, CHAT) for source in examples]
     limit = max(map(len, whole)) - 1
     dropping = settings(max_length=limit, overlong="drop")
     data = tokenize_examples(examples, tokenizer, CHAT, dropping, tmp_path)
@@ -79,7 +81,7 @@ def test_overlong_examples_are_dropped_and_counted(
 def test_an_example_that_is_never_repeated_may_be_overlong(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    limit = len(tokenize(example(0), tokenizer, CHAT, 64))
+    limit = len(tokenize(example(0), tokenizer, CHAT))
     unused = example(4, repeats=0)
     strict = settings(max_length=limit)
     data = tokenize_examples([example(0), unused], tokenizer, CHAT, strict, tmp_path)
@@ -98,18 +100,18 @@ def truncated(
 def test_overlong_examples_are_truncated(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    whole = tokenize(example(4, weight=2.0), tokenizer, CHAT, 64)
+    whole = tokenize(example(4, weight=2.0), tokenizer, CHAT)
     examples = [example(0), example(4, weight=2.0)]
     data = truncated(examples, tokenizer, len(whole) - 2, tmp_path)
     assert data.overlong == 1
-    assert tokens_of(data) == [tokenize(example(0), tokenizer, CHAT, 64), whole.first(-2)]
+    assert tokens_of(data) == [tokenize(example(0), tokenizer, CHAT), whole.first(-2)]
 
 
 def test_a_prompt_that_leaves_nothing_to_learn_is_dropped(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     long = replace(example(4), turns=[Turn("4?" * 9, "yes")])
-    limit = len(prompt_of(tokenize(long, tokenizer, CHAT, 64)))
+    limit = len(prompt_of(tokenize(long, tokenizer, CHAT)))
     data = truncated([example(0), long], tokenizer, limit, tmp_path)
     assert (data.examples, data.overlong) == ([example(0)], 1)
     with pytest.raises(ValueError, match=f"train.max_length: {limit}: all 1 examples are longer"):
@@ -125,8 +127,8 @@ def test_arms_with_the_same_texts_share_the_cache(
         calls.append("")
         return original(*arguments)
 
-    original = sft_tokens.tokenize_any_length
-    monkeypatch.setattr(sft_tokens, "tokenize_any_length", counting)
+    original = sft_tokens.tokenize
+    monkeypatch.setattr(sft_tokens, "tokenize", counting)
 
     roomy = settings(max_length=512)
 
