@@ -1,7 +1,7 @@
 """What imports what: the modules and packages of the repository, read from their source."""
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,8 +26,10 @@ def files_of(package: str) -> list[Path]:
     return sorted((LIBRARY / package).glob("*.py"))
 
 
-def imports_of(file: Path) -> Iterator[Import]:
-    """Yield every import of a package of the library in a file, inside functions too."""
+@cache
+def imports_of(file: Path) -> list[Import]:
+    """Return every import of a package of the library in a file, inside functions too."""
+    found: list[Import] = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert not node.level, f"{file}:{node.lineno}: expected an absolute import"
@@ -38,7 +40,8 @@ def imports_of(file: Path) -> Iterator[Import]:
         else:
             continue
         for package in {name.split(".")[2] for name in names if name.startswith("stages.lib.")}:
-            yield Import(package, file, node.lineno)
+            found.append(Import(package, file, node.lineno))
+    return found
 
 
 def imported_modules(file: Path) -> set[str]:

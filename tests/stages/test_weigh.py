@@ -130,16 +130,6 @@ def test_every_problem_gives_a_worked_solution_and_a_program(scored: Change) -> 
         assert row.repeats == row.weight == 1
 
 
-def test_weights_grow_with_the_level(scored: Change) -> None:
-    scored({"weigh.arms.uniform": {"strategy": "weight", "base": 1.0, "factor": 0.5}})
-    weigh.main("uniform")
-    assert {(row.source, row.weight) for row in examples_of("uniform")} == {
-        ("sum-1-digit", 1.5),
-        ("fraction", 2.5),
-        ("product-2x2", 3.5),
-    }
-
-
 def test_an_unknown_arm_is_named(scored: Change) -> None:
     with pytest.raises(ValueError, match="weigh.arms: 'nobody': expected one of"):
         weigh.main("nobody")
@@ -165,15 +155,6 @@ def test_a_curriculum_starts_source_by_source(scored: Change) -> None:
     }
     start_fractions = Counter(round(row.start_fraction, 9) for row in examples_of("control"))
     assert start_fractions == {0.0: 12, 0.25: 12, 0.5: 12}
-
-
-def test_a_focal_arm_marks_its_examples(scored: Change) -> None:
-    weigh_with_control(scored, {"strategy": "focal", "gamma": 2.0, "level": "example"})
-    for name, shuffled in (("arm", False), ("control", True)):
-        assert {
-            (row.factor, row.factor_power, row.factor_unit, row.factor_shuffled)
-            for row in examples_of(name)
-        } == {("focal", 2.0, "example", shuffled)}
 
 
 def test_dart_trains_on_correct_samples_and_counts_the_missing_ones(

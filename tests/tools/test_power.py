@@ -1,12 +1,9 @@
 """What a study could find, before any data."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
-from tools.power import Power, Stratum, power
+from tools.power import Power, Stratum, main, power
 
 EVEN = Stratum(cells=4, problems=50, accuracy=0.5, problem_sd=0.0, run_sd=0.0)
 
@@ -40,14 +37,17 @@ def test_runs_that_differ_cost_power() -> None:
     assert simulated(noisy, 0.06).above < simulated(EVEN, 0.06).above
 
 
-def test_the_command_prints_a_row_for_each_number_of_blocks_and_gain() -> None:
-    command = [sys.executable, "-m", "tools.power", "--blocks", "3", "4", "--draws", "5"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert len(printed.splitlines()) == 1 + 2 * 4
-    few = subprocess.run([*command[:3], "--blocks", "2"], capture_output=True, text=True)
-    assert few.returncode == 2
-    assert "--blocks: 2: expected at least 3" in few.stderr
-    assert "Traceback" not in few.stderr
+def test_the_command_prints_a_row_for_each_number_of_blocks_and_gain(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["power", "--blocks", "3", "4", "--draws", "5"])
+    main()
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 2 * 4
+    monkeypatch.setattr("sys.argv", ["power", "--blocks", "2"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert "--blocks: 2: expected at least 3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("bound", [-0.2, 0.2])

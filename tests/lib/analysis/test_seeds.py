@@ -1,14 +1,11 @@
 """Several runs of an arm: by hand, and how often intervals hold the truth."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from scipy.stats import norm
 from scipy.stats import t as student
 
 from stages.lib.analysis.intervals import sparse_interval
-from stages.lib.analysis.paired import Comparison, compare
 from stages.lib.analysis.seeds import compare_runs
 
 STRATA = np.repeat(np.arange(7), 20)
@@ -58,21 +55,7 @@ def test_what_cannot_be_compared_is_said(
         compare_runs(first, np.zeros_like(first), strata, level=0.95)
 
 
-Interval = Callable[[np.ndarray, np.ndarray, np.ndarray], Comparison]
-
-
-def by_runs(first: np.ndarray, second: np.ndarray, strata: np.ndarray) -> Comparison:
-    return compare_runs(first, second, strata, level=0.95)
-
-
-def by_problems(first: np.ndarray, second: np.ndarray, strata: np.ndarray) -> Comparison:
-    rng = np.random.default_rng(1)
-    return compare(first[0], second[0], strata=strata, draws=200, level=0.95, rng=rng)
-
-
-def coverage(
-    run_sd: float, interval: Interval = by_runs, runs: int = 3, strata: np.ndarray = STRATA
-) -> float:
+def coverage(run_sd: float, runs: int = 3, strata: np.ndarray = STRATA) -> float:
     """Return how often 95% intervals hold the truth with ``run_sd`` between runs, in probits."""
     rng, n_sets = np.random.default_rng(1), 200
     stratum_ease = rng.normal(0, 1.5, strata.max() + 1)
@@ -86,7 +69,7 @@ def coverage(
             > 0
             for skill in (shift, 0.0)
         )
-        result = interval(first, second, strata)
+        result = compare_runs(first, second, strata, level=0.95)
         n_covered += bool(result.low <= truth <= result.high)
     return n_covered / n_sets
 
@@ -102,8 +85,3 @@ def test_intervals_hold_the_truth_at_the_sizes_of_the_study(run_sd: float, n_str
     # Three standard errors of 200 data sets are 0.046.
     strata = np.repeat(np.arange(n_strata), 60)
     assert coverage(run_sd, runs=10, strata=strata) >= 0.904
-
-
-def test_intervals_over_the_problems_of_one_run_do_not_where_runs_differ() -> None:
-    assert coverage(0.0, by_problems) >= 0.9
-    assert coverage(0.4, by_problems) < 0.6

@@ -20,7 +20,7 @@ import pandas as pd  # noqa: F401 (pyarrow imports it on first use, which would 
 from stages.lib.core.schema import Generation
 from stages.lib.generations.store import Store, key
 
-ROWS, BATCH, KILLS = 3_000, 150, 60
+ROWS, BATCH, KILLS = 3_000, 150, 30
 COMPACTING, FINISHED = 254, 255  # reported beside the numbers of the batches on disk
 
 

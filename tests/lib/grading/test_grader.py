@@ -204,7 +204,6 @@ NUMBERS: list[Row] = [
     ("The answer is 1e999999999", "1", "wrong", "1e999999999"),
     (r"\boxed{" * 10**5, "1", "unparsed", ""),
     ("\n" * 10**6, "1", "unparsed", ""),
-    ("The answer is 9**9**9", "9", "timeout", "9**9**9"),
     (r"\boxed{100000000!}", "1", "timeout", "100000000!"),
 ]
 
@@ -585,7 +584,7 @@ def test_no_text_makes_grading_raise() -> None:
         ("B", "choice"),
     ]
     seen = set()
-    for number in range(1000):
+    for number in range(400):
         text = "".join(
             rng.choice(pieces) if rng.random() < 0.9 else chr(rng.randrange(0x110000))
             for _ in range(rng.randint(1, 25))

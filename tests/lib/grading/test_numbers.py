@@ -124,7 +124,7 @@ def test_plain_numbers_compare_as_in_math_verify() -> None:
     rng = random.Random(20261121)
     outcomes = set()
     n_almost_whole = 0
-    for _ in range(1000):
+    for _ in range(400):
         reference = random_numeral(rng)
         candidate = respell(rng, reference)
         same = same_number(numeral(candidate), numeral(reference))

@@ -238,7 +238,11 @@ SIGNALS = [
         "priority of a stranger",
         "import os; os.setpriority(os.PRIO_PROCESS, $victim, 19)",
     ),
-    hostile("alarm", "import signal, time; signal.alarm(1); time.sleep(30)", "crashed"),
+    hostile(
+        "alarm",
+        "import signal, time; signal.setitimer(signal.ITIMER_REAL, 0.1); time.sleep(30)",
+        "crashed",
+    ),
 ]
 
 FORGING = [

@@ -124,7 +124,7 @@ def test_a_worker_that_is_lost(
     keep_layers()
     monkeypatch.setattr(pool, "_GRACE_S", 0.3)
     attack = f"import os, time; os.kill(os.getppid(), {number}); time.sleep(9)"
-    lost, after = run(attack, HONEST, timeout_s=1, allow_unprotected=True)
+    lost, after = run(attack, HONEST, timeout_s=0.2, allow_unprotected=True)
     assert (lost.status, lost.error) == ("crashed", "its worker was lost, twice")
     assert after.stdout == "1/2\n"
 

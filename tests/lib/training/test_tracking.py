@@ -168,7 +168,7 @@ def out_of_reach(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     wandb.teardown()  # what it has read of the environment before
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(tracking, "_WANDB_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(tracking, "_WANDB_TIMEOUT_S", 0.3)
     yield
     wandb.teardown()
 

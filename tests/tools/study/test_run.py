@@ -9,6 +9,7 @@ import pytest
 from stages.lib.core.tables import write_parquet
 from tests.rows import make_problem, make_record
 from tests.tools.study.test_endpoints import STUDY
+from tests.tools.study.test_endpoints import block as make_block
 from tools.study import run
 
 REPORT = {"epochs": 0.3}
@@ -66,3 +67,44 @@ def test_a_block_has_its_seed_in_every_run() -> None:
         "train.seed=7",
         "weigh.replays.dealt.seed=7",
     ]
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_block_is_run_once_with_its_seed_and_then_read(
+    saved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[tuple[str, ...]] = []
+    reference = run.experiment_ref("study-7", "abcdef")
+
+    def git(command: str, *arguments: str) -> str:
+        if command == "for-each-ref":
+            assert arguments == (reference,)
+            return "there" if saved else ""
+        return f"id of {arguments[-1]}"
+
+    def run_dvc(*arguments: str) -> str:
+        runs.append(arguments)
+        return ""
+
+    monkeypatch.setattr(run, "git", git)
+    monkeypatch.setattr(run, "run_dvc", run_dvc)
+    monkeypatch.setattr(run, "check_unchanged", lambda _: None)
+    monkeypatch.setattr(run, "read_block", lambda *arguments: arguments)
+    registration = "id of abcdef:docs/preregistration.md"
+    read = run.run_block("study", 7, "abcdef")
+    assert read == ("study", 7, "abcdef", f"id of {reference}", registration)
+    settings = tuple(f"--set-param={text}" for text in run.overrides("study", 7))
+    expected = ("exp", "run", "--temp", "--name", "study-7", *settings, "analyze")
+    assert runs == ([] if saved else [expected])
+    monkeypatch.setattr(run, "run_dvc", lambda *_: "boom")
+    if not saved:
+        with pytest.raises(ValueError, match="^block 7: boom$"):
+            run.run_block("study", 7, "abcdef")
+
+
+def test_a_further_block_has_the_code_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "code_id", lambda _: "new")
+    run.check_code("study", [])
+    run.check_code("study", [make_block(1, {}, code="new")])
+    with pytest.raises(ValueError, match=r"^HEAD: code new: expected x, .*: check out c$"):
+        run.check_code("study", [make_block(1, {})])
