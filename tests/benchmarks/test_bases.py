@@ -7,25 +7,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks import bases
-from stages import prepare
 from stages.lib.analysis.intervals import wilson_interval
 from stages.lib.models.folder import weight_bytes
-from tests.stages.conftest import Change, change
+from tests.stages.conftest import Change, change, prepared, with_problems
 
 if TYPE_CHECKING:
     from stages.lib.inference.engine import Engine
 
-__all__ = ["change"]
+__all__ = ["change", "prepared", "with_problems"]
 # As all that use an engine.
 pytestmark = pytest.mark.xdist_group("engines")
 
 
 def test_a_base_has_a_row_without_and_with_examples(
-    change: Change, terse: Path, terse_engine: "Engine", monkeypatch: pytest.MonkeyPatch
+    with_problems: Change, terse: Path, terse_engine: "Engine", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stages.lib.inference.engine.Engine", lambda *_: terse_engine)
-    change({})
-    prepare.main()
     base = f"folder:{terse}"
     exclude, with_ = bases.measure(base)
     assert (exclude["base"], exclude["shots"], with_["shots"]) == (base, 0, 1)

@@ -1,5 +1,6 @@
 """A folder to run a stage in, with the committed parameters made small."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stages import prepare
 from stages.lib.params.base import ParamGroup
 from tests.mini import make_small, set_params
 from tests.pipeline import SCRIPTS, group_of, tracks
@@ -31,6 +33,25 @@ def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
     Path("params.yaml").write_text(yaml.safe_dump(committed), encoding="utf-8")
     make_small(tmp_path)
     return lambda values: set_params(tmp_path, values)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which ``prepare`` ran with the committed parameters made small."""
+    folder = tmp_path_factory.mktemp("prepared")
+    shutil.copy("params.yaml", folder)
+    make_small(folder)
+    with pytest.MonkeyPatch.context() as inside:
+        inside.chdir(folder)
+        prepare.main()
+    return folder
+
+
+@pytest.fixture
+def with_problems(change: Change, prepared: Path) -> Change:
+    """Enter a folder with small parameters and problems; return how to change the former."""
+    shutil.copytree(prepared / "data", "data")
+    return change
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from stages import evaluate, prepare
+from stages import evaluate
 from stages.lib.params.load import load_params
 from tests.stages.conftest import Change
 
@@ -17,11 +17,10 @@ def test_a_model_that_is_not_to_be_evaluated_is_named(change: Change) -> None:
 
 
 def test_every_number_of_shots_is_asked(
-    change: Change, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+    with_problems: Change, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "load_tokenizer", lambda _: tokenizer)
-    change({"evaluate.models.base": [0, 1]})
-    prepare.main()
+    with_problems({"evaluate.models.base": [0, 1]})
     requests = evaluate.benchmark_requests("base", load_params())
     first, second = (
         [(request.problem_id, request.prompting) for request in requests if request.shots == shots]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from stages import follow_up, prepare
+from stages import follow_up
 from stages.lib.core.paths import EVAL_PROBLEMS, MODELS
 from stages.lib.core.schema import Generation, Problem
 from stages.lib.core.tables import read_parquet
@@ -34,10 +34,8 @@ class FakeEngine:
 
 
 @pytest.fixture
-def problems(change: Change, tiny_base: Path) -> list[Problem]:
+def problems(with_problems: Change, tiny_base: Path) -> list[Problem]:
     """Enter a folder with benchmarks and a model; return the two problems with options."""
-    change({})
-    prepare.main()
     MODELS.mkdir(parents=True)
     (MODELS / "base").symlink_to(tiny_base)
     return read_parquet(EVAL_PROBLEMS / "aqua.parquet", Problem)

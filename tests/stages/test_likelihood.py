@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import likelihood, prepare
+from stages import likelihood
 from stages.lib.core.files import read_json
 from stages.lib.core.paths import EVAL_PROBLEMS, LIKELIHOOD_REPORTS, LIKELIHOODS, MODELS
 from stages.lib.core.schema import Likelihood, Problem
@@ -17,10 +17,9 @@ LADDER = EVAL_PROBLEMS / "ladder.parquet"
 
 
 @pytest.fixture
-def problems(change: Change, tiny_base: Path) -> list[Problem]:
+def problems(with_problems: Change, tiny_base: Path) -> list[Problem]:
     """Enter a folder with benchmarks and a model; return the problems of the held-out one."""
-    change({"evaluate.held_out": "ladder"})
-    prepare.main()
+    with_problems({"evaluate.held_out": "ladder"})
     MODELS.mkdir(parents=True)
     (MODELS / "base").symlink_to(tiny_base)
     return read_parquet(LADDER, Problem)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from stages import prepare
 from stages.lib.core.paths import FOLLOW_UPS, RESAMPLES
 from tests.conftest import REPOSITORY
 from tests.stages.conftest import Change
@@ -32,10 +31,9 @@ WITHOUT_OPTIONS = {
     ],
 )
 def test_an_empty_store_is_written_at_once(
-    change: Change, stage: str, arguments: str, changes: dict[str, object], folder: Path
+    with_problems: Change, stage: str, arguments: str, changes: dict[str, object], folder: Path
 ) -> None:
-    change(changes)
-    prepare.main()
+    with_problems(changes)
     completed = subprocess.run(
         [sys.executable, "-c", RUN.format(stage=stage, arguments=arguments)],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stages import prepare, resample, sample
+from stages import resample, sample
 from stages.lib.core.paths import MODELS, RESAMPLES, SAMPLES
-from stages.lib.core.schema import Grade
+from stages.lib.core.schema import Problem
 from stages.lib.difficulty import sequential
 from stages.lib.generations.requests import GeneratedText, Request, Sampling
 from stages.lib.generations.store import Store
@@ -42,24 +42,22 @@ class DyingEngine:
             yield generated
 
 
-def grade_by_length(text: str, answer: str, **_: object) -> Grade:
-    """Grade about every other text as correct, but for short answers.
+def solves_by_length(problem: Problem, text: str) -> bool:
+    """Take about every other text for correct, but for short answers.
 
     A random model is never right, and rounds would not differ.
     """
-    correct = len(answer) > 2 > len(text) % 3
-    return Grade(extracted="", status="correct" if correct else "wrong")
+    return len(problem.answer) > 2 > len(text) % 3
 
 
 def test_a_killed_run_ends_like_one_that_was_not(
-    change: Change, tiny_base: Path, tiny_engine: "Engine", monkeypatch: pytest.MonkeyPatch
+    with_problems: Change, tiny_base: Path, tiny_engine: "Engine", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rule = {"width": 0.2, "interval": 0.9, "max_k": 6}
-    change({"sample.sequential": rule, "sample.prompting": ["cot", "pot"]})
-    prepare.main()
+    with_problems({"sample.sequential": rule, "sample.prompting": ["cot", "pot"]})
     MODELS.mkdir(parents=True)
     (MODELS / "base").symlink_to(tiny_base)
-    monkeypatch.setattr(sequential, "grade", grade_by_length)
+    monkeypatch.setattr(sequential, "solves", solves_by_length)
 
     def run(stage: Callable[[], None], batches: int) -> list[str]:
         engine = DyingEngine(tiny_engine, batches)

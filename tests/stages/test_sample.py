@@ -3,7 +3,7 @@
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from stages import prepare, sample
+from stages import sample
 from stages.lib.core.paths import TRAIN_PROBLEMS
 from stages.lib.core.schema import Problem
 from stages.lib.core.tables import read_parquet
@@ -13,15 +13,13 @@ from tests.stages.conftest import Change
 
 
 def test_every_problem_once_per_sample_and_programs_after_all_reasoning(
-    change: Change, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+    with_problems: Change, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sample, "load_tokenizer", lambda _: tokenizer)
-    change({})
-    prepare.main()
     ids = [problem.id for problem in read_parquet(TRAIN_PROBLEMS, Problem)]
 
     def requests_of(promptings: list[str]) -> list[Request]:
-        change({"sample.prompting": promptings})
+        with_problems({"sample.prompting": promptings})
         return sample.sample_requests(load_params())
 
     reasoning, both = requests_of(["cot"]), requests_of(["cot", "pot"])

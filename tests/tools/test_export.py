@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stages import prepare
 from stages.lib.core.files import read_json
 from stages.lib.core.paths import EXPORT_REPORTS, EXPORTS, MODELS
 from stages.lib.models.fingerprint import model_fingerprint
@@ -23,10 +22,8 @@ SPEEDS = {"tokens_per_second_single", "first_token_ms"}
 
 
 @pytest.fixture
-def model(change: Change, terse: Path) -> str:
+def model(with_problems: Change, terse: Path) -> str:
     """Enter a folder with problems and one model; return its name."""
-    change({})
-    prepare.main()
     MODELS.mkdir(parents=True)
     (MODELS / "base").symlink_to(terse)
     return "base"

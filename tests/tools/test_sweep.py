@@ -18,6 +18,7 @@ import yaml
 
 from tools.experiments import failure_reason
 from tools.sweep import __main__ as sweep
+from tools.sweep.spec import Sweep, Values
 
 REPOSITORY = Path(__file__).parents[2]
 TIMEOUT_S = 600
@@ -61,10 +62,10 @@ def run(command: list[str], cwd: Path) -> str:
     return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
 
 
-@pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Enter a repository with this one's parameters and a pipeline of one stage."""
-    repository = tmp_path / "toy"
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a repository with this one's parameters and a pipeline of one stage."""
+    repository = tmp_path_factory.mktemp("sweep") / "toy"
     repository.mkdir()
     shutil.copytree(REPOSITORY / "conf", repository / "conf")
     shutil.copy(REPOSITORY / "params.yaml", repository)
@@ -77,9 +78,17 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         run(["git", "config", name, value], repository)
     run([sys.executable, "-m", "dvc", "init", "--quiet"], repository)
     commit(repository)
-    monkeypatch.chdir(repository)
-    monkeypatch.setenv("OUTSIDE", str(tmp_path))
     return repository
+
+
+@pytest.fixture
+def toy(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Enter a copy of the repository."""
+    copy = tmp_path / "toy"
+    shutil.copytree(repository, copy)
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("OUTSIDE", str(tmp_path))
+    return copy
 
 
 def set_sweep(repository: Path, **changes: Any) -> None:
@@ -167,25 +176,41 @@ def test_a_killed_sweep_resumes_and_runs_only_what_is_not_saved(
     assert learned(toy) == ["1", "1", "2", "2"]
 
 
-def test_a_search_keeps_its_saved_points_when_a_failed_trial_succeeds_later(toy: Path) -> None:
-    set_sweep(toy, trials=4, seed=1)
-    commit(toy)
+def test_a_search_keeps_its_saved_points_when_a_failed_trial_succeeds_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    search = Sweep.model_validate(SWEEP | {"trials": 4, "seed": 1})
+    saved: dict[str, Values] = {}
+    fixed = False
+    tables: list[list[dict[str, Any]]] = []
+
+    def run_trial(experiment: str, commit: str, sweep: Sweep, values: Values) -> str:
+        if values[W] == 2 and not fixed:
+            return "too hard"
+        saved[experiment] = values
+        return ""
+
+    monkeypatch.setattr(sweep, "load_sweep", lambda _: search)
+    monkeypatch.setattr(sweep, "head_commit", lambda: "abcdef")
+    monkeypatch.setattr(sweep, "saved_point", lambda experiment, *_: saved.get(experiment))
+    monkeypatch.setattr(sweep, "run_trial", run_trial)
+    monkeypatch.setattr(sweep, "score_of", lambda *_: 1.0)
+    monkeypatch.setattr(sweep, "write_report", lambda *arguments: tables.append(arguments[-1]))
     with pytest.raises(SystemExit):
         sweep.main("toy")
-    before = trial_table(toy)
-    failed = before["error"] != ""
-    assert 0 < sum(failed) < 4
-    (toy.parent / "fixed").touch()
+    assert 0 < len(saved) < 4
+    before = dict(saved)
+    fixed = True
     sweep.main("toy")
-    after = trial_table(toy)
-    assert after.loc[~failed, W].tolist() == before.loc[~failed, W].tolist()
-    assert after["error"].tolist() == [""] * 4
+    assert {name: saved[name] for name in before} == before
+    assert len(saved) == 4
+    assert [row["error"] for row in tables[-1]] == [""] * 4
 
 
 def test_a_mistake_stops_a_sweep_before_any_trial(
     toy: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    set_sweep(toy, targets=["lern"])
+    set_sweep(toy, targets=["lern"], choices={W: [1]})
     commit(toy)
     with pytest.raises(SystemExit):
         sweep.main("toy")
