@@ -8,9 +8,9 @@ import pytest
 from benchmarks import grpo, grpo_rewards
 from benchmarks.grpo import summarize_problems, summarize_rises, summarize_steps
 from stages.lib.core.files import write_json
-from stages.lib.core.schema import Problem
 from stages.lib.params.grpo import Rewards
 from stages.lib.params.load import load_params
+from tests.rows import make_problem
 
 
 def table(before: list[float], after: list[float], sources: str = "aabb") -> pd.DataFrame:
@@ -55,7 +55,7 @@ def test_problems_are_compared_inside_sources_that_have_several() -> None:
 
 def test_answers_earn_as_in_training() -> None:
     settings = load_params().grpo.model_copy(update={"rewards": Rewards(answer=1.0, format=0.2)})
-    problem = Problem("1", "s", "1 + 1", "2", "number", [], "", "", None, "t", "t")
+    problem = make_problem("1", question="1 + 1", answer="2")
     answers = [("1 + 1 = 2. The answer is 2.", True), ("The answer is 3.", False)]
     result = grpo_rewards.mean_reward(problem, answers, settings, [])
     # Right and whole: 1.2; wrong, and cut off behind its statement: 0.1.

@@ -7,6 +7,7 @@ from stages.lib.core.paths import SAMPLES, TRAIN_PROBLEMS
 from stages.lib.core.schema import Generation, Problem, Prompting
 from stages.lib.core.tables import read_parquet, write_parquet
 from stages.lib.generations.store import Store
+from tests.rows import make_generation, make_problem
 
 N_PER_SOURCE = 6
 N_CORRECT = {"sum-1-digit": 4, "fraction": 2, "product-2x2": 0}
@@ -18,18 +19,14 @@ def write_problems() -> None:
 
 def problem(source: str, number: int) -> Problem:
     answer = str(number + 2)
-    return Problem(
-        id=f"{source}-{number}",
+    return make_problem(
+        f"{source}-{number}",
         source=source,
         question=f"What is {number} + 2?",
         answer=answer,
-        kind="number",
-        choices=[],
         solution=f"It is {number} + 2. The answer is {answer}.",
         program=f"print({number} + 2)",
         level=None,
-        topic=source,
-        template=source,
     )
 
 
@@ -45,16 +42,11 @@ def store_samples(n_correct: Mapping[str, int], k: int, prompting: Prompting = "
 
 def sample(row: Problem, index: int, answer: str, prompting: Prompting = "cot") -> Generation:
     text = f"{index} tries. The answer is {answer}."
-    return Generation(
-        problem_id=row.id,
-        model="m",
-        prompting=prompting,
-        shots=1,
+    return make_generation(
+        row.id,
+        prompting,
         index=index,
         text=f"```python\nprint({answer!r})\n```" if prompting == "pot" else text,
-        finish_reason="stop",
-        n_tokens=5,
-        prompt_sha="p",
     )
 
 

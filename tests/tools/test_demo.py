@@ -14,10 +14,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from stages.lib.core.paths import EVAL_PROBLEMS, MODELS
-from stages.lib.core.schema import Problem
 from stages.lib.core.tables import write_parquet
 from tests.conftest import REPOSITORY, TAUGHT
 from tests.mini import make_small, set_params
+from tests.rows import make_problem
 from tools.demo import __main__ as demo
 from tools.demo.problems import QUESTION
 
@@ -30,7 +30,7 @@ SIDES = ("first", "second")
 pytestmark = pytest.mark.xdist_group("demo")
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: `apt install chromium`")
 
-LADDER = Problem("p", "s", "What is <b>2</b> + 2?", "4", "number", [], "", "", None, "t", "t")
+LADDER = make_problem("p", question="What is <b>2</b> + 2?", answer="4")
 LONG = 50_000  # tokens: more than anyone waits for
 
 Open = Callable[..., Page]

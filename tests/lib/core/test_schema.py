@@ -12,19 +12,14 @@ import pytest
 
 from stages.lib.core.schema import Conversation, Problem, SampleGrade, Turn, content_id
 from stages.lib.core.tables import as_table, read_jsonl, read_parquet, write_parquet
+from tests.rows import make_problem
 
-PROBLEM = Problem(
-    id="a",
-    source="s",
+PROBLEM = make_problem(
+    "a",
     question="What is 1 + 1?",
     answer="2",
-    kind="number",
-    choices=[],
     solution="1 + 1 = 2.",
     program="print(1 + 1)",
-    level=1,
-    topic="addition",
-    template="s",
 )
 
 

@@ -13,18 +13,15 @@ import pytest
 from stages.lib.core.schema import Problem, content_id
 from stages.lib.data.ladder import RUNGS, part_of, sample_ladder
 from stages.lib.data.problems import check_problems, load_jsonl, subsample
+from tests.rows import make_problem
 
-PROBLEM = Problem(
-    id="p1",
+PROBLEM = make_problem(
+    "p1",
     source="sum-1-digit",
     question="What is 7 + 8?",
     answer="15",
-    kind="number",
-    choices=[],
     solution="7 + 8 = 15. The answer is 15.",
     program="print(7 + 8)",
-    level=1,
-    topic="addition",
     template="sum-1-digit",
 )
 

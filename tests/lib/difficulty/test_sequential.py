@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stages.lib.core.schema import Generation, Problem
+from stages.lib.core.schema import Generation
 from stages.lib.difficulty.posterior import pass_rates
 from stages.lib.difficulty.sequential import SequentialSampler, extra_samples
 from stages.lib.generations.requests import Request
 from stages.lib.params.sampling import Sequential
 from tests.lib.difficulty.rows import sample
+from tests.rows import make_problem
 
 
 def rule(width: float, max_k: int) -> Sequential:
@@ -60,28 +61,15 @@ def test_stopping_early_leaves_the_posterior_right(
         assert mean[group].mean() == pytest.approx(rates[group].mean(), abs=0.01)
 
 
-def problem(name: str, source: str) -> Problem:
-    return Problem(
-        id=name,
-        source=source,
-        question="?",
-        answer="7",
-        kind="number",
-        choices=[],
-        solution="",
-        program="",
-        level=None,
-        topic="",
-        template="",
-    )
-
-
 def request(problem_id: str, index: int) -> Request:
     return Request(problem_id, "cot", 1, index, (1, 2), 8)
 
 
 def test_rounds_are_graded_and_continue_the_indices_of_the_samples() -> None:
-    problems = [problem(name, "hard" if name < "e" else "mixed") for name in "abcdefgh"]
+    problems = [
+        make_problem(name, source="hard" if name < "e" else "mixed", answer="7")
+        for name in "abcdefgh"
+    ]
     first_requests = [request(row.id, 0) for row in problems]
     sampler = SequentialSampler(problems, first_requests, k=2, rule=rule(0.3, 5))
     correct = {("e", 0), ("f", 0), ("g", 0), ("g", 1), ("h", 0)}

@@ -17,20 +17,11 @@ import pytest
 from stages.lib.core.schema import Generation
 from stages.lib.generations.store import Store, key
 from stages.lib.runtime import console
+from tests.rows import make_generation
 
 
 def row(problem: str, index: int = 0, text: str = "two") -> Generation:
-    return Generation(
-        problem_id=problem,
-        model="m",
-        prompting="cot",
-        shots=4,
-        index=index,
-        text=text,
-        finish_reason="stop",
-        n_tokens=3,
-        prompt_sha="p",
-    )
+    return make_generation(problem, "cot", index=index, text=text)
 
 
 def names(folder: Path) -> list[str]:

@@ -5,22 +5,11 @@ import pytest
 from stages.lib.core.schema import AnswerKind, Problem
 from stages.lib.generations.requests import truncate_at_stop
 from stages.lib.grpo.rewards import answer_reward, format_reward
+from tests.rows import make_problem
 
 
 def problem(answer: str, kind: AnswerKind = "number", choices: tuple[str, ...] = ()) -> Problem:
-    return Problem(
-        id="p",
-        source="s",
-        question="?",
-        answer=answer,
-        kind=kind,
-        choices=list(choices),
-        solution="",
-        program="",
-        level=None,
-        topic="t",
-        template="m",
-    )
+    return make_problem("p", answer=answer, kind=kind, choices=list(choices))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from stages.lib.prompts.templates import (
     user_message,
 )
 from tests.conftest import END, byte_tokenizer
+from tests.rows import make_problem
 
 CHAT = Prompts(format="chat", system="Solve.", stop=[])
 ALPACA = Prompts(format="alpaca", system="Solve.", stop=[])
@@ -23,18 +24,13 @@ SHOWN = Turn("1 + 1?", "2.")
 
 
 def problem(source: str, question: str = "1 + 1?") -> Problem:
-    return Problem(
-        id=question + source,
+    return make_problem(
+        question + source,
         source=source,
         question=question,
         answer="2",
-        kind="number",
-        choices=[],
         solution="The answer is 2.",
         program="print(2)",
-        level=1,
-        topic="t",
-        template=source,
     )
 
 

@@ -7,6 +7,7 @@ from stages.lib.core.schema import Problem
 from stages.lib.core.tables import write_parquet
 from stages.lib.params.compose import compose
 from stages.lib.params.load import parse_params
+from tests.rows import make_problem
 from tools.demo.problems import (
     OWN,
     QUESTION,
@@ -25,7 +26,7 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def problem(question: str) -> Problem:
-    return Problem(question, "s", question, "4", "number", [], "", "", None, "t", "t")
+    return make_problem(question, question=question, answer="4")
 
 
 def test_models_are_those_with_weights_in_the_order_of_evaluation() -> None:

@@ -2,27 +2,10 @@
 
 import pytest
 
-from stages.lib.core.schema import Problem
+from tests.rows import make_problem
 from tools.export.agreement import agreement, is_correct
 
-
-def problem(number: int) -> Problem:
-    return Problem(
-        id=str(number),
-        source="s",
-        question="?",
-        answer=str(number),
-        kind="number",
-        choices=[],
-        solution="",
-        program="",
-        level=None,
-        topic="",
-        template="",
-    )
-
-
-FOUR = [problem(number) for number in range(4)]
+FOUR = [make_problem(str(number), answer=str(number)) for number in range(4)]
 
 
 def test_texts_and_grades_are_counted_separately() -> None:
