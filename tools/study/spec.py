@@ -2,14 +2,13 @@
 
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from stages.lib.core.paths import CONF
 from stages.lib.core.schema import NonEmpty
-from stages.lib.core.validation import describe_error
 from stages.lib.params.base import Name, ParamGroup, Seed
 from stages.lib.params.evaluation import MIN_RUNS
+from stages.lib.params.load import load_group
 
 FILE = CONF / "study.yaml"
 
@@ -76,8 +75,4 @@ class Study(ParamGroup):
 
 def load_study() -> Study:
     """Read ``conf/study.yaml``. Raises ValueError naming the field."""
-    raw = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-    try:
-        return Study.model_validate(raw)
-    except ValidationError as error:
-        raise ValueError(f"{FILE}: {describe_error(error, raw)}") from error
+    return load_group(FILE, Study)

@@ -5,16 +5,14 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from stages.lib.core.paths import CONF, METRICS, TABLES
 from stages.lib.core.schema import NonEmpty
-from stages.lib.core.validation import describe_error
 from stages.lib.params.base import ParamGroup, Seed
 from stages.lib.params.compose import compose
 from stages.lib.params.data import FileSource
-from stages.lib.params.load import parse_params
+from stages.lib.params.load import load_group, parse_params
 from stages.lib.params.root import Params
 
 Values = Mapping[str, Any]
@@ -117,14 +115,7 @@ def load_sweep(name: str) -> Sweep:
     if not path.is_file():
         names = sorted(file.stem for file in path.parent.glob("*.yaml"))
         raise ValueError(f"sweep: {name!r}: expected one of {names}, the files of {path.parent}")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    try:
-        sweep = Sweep.model_validate(raw)
-    except ValidationError as error:
-        raise ValueError(f"{path}: {describe_error(error, raw)}") from error
+    sweep = load_group(path, Sweep)
     for values in sweep.points():
         params = parse_params(compose(sweep.overrides_at(values), CONF), where="parameters")
         if test_set := scored_test_set(sweep.score, params):

@@ -6,12 +6,13 @@ micro-batches. A micro-batch becomes one row of concatenated examples, told apar
 position ids, so nothing is padded and no example attends to another.
 """
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -23,43 +24,34 @@ from stages.lib.sft.tokens import TokenizedExamples
 from stages.lib.training.packing import micro_batch
 
 
-class Plan(Protocol):
+class Plan(ABC):
     """The micro-batches of a run, as indices into its examples: all, or those so far.
 
-    ``micro_batches`` are those of all steps in order, ``per_step`` to a step.
+    ``micro_batches`` are those of all steps in order, ``per_step`` to a step. ``factor`` is that
+    of the loss weights, if they have one.
     """
 
-    @property
-    def data(self) -> TokenizedExamples:
-        """The examples."""
-        ...
+    data: TokenizedExamples
+    micro_batches: list[list[int]]
+    per_step: int
+    factor: LossFactor | None
 
-    @property
-    def micro_batches(self) -> list[list[int]]:
-        """The examples of each micro-batch."""
-        ...
-
-    @property
-    def per_step(self) -> int:
-        """The number of micro-batches in a step."""
-        ...
-
-    @property
-    def factor(self) -> LossFactor | None:
-        """The factor of the loss weights, if they have one."""
-        ...
-
+    @abstractmethod
     def row(self, index: int) -> dict[str, list[Any]]:
         """Build the packed row of a micro-batch."""
-        ...
+
+    def step(self, number: int) -> list[int]:
+        """Return the examples of a step; the first step is 0."""
+        batches = self.micro_batches[number * self.per_step : (number + 1) * self.per_step]
+        return [example for batch in batches for example in batch]
 
     def problem_ids(self, step: int) -> list[str]:
-        """Return the ids of the problems in a step; the first step is 0."""
-        ...
+        """Return the ids of the problems in a step."""
+        return [self.data.examples[i].problem_id for i in self.step(step)]
 
 
 @dataclass(frozen=True)
-class TrainingPlan:
+class TrainingPlan(Plan):
     """The micro-batches of a run, as indices into ``data``; rows are built when asked for.
 
     Weights are divided by ``mean_weight``. An arm with a loss factor has the random generator of
@@ -84,11 +76,6 @@ class TrainingPlan:
             # A copy, so that the row is the same however often it is built.
             row |= factor_columns(examples, masks, deepcopy(self.factor_rngs[index]))
         return row
-
-    def problem_ids(self, step: int) -> list[str]:
-        """Return the ids of the problems in a step; the first step is 0."""
-        batches = self.micro_batches[step * self.per_step : (step + 1) * self.per_step]
-        return [self.data.examples[i].problem_id for batch in batches for i in batch]
 
 
 def plan_training(data: TokenizedExamples, settings: Train) -> TrainingPlan:

@@ -22,8 +22,7 @@ from stages.lib.mixing.observations import Observation
 from stages.lib.mixing.rules import Rule, Weights
 from stages.lib.mixing.stream import CellQueues
 from stages.lib.params.training import Train
-from stages.lib.sft.batches import check_step, name_unfit_example
-from stages.lib.sft.factors import LossFactor
+from stages.lib.sft.batches import Plan, check_step, name_unfit_example
 from stages.lib.sft.loss import Score
 from stages.lib.sft.schedule import balance_micro_batches, check_examples, fill_step
 from stages.lib.sft.tokens import TokenizedExamples
@@ -38,7 +37,7 @@ class Segment:
     signal: Weights
 
 
-class OnlinePlan:
+class OnlinePlan(Plan):
     """The micro-batches of a run, planned as far as they are asked for.
 
     A function of the data, the settings, the rule and the observations: a resumed run that
@@ -56,12 +55,12 @@ class OnlinePlan:
             check_examples(data.supervised, [1] * len(data), settings.tokens_per_step)
         self.data = data
         self.per_step = settings.micro_batches
-        self.micro_batches: list[list[int]] = []
+        self.micro_batches = []
         self.segments: list[Segment] = []
         self.every = every
         self.cells = cells
         self.settings = settings
-        self.factor: LossFactor | None = None
+        self.factor = None
         self._rule = rule
         self._queues = CellQueues(cells.members, seed=settings.seed)
         self._observed: list[list[Observation]] = []
@@ -82,16 +81,12 @@ class OnlinePlan:
         row["places"] = [place for place, ids in places for _ in range(len(ids))]
         return row
 
-    def problem_ids(self, step: int) -> list[str]:
-        """Return the ids of the problems in a step; the first step is 0."""
-        return [self.data.examples[i].problem_id for i in self._step(step)]
-
     def observe(self, step: int, scores: Sequence[Score]) -> None:
         """Take in what a step showed, from all processes and in any order.
 
         Raises ValueError unless it is the next step and has a score for each of its examples.
         """
-        examples = self._step(step)
+        examples = self.step(step)
         ordered = sorted(scores)
         if step != len(self._observed) or [row[0] for row in ordered] != list(range(len(examples))):
             raise ValueError(
@@ -112,10 +107,6 @@ class OnlinePlan:
         for row in rows:
             steps[row.step].append(row)
         self._observed = steps
-
-    def _step(self, step: int) -> list[int]:
-        batches = self.micro_batches[step * self.per_step : (step + 1) * self.per_step]
-        return [example for batch in batches for example in batch]
 
     def _plan_through(self, step: int) -> None:
         while len(self.segments) * self.every <= step:
