@@ -7,7 +7,7 @@ All arrays have the shape (cells,).
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from stages.lib.mixing.cells import Cells
 from stages.lib.mixing.curves import fit_curves, spend
 from stages.lib.mixing.observations import Observation
-from stages.lib.params.strategies import FrontierArm, MasteryArm, OnlineGroup, PlannedArm
+from stages.lib.params.strategies import (
+    FrontierArm,
+    MasteryArm,
+    MeasuredGroup,
+    OnlineGroup,
+    PlannedArm,
+)
 from stages.lib.params.training import Train
 
 Weights = NDArray[np.float64]
@@ -66,10 +72,11 @@ class _Measured:
     ``warmup_examples``: before, the model learns what a response looks like at all.
     """
 
-    def __init__(self, cells: int, *, floor: float, half_life: float, warmup_examples: int) -> None:
-        self._floor = floor
-        self._warmup = warmup_examples
-        self._means = [DiscountedMean(half_life) for _ in range(cells)]
+    def __init__(self, cells: int, arm: MeasuredGroup) -> None:
+        """Start with nothing observed."""
+        self._floor = arm.floor
+        self._warmup = arm.warmup_examples
+        self._means = [DiscountedMean(arm.half_life) for _ in range(cells)]
         self._seen: set[int] = set()
 
     def observe(self, cell: int, observation: Observation) -> None:
@@ -103,12 +110,10 @@ class Frontier(_Measured):
     at A = 1/e. A is estimated by the mean of exp(-scale * loss); alpha is taken as equal.
     """
 
-    def __init__(
-        self, cells: int, *, scale: float, floor: float, half_life: float, warmup_examples: int
-    ) -> None:
+    def __init__(self, cells: int, arm: FrontierArm) -> None:
         """Start with nothing observed."""
-        super().__init__(cells, floor=floor, half_life=half_life, warmup_examples=warmup_examples)
-        self._scale = scale
+        super().__init__(cells, arm)
+        self._scale = arm.scale
 
     def _value(self, observation: Observation) -> float:
         return math.exp(-self._scale * observation.loss)
@@ -200,15 +205,10 @@ def rule_of(arm: OnlineGroup, cells: Cells, tokens: Sequence[int], train: Train)
         sizes = np.array([float(len(members)) for members in cells.members])
         left = range(train.steps, 0, -arm.every)
         return Planned(arm, sizes, means, [steps * train.tokens_per_step for steps in left])
-    assert isinstance(arm, FrontierArm | MasteryArm)
-    shared: dict[str, Any] = {
-        "floor": arm.floor,
-        "half_life": arm.half_life,
-        "warmup_examples": arm.warmup_examples,
-    }
     if isinstance(arm, FrontierArm):
-        return Frontier(n, scale=arm.scale, **shared)
-    return Mastery(n, **shared)
+        return Frontier(n, arm)
+    assert isinstance(arm, MasteryArm)
+    return Mastery(n, arm)
 
 
 class Trace:

@@ -20,7 +20,7 @@ from stages.lib.mixing.rules import (
 )
 from stages.lib.params.compose import compose
 from stages.lib.params.load import parse_params
-from stages.lib.params.strategies import MasteryArm
+from stages.lib.params.strategies import FrontierArm, MasteryArm
 
 E = math.e
 TRACE = np.array([[1.0, 1.0, 1.0], [0.2, 1.0, 0.6], [0.4, 1.0, 0.1]])
@@ -31,9 +31,14 @@ def seen(example: int, loss: float = 0.0, *, exact: bool = False) -> Observation
 
 
 def frontier(cells: int = 3, *, warmup_examples: int = 1, half_life: float = 4) -> Frontier:
-    return Frontier(
-        cells, scale=0.5, floor=0.2, half_life=half_life, warmup_examples=warmup_examples
+    arm = FrontierArm(
+        strategy="frontier",
+        scale=0.5,
+        floor=0.2,
+        half_life=half_life,
+        warmup_examples=warmup_examples,
     )
+    return Frontier(cells, arm)
 
 
 def test_a_value_counts_half_as_much_after_a_half_life() -> None:
@@ -88,7 +93,7 @@ def test_without_a_frontier_weights_are_equal(loss: float) -> None:
 
 
 def test_mastery_follows_what_is_exactly_right() -> None:
-    rule = Mastery(2, floor=0.25, half_life=1e9, warmup_examples=1)
+    rule = Mastery(2, MasteryArm(strategy="mastery", half_life=1e9, warmup_examples=1))
     for example, exact in enumerate((True, True, False, True)):
         rule.observe(0, seen(example, exact=exact))
     rule.observe(1, seen(9, exact=False))

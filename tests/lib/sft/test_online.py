@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 from stages.lib.core.schema import Example
 from stages.lib.mixing.cells import group_by_cell
 from stages.lib.mixing.rules import Frontier, Rule, Trace, permuted, rule_of
-from stages.lib.params.strategies import PlannedArm
+from stages.lib.params.strategies import FrontierArm, PlannedArm
 from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft.loss import Score, weighted_loss
 from stages.lib.sft.online import OnlinePlan
@@ -37,8 +37,7 @@ def examples_of(per_cell: int, n_cells: int) -> list[Example]:
 
 
 def frontier(**changes: Any) -> Frontier:
-    options = {"scale": 0.3, "floor": 0.15, "half_life": 8, "warmup_examples": 6}
-    return Frontier(CELLS, **(options | changes))
+    return Frontier(CELLS, FrontierArm(strategy="frontier", **changes))
 
 
 @dataclass

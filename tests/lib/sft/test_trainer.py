@@ -20,6 +20,7 @@ from trl.trainer.sft_config import SFTConfig
 
 from stages.lib.core.schema import Example
 from stages.lib.mixing.rules import Frontier
+from stages.lib.params.strategies import FrontierArm
 from stages.lib.params.training import Launch
 from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft import trainer
@@ -194,7 +195,7 @@ def test_sigterm_saves_a_checkpoint_and_the_next_run_ends_as_if_there_had_been_n
 def trained_online(
     tokenizer: PreTrainedTokenizerFast, checkpoints: Path, bar: type[tqdm] = tqdm
 ) -> tuple[Trained, OnlinePlan]:
-    rule = Frontier(2, scale=0.3, floor=0.15, half_life=2, warmup_examples=2)
+    rule = Frontier(2, FrontierArm(strategy="frontier", half_life=2.0, warmup_examples=2))
     plan = plan_of(tokenizer, rule, per_cell=20, steps=8, tokens_per_step=40, n_cells=2)
     chosen = settings(learning_rate=1e-2, steps=8, save_every=3)
     model = tiny_model(tokenizer).bfloat16()
