@@ -144,8 +144,9 @@ def test_made_problems_have_their_difficulty_and_a_benchmark(tmp_path: Path) -> 
     assert [row.source for row in difficulties] == [row.source for row in problems]
     assert len({problem.id for problem in problems}) == 30
     rungs = yaml.safe_load((tmp_path / PARAMS).read_text(encoding="utf-8"))["prepare"]["rungs"]
+    each, rest = divmod(30, len(rungs))
     assert Counter(problem.source for problem in problems) == {
-        rung: 2 + (position < 30 - 2 * len(rungs)) for position, rung in enumerate(rungs)
+        rung: each + (position < rest) for position, rung in enumerate(rungs)
     }
     assert read_parquet(tmp_path / EVAL_PROBLEMS / "ladder.parquet", Problem) == problems
     assert (tmp_path / TABLES / "accuracy.csv").exists()

@@ -127,11 +127,12 @@ def test_a_missing_input_is_named(workspace: Path) -> None:
         Path(name).write_bytes(content)
 
 
-@pytest.mark.parametrize(("content", "message"), [("", "empty"), ("accuracy\n", "no rows")])
-def test_a_table_without_rows_is_named(workspace: Path, content: str, message: str) -> None:
-    Path(INPUTS[0]).write_text(content)
-    with pytest.raises(ValueError, match=f"{INPUTS[0]}: {message}"):
-        figures.main()
+def test_a_table_without_rows_is_named(workspace: Path) -> None:
+    header = Path(INPUTS[0]).read_text().partition("\n")[0]
+    for content, message in (("", "empty"), (header, "no rows")):
+        Path(INPUTS[0]).write_text(content)
+        with pytest.raises(ValueError, match=f"{INPUTS[0]}: {message}"):
+            figures.main()
 
 
 @pytest.mark.parametrize("name", [name for name in INPUTS if name.endswith(".csv")])

@@ -42,9 +42,9 @@ def test_every_item_of_every_stage_has_a_row_and_tokens_follow_from_the_paramete
     items += [("quantize", name) for name in params.quantize.models]
     items += [("evaluate", name) for name in params.evaluate.models]
     assert list(costs) == items
-    assert costs["sample", "base"].tokens == 10 * 28 * 4 * 64
+    assert costs["sample", "base"].tokens == 8 * 28 * 4 * 64
     # 15 tokens of a question, 20 of the template and 29 of an answer, which are supervised.
-    assert costs["train", "uniform"].tokens == pytest.approx(30 * 448 * (15 + 20 + 29) / 29)
+    assert costs["train", "uniform"].tokens == pytest.approx(24 * 448 * (15 + 20 + 29) / 29)
     assert costs["grpo", "uniform-grpo"].tokens == 20 * 12 * 4 * (35 + 48)
     assert costs["quantize", "adaptive-gptq4"].tokens == 64 * 512
     once = 200 * 96
@@ -88,7 +88,7 @@ def test_disks_keep_models_and_for_a_while_checkpoints_and_unpacked_copies() -> 
 def test_sequential_rounds_count_at_their_most() -> None:
     sequential = "sample.sequential={width: 0.1, interval: 0.9, max_k: 16}"
     costs = costs_of(composed("recipe=ladder", sequential, "sample.prompting=[cot,pot]"))
-    assert costs["sample", "base"].tokens == 10 * 28 * (16 + 4) * 64
+    assert costs["sample", "base"].tokens == 8 * 28 * (16 + 4) * 64
 
 
 def test_micro_batches_and_processes_lower_the_memory_of_training() -> None:

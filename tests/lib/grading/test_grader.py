@@ -311,8 +311,8 @@ OPTIONS: list[ChoiceRow] = [
     ("The answer is (B). Wait, that is too small. (C)", "B", ABC, "wrong", "C"),
     ("The answer is (B). Wait, that is too small.", "B", ABC, "unparsed", ""),
     # --- two letters name no option
-    ("The answer is either (A) or (B)", "A", ABC, "unparsed", ""),
-    ("The answer is option (A) and (C).", "A", ABC, "unparsed", ""),
+    ("The answer is either (A) or (B)", "A", ABC, "unparsed", "either (A) or (B)"),
+    ("The answer is option (A) and (C).", "A", ABC, "unparsed", "option (A) and (C)"),
     # --- no answer
     ("", "A", ABC, "unparsed", ""),
     # --- ways to name an option

@@ -182,9 +182,9 @@ def test_one_engine_follows_others_only_when_they_have_ended(
         def close(self) -> None:
             events.append("ended")
 
-    def start(*_: object) -> Engine:
+    def start(*_: object) -> object:
         events.append("one")
-        return Engine.__new__(Engine)
+        return object()
 
     monkeypatch.setattr("stages.lib.inference.ray_cluster.RayPool", Actors)
     monkeypatch.setattr("stages.lib.inference.engine.Engine", start)
