@@ -1,11 +1,7 @@
 """A tokenizer and models small enough for tests, made here rather than downloaded."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-# Two workers share two cores. Torch reads it when it is imported.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch

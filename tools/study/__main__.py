@@ -8,6 +8,7 @@ another machine goes on with the next. After the last block, ``report`` writes i
 - ``endpoints.csv``: the registered comparisons, with their intervals and verdicts,
 - ``arms.csv``: the accuracy of each arm, by stratum and run,
 - ``cells.csv``: the mean accuracy of each arm in each cell,
+- ``compute.csv``: the mean tokens and seconds of each arm's trainings,
 - ``forest.svg`` and ``forest.png``: the comparisons, with the difference in every run.
 
 Before the last block nothing is compared. ``end`` ends a study early and reports on the blocks
@@ -36,7 +37,7 @@ from stages.lib.runtime import console
 from tools.experiments import head_commit
 from tools.study.blocks import Block, read_blocks, read_outcomes, write_block
 from tools.study.dose import dose_rows
-from tools.study.endpoints import cell_accuracies, endpoints, planned_seeds, summaries
+from tools.study.endpoints import cell_accuracies, compute, endpoints, planned_seeds, summaries
 from tools.study.figure import draw_dose, draw_forest
 from tools.study.run import check_code, check_registered, load_recipe, run_block
 from tools.study.spec import Study, load_study
@@ -92,12 +93,13 @@ def dose(study: Study) -> None:
     """Run the blocks of the dose curve that have no file, and write what they show."""
     folder, seeds, recipe = FOLDER / "dose", study.dose.seeds, study.dose.recipe
     commit = head_commit()
-    done = {block.seed for block in read_blocks(folder, seeds)}
+    blocks = {block.seed: block for block in read_blocks(folder, seeds)}
     for seed in seeds:
-        if seed not in done:
-            check_code(recipe, read_blocks(folder, seeds))
-            write_block(folder, run_block(recipe, seed, commit))
-    rows = dose_rows(study, load_recipe(recipe), read_blocks(folder, seeds))
+        if seed not in blocks:
+            check_code(recipe, list(blocks.values()))
+            blocks[seed] = run_block(recipe, seed, commit)
+            write_block(folder, blocks[seed])
+    rows = dose_rows(study, load_recipe(recipe), [blocks[seed] for seed in seeds])
     write_csv(FOLDER / "dose.csv", rows)
     settings = load_params().figures
     colors = style.palette(settings.palette, [study.candidate, study.baseline])
@@ -126,6 +128,7 @@ def report(study: Study, blocks: Sequence[Block]) -> None:
         ],
     )
     write_csv(FOLDER / "cells.csv", cell_accuracies(study, blocks))
+    write_csv(FOLDER / "compute.csv", compute(study, blocks))
     settings = load_params().figures
     figure = draw_forest(
         results,

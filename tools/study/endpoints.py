@@ -109,6 +109,19 @@ def cell_accuracies(study: Study, blocks: Sequence[Block]) -> list[dict[str, Any
     ]
 
 
+def compute(study: Study, blocks: Sequence[Block]) -> list[dict[str, Any]]:
+    """Return a row for each arm: the mean tokens and seconds of its trainings."""
+    columns = ("supervised_tokens", "processed_tokens", "seconds")
+    return [
+        {"system": system}
+        | {
+            name: round(float(np.mean([block.reports[system][name] for block in blocks])), 1)
+            for name in columns
+        }
+        for system in (study.baseline, study.candidate, study.control)
+    ]
+
+
 def outcomes(
     study: Study, blocks: Sequence[Block], system: str, stratum: Stratum
 ) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from stages.lib.params.data import (
 )
 from stages.lib.params.quantization import Gptq, Rtn
 from stages.lib.params.root import Params
-from stages.lib.params.strategies import AsftArm, ConversationsArm, PriftArm
+from stages.lib.params.strategies import AsftArm, ControlArm, ConversationsArm, PriftArm
 from stages.lib.params.training import FullTuning
 from stages.lib.provenance.catalog import Shape
 from stages.lib.provenance.ladder_path import parse_ladder_path
@@ -169,7 +169,8 @@ def _train(params: Params, shape: Shape, stage: str, name: str, arm_name: str) -
     peak = formulas.training_bytes(
         shape, settings, tokens=round(tokens / rows), supervised=round(supervised / rows)
     )
-    if isinstance(arm, AsftArm | PriftArm):
+    source = params.weigh.arms[arm.control_of] if isinstance(arm, ControlArm) else arm
+    if isinstance(source, AsftArm | PriftArm):
         peak += 2 * shape.parameters()  # the frozen base model
     checkpoints = formulas.checkpoint_bytes(
         shape, settings.tuning, steps=settings.steps, save_every=settings.save_every

@@ -47,7 +47,7 @@ def test_every_item_of_every_stage_has_a_row_and_tokens_follow_from_the_paramete
     assert costs["train", "uniform"].tokens == pytest.approx(24 * 448 * (15 + 20 + 29) / 29)
     assert costs["grpo", "uniform-grpo"].tokens == 20 * 12 * 4 * (35 + 48)
     assert costs["quantize", "adaptive-gptq4"].tokens == 64 * 512
-    once = 200 * 96
+    once = 160 * 96
     assert costs["evaluate", "uniform"].tokens == once
     assert costs["evaluate", "base"].tokens == 2 * once
 
