@@ -10,7 +10,9 @@ from stages.lib.analysis.systems import evaluated_systems
 from stages.lib.core.paths import CONF, DIFFICULTY, EVAL_PROBLEMS, TRAIN_PROBLEMS, TRAINING
 from stages.lib.core.schema import Difficulty, Example, Problem
 from stages.lib.core.tables import read_parquet, write_parquet
+from stages.lib.data.ladder import sample_ladder
 from stages.lib.params.compose import compose
+from stages.lib.params.data import LadderBenchmark, LadderSource
 from stages.lib.params.load import parse_params
 
 RECIPES = sorted(path.stem for path in (CONF / "recipe").glob("*.yaml"))
@@ -22,6 +24,23 @@ def test_a_recipe_is_valid_at_its_full_size(recipe: str) -> None:
     """tests/tools/test_estimate.py composes the miniatures."""
     params = parse_params(compose([f"recipe={recipe}", "size=full"], CONF), where=recipe)
     assert evaluated_systems(params.evaluate)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_rung_has_as_many_problems_as_a_recipe_asks_for(recipe: str) -> None:
+    for size in ("full", "mini"):
+        raw = compose([f"recipe={recipe}", f"size={size}"], CONF)
+        settings = parse_params(raw, where=recipe).prepare
+        for source in (*settings.train, *settings.benchmarks.values()):
+            if isinstance(source, LadderSource):
+                tested = isinstance(source, LadderBenchmark)
+                problems = sample_ladder(
+                    settings.rungs,
+                    per_rung=source.per_rung + (0 if tested else settings.demonstrations),
+                    seed=settings.seed,
+                    part=source.part if tested else "train",
+                )
+                assert len(problems) >= source.per_rung * len(settings.rungs)
 
 
 def test_all_published_works_are_there() -> None:

@@ -75,6 +75,19 @@ def test_a_bad_row_is_named_and_nothing_is_written(change: Change) -> None:
     assert not TRAIN_PROBLEMS.exists()
 
 
+def test_a_problem_of_two_benchmarks_is_named(change: Change) -> None:
+    benchmark = write_rows("test.jsonl", [row("1?")])
+    change(
+        {
+            "prepare.benchmarks": {"ladder": benchmark, "again": benchmark},
+            "evaluate.max_tokens": {"ladder": 16, "again": 16},
+        }
+    )
+    with pytest.raises(ValueError, match=r"^prepare.benchmarks.again: problem \w+: also in ladder"):
+        prepare.main()
+    assert not TRAIN_PROBLEMS.exists()
+
+
 def test_a_file_that_is_not_there_is_named(change: Change) -> None:
     change(only({"source": "file", "path": "none.jsonl"}))
     with pytest.raises(OSError, match="none.jsonl"):

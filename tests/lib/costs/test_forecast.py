@@ -85,6 +85,18 @@ def test_disks_keep_models_and_for_a_while_checkpoints_and_unpacked_copies() -> 
     assert costs_of(hub, llemma)["model", "base"].disk_bytes == 4 * llemma.parameters()
 
 
+@pytest.mark.parametrize("control", [False, True])
+def test_a_frozen_base_takes_memory_beside_the_model(control: bool) -> None:
+    asft, arm = "+weigh.arms.asft={strategy: asft, anchor: 0.05}", "asft"
+    overrides = ["recipe=ladder", asft]
+    if control:
+        overrides.append("+weigh.arms.shuffled={strategy: control, control_of: asft}")
+        arm = "shuffled"
+    costs = costs_of(composed(*overrides))
+    more = costs["train", arm].gpu_gib - costs["train", "uniform"].gpu_gib
+    assert more * GIB == pytest.approx(2 * SHAPE.parameters())
+
+
 def test_sequential_rounds_count_at_their_most() -> None:
     sequential = "sample.sequential={width: 0.1, interval: 0.9, max_k: 16}"
     costs = costs_of(composed("recipe=ladder", sequential, "sample.prompting=[cot,pot]"))

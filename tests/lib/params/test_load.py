@@ -323,6 +323,13 @@ INCOMPATIBLE = [
         "weigh.replays.uniform: expected a name that is not taken",
     ),
     (
+        {"quantize.models.uniform": GPTQ},
+        "quantize.models.uniform: expected a name that is not taken",
+    ),
+    ({"weigh.arms.base": {"strategy": "uniform"}}, "weigh.arms.base: expected a name that is not"),
+    ({"grpo.tracking": ["wandb", "wandb"]}, "grpo.tracking: ['wandb', 'wandb']: expected nothing"),
+    ({"evaluate.models.base": [0, 0]}, "evaluate.models.base: [0, 0]: expected nothing twice"),
+    (
         ONLINE | {"quantize.models.new": GPTQ | {"parent": "dealt"}},
         "quantize.models.new.parent: 'dealt': expected one of",
     ),

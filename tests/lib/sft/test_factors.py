@@ -112,6 +112,11 @@ def test_columns_number_the_units_of_a_row() -> None:
     assert by_example["units"] == by_example["judges"] == [-1, -1, 0, 0, 0, -1, 1]
 
 
+def test_an_anchor_without_a_factor_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^examples: anchor 0.5: expected a loss factor"):
+        loss_factor([replace(example(1.0, "token", "none"), anchor=0.5)])
+
+
 def test_examples_without_a_factor_have_none() -> None:
     assert loss_factor([example(1.0, "token", "none")] * 2) is None
     assert not factor_of(example(1.0, "token")).needs_base

@@ -14,6 +14,7 @@ from tools.study.blocks import Block, outcomes_of, read_blocks, write_block
 from tools.study.endpoints import (
     Endpoint,
     cell_accuracies,
+    compute,
     endpoints,
     outcomes,
     planned_seeds,
@@ -47,7 +48,10 @@ def block(seed: int, outcomes: dict[str, dict[str, str]], **changes: Any) -> Blo
         "cpu": "cpu",
         "problems": "p",
         "outcomes": outcomes,
-        "reports": {},
+        "reports": {
+            name: {"supervised_tokens": 100, "processed_tokens": 200 + seed, "seconds": 1.5}
+            for name in outcomes
+        },
     }
     return Block(**(fields | changes))
 
@@ -146,6 +150,17 @@ def test_without_a_difference_success_is_rare() -> None:
         for seed in range(60)
     )
     assert successes <= 5  # of 60: 1.5 expected, 5 or fewer in 99.6% of such tests
+
+
+def test_the_compute_of_an_arm_is_the_mean_over_its_runs() -> None:
+    first, *others = compute(STUDY, simulated(gains(0.0, 0.0), seeds=3))
+    assert first == {
+        "system": "uniform",
+        "supervised_tokens": 100,
+        "processed_tokens": 202,
+        "seconds": 1.5,
+    }
+    assert [row["system"] for row in others] == ["frontier", "dealt"]
 
 
 def test_arms_are_summed_up_by_run() -> None:

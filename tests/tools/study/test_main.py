@@ -54,6 +54,7 @@ def test_nothing_is_compared_before_the_last_block(commit: Commit) -> None:
     assert [row["verdict"] for row in rows] == ["met", "met", "met"]
     assert {row["blocks"] for row in rows} == {"7"}
     assert len(read_csv(command.FOLDER / "arms.csv")) == 6
+    assert len(read_csv(command.FOLDER / "compute.csv")) == 3
     assert {path.name for path in command.FOLDER.glob("forest.*")} == {"forest.svg", "forest.png"}
 
 
