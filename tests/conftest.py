@@ -1,5 +1,6 @@
 """A tokenizer and models small enough for tests, made here rather than downloaded."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from stages.lib.inference.engine import Engine
 
 REPOSITORY = Path(__file__).parents[1]
+
+# One thread in each worker and in what it starts: threads of two workers that wait for one
+# another on two cores spin, and an operation of microseconds then takes milliseconds.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 # The longest groups start first, so that no worker is left with one of them at the end.
 FIRST = ("dag", "engines", "tests/stages/test_train.py", "tests/lib/grpo", "demo")

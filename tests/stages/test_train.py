@@ -178,7 +178,7 @@ def run(*module: str, terminate: bool) -> tuple[int, str]:
     """Train ``uniform`` in other processes; send SIGTERM once there is a checkpoint."""
     process = subprocess.Popen(
         [sys.executable, *module, "uniform"],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         stderr=subprocess.PIPE,
         text=True,
     )
