@@ -28,6 +28,7 @@ TIMED = (
     "reports/paper.pdf",
     "reports/index.html",
 )
+ADAPTIVE = {"strategy": "repeat", "base": 1, "factor": 1}
 GPTQ4 = {
     "parent": "adaptive",
     "method": "gptq",
@@ -70,10 +71,7 @@ SMALL = {
     "analyze.compare": [["adaptive", "base"], ["adaptive-gptq4", "adaptive"]],
     "weigh.prompting": ["cot", "pot"],
     "weigh.replays": {},
-    "weigh.arms": {
-        "uniform": {"strategy": "uniform"},
-        "adaptive": {"strategy": "repeat", "base": 1, "factor": 1},
-    },
+    "weigh.arms": {"uniform": {"strategy": "uniform"}, "adaptive": ADAPTIVE},
 }
 
 
@@ -123,8 +121,8 @@ def clone(into: Path, base: Path) -> Path:
         into,
         {
             "model.base": f"folder:{base}",
-            "weigh.arms.adaptive.train": {"tuning": LORA},
-            # One model fewer: each costs three stages.
+            # One arm and one model fewer: each costs several stages.
+            "weigh.arms": {"adaptive": ADAPTIVE | {"train": {"tuning": LORA}}},
             "evaluate.models": {"adaptive": [0, 1], "adaptive-gptq4": [0]},
             "analyze.compare": [["adaptive-gptq4", "adaptive"], ["adaptive-1shot", "adaptive"]],
         },

@@ -13,7 +13,6 @@ from tests.fault_injection.running import Run
 from tests.mini import clone, cut, locked, set_params
 
 SMALLER = {
-    "weigh.arms": {"adaptive": {"strategy": "repeat", "base": 1, "factor": 1}},
     "prepare.benchmarks": {
         "ladder": {"source": "ladder", "per_rung": 2},
         "aqua": {"source": "aqua", "path": "aqua.json", "size": "all"},
