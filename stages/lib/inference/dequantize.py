@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.initialization import no_init_weights
 
 from stages.lib.core.files import atomic_replace
 from stages.lib.core.paths import UNPACKED
@@ -52,7 +53,8 @@ def dequantize(model: PreTrainedModel) -> PreTrainedModel:
     config = type(model.config).from_dict(
         {k: v for k, v in model.config.to_dict().items() if k != "quantization_config"}
     )
-    plain = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    with no_init_weights():  # they are replaced next
+        plain = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     plain.load_state_dict(model.state_dict())
     return plain.eval()
 

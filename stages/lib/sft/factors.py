@@ -124,6 +124,7 @@ def loss_factors(
 
 def divergence(logits: torch.Tensor, base_logits: torch.Tensor) -> torch.Tensor:
     """Return KL(base || model) of the next token, (n,), from logits of (n, vocabulary)."""
-    return torch.nn.functional.kl_div(
-        logits.log_softmax(-1), base_logits.log_softmax(-1), log_target=True, reduction="none"
-    ).sum(-1)
+    # Of at least 32 bits.
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    log_p, base_log_p = (each.log_softmax(-1, dtype=dtype) for each in (logits, base_logits))
+    return torch.nn.functional.kl_div(log_p, base_log_p, log_target=True, reduction="none").sum(-1)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from stages.lib.sft.factors import LossFactor, divergence, loss_factors
-from stages.lib.training.likelihood import supervised_logits
+from stages.lib.training.likelihood import supervised_logits, token_losses
 
 Score = tuple[int, float, bool]
 """An example's place in its step, its loss in nats, and whether greedy decoding would write it."""
@@ -28,7 +28,7 @@ def weighted_loss(
     ``on_scores`` is called with the score of each example, if the row has their places.
     """
     logits, targets, positions = supervised_logits(model, row)
-    losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    losses = token_losses(logits, targets)
     if on_scores is not None and "places" in row:
         on_scores(_example_scores(logits, targets, losses, row["places"][0, 1:][positions]))
     weights = row["weights"][0, 1:][positions]
@@ -40,7 +40,7 @@ def weighted_loss(
             base_logits, _, _ = supervised_logits(base, row)
     if factor.kind == "base_likelihood":
         assert base_logits is not None
-        judged = torch.nn.functional.cross_entropy(base_logits, targets, reduction="none")
+        judged = token_losses(base_logits, targets)
     loss = (losses * weights * loss_factors(judged, row, positions, factor)).sum()
     if factor.anchor:
         assert base_logits is not None

@@ -9,11 +9,9 @@ An example may branch: several responses follow one prompt, each with the positi
 would have alone. None of them attends to another.
 """
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.utils.import_utils import is_flash_attn_2_available
 
@@ -21,7 +19,7 @@ NAME = "per_example"
 
 # Up to this many tokens, plain matrix products are faster than PyTorch's flash kernel,
 # whose backward pass on a CPU is slow; beyond it, their scores would fill the memory.
-_MATH_UP_TO = 512
+_PRODUCTS_UP_TO = 512
 
 
 def flash_attention() -> dict[str, str]:
@@ -69,18 +67,64 @@ def attend(
     """
     indices, real = _padded_indices(position_ids[0])
     visible = _visible(position_ids[0][indices], real)
-    longest = indices.shape[1]
     # From one row to a padded batch of examples, and back to the row at the end.
-    with sdpa_kernel(SDPBackend.MATH) if longest <= _MATH_UP_TO else nullcontext():
-        mixed = torch.nn.functional.scaled_dot_product_attention(
-            *(states[0].transpose(0, 1)[indices].transpose(1, 2) for states in (query, key, value)),
-            attn_mask=visible,
-            dropout_p=dropout,
-            scale=scaling,
-            is_causal=visible is None,
-            enable_gqa=True,
-        )
-    return mixed.transpose(1, 2).flatten(0, 1)[real.flatten()].unsqueeze(0), None
+    states = [_take(states[0].transpose(0, 1), indices) for states in (query, key, value)]
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    mix = _mix_by_products if indices.shape[1] <= _PRODUCTS_UP_TO else _mix_by_blocks
+    mixed = mix(*states, visible, scaling, dropout)
+    return _take(mixed.flatten(0, 1), real.flatten().nonzero().squeeze(-1)).unsqueeze(0), None
+
+
+def _take(rows: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """Return ``rows[indices]``; a lookup of embeddings has the faster backward pass."""
+    taken = torch.nn.functional.embedding(indices, rows.flatten(1))
+    return taken.unflatten(-1, rows.shape[1:])
+
+
+def _mix_by_products(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    visible: torch.Tensor | None,
+    scaling: float,
+    dropout: float,
+) -> torch.Tensor:
+    """Attend with all scores at once, in the precision of transformers' eager attention.
+
+    ``query`` and the result are (examples, longest, heads, size). Heads that share a key are
+    stacked into one product, so keys and values are not repeated.
+    """
+    longest, heads = query.shape[1:3]
+    groups = (key.shape[2], heads // key.shape[2])
+    stacked = (query * scaling).unflatten(2, groups).permute(0, 2, 3, 1, 4).flatten(2, 3)
+    scores = (stacked @ key.permute(0, 2, 3, 1)).unflatten(2, (-1, longest))
+    if visible is None:
+        visible = torch.ones(longest, longest, dtype=torch.bool, device=query.device).tril()
+    hidden = scores.new_zeros(visible.shape).masked_fill(~visible, -torch.inf)
+    weights = (scores + hidden.unsqueeze(-3)).softmax(-1)
+    if dropout:
+        weights = torch.nn.functional.dropout(weights, dropout)
+    mixed = weights.flatten(2, 3) @ value.transpose(1, 2)
+    return mixed.unflatten(2, (-1, longest)).permute(0, 3, 1, 2, 4).flatten(2, 3)
+
+
+def _mix_by_blocks(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    visible: torch.Tensor | None,
+    scaling: float,
+    dropout: float,
+) -> torch.Tensor:
+    """Attend with PyTorch's flash kernel, which never holds all scores."""
+    return torch.nn.functional.scaled_dot_product_attention(
+        *(states.transpose(1, 2) for states in (query, key, value)),
+        attn_mask=visible,
+        dropout_p=dropout,
+        scale=scaling,
+        is_causal=visible is None,
+        enable_gqa=True,
+    ).transpose(1, 2)
 
 
 def _padded_indices(position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,6 +1,6 @@
 """The optimizers: AdamW on 32-bit numbers, or with 8-bit states for adapters."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.optim import AdamW, Optimizer
@@ -34,28 +34,34 @@ class MasterAdamW(AdamW):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        """Update the 32-bit copies and round them into the parameters."""
+        """Update the 32-bit copies and round them into the parameters.
+
+        One parameter after the other: its numbers are still in the caches when they are rounded.
+        """
         for group in self.param_groups:
-            params = [param for param in group["params"] if param.grad is not None]
-            states = [self._state_of(param) for param in params]
-            adamw(
-                [state["master"] for state in states],
-                [param.grad.float() for param in params],
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
-                [],
-                [state["step"] for state in states],
-                fused=True,
-                amsgrad=False,
-                beta1=group["betas"][0],
-                beta2=group["betas"][1],
-                lr=group["lr"],
-                weight_decay=group["weight_decay"],
-                eps=group["eps"],
-                maximize=False,
-            )
-            for param, state in zip(params, states, strict=True):
-                param.copy_(state["master"])
+            for param in group["params"]:
+                if param.grad is not None:
+                    self._update(param, group)
+
+    def _update(self, param: torch.Tensor, group: dict[str, Any]) -> None:
+        state = self._state_of(param)
+        adamw(
+            [state["master"]],
+            [cast(torch.Tensor, param.grad).float()],
+            [state["exp_avg"]],
+            [state["exp_avg_sq"]],
+            [],
+            [state["step"]],
+            fused=True,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+        param.copy_(state["master"])
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state without rounding it to the parameters' type, as the base class does."""

@@ -37,14 +37,14 @@ def test_a_prompt_stands_once_before_its_answers_whose_last_tokens_are_left_out(
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-@pytest.mark.parametrize("math_up_to", [0, 512])
+@pytest.mark.parametrize("products_up_to", [0, 512])
 def test_values_and_gradients_are_those_of_one_pass_per_answer(
     tokenizer: PreTrainedTokenizerFast,
     monkeypatch: pytest.MonkeyPatch,
     temperature: float,
-    math_up_to: int,
+    products_up_to: int,
 ) -> None:
-    monkeypatch.setattr(attention, "_MATH_UP_TO", math_up_to)
+    monkeypatch.setattr(attention, "_PRODUCTS_UP_TO", products_up_to)
     separate, shared = (tiny_model(tokenizer).double() for _ in range(2))
     expected = torch.zeros(len(PROMPTS), LONGEST, dtype=torch.double)
     expected_entropy = torch.zeros_like(expected)

@@ -24,14 +24,14 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("examples", [EXAMPLES, EXAMPLES[:1], EXAMPLES[::-1]])
-@pytest.mark.parametrize("math_up_to", [0, 512])
+@pytest.mark.parametrize("products_up_to", [0, 512])
 def test_loss_and_gradient_are_those_of_masked_attention(
     tokenizer: PreTrainedTokenizerFast,
     monkeypatch: pytest.MonkeyPatch,
     examples: list[TokenizedExample],
-    math_up_to: int,
+    products_up_to: int,
 ) -> None:
-    monkeypatch.setattr(attention, "_MATH_UP_TO", math_up_to)
+    monkeypatch.setattr(attention, "_PRODUCTS_UP_TO", products_up_to)
     row = {name: torch.tensor([v]) for name, v in micro_batch(examples, 1.0).items()}
     results = []
     for is_per_example in (False, True):
@@ -46,6 +46,29 @@ def test_loss_and_gradient_are_those_of_masked_attention(
     torch.testing.assert_close(per_example, masked, rtol=1e-6, atol=0)
     for gradient, expected in zip(gradients, masked_gradients, strict=True):
         torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("products_up_to", [0, 512])
+def test_each_key_is_shared_by_heads_next_to_each_other(
+    monkeypatch: pytest.MonkeyPatch, products_up_to: int
+) -> None:
+    monkeypatch.setattr(attention, "_PRODUCTS_UP_TO", products_up_to)
+    lengths = [5, 1, 3]
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (
+        torch.randn(1, heads, sum(lengths), 8, generator=generator) for heads in (6, 2, 2)
+    )
+    positions = torch.cat([torch.arange(length) for length in lengths])
+    mixed, _ = attention.attend(
+        torch.nn.Identity(), query, key, value, None, position_ids=positions[None]
+    )
+    expected = [
+        torch.nn.functional.scaled_dot_product_attention(
+            *(part.repeat_interleave(6 // part.shape[1], 1) for part in parts), is_causal=True
+        )
+        for parts in zip(*(states.split(lengths, 2) for states in (query, key, value)), strict=True)
+    ]
+    torch.testing.assert_close(mixed, torch.cat(expected, 2).transpose(1, 2))
 
 
 def test_a_model_with_windows_keeps_its_own_attention(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -1,4 +1,4 @@
-"""Likelihoods of held-out solutions do not depend on how they are packed."""
+"""Losses of tokens, and likelihoods of held-out solutions, which do not depend on packing."""
 
 import pytest
 import torch
@@ -26,3 +26,23 @@ def test_the_sum_is_that_of_the_log_probabilities(
     likelihoods = likelihood.negative_log_likelihoods(model, SOLUTIONS, seen.append)
     assert likelihoods == pytest.approx(expected, rel=1e-6)
     assert sum(seen) == len(SOLUTIONS)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_losses_and_their_gradient_are_those_of_pytorch(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    n = 2 * likelihood._TOKENS + 3  # noqa: SLF001
+    logits = (8 * torch.randn(n, 50, generator=generator)).to(dtype)
+    targets = torch.randint(50, (n,), generator=generator)
+    factors = torch.rand(n, generator=generator)
+    results = []
+    for is_ours in (True, False):
+        leaf = logits.clone().requires_grad_()
+        if is_ours:
+            losses = likelihood.token_losses(leaf, targets)
+        else:
+            wide = leaf.to(torch.promote_types(dtype, torch.float32))
+            losses = torch.nn.functional.cross_entropy(wide, targets, reduction="none")
+        (losses * factors).sum().backward()
+        results.append((losses, leaf.grad))
+    torch.testing.assert_close(results[0], results[1])
