@@ -9,6 +9,7 @@ An example may branch: several responses follow one prompt, each with the positi
 would have alone. None of them attends to another.
 """
 
+from math import sqrt
 from typing import Any
 
 import torch
@@ -68,10 +69,12 @@ def attend(
     indices, real = _padded_indices(position_ids[0])
     visible = _visible(position_ids[0][indices], real)
     # From one row to a padded batch of examples, and back to the row at the end.
-    states = [_take(states[0].transpose(0, 1), indices) for states in (query, key, value)]
-    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    query, key, value = (
+        _take(states[0].transpose(0, 1), indices) for states in (query, key, value)
+    )
+    scale = 1 / sqrt(query.shape[-1]) if scaling is None else scaling
     mix = _mix_by_products if indices.shape[1] <= _PRODUCTS_UP_TO else _mix_by_blocks
-    mixed = mix(*states, visible, scaling, dropout)
+    mixed = mix(query, key, value, visible, scale, dropout)
     return _take(mixed.flatten(0, 1), real.flatten().nonzero().squeeze(-1)).unsqueeze(0), None
 
 
