@@ -131,8 +131,8 @@ def test_only_what_a_change_concerns_runs_again(full: Path) -> None:
     assert stages_run(finish(start(full))) == set()
 
     set_params(full, {"weigh.arms.adaptive.factor": 0.5})
-    ran = stages_run(finish(start(full, "repro", "weigh")))
-    assert ran == {"check", "weigh@adaptive"}
+    ran = stages_run(finish(start(full, "repro", "train@adaptive")))
+    assert ran == {"check", "weigh@adaptive", "train@adaptive"}
 
     before = sample_texts(full)
     set_params(full, {"sample.k": 3})
