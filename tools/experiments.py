@@ -59,6 +59,14 @@ def git(*arguments: str) -> str:
     return process.stdout.strip()
 
 
+def is_ancestor(commit: str) -> bool:
+    """Return whether a commit is HEAD or precedes it; one that is not known here does not."""
+    process = subprocess.run(
+        ["git", "merge-base", "--is-ancestor", commit, "HEAD"], capture_output=True
+    )
+    return process.returncode == 0
+
+
 def failure_reason(output: Sequence[str]) -> str:
     """Return, of DVC's output, the last line of the stage that failed, or else DVC's error."""
     lines = [line.strip() for line in output if line.strip()]

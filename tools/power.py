@@ -9,6 +9,7 @@ answers are then drawn. The blocks are compared as those of a study are
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,8 +130,7 @@ def main() -> None:
     add("--draws", type=int, default=400, help="simulated studies in each row")
     add("--level", type=float, default=0.95)
     values = parser.parse_args()
-    if min(values.blocks) < 3:
-        parser.error(f"--blocks: {min(values.blocks)}: expected at least 3")
+    _check(parser, values)
     hard = Stratum(
         values.hard_cells, values.problems, values.hard_accuracy, values.problem_sd, values.run_sd
     )
@@ -151,6 +151,17 @@ def main() -> None:
         level=values.level,
     )
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _check(parser: argparse.ArgumentParser, values: argparse.Namespace) -> None:
+    """End with a line that names the first argument that no study could have."""
+    least = {"blocks": 3, "hard_cells": 1, "easy_cells": 1, "problems": 2, "draws": 1}
+    for name, given in vars(values).items():
+        low, high = (least[name], math.inf) if name in least else (0.0, 1.0)
+        for value in given if isinstance(given, list) else [given]:
+            if not low <= value <= high:
+                expected = f"at least {low}" if name in least else "a share"
+                parser.error(f"--{name.replace('_', '-')}: {value}: expected {expected}")
 
 
 if __name__ == "__main__":

@@ -43,11 +43,31 @@ def test_the_command_prints_a_row_for_each_number_of_blocks_and_gain(
     monkeypatch.setattr("sys.argv", ["power", "--blocks", "3", "4", "--draws", "5"])
     main()
     assert len(capsys.readouterr().out.splitlines()) == 1 + 2 * 4
-    monkeypatch.setattr("sys.argv", ["power", "--blocks", "2"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "expected"),
+    [
+        ("--blocks", "2", "at least 3"),
+        ("--problems", "1", "at least 2"),
+        ("--draws", "0", "at least 1"),
+        ("--hard-cells", "0", "at least 1"),
+        ("--level", "2.0", "a share"),
+        ("--hard-accuracy", "45.0", "a share"),
+    ],
+)
+def test_what_no_study_could_have_is_named(
+    argument: str,
+    value: str,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["power", argument, value])
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 2
-    assert "--blocks: 2: expected at least 3" in capsys.readouterr().err
+    assert f"{argument}: {value}: expected {expected}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("bound", [-0.2, 0.2])

@@ -8,14 +8,14 @@ another machine goes on with the next. After the last block, ``report`` writes i
 - ``endpoints.csv``: the registered comparisons, with their intervals and verdicts,
 - ``arms.csv``: the accuracy of each arm, by stratum and run,
 - ``cells.csv``: the mean accuracy of each arm in each cell,
-- ``compute.csv``: the mean tokens and seconds of each arm's trainings,
+- ``compute.csv``: the median tokens and seconds of each arm's trainings,
 - ``forest.svg`` and ``forest.png``: the comparisons, with the difference in every run.
 
-Before the last block nothing is compared. ``end`` ends a study early and reports on the blocks
-that there are. ``dose`` runs the dose curve, a block per seed in ``reports/study/dose/``, and
-writes ``dose.csv``, ``dose.svg`` and ``dose.png``. ``dev`` writes the outcomes of the workspace's
-run, one of ``recipe=study-dev``, to ``reports/study/dev.json``: what the choices before the
-registration rest on.
+Before the last block nothing is compared. ``end`` ends a study early, for good, and reports on
+the blocks that there are. ``dose`` runs the dose curve, a block per seed in
+``reports/study/dose/``, and writes ``dose.csv``, ``dose.svg`` and ``dose.png``. ``dev`` writes the
+outcomes of the workspace's run, one of ``recipe=study-dev``, to ``reports/study/dev.json``: what
+the choices before the registration rest on.
 
     python -m tools.study run
     python -m tools.study report
@@ -39,16 +39,27 @@ from tools.study.blocks import Block, read_blocks, read_outcomes, write_block
 from tools.study.dose import dose_rows
 from tools.study.endpoints import cell_accuracies, compute, endpoints, planned_seeds, summaries
 from tools.study.figure import draw_dose, draw_forest
-from tools.study.run import check_code, check_registered, load_recipe, run_block
+from tools.study.run import (
+    check_code,
+    check_dev,
+    check_names,
+    check_registered,
+    load_recipe,
+    run_block,
+)
 from tools.study.spec import Study, load_study
 
 FOLDER = REPORTS / "study"
 BLOCKS = FOLDER / "blocks"
 
+# Stands where a study was ended early: whoever has seen its result runs no further block.
+ENDED = FOLDER / "ended.json"
+
 
 def main(action: str) -> None:
     """Run what is missing, or report on what there is."""
     study = load_study()
+    check_names(study)
     if action == "run":
         run(study)
     elif action in ("report", "end"):
@@ -58,10 +69,13 @@ def main(action: str) -> None:
                 f"{BLOCKS}: {len(blocks)} of {len(seeds)} blocks: expected all before anything "
                 "is compared"
             )
+        if len(blocks) < len(seeds):
+            write_json(ENDED, {"blocks": len(blocks), "planned": len(seeds)})
         report(study, blocks)
     elif action == "dose":
         dose(study)
     elif action == "dev":
+        check_dev(load_params())
         outcomes, _ = read_outcomes(GRADES, EVAL_PROBLEMS / "ladder.parquet")
         write_json(FOLDER / "dev.json", outcomes)
     else:
@@ -76,7 +90,9 @@ def read(study: Study) -> tuple[list[Block], list[int]]:
 
 
 def run(study: Study) -> None:
-    """Run every block that has no file."""
+    """Run every block that has no file. Raises ValueError if the study was ended."""
+    if ENDED.exists():
+        raise ValueError(f"{ENDED}: the study was ended and its result seen: expected no more runs")
     commit = head_commit()
     while True:
         blocks, seeds = read(study)
@@ -92,6 +108,7 @@ def run(study: Study) -> None:
 def dose(study: Study) -> None:
     """Run the blocks of the dose curve that have no file, and write what they show."""
     folder, seeds, recipe = FOLDER / "dose", study.dose.seeds, study.dose.recipe
+    check_dev(load_recipe(recipe))
     commit = head_commit()
     blocks = {block.seed: block for block in read_blocks(folder, seeds)}
     for seed in seeds:

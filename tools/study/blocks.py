@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from stages.lib.core.files import read_json, write_json
@@ -14,7 +14,10 @@ from stages.lib.core.schema import CHECKED, EvalRecord, Problem, content_id
 from stages.lib.core.tables import read_parquet
 from stages.lib.core.validation import describe_error
 
-Outcomes = dict[str, dict[str, str]]
+# Of a single problem in a cell nothing could be said about its variance.
+Digits = Annotated[str, StringConstraints(pattern="^[01]{2,}$")]
+
+Outcomes = dict[str, dict[str, Digits]]
 """By system and cell, a 1 or a 0 for each problem, in the order of their ids."""
 
 
@@ -82,8 +85,8 @@ def write_block(folder: Path, block: Block) -> None:
 def read_blocks(folder: Path, seeds: Sequence[int]) -> list[Block]:
     """Read the blocks that there are, in the order of ``seeds``.
 
-    Raises ValueError naming the file for one that is not a block, and for one of other code,
-    another registered text or other problems than the first.
+    Raises ValueError naming the file for one that is not a block, for one with another seed than
+    its name, and for one of other code, another registered text or other problems than the first.
     """
     blocks: list[Block] = []
     for seed in seeds:
@@ -95,10 +98,26 @@ def read_blocks(folder: Path, seeds: Sequence[int]) -> list[Block]:
             blocks.append(TypeAdapter(Block).validate_json(path.read_bytes()))
         except ValidationError as error:
             raise ValueError(f"{path}: {describe_error(error, raw)}") from error
-        for name in ("code", "registration", "problems"):
-            value, expected = getattr(blocks[-1], name), getattr(blocks[0], name)
-            if value != expected:
-                raise ValueError(
-                    f"{path}: {name}: {value}: expected {expected}, as in {blocks[0].seed}.json"
-                )
+        if blocks[-1].seed != seed:
+            raise ValueError(f"{path}: seed: {blocks[-1].seed}: expected {seed}, as in its name")
+        _check_alike(path, blocks[-1], blocks[0])
     return blocks
+
+
+def _check_alike(path: Path, block: Block, first: Block) -> None:
+    """Raise ValueError unless a block has the code, text, problems and answers of the first."""
+    for name in ("code", "registration", "problems"):
+        value, expected = getattr(block, name), getattr(first, name)
+        if value != expected:
+            raise ValueError(
+                f"{path}: {name}: {value}: expected {expected}, as in {first.seed}.json"
+            )
+    expected = next(iter(first.outcomes.values()), {})
+    for system, cells in block.outcomes.items():
+        for cell in sorted({*expected, *cells}):
+            found, wanted = len(cells.get(cell, "")), len(expected.get(cell, ""))
+            if found != wanted:
+                raise ValueError(
+                    f"{path}: outcomes.{system}.{cell}: {found} problems: expected {wanted}, as in "
+                    f"{first.seed}.json"
+                )

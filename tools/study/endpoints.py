@@ -110,12 +110,15 @@ def cell_accuracies(study: Study, blocks: Sequence[Block]) -> list[dict[str, Any
 
 
 def compute(study: Study, blocks: Sequence[Block]) -> list[dict[str, Any]]:
-    """Return a row for each arm: the mean tokens and seconds of its trainings."""
+    """Return a row for each arm: the median tokens and seconds of its trainings.
+
+    Other work on the machine prolongs some runs, up to four times; it hardly moves the median.
+    """
     columns = ("supervised_tokens", "processed_tokens", "seconds")
     return [
         {"system": system}
         | {
-            name: round(float(np.mean([block.reports[system][name] for block in blocks])), 1)
+            name: round(float(np.median([block.reports[system][name] for block in blocks])), 1)
             for name in columns
         }
         for system in (study.baseline, study.candidate, study.control)

@@ -11,11 +11,13 @@ from dvc.api import DVCFileSystem
 from stages.lib.core.paths import CONF, EVAL_PROBLEMS, GRADES, TIMINGS, TRAINING_LOGS
 from stages.lib.core.schema import content_id
 from stages.lib.params.compose import compose
+from stages.lib.params.data import BenchmarkSource, LadderBenchmark
 from stages.lib.params.load import parse_params
 from stages.lib.params.root import Params
 from stages.lib.provenance.versions import cpu_name
-from tools.experiments import check_unchanged, experiment_ref, git, run_dvc
+from tools.experiments import check_unchanged, experiment_ref, git, is_ancestor, run_dvc
 from tools.study.blocks import Block, read_outcomes
+from tools.study.spec import Study
 
 REGISTRATION = Path("docs/preregistration.md")
 
@@ -33,6 +35,37 @@ def overrides(recipe: str, seed: int) -> list[str]:
 def load_recipe(recipe: str) -> Params:
     """Return the parameters of a recipe."""
     return parse_params(compose([f"recipe={recipe}"], CONF), where=recipe)
+
+
+def check_names(study: Study) -> None:
+    """Raise ValueError for an arm or an easy cell that the study's recipe does not have."""
+    params = load_recipe(study.recipe)
+    for field in ("candidate", "baseline", "control"):
+        if (name := getattr(study, field)) not in params.evaluate.models:
+            raise ValueError(f"{field}: {name!r}: expected one of {[*params.evaluate.models]}")
+    if not isinstance(_benchmark(params), LadderBenchmark):
+        return  # its cells are known when it is prepared
+    cells = [
+        f"{rung}/{prompting}"
+        for rung in params.prepare.rungs
+        for prompting in params.evaluate.prompting
+    ]
+    if unknown := sorted(set(study.easy) - set(cells)):
+        raise ValueError(f"easy: {unknown[0]!r}: expected one of {sorted(cells)}")
+    if not set(cells) - set(study.easy):
+        raise ValueError(f"easy: all {len(cells)} cells: expected others to be hard")
+
+
+def check_dev(params: Params) -> None:
+    """Raise ValueError unless a run is evaluated on the ladder's part for choices."""
+    part = getattr(_benchmark(params), "part", None)
+    if part != "dev":
+        held_out = params.evaluate.held_out
+        raise ValueError(f"prepare.benchmarks.{held_out}.part: {part!r}: expected 'dev'")
+
+
+def _benchmark(params: Params) -> BenchmarkSource:
+    return params.prepare.benchmarks[params.evaluate.held_out]
 
 
 def code_id(recipe: str) -> str:
@@ -81,7 +114,7 @@ def check_registered(blocks: Sequence[Block]) -> None:
     """
     for block in blocks:
         where = f"block {block.seed}: commit: {block.commit[:12]}: expected"
-        if git("merge-base", block.commit, "HEAD") != block.commit:
+        if not is_ancestor(block.commit):
             raise ValueError(f"{where} an ancestor of HEAD")
         if block.registration != registered_text(block.commit) or (
             block.registration != registered_text("HEAD")

@@ -152,7 +152,7 @@ def test_without_a_difference_success_is_rare() -> None:
     assert successes <= 5  # of 60: 1.5 expected, 5 or fewer in 99.6% of such tests
 
 
-def test_the_compute_of_an_arm_is_the_mean_over_its_runs() -> None:
+def test_the_compute_of_an_arm_is_the_median_over_its_runs() -> None:
     first, *others = compute(STUDY, simulated(gains(0.0, 0.0), seeds=3))
     assert first == {
         "system": "uniform",
@@ -208,8 +208,35 @@ def test_blocks_of_one_study_have_one_code_one_text_and_the_same_problems(tmp_pa
             ValueError, match=rf"2\.json: {name}: other: expected .*, as in 1\.json$"
         ):
             read_blocks(tmp_path, [1, 2])
-    write_json(tmp_path / "2.json", read_json(tmp_path / "1.json") | {"seed": "two"})
-    with pytest.raises(ValueError, match=r"2\.json: seed: 'two': ") as error:
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": "two"}, "seed: 'two': expected a whole number"),
+        ({"seed": 1}, "seed: 1: expected 2, as in its name"),  # a copy of the first
+        ({("dealt", "a/cot"): "012"}, r"outcomes\.dealt\.a/cot: '012': expected text that matches"),
+        ({("dealt", "a/cot"): "1"}, r"outcomes\.dealt\.a/cot: '1': expected text that matches"),
+        ({("dealt", "a/cot"): "10"}, r"outcomes\.dealt\.a/cot: 2 problems: expected 60, as in 1"),
+        ({("dealt", "a/cot"): None}, r"outcomes\.dealt\.a/cot: 0 problems: expected 60, as in 1"),
+        ({("dealt", "x/cot"): "10"}, r"outcomes\.dealt\.x/cot: 2 problems: expected 0, as in 1"),
+    ],
+)
+def test_a_file_that_is_no_block_of_the_study_is_named(
+    change: dict[Any, Any], message: str, tmp_path: Path
+) -> None:
+    for made in simulated(gains(0.0, 0.0), seeds=2):
+        write_block(tmp_path, made)
+    raw = read_json(tmp_path / "2.json")
+    for key, value in change.items():
+        if isinstance(key, str):
+            raw[key] = value
+        elif value is None:
+            del raw["outcomes"][key[0]][key[1]]
+        else:
+            raw["outcomes"][key[0]][key[1]] = value
+    write_json(tmp_path / "2.json", raw)
+    with pytest.raises(ValueError, match=rf"2\.json: {message}") as error:
         read_blocks(tmp_path, [1, 2])
     assert "\n" not in str(error.value)
 

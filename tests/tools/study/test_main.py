@@ -24,6 +24,7 @@ def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commit:
     shutil.copy(PARAMS, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "load_study", lambda: STUDY)
+    monkeypatch.setattr(command, "check_names", lambda _: None)
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
     subprocess.run([*git, "init", "--quiet"], check=True)
 
@@ -56,6 +57,10 @@ def test_nothing_is_compared_before_the_last_block(commit: Commit) -> None:
     assert len(read_csv(command.FOLDER / "arms.csv")) == 6
     assert len(read_csv(command.FOLDER / "compute.csv")) == 3
     assert {path.name for path in command.FOLDER.glob("forest.*")} == {"forest.svg", "forest.png"}
+    with pytest.raises(
+        ValueError, match=r"ended\.json: the study was ended and .*: expected no more"
+    ):
+        command.main("run")
 
 
 def test_a_finished_study_runs_nothing_more(
@@ -95,6 +100,15 @@ def test_a_block_of_a_commit_elsewhere_is_refused(commit: Commit) -> None:
     write(other, run.registered_text(other))
     with pytest.raises(ValueError, match=r"^block 1: commit: .*: expected an ancestor of HEAD$"):
         command.main("report")
+    write("0" * 40, run.registered_text(other))  # unknown here, as in a shallow clone
+    with pytest.raises(ValueError, match=r"^block 1: commit: 0+: expected an ancestor of HEAD$"):
+        command.main("report")
+
+
+def test_choices_rest_on_the_part_for_them(commit: Commit) -> None:
+    commit("something")
+    with pytest.raises(ValueError, match=r"benchmarks\.ladder\.part: 'test': expected 'dev'$"):
+        command.main("dev")
 
 
 def test_without_a_registration_nothing_runs(commit: Commit) -> None:

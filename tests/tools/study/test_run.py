@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from tests.rows import make_problem, make_record
 from tests.tools.study.test_endpoints import STUDY
 from tests.tools.study.test_endpoints import block as make_block
 from tools.study import run
+from tools.study.spec import load_study
 
 REPORT = {"epochs": 0.3}
 TIMING = {"seconds": 12.5}
@@ -108,3 +111,35 @@ def test_a_further_block_has_the_code_of_the_others(monkeypatch: pytest.MonkeyPa
     run.check_code("study", [make_block(1, {}, code="new")])
     with pytest.raises(ValueError, match=r"^HEAD: code new: expected x, .*: check out c$"):
         run.check_code("study", [make_block(1, {})])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, None),
+        ({"control": "frontier"}, r"^control: 'frontier': expected one of \['uniform', 'mas"),
+        (
+            {"easy": ["gcd/cot", "gdc/pot"]},
+            r"^easy: 'gdc/pot': expected one of \['chain-4-t",
+        ),
+    ],
+)
+def test_a_study_has_the_arms_and_cells_of_its_recipe(
+    change: dict[str, Any], message: str | None
+) -> None:
+    study = load_study().model_copy(update=change)
+    with nullcontext() if message is None else pytest.raises(ValueError, match=message):
+        run.check_names(study)
+
+
+def test_a_study_has_hard_cells() -> None:
+    params = run.load_recipe("study")
+    easy = [f"{rung}/{prompting}" for rung in params.prepare.rungs for prompting in ("cot", "pot")]
+    with pytest.raises(ValueError, match="^easy: all 22 cells: expected others to be hard$"):
+        run.check_names(load_study().model_copy(update={"easy": easy}))
+
+
+def test_the_dose_curve_is_measured_on_dev() -> None:
+    run.check_dev(run.load_recipe("study-dose"))
+    with pytest.raises(ValueError, match="part: 'test': expected 'dev'$"):
+        run.check_dev(run.load_recipe("study"))
