@@ -1,4 +1,4 @@
-"""Text generation with vLLM; only this module and ``cpu_kernels`` import it.
+"""Text generation with vLLM; only this module, ``cpu_kernels`` and ``sampler`` import it.
 
 The engine runs in the process that creates it. Every batch starts with new seeds and an empty
 prefix cache, so its texts depend on the batch alone and not on which engine generates them: a
@@ -26,6 +26,8 @@ os.environ.setdefault("VLLM_CPU_INT4_W4A8", "0")
 
 from vllm import EngineArgs, LLMEngine, RequestOutput, SamplingParams, TokensPrompt  # noqa: E402
 
+from stages.lib.inference.sampler import InverseTransform, sampling_params  # noqa: E402
+
 
 class Engine:
     """A loaded model that generates texts for batches of requests."""
@@ -34,6 +36,8 @@ class Engine:
         """Load a model folder. Raises ValueError naming it if vLLM cannot."""
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)
         keep_freed_memory()
+        kernels = _kernel_args(config.tensor_parallel)
+        self._draws_tokens = "logits_processors" in kernels
         self._vllm = LLMEngine.from_engine_args(
             EngineArgs(
                 model=str(folder),
@@ -42,7 +46,7 @@ class Engine:
                 max_num_seqs=config.max_num_seqs,
                 block_size=config.block_size,
                 enforce_eager=not torch.cuda.is_available(),
-                **_kernel_args(config.tensor_parallel),
+                **kernels,
                 **_parallel_args(config.tensor_parallel),
                 disable_log_stats=True,
                 seed=0,
@@ -67,12 +71,10 @@ class Engine:
                 str(number),
                 TokensPrompt(prompt_token_ids=list(request.prompt)),
                 SamplingParams(
-                    temperature=sampling.temperature,
-                    top_p=sampling.top_p,
                     stop=list(sampling.stop),
                     max_tokens=request.max_tokens,
                     ignore_eos=ignore_eos,
-                    seed=request.seed(sampling),
+                    **self._sampling_args(sampling, request.seed(sampling)),
                 ),
             )
         texts: dict[int, GeneratedText] = {}
@@ -86,6 +88,12 @@ class Engine:
                     )
                     on_progress(1)
         return [texts[number] for number in range(len(requests))]
+
+    def _sampling_args(self, sampling: Sampling, seed: int) -> dict[str, Any]:
+        """Return the arguments that choose the next token: for our sampler where it can."""
+        if self._draws_tokens and sampling.temperature > 0 and sampling.top_p == 1:
+            return sampling_params(sampling.temperature, seed)
+        return {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed}
 
     def generate_batches(
         self,
@@ -123,4 +131,4 @@ def _kernel_args(ranks: int) -> dict[str, Any]:
     # vLLM's kernel for 4-bit weights uses AMX without asking the operating system for it, which
     # ends the process, unless oneDNN, which asks, has multiplied matrices of that size before.
     torch.cpu._init_amx()
-    return args | {"ir_op_priority": PRIORITY}
+    return args | {"ir_op_priority": PRIORITY, "logits_processors": [InverseTransform]}

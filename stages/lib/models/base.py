@@ -1,7 +1,12 @@
 """Convert a base model to bf16 safetensors."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
+import gguf
 import torch
 from huggingface_hub import snapshot_download
 from transformers import (
@@ -54,14 +59,28 @@ def _load_gguf(path: Path, expected: str) -> tuple[PreTrainedModel, PreTrainedTo
     sha256 = file_sha256(path)
     if sha256 != expected:
         raise ValueError(f"{path}: damaged or other file: sha256 {sha256}, expected {expected}")
-    model = AutoModelForCausalLM.from_pretrained(
-        path.parent,
-        gguf_file=path.name,
-        dtype=torch.bfloat16,
-        quantization_config=GgufConfig(dequantize=True),
-        trust_remote_code=False,
-    )
-    tokenizer = AutoTokenizer.from_pretrained(
-        path.parent, gguf_file=path.name, trust_remote_code=False
-    )
+    with _gguf_read_once():
+        model = AutoModelForCausalLM.from_pretrained(
+            path.parent,
+            gguf_file=path.name,
+            dtype=torch.bfloat16,
+            quantization_config=GgufConfig(dequantize=True),
+            trust_remote_code=False,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(
+            path.parent, gguf_file=path.name, trust_remote_code=False
+        )
     return model, tokenizer
+
+
+@contextmanager
+def _gguf_read_once() -> Iterator[None]:
+    """Keep what transformers would make again: it reads a file three times.
+
+    It also builds the table of tensor names for every module of the model.
+    """
+    with (
+        patch.object(gguf, "GGUFReader", cache(gguf.GGUFReader)),
+        patch.object(gguf, "get_tensor_name_map", cache(gguf.get_tensor_name_map)),
+    ):
+        yield
