@@ -42,7 +42,7 @@ SMALL = {
     "prepare.train": [{"source": "ladder", "per_rung": 6}],
     "prepare.demonstrations": 1,
     "prepare.benchmarks": {
-        "ladder": {"source": "ladder", "per_rung": 2},
+        "ladder": {"source": "ladder", "per_rung": 2, "part": "test"},
         "gsm8k": {"source": "gsm8k", "size": 3},
         "math500": {"source": "math500", "size": 3},
         "aqua": {"source": "aqua", "path": "aqua.json", "size": "all"},

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.lib.params.base import ParamGroup
+from stages.lib.params.root import Params
 from tests.imports import files_of, imported_modules, imports_of, packages
 
 # What each package of the library may import, beside itself.
@@ -149,3 +151,15 @@ def test_modules_and_functions_are_small() -> None:
                 if (lines := node.end_lineno - node.lineno + 1) > LONGEST_FUNCTION:
                     long.append(f"{file}:{node.lineno}: {node.name}: {lines} lines")
     assert not long, "\n".join(long)
+
+
+def test_parameters_have_no_defaults() -> None:
+    """A value that stands in the schema alone could change without a stage that runs again."""
+    groups: list[type[ParamGroup]] = [Params, ParamGroup]
+    for group in groups:
+        groups += group.__subclasses__()
+    assert len(groups) > 40
+    for group in groups:
+        for name, field in group.model_fields.items():
+            unset = field.is_required() or field.default in (None, {})
+            assert unset or not field.default.model_dump(exclude_none=True), f"{group}: {name}"

@@ -5,18 +5,22 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import compose_and_dump
 
+from stages.lib.core.paths import EVAL_PROBLEMS
 from stages.lib.params.root import Params
 from tests.imports import reached
 from tests.pipeline import PIPELINE, SCRIPTS, declared
 
 # They change no result: declarations (values are tracked), and what only runs the work.
 NO_DEPENDENCY = {"params", "runtime"}
+# Stages that run a model, and those whose outputs an evaluation may not have influenced.
+MODELS = {"sample", "train", "replay", "grpo", "quantize", "evaluate", "follow_up", "likelihood"}
+CHOOSING = MODELS - {"evaluate", "follow_up", "likelihood"} | {"resample", "score", "weigh"}
 # Packages that a stage may never come to reach, since it would run again for nothing.
 MUST_NOT_REACH = {
-    "a plot or the page": ({"figures", "report"}, {"sample", "train", "grpo", "evaluate"}),
-    "grading": ({"grading", "sandbox"}, {"sample", "evaluate", "train", "quantize"}),
-    "the training plan": ({"sft"}, {"evaluate", "follow_up", "likelihood", "quantize"}),
-    "the ladder's texts": ({"data", "formats"}, {"quantize", "train", "sample", "evaluate"}),
+    "a plot or the page": ({"figures", "report"}, MODELS),
+    "grading": ({"grading", "sandbox"}, MODELS - {"grpo", "follow_up"}),
+    "the training plan": ({"sft"}, MODELS - {"train", "replay"}),
+    "the ladder's texts": ({"data", "formats"}, MODELS),
 }
 
 
@@ -47,6 +51,17 @@ def test_an_edit_must_not_run_what_it_cannot_change(edit: str) -> None:
 @pytest.mark.parametrize("stage", sorted(set(SCRIPTS) - {"check"}))
 def test_the_schema_of_one_group_runs_no_stage_of_another(stage: str) -> None:
     assert "stages/lib/params" not in declared(stage)["deps"]
+
+
+@pytest.mark.parametrize("stage", sorted(CHOOSING))
+def test_what_comes_before_an_evaluation_cannot_read_its_problems(stage: str) -> None:
+    assert not [dep for dep in declared(stage)["deps"] if Path(dep).is_relative_to(EVAL_PROBLEMS)]
+    # Nor a folder that they lie in.
+    assert not {str(parent) for parent in EVAL_PROBLEMS.parents} & set(declared(stage)["deps"])
+
+
+def test_the_pipeline_stays_short() -> None:
+    assert len(Path("dvc.yaml").read_text(encoding="utf-8").splitlines()) < 330
 
 
 @pytest.mark.parametrize("stage", SCRIPTS)

@@ -14,7 +14,7 @@ from tests.mini import clone, cut, locked, set_params
 
 SMALLER = {
     "prepare.benchmarks": {
-        "ladder": {"source": "ladder", "per_rung": 2},
+        "ladder": {"source": "ladder", "per_rung": 2, "part": "test"},
         "aqua": {"source": "aqua", "path": "aqua.json", "size": "all"},
     },
     "evaluate.models": {"adaptive": [0], "adaptive-gptq4": [0]},

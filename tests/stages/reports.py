@@ -44,7 +44,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "prepare": {
         "train": [{"source": "ladder", "per_rung": 2}],
         "benchmarks": {
-            "ladder": {"source": "ladder", "per_rung": 4},
+            "ladder": {"source": "ladder", "per_rung": 4, "part": "test"},
             "gsm8k": {"source": "gsm8k", "size": 4},
         },
     },

@@ -13,6 +13,7 @@ from stages import figures
 from stages.lib.core.schema import Difficulty, Problem, content_id
 from stages.lib.core.tables import write_parquet
 from stages.lib.figures import read
+from tests.arms import FRONTIER
 from tests.rows import make_problem
 from tests.stages import reports
 from tests.stages.reports import recipe, write_params
@@ -180,7 +181,7 @@ def test_with_a_grpo_model_there_is_a_figure_of_its_run(workspace: Path) -> None
 
 def test_with_an_online_arm_there_is_a_figure_of_what_its_cells_got(workspace: Path) -> None:
     weigh = {"arms": {name: {"strategy": "uniform"} for name in ARMS}}
-    weigh["arms"]["frontier"] = {"strategy": "frontier"}
+    weigh["arms"]["frontier"] = FRONTIER
     replays = {"dealt": {"arm": "frontier", "cells": "dealt", "seed": 1}}
     write(weigh=weigh | {"replays": replays})
     log = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0], "learning_rate": [1e-5, 0.0]})

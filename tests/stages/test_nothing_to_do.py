@@ -18,7 +18,7 @@ from stages import {stage}
 print(*sorted({{"torch", "transformers", "vllm"}} & set(sys.modules)))
 """
 WITHOUT_OPTIONS = {
-    "prepare.benchmarks": {"ladder": {"source": "ladder", "per_rung": 2}},
+    "prepare.benchmarks": {"ladder": {"source": "ladder", "per_rung": 2, "part": "test"}},
     "evaluate.max_tokens": {"ladder": 16},
 }
 

@@ -21,6 +21,7 @@ from stages.lib.provenance.versions import versions
 from stages.lib.report import descriptions, findings
 from stages.lib.report.facts import describe_sources, hardware, identify_models
 from stages.lib.report.tables import read_rows
+from tests.arms import FRONTIER, MASTERY, PLANNED
 from tests.mini import GPTQ4
 from tests.stages import reports
 from tests.stages.reports import ATTACK, recipe, write_figure, write_params
@@ -189,7 +190,7 @@ def test_a_recipe_without_ladder_or_quantization_has_a_paper_too(repository: Par
     assert figures_on_page() == set(reports.FIGURES) - {"topics", "width", "retention"}
 
 
-LADDER = {"source": "ladder", "per_rung": 2}
+LADDER = {"source": "ladder", "per_rung": 2, "part": "test"}
 ORCA = {
     "source": "rows",
     "name": "orca",
@@ -222,7 +223,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "curriculum-2": {"strategy": "curriculum", "pace": 0.25},
     "focal": FOCAL,
     "focal-2": FOCAL | {"level": "example"},
-    "anti-focal": {"strategy": "anti_focal"},
+    "anti-focal": {"strategy": "anti_focal", "scale": 0.3},
     "asft": {"strategy": "asft", "anchor": 0.1},
     "prift": {"strategy": "prift"},
     "dart-uniform": {"strategy": "dart_uniform", "per_problem": 4},
@@ -232,9 +233,9 @@ ARMS: dict[str, dict[str, Any]] = {
     "adaptive-control": {"strategy": "control", "control_of": "adaptive"},
     "focal-control": {"strategy": "control", "control_of": "focal"},
     "dart-control": {"strategy": "control", "control_of": "dart-uniform"},
-    "frontier": {"strategy": "frontier"},
-    "mastery": {"strategy": "mastery", "floor": 0.3},
-    "planned": {"strategy": "planned"},
+    "frontier": FRONTIER,
+    "mastery": MASTERY | {"floor": 0.3},
+    "planned": PLANNED,
     "talk": CONVERSATIONS,
     "talk-2": CONVERSATIONS | {"sources": ["orca", "tome"]},
 }

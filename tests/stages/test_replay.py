@@ -10,11 +10,12 @@ from stages.lib.core.files import read_json
 from stages.lib.core.paths import CHECKPOINTS, MODELS, TRAINING, TRAINING_LOGS
 from stages.lib.core.tables import read_csv, write_parquet
 from stages.lib.models.fingerprint import model_fingerprint
+from tests import arms
 from tests.lib.sft.test_batches import example
 from tests.stages.conftest import Change
 from tests.stages.test_train import REPOSITORY, losses, ready  # noqa: F401
 
-FRONTIER = {"strategy": "frontier", "warmup_examples": 2, "half_life": 2.0}
+FRONTIER = arms.FRONTIER | {"warmup_examples": 2, "half_life": 2.0}
 
 
 @pytest.fixture

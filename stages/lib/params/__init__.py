@@ -1,1 +1,1 @@
-"""The schema of params.yaml: types, bounds and checks, no defaults."""
+"""The schema of params.yaml: types, bounds and checks, no defaults but None."""

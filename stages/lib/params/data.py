@@ -38,7 +38,7 @@ class LadderBenchmark(LadderSource):
     Choices are made on ``dev``; claims are tested, once, on ``test`` or ``test-2``.
     """
 
-    part: Literal["dev", "test", "test-2"] = "test"
+    part: Literal["dev", "test", "test-2"]
 
 
 class PackagedSource(ParamGroup):

@@ -95,7 +95,7 @@ class AntiFocalArm(ArmGroup):
     """
 
     strategy: Literal["anti_focal"]
-    scale: PositiveFloat = 0.3
+    scale: PositiveFloat
 
 
 class AsftArm(ArmGroup):
@@ -105,7 +105,7 @@ class AsftArm(ArmGroup):
     """
 
     strategy: Literal["asft"]
-    anchor: PositiveFloat = 0.05
+    anchor: PositiveFloat
 
 
 class PriftArm(ArmGroup):
@@ -144,9 +144,9 @@ class OnlineGroup(ArmGroup):
     ``warmup_examples``, and change after ``every`` steps.
     """
 
-    floor: Annotated[float, Field(gt=0, le=1)] = 0.15
-    warmup_examples: PositiveInt = 6
-    every: PositiveInt = 2
+    floor: Annotated[float, Field(gt=0, le=1)]
+    warmup_examples: PositiveInt
+    every: PositiveInt
 
 
 class MeasuredGroup(OnlineGroup):
@@ -155,7 +155,7 @@ class MeasuredGroup(OnlineGroup):
     An example counts half as much in it after ``half_life`` others.
     """
 
-    half_life: PositiveFloat = 8.0
+    half_life: PositiveFloat
 
 
 class FrontierArm(MeasuredGroup):
@@ -165,14 +165,13 @@ class FrontierArm(MeasuredGroup):
     """
 
     strategy: Literal["frontier"]
-    scale: PositiveFloat = 0.3
+    scale: PositiveFloat
 
 
 class MasteryArm(MeasuredGroup):
     """Cells count more the fewer of their responses the model would write exactly."""
 
     strategy: Literal["mastery"]
-    floor: Annotated[float, Field(gt=0, le=1)] = 0.25
 
 
 class PlannedArm(OnlineGroup):
@@ -183,9 +182,8 @@ class PlannedArm(OnlineGroup):
     """
 
     strategy: Literal["planned"]
-    scale: PositiveFloat = 0.3
-    warmup_examples: Annotated[int, Field(ge=8)] = 8
-    every: PositiveInt = 10
+    scale: PositiveFloat
+    warmup_examples: Annotated[int, Field(ge=8)]
 
 
 UnguidedArm = UniformArm | FactorArm | ConversationsArm | OnlineGroup

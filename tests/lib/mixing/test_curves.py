@@ -7,8 +7,9 @@ from stages.lib.mixing.curves import Curves, fit_curves, spend
 from stages.lib.mixing.observations import Observation
 from stages.lib.mixing.rules import Planned
 from stages.lib.params.strategies import PlannedArm
+from tests.arms import PLANNED
 
-ARM = PlannedArm(strategy="planned", scale=1.0, floor=0.1)
+ARM = PlannedArm(**PLANNED | {"scale": 1.0, "floor": 0.1})
 ONES = np.ones(2)
 
 

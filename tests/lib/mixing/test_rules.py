@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from stages.lib.mixing.rules import (
 from stages.lib.params.compose import compose
 from stages.lib.params.load import parse_params
 from stages.lib.params.strategies import FrontierArm, MasteryArm
+from tests.arms import FRONTIER, MASTERY
 
 E = math.e
 TRACE = np.array([[1.0, 1.0, 1.0], [0.2, 1.0, 0.6], [0.4, 1.0, 0.1]])
@@ -31,14 +33,13 @@ def seen(example: int, loss: float = 0.0, *, exact: bool = False) -> Observation
 
 
 def frontier(cells: int = 3, *, warmup_examples: int = 1, half_life: float = 4) -> Frontier:
-    arm = FrontierArm(
-        strategy="frontier",
-        scale=0.5,
-        floor=0.2,
-        half_life=half_life,
-        warmup_examples=warmup_examples,
-    )
-    return Frontier(cells, arm)
+    changes = {"scale": 0.5, "floor": 0.2}
+    changes |= {"half_life": half_life, "warmup_examples": warmup_examples}
+    return Frontier(cells, FrontierArm(**FRONTIER | changes))
+
+
+def mastery(**changes: Any) -> MasteryArm:
+    return MasteryArm(**MASTERY | changes)
 
 
 def test_a_value_counts_half_as_much_after_a_half_life() -> None:
@@ -93,7 +94,7 @@ def test_without_a_frontier_weights_are_equal(loss: float) -> None:
 
 
 def test_mastery_follows_what_is_exactly_right() -> None:
-    rule = Mastery(2, MasteryArm(strategy="mastery", half_life=1e9, warmup_examples=1))
+    rule = Mastery(2, mastery(half_life=1e9, warmup_examples=1))
     for example, exact in enumerate((True, True, False, True)):
         rule.observe(0, seen(example, exact=exact))
     rule.observe(1, seen(9, exact=False))
@@ -104,8 +105,8 @@ def test_a_cell_with_too_few_examples_for_the_warmup_is_named() -> None:
     cells = Cells([("gcd", "cot"), ("lcm", "pot")], [[0, 1, 2], [3]], [0, 0, 0, 1])
     train = parse_params(compose([], CONF), where="test").train
     with pytest.raises(ValueError, match=r"^warmup_examples: 2: lcm with pot has 1 examples: exp"):
-        rule_of(MasteryArm(strategy="mastery", warmup_examples=2), cells, [5] * 4, train)
-    assert rule_of(MasteryArm(strategy="mastery", warmup_examples=1), cells, [5] * 4, train)
+        rule_of(mastery(warmup_examples=2), cells, [5] * 4, train)
+    assert rule_of(mastery(warmup_examples=1), cells, [5] * 4, train)
 
 
 def test_a_replay_has_the_trace_whatever_it_sees() -> None:

@@ -9,6 +9,7 @@ import yaml
 
 from stages.lib.params import training
 from stages.lib.params.load import load_params, parse_params
+from tests.arms import FRONTIER, MASTERY, PLANNED
 from tests.conftest import REPOSITORY
 
 COMMITTED = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
@@ -80,12 +81,11 @@ def control(arm: str) -> dict[str, Any]:
     return {"strategy": "control", "control_of": arm}
 
 
-FRONTIER = {"strategy": "frontier"}
 DEALT = {"arm": "frontier", "cells": "dealt", "seed": 1}
 ONLINE = {
     "weigh.arms.frontier": FRONTIER,
-    "weigh.arms.mastery": {"strategy": "mastery"},
-    "weigh.arms.planned": {"strategy": "planned"},
+    "weigh.arms.mastery": MASTERY,
+    "weigh.arms.planned": PLANNED,
     "weigh.replays": {"dealt": DEALT, "yoked": DEALT | {"cells": "yoked"}},
     "evaluate.models.dealt": [0],
 }

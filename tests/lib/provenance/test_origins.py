@@ -103,7 +103,7 @@ def test_a_local_model(tiny_base: Path) -> None:
 
 
 def test_benchmarks() -> None:
-    ladder = locate_benchmark("easy", LadderBenchmark(source="ladder", per_rung=2))
+    ladder = locate_benchmark("easy", LadderBenchmark(source="ladder", per_rung=2, part="test"))
     assert (ladder.available, ladder.where) == (True, GENERATED)
     with pytest.raises(ValueError, match="prepare.benchmarks.s.path: 'sat.json': no such file"):
         locate_benchmark("s", SuiteSource(source="sat", path="sat.json", size="all"))

@@ -21,6 +21,7 @@ from stages.lib.sft.loss import Score, weighted_loss
 from stages.lib.sft.online import OnlinePlan
 from stages.lib.sft.tokens import tokenize_examples
 from stages.lib.training.packing import micro_batch
+from tests.arms import FRONTIER, PLANNED
 from tests.conftest import one_turn, tiny_model
 from tests.lib.sft.test_batches import _CACHE, CHAT, example, settings
 
@@ -37,7 +38,7 @@ def examples_of(per_cell: int, n_cells: int) -> list[Example]:
 
 
 def frontier(**changes: Any) -> Frontier:
-    return Frontier(CELLS, FrontierArm(strategy="frontier", **changes))
+    return Frontier(CELLS, FrontierArm(**FRONTIER | changes))
 
 
 @dataclass
@@ -124,7 +125,7 @@ def test_the_frontier_is_found_after_an_equal_warmup(run: OnlinePlan) -> None:
 def test_a_planned_run_leaves_what_is_mastered_and_what_is_out_of_reach(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    arm = PlannedArm(strategy="planned", scale=0.5, floor=0.05, every=EVERY)
+    arm = PlannedArm(**PLANNED | {"scale": 0.5, "floor": 0.05, "every": EVERY})
     plan = plan_of(tokenizer, frontier())
     plan = plan_of(tokenizer, rule_of(arm, plan.cells, plan.data.supervised, plan.settings))
     simulate(plan, Learner(*FOUR), 40)
