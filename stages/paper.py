@@ -1,9 +1,10 @@
 """Typeset the paper and make the web page.
 
 Reads the outputs of the other stages: ``reports/metrics/``, ``data/``, ``tables/``, ``models/``,
-``figures/`` and ``timings/``, the tables of a finished study in ``reports/study/``, the
-problems, answers and grades, ``params.yaml`` and the hashes in ``dvc.lock``. Writes
-``reports/paper.pdf`` from ``reports/paper.typ``, and ``reports/index.html``.
+``figures/`` and ``timings/``, the tables of a finished study in ``reports/study/`` and of recipe
+``quantization`` in ``reports/quantization/``, the problems, answers and grades, ``params.yaml``
+and the hashes in ``dvc.lock``. Writes ``reports/paper.pdf`` from ``reports/paper.typ``, and
+``reports/index.html``.
 
     python -m stages.paper
 """
@@ -27,18 +28,19 @@ from stages.lib.params.load import load_params
 from stages.lib.params.root import Params
 from stages.lib.provenance.versions import versions
 from stages.lib.report import descriptions, facts, webpage
-from stages.lib.report.captions import CAPTIONS, figures_without_data
+from stages.lib.report.captions import CAPTIONS, STUDY_CAPTION, figures_without_data
 from stages.lib.report.compute import compute_rows
 from stages.lib.report.findings import arms_overview, claims_by_subject, claims_of_runs
-from stages.lib.report.study import read_study
+from stages.lib.report.study import read_retention, read_study
 from stages.lib.report.tables import read_rows
-from stages.lib.report.webpage_tables import webpage_tables
+from stages.lib.report.webpage_tables import study_table, webpage_tables
 from stages.lib.runtime import console
 
 SOURCE = REPORTS / "paper.typ"
 PAPER = REPORTS / "paper.pdf"
 PAGE = REPORTS / "index.html"
 STUDY = REPORTS / "study"
+QUANTIZATION = REPORTS / "quantization"
 
 # The packages that results depend on, by the name that is imported.
 PACKAGES = (
@@ -81,6 +83,7 @@ def paper_inputs(params: Params, figures: list[str]) -> dict[str, Any]:
     comparisons = read_rows("comparisons")
     arms = [*params.weigh.arms, *params.weigh.replays]
     runs = read_rows("runs") if pairs_with_runs(params.analyze) else []
+    study = read_study(STUDY, arms)
     return {
         "title": params.paper.title,
         "benchmarks": list(params.prepare.benchmarks),
@@ -98,7 +101,9 @@ def paper_inputs(params: Params, figures: list[str]) -> dict[str, Any]:
         "by_difficulty": descriptions.uses_difficulty(params),
         "compute": compute_rows(params),
         "detectable": facts.detectable(params),
-        "study": read_study(STUDY, arms),
+        "study": study,
+        # Of the study's base model, which these parameters have if they have its arms.
+        "retention": read_retention(QUANTIZATION) if study else None,
         "runs": claims_of_runs(runs, params),
         "sources": facts.describe_sources(),
         "versions": versions(PACKAGES),
@@ -142,16 +147,22 @@ def page(params: Params, inputs: dict[str, Any], figures: dict[str, str]) -> str
         level=params.analyze.interval,
         batch=params.evaluate.speed.prompts,
     )
+    study = inputs["study"]
+    pictures = [webpage.Figure(name, CAPTIONS[name], svg) for name, svg in figures.items()]
+    if study:
+        forest = (STUDY / "forest.svg").read_text(encoding="utf-8")
+        pictures.insert(0, webpage.Figure("study", STUDY_CAPTION, forest, "tools/study"))
+        tables.insert(0, study_table(study))
     # Not "elsewhere": the page states findings on the held-out benchmark only.
     subjects = ("question", "others", "grpo", "quantization")
     return webpage.render(
         title=params.paper.title,
         benchmark=params.evaluate.held_out,
         findings=[finding for subject in subjects for finding in inputs["claims"][subject]],
-        figures=[webpage.Figure(name, CAPTIONS[name], svg) for name, svg in figures.items()],
+        figures=pictures,
         tables=tables,
         browser=browser,
-        study=inputs["study"],
+        study=study,
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 import typst
 
 from stages import paper
+from stages.lib.core.files import write_json
 from stages.lib.core.paths import FIGURES, TABLES
 from stages.lib.core.tables import write_csv
 from stages.lib.params.load import load_params
@@ -22,6 +23,7 @@ from stages.lib.report import descriptions, findings
 from stages.lib.report.facts import describe_sources, hardware, identify_models
 from stages.lib.report.tables import read_rows
 from tests.arms import FRONTIER, MASTERY, PLANNED
+from tests.lib.report.test_study import DESIGN
 from tests.mini import GPTQ4
 from tests.stages import reports
 from tests.stages.reports import ATTACK, recipe, write_figure, write_params
@@ -190,7 +192,7 @@ def test_a_recipe_without_ladder_or_quantization_has_a_paper_too(repository: Par
     assert figures_on_page() == set(reports.FIGURES) - {"topics", "width", "retention"}
 
 
-LADDER = {"source": "ladder", "per_rung": 2, "part": "test"}
+LADDER = {"source": "ladder", "per_rung": 2}
 ORCA = {
     "source": "rows",
     "name": "orca",
@@ -479,16 +481,30 @@ def test_a_finished_study_of_the_arms_is_in_the_paper(
     ]
     write_csv(folder / "endpoints.csv", endpoints)
     write_csv(folder / "arms.csv", arms)
+    write_json(folder / "design.json", DESIGN)
+    write_csv(folder / "dose.csv", [{"steps": steps, "runs": 3} for steps in (12, 24, 48)])
+    retention = [
+        {"original": "uniform", "method": "gptq", "bits": bits, "calibration": calibration}
+        | {"answer_mode": "cot", "draws": 3, "n": 660, "retention": 0.957, "low": 0.9}
+        | {"high": 1.0}
+        for bits, calibration in ((8, "training"), (4, "training"), (4, "text"), (3, "training"))
+    ]
+    write_csv(Path("reports/quantization/retention.csv"), retention)
+    Path("reports/quantization/retention.svg").write_text(reports.SVG)
     (folder / "forest.svg").write_text(reports.SVG)
     (folder / "dose.svg").write_text(reports.SVG)
     paper.main()
     assert "The registered study" in texts_of("heading", inputs, field="body")
     (abstract,) = texts_of("<abstract>", inputs)
     assert "adaptive minus uniform is 4.0 points (2.0 to 6.0) on hard cells" in abstract
+    assert "At 4 bits, GPTQ keeps 95.7% (90.0 to 100.0) with CoT of a model" in abstract
     (table,) = texts_of("<tab-study>", inputs)
     assert all(text in table for text in ("43.2", "1.2", "42.0 to 44.0"))
     (dose,) = texts_of("<fig-dose>", inputs)
-    assert "The two arms at five doses" in dose
+    assert "The two arms at 3 doses, 3 runs each" in dose
+    (draws,) = texts_of("<fig-draws>", inputs)
+    assert "Accuracy kept by uniform" in draws
+    assert "The registered study: mean accuracy" in paper.PAGE.read_text()
     write_csv(folder / "endpoints.csv", [row | {"first": "other"} for row in endpoints])
     paper.main()
     assert "The registered study" not in texts_of("heading", inputs, field="body")

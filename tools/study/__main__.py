@@ -5,6 +5,7 @@ experiment of the current commit, and leaves ``reports/study/blocks/SEED.json``:
 another machine goes on with the next. After the last block, ``report`` writes into
 ``reports/study/``:
 
+- ``design.json``: how large it is, and the commit of its blocks,
 - ``endpoints.csv``: the registered comparisons, with their intervals and verdicts,
 - ``arms.csv``: the accuracy of each arm, by stratum and run,
 - ``cells.csv``: the mean accuracy of each arm in each cell,
@@ -37,7 +38,14 @@ from stages.lib.runtime import console
 from tools.experiments import head_commit
 from tools.study.blocks import Block, read_blocks, read_outcomes, write_block
 from tools.study.dose import dose_rows
-from tools.study.endpoints import cell_accuracies, compute, endpoints, planned_seeds, summaries
+from tools.study.endpoints import (
+    cell_accuracies,
+    compute,
+    design,
+    endpoints,
+    planned_seeds,
+    summaries,
+)
 from tools.study.figure import draw_dose, draw_forest
 from tools.study.run import (
     check_code,
@@ -127,6 +135,7 @@ def dose(study: Study) -> None:
 def report(study: Study, blocks: Sequence[Block]) -> None:
     """Write the tables and the figure of the blocks."""
     results, arms = endpoints(study, blocks), summaries(study, blocks)
+    write_json(FOLDER / "design.json", design(study, load_recipe(study.recipe), blocks))
     rows: list[dict[str, Any]] = [
         {"endpoint": item.name, "first": item.first, "second": item.second}
         | {"stratum": item.stratum, "bound": item.bound, "blocks": len(blocks)}

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from stages.lib.analysis.paired import Comparison
 from stages.lib.analysis.seeds import compare_runs
+from stages.lib.params.data import LadderSource
+from stages.lib.params.root import Params
 from tools.study.blocks import Block
 from tools.study.spec import STRATA, Stratum, Study
 
@@ -91,6 +93,24 @@ def summaries(study: Study, blocks: Sequence[Block]) -> list[ArmSummary]:
         for system in (study.baseline, study.candidate, study.control)
         for stratum in STRATA
     ]
+
+
+def design(study: Study, params: Params, blocks: Sequence[Block]) -> dict[str, Any]:
+    """Return the size of a study in numbers; ``params`` are those of its recipe."""
+    kinds = len(params.prepare.rungs)
+    ladder = [part for part in params.prepare.train if isinstance(part, LadderSource)]
+    hard, easy = (cells_of(study, blocks, stratum) for stratum in STRATA)
+    return {
+        "commit": blocks[0].commit,
+        "steps": params.train.steps,
+        "tokens": params.train.steps * params.train.tokens_per_step,
+        "kinds": kinds,
+        "train_problems": sum(part.per_rung * kinds for part in ladder),
+        "test_problems": len(blocks[0].outcomes[study.baseline][hard[0]]),
+        "promptings": list(params.evaluate.prompting),
+        "hard_cells": len(hard),
+        "easy_cells": len(easy),
+    }
 
 
 def cell_accuracies(study: Study, blocks: Sequence[Block]) -> list[dict[str, Any]]:

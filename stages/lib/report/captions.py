@@ -4,26 +4,26 @@ from stages.lib.analysis.models import families, has_difficulty, online_runs
 from stages.lib.params.root import Params
 
 CAPTIONS = {
-    "difficulty": "Difficulty of the training problems, with CoT where there is one. Left: the "
+    "difficulty": "Difficulty of the training problems, with CoT if it was sampled. Left: the "
     "mean pass rate of each source, with the mean posterior interval of one problem if it was "
     "measured. Right: the share of problems at each level; higher is harder.",
     "training": "Training loss and learning rate by optimizer step. All arms share the schedule "
     "and the number of supervised tokens. Arms train on different mixtures, so a lower loss "
     "is not a better model.",
     "allocation": "The weight of each source and prompting over the mean of all, while an online "
-    "arm trains and in the runs that replay it. Equal at first, until enough examples "
-    "of each have been seen.",
+    "arm trains and in the runs that replay it. Weights are equal until the arm has seen enough "
+    "examples of each.",
     "grpo": "GRPO by optimizer step: the reward, a weighted sum for correct answers and their "
     "form, the divergence from the parent, the length of answers, and the share of groups whose "
     "answers all have the same reward, which give no signal. Thin: each step; thick: the mean "
     "over five.",
-    "accuracy": "Accuracy on each benchmark by system and answer mode, with intervals. Mind the "
-    "scales: they differ where a benchmark is near the floor.",
+    "accuracy": "Accuracy on each benchmark by system and answer mode, with intervals. Scales "
+    "differ: a benchmark near the floor has a finer one.",
     "sources": "Accuracy by source of the held-out benchmark with CoT: each tuned model beside "
     "the model that it was tuned from, with the largest number of in-context examples tried.",
     "programs": "Accuracy by source of the held-out benchmark with PoT. Where all programs of a "
-    "source are alike, its problems are solved all or none: there a difference is one of a few "
-    "program forms.",
+    "source are alike, its problems are solved all together or not at all: a difference there is "
+    "one of a few program forms.",
     "topics": "Accuracy by topic of the held-out benchmark, before and after "
     "quantization; the number of problems is in parentheses.",
     "retention": "Accuracy of quantized models over that of their original, with intervals over "
@@ -32,6 +32,12 @@ CAPTIONS = {
     "of held-out solutions, with its interval, by bits per weight. Where there is no speed, the "
     "engine has no kernel.",
 }
+
+
+STUDY_CAPTION = (
+    "The registered endpoints: the mean difference over all runs with its 95% interval, and each "
+    "run. Each interval has to stay above its dashed bound."
+)
 
 
 def figures_without_data(params: Params) -> set[str]:

@@ -1,9 +1,14 @@
-"""What the registered study showed, in sentences: one for each outcome that it can have."""
+"""What the registered study showed, in sentences: one for each outcome that it can have.
+
+Names of arms are in backticks.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.lib.analysis.answer_modes import ANSWER_MODES
+from stages.lib.core.files import read_json
 from stages.lib.core.tables import read_csv
 from stages.lib.report.numbers import percent
 
@@ -21,21 +26,53 @@ def read_study(folder: Path, arms: Sequence[str]) -> dict[str, Any] | None:
     endpoints = read_csv(folder / "endpoints.csv")
     if not {row[side] for row in endpoints for side in ("first", "second")} <= set(arms):
         return None
+    sizes = read_json(folder / "design.json")
     return {
         "blocks": int(endpoints[0]["blocks"]),
         "endpoints": endpoints,
         "arms": read_csv(folder / "arms.csv"),
+        "commit": sizes["commit"][:7],
+        "tokens": f"{sizes['tokens']:,}",
+        "design": design(sizes, endpoints),
         "result": result(endpoints),
         "meaning": meaning(endpoints),
-        "dose": (folder / "dose.svg").exists(),
+        "dose": _dose(folder / "dose.csv"),
     }
+
+
+def read_retention(folder: Path) -> list[Row] | None:
+    """Return what each quantized model kept in recipe ``quantization``, or None before its run."""
+    file = folder / "retention.csv"
+    return read_csv(file) if file.exists() else None
+
+
+def _dose(file: Path) -> dict[str, int] | None:
+    """Return how many doses and runs the dose curve has, or None if there is none yet."""
+    if not file.exists():
+        return None
+    rows = read_csv(file)
+    return {"doses": len({row["steps"] for row in rows}), "runs": int(rows[0]["runs"])}
+
+
+def design(sizes: Mapping[str, Any], endpoints: Sequence[Row]) -> str:
+    """Return what each run trains on and is tested on; ``sizes`` are those of design.json."""
+    cells = sizes["hard_cells"] + sizes["easy_cells"]
+    modes = " and with ".join(ANSWER_MODES[name] for name in sizes["promptings"])
+    return (
+        f"Each run takes {sizes['steps']} steps, {sizes['tokens']:,} supervised tokens, on "
+        f"{sizes['train_problems']:,} problems of {sizes['kinds']} kinds, with {modes}, and is "
+        f"tested on {sizes['test_problems']} other problems in each of {cells} cells (a kind of "
+        f"problem with one prompting): {sizes['easy_cells']} easy ones, which "
+        f"`{endpoints[0]['second']}` mostly solved on development problems, and "
+        f"{sizes['hard_cells']} hard ones."
+    )
 
 
 def result(endpoints: Sequence[Row]) -> str:
     """Return the differences on hard and easy cells in one sentence."""
     hard, easy, _ = endpoints
     return (
-        f"Over {hard['blocks']} runs of each arm, {hard['first']} minus {hard['second']} is "
+        f"Over {hard['blocks']} runs of each arm, `{hard['first']}` minus `{hard['second']}` is "
         f"{_points(hard)} on hard cells and {_points(easy)} on easy ones."
     )
 
@@ -58,22 +95,19 @@ def meaning(endpoints: Sequence[Row]) -> str:
         )
     if verdicts == ("met", "not met"):
         return (
-            f"{candidate} gains on hard cells, but a loss of {margin} points on easy ones is not "
+            f"`{candidate}` gains on hard cells, but a loss of {margin} points on easy ones is not "
             "ruled out: the study fails its second endpoint."
         )
     if verdicts == ("not met", "not met"):
         return "No gain on hard cells is shown, and a loss on easy ones is not ruled out."
     gained = (
-        f"{candidate} gains on hard cells over {baseline}, without a loss of {margin} points on "
-        "easy ones."
+        f"`{candidate}` gains on hard cells over `{baseline}`, without a loss of {margin} points "
+        "on easy ones."
     )
-    against = f"{candidate} minus {control} is {_points(aimed)} on hard cells"
+    against = f"`{candidate}` minus `{control}` is {_points(aimed)} on hard cells"
     if aimed["verdict"] == "met":
         return f"{gained} {against}: it matters which cells get more, not only that some do."
-    return (
-        f"{gained} {against}: it is not shown that it matters which cells get more, and not "
-        "only that some do."
-    )
+    return f"{gained} {against}: the study does not show that the choice of cells matters."
 
 
 def _points(row: Row) -> str:

@@ -24,11 +24,12 @@ AnswerKey = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Figure:
-    """An SVG file's text, with its name and caption."""
+    """An SVG file's text, with its name and caption, and what drew it."""
 
     name: str
     caption: str
     svg: str
+    drawn_by: str = "stages/figures.py"
 
     @property
     def source(self) -> str:

@@ -1,8 +1,9 @@
 """The tables of the web page."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
+from typing import Any
 
 from stages.lib.analysis.answer_modes import ANSWER_MODES, modes_among
 from stages.lib.analysis.speeds import NO_KERNEL
@@ -69,6 +70,27 @@ def _without_single(table: Table, columns: Sequence[str]) -> Table:
     return Table(caption, [table.columns[index] for index in kept], rows)
 
 
+def study_table(study: Mapping[str, Any]) -> Table:
+    """Return the accuracy of each arm of a study, ``read_study``'s, in each stratum."""
+    body = []
+    for row in study["arms"]:
+        runs = [float(value) for value in row["runs"].split()]
+        mean, spread = float(row["mean"]), float(row["run_sd"])
+        body.append(
+            [
+                *(_plain(row[name]) for name in ("system", "stratum")),
+                Cell(percent(mean), mean, f"{percent(min(runs))}–{percent(max(runs))}"),
+                Cell(percent(spread), spread),
+            ]
+        )
+    return Table(
+        f"The registered study: mean accuracy over {study['blocks']} runs, with the lowest and "
+        "highest, and the standard deviation over runs",
+        ["Arm", "Cells", "Accuracy (%)", "SD (points)"],
+        body,
+    )
+
+
 def _accuracy_table(
     rows: Sequence[TableRow], benchmarks: Sequence[str], systems: Sequence[str], level: float
 ) -> Table:
@@ -99,7 +121,7 @@ def _comparison_table(rows: Sequence[TableRow], benchmarks: Sequence[str], level
     # The sort is stable: within a benchmark, rows keep their order.
     for row in sorted(rows, key=lambda row: benchmarks.index(row["benchmark"])):
         first, second = row["first"], row["second"]
-        reading = {
+        result = {
             "first": f"{first} better",
             "second": f"{second} better",
             "neither": "not shown to differ",
@@ -112,13 +134,13 @@ def _comparison_table(rows: Sequence[TableRow], benchmarks: Sequence[str], level
                 _plain(ANSWER_MODES[row["answer_mode"]]),
                 Cell(percent(row["difference"]), row["difference"], interval),
                 Cell(p_value(row["p_holm"]), row["p_holm"]),
-                _plain(reading),
+                _plain(result),
             ]
         )
     return Table(
         f"Paired differences in points with {level:.0%} intervals; p after Holm's correction "
         "over the comparisons on one benchmark",
-        ["Pair", "Benchmark", "Answer mode", "Difference", "p (Holm)", "Reading"],
+        ["Pair", "Benchmark", "Answer mode", "Difference", "p (Holm)", "Result"],
         body,
     )
 

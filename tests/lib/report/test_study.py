@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from stages.lib.core.files import write_json
 from stages.lib.core.tables import write_csv
-from stages.lib.report.study import meaning, read_study, result
+from stages.lib.report.study import design, meaning, read_retention, read_study, result
 
 
 def endpoints(*verdicts: str) -> list[dict[str, str]]:
@@ -20,15 +21,43 @@ def endpoints(*verdicts: str) -> list[dict[str, str]]:
     ]
 
 
-def test_the_result_has_both_differences() -> None:
-    assert result(endpoints("met", "met", "met")) == (
-        "Over 10 runs of each arm, mastery minus uniform is 4.1 points (2.0 to 6.0) on hard cells "
-        "and 4.1 points (2.0 to 6.0) on easy ones."
+DESIGN = {
+    "commit": "0123456789",
+    "steps": 96,
+    "tokens": 43008,
+    "kinds": 11,
+    "train_problems": 2200,
+    "test_problems": 60,
+    "promptings": ["cot", "pot"],
+    "hard_cells": 10,
+    "easy_cells": 12,
+}
+
+
+def test_the_size_of_a_study_is_said() -> None:
+    assert design(DESIGN, endpoints("met", "met", "met")) == (
+        "Each run takes 96 steps, 43,008 supervised tokens, on 2,200 problems of 11 kinds, with "
+        "CoT and with PoT, and is tested on 60 other problems in each of 22 cells (a kind of "
+        "problem with one prompting): 12 easy ones, which `uniform` mostly solved on development "
+        "problems, and 10 hard ones."
     )
 
 
-GAINED = "mastery gains on hard cells over uniform, without a loss of 1.5 points on easy ones. "
-GAINED += "mastery minus dealt is 4.1 points (2.0 to 6.0) on hard cells: "
+def test_retention_is_read_after_the_run_of_its_recipe(tmp_path: Path) -> None:
+    assert read_retention(tmp_path) is None
+    write_csv(tmp_path / "retention.csv", [{"bits": "4"}])
+    assert read_retention(tmp_path) == [{"bits": "4"}]
+
+
+def test_the_result_has_both_differences() -> None:
+    assert result(endpoints("met", "met", "met")) == (
+        "Over 10 runs of each arm, `mastery` minus `uniform` is 4.1 points (2.0 to 6.0) on hard "
+        "cells and 4.1 points (2.0 to 6.0) on easy ones."
+    )
+
+
+GAINED = "`mastery` gains on hard cells over `uniform`, without a loss of 1.5 points on easy ones. "
+GAINED += "`mastery` minus `dealt` is 4.1 points (2.0 to 6.0) on hard cells: "
 
 
 @pytest.mark.parametrize(
@@ -40,13 +69,12 @@ GAINED += "mastery minus dealt is 4.1 points (2.0 to 6.0) on hard cells: "
         ),
         (
             ("met", "met", "not met"),
-            GAINED + "it is not shown that it matters which cells get more, and not only that "
-            "some do.",
+            GAINED + "the study does not show that the choice of cells matters.",
         ),
         (
             ("met", "not met", "not tested"),
-            "mastery gains on hard cells, but a loss of 1.5 points on easy ones is not ruled out: "
-            "the study fails its second endpoint.",
+            "`mastery` gains on hard cells, but a loss of 1.5 points on easy ones is not ruled "
+            "out: the study fails its second endpoint.",
         ),
         (
             ("not met", "met", "not tested"),
@@ -73,7 +101,14 @@ def test_a_study_is_read_once_it_is_finished_and_of_these_arms(tmp_path: Path) -
     rows: list[dict[str, Any]] = list(endpoints("met", "met", "met"))
     for name in ("endpoints", "arms"):
         write_csv(tmp_path / f"{name}.csv", rows)
+    write_json(tmp_path / "design.json", DESIGN)
     study = read_study(tmp_path, [*arms, "another"])
     assert study is not None
-    assert (study["blocks"], study["endpoints"], study["dose"]) == (10, rows, False)
+    assert (study["blocks"], study["endpoints"], study["dose"]) == (10, rows, None)
+    assert (study["commit"], study["tokens"]) == ("0123456", "43,008")
+    doses = [{"steps": steps, "runs": 3} for steps in (12, 12, 24, 24)]
+    write_csv(tmp_path / "dose.csv", doses)
+    study = read_study(tmp_path, arms)
+    assert study is not None
+    assert study["dose"] == {"doses": 2, "runs": 3}
     assert read_study(tmp_path, arms[:2]) is None

@@ -13,7 +13,7 @@ from stages.lib.analysis.answer_modes import ANSWER_MODES
 from stages.lib.analysis.speeds import SPEEDS
 from stages.lib.core.schema import PROMPTINGS, STATUSES, Generation, Prompting
 from stages.lib.report.webpage import Figure, browser_data, pack, render
-from stages.lib.report.webpage_tables import Table, webpage_tables
+from stages.lib.report.webpage_tables import Table, study_table, webpage_tables
 from tests.rows import make_generation, make_problem, make_record
 
 SYSTEMS = ["base", "tuned"]
@@ -202,10 +202,21 @@ def test_a_figure_is_inside_with_its_caption(document: str) -> None:
 
 
 def test_a_study_is_the_first_finding() -> None:
-    study = {"result": "Over 10 runs it gains.", "meaning": "It helps & more."}
+    study = {"design": "Each of 10.", "result": "Over 10 runs `it` gains.", "meaning": "It & more."}
     text = small_page(study=study)
-    assert text.index("Over 10 runs it gains.") < text.index("it helps.")
-    assert "It helps &amp; more." in text
+    assert text.index("Each of 10. Over 10 runs it gains.") < text.index("it helps.")
+    assert "It &amp; more." in text
+
+
+def test_a_study_has_a_table_of_its_arms() -> None:
+    row = {"system": "uniform", "stratum": "hard", "mean": "0.289", "run_sd": "0.02"}
+    table = study_table({"blocks": 3, "arms": [row | {"runs": "0.26 0.29 0.31"}]})
+    assert [(cell.text, cell.note) for cell in table.rows[0]] == [
+        ("uniform", ""),
+        ("hard", ""),
+        ("28.9", "26.0–31.0"),
+        ("2.0", ""),
+    ]
 
 
 def test_every_column_can_be_sorted(document: str) -> None:

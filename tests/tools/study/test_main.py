@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.lib.core.files import read_json
 from stages.lib.core.paths import PARAMS
 from stages.lib.core.tables import read_csv
 from tests.tools.study.test_endpoints import STUDY, gains, simulated
@@ -21,10 +22,12 @@ Commit = Callable[[str], str]
 @pytest.fixture
 def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commit:
     """Work in an empty repository; return a function that commits a registered text."""
+    params = run.load_recipe("study")
     shutil.copy(PARAMS, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "load_study", lambda: STUDY)
     monkeypatch.setattr(command, "check_names", lambda _: None)
+    monkeypatch.setattr(command, "load_recipe", lambda _: params)
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
     subprocess.run([*git, "init", "--quiet"], check=True)
 
@@ -54,6 +57,17 @@ def test_nothing_is_compared_before_the_last_block(commit: Commit) -> None:
     rows = read_csv(command.FOLDER / "endpoints.csv")
     assert [row["verdict"] for row in rows] == ["met", "met", "met"]
     assert {row["blocks"] for row in rows} == {"7"}
+    assert read_json(command.FOLDER / "design.json") == {
+        "commit": first,
+        "steps": 96,
+        "tokens": 43008,
+        "kinds": 11,
+        "train_problems": 2200,
+        "test_problems": 60,
+        "promptings": ["cot", "pot"],
+        "hard_cells": 3,
+        "easy_cells": 2,
+    }
     assert len(read_csv(command.FOLDER / "arms.csv")) == 6
     assert len(read_csv(command.FOLDER / "compute.csv")) == 3
     assert {path.name for path in command.FOLDER.glob("forest.*")} == {"forest.svg", "forest.png"}
