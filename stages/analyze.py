@@ -1,19 +1,20 @@
 """Grade every answer and compute the statistics.
 
 Reads the benchmarks, the answers and follow-up replies of every model, its likelihoods and
-reports, and the reports of exports; runs model-written programs in the sandbox. Writes
+reports, the reports of trainings and of exports, and the tables of a finished study; runs model-written programs in the sandbox. Writes
 ``data/grades.parquet``, ``reports/tables/*.csv`` and ``reports/metrics.json``.
 
     python -m stages.analyze
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from stages.lib.analysis.accuracy import accuracy_table, answer_frame, status_table
 from stages.lib.analysis.comparisons import comparison_table, run_table
-from stages.lib.analysis.headline import headline
+from stages.lib.analysis.headline import headline, study_numbers
 from stages.lib.analysis.quantization import (
     Measurements,
     is_of_evaluated_model,
@@ -33,13 +34,16 @@ from stages.lib.core.paths import (
     MODEL_REPORTS,
     REPORTS,
     TABLES,
+    TRAINING_LOGS,
 )
 from stages.lib.core.schema import Likelihood
-from stages.lib.core.tables import read_parquet, write_parquet
+from stages.lib.core.tables import read_csv, read_parquet, write_parquet
 from stages.lib.generations.answers import read_answers, read_benchmarks, read_follow_ups
 from stages.lib.params.evaluation import Evaluate
 from stages.lib.params.load import load_params
 from stages.lib.runtime import console
+
+STUDY = REPORTS / "study"
 
 
 def main() -> None:
@@ -79,7 +83,26 @@ def main() -> None:
     for name, table in tables.items():
         with atomic_replace(TABLES / f"{name}.csv") as tmp:
             table.to_csv(tmp, index=False, lineterminator="\n")
-    write_json(REPORTS / "metrics.json", headline(tables, pairs, params.evaluate.held_out))
+    metrics = headline(tables, pairs, params.evaluate.held_out)
+    write_json(REPORTS / "metrics.json", metrics | doses(models) | study_of(models))
+
+
+def doses(models: Iterable[str]) -> dict[str, Any]:
+    """Return how many epochs each of the models was trained for."""
+    reports = {name: TRAINING_LOGS / f"{name}.json" for name in models}
+    trained = {name: read_json(path) for name, path in reports.items() if path.exists()}
+    epochs = {name: report["epochs"] for name, report in trained.items() if "epochs" in report}
+    return {"epochs": epochs} if epochs else {}
+
+
+def study_of(models: Iterable[str]) -> dict[str, Any]:
+    """Return the numbers of the finished study that compares some of the models, if one does."""
+    if not (STUDY / "endpoints.csv").exists():
+        return {}
+    endpoints, arms = (read_csv(STUDY / f"{name}.csv") for name in ("endpoints", "arms"))
+    if not {row["system"] for row in arms} <= set(models):
+        return {}
+    return {"study": study_numbers(endpoints, arms)}
 
 
 def read_measurements(evaluate: Evaluate) -> Measurements:

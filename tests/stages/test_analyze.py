@@ -13,7 +13,7 @@ from stages.lib.analysis.quantization import unquantized_pairs
 from stages.lib.core import paths
 from stages.lib.core.files import read_json, write_json
 from stages.lib.core.schema import PROMPTINGS, EvalRecord, Likelihood, system_name
-from stages.lib.core.tables import read_parquet, write_parquet
+from stages.lib.core.tables import read_parquet, write_csv, write_parquet
 from stages.lib.generations.answers import answer_store
 from stages.lib.params.load import load_params
 from tests.rows import make_generation, make_problem
@@ -170,3 +170,20 @@ def test_a_missing_answer_is_an_error_and_not_a_wrong_one(repository: None) -> N
         ValueError, match="expected one of every system to every problem with each of cot, pot"
     ):
         analyze.main()
+
+
+def test_metrics_have_the_doses_and_the_study_of_these_arms(repository: None) -> None:
+    assert {"epochs", "study"} & set(read_json(paths.REPORTS / "metrics.json")) == set()
+    write_json(paths.TRAINING_LOGS / "uniform.json", {"epochs": 1.5})
+    values = {"difference": "0.05", "low": "0.03", "high": "0.07"}
+    endpoint = {"first": "adaptive", "second": "uniform", "stratum": "hard"} | values
+    write_csv(analyze.STUDY / "endpoints.csv", [endpoint])
+    arm = {"system": "uniform", "stratum": "hard", "run_sd": "0.02"}
+    write_csv(analyze.STUDY / "arms.csv", [arm])
+    analyze.main()
+    metrics = read_json(paths.REPORTS / "metrics.json")
+    assert metrics["epochs"] == {"uniform": 1.5}
+    assert metrics["study"]["run_sd"] == {"uniform": 0.02}
+    write_csv(analyze.STUDY / "arms.csv", [arm | {"system": "mastery"}])
+    analyze.main()
+    assert "study" not in read_json(paths.REPORTS / "metrics.json")

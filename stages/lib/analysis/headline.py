@@ -29,9 +29,9 @@ def headline(
     for part in metrics.values():
         for of_system in part.values():
             of_system.update({name: _rounded(fmean(v)) for name, v in of_system.items()})
-    wanted = [tuple(pair) for pair in pairs]
+    compared = {tuple(pair) for pair in pairs}
     for row in _of_promptings(tables["comparisons"]):
-        if row["benchmark"] == held_out and (row["first"], row["second"]) in wanted:
+        if row["benchmark"] == held_out and (row["first"], row["second"]) in compared:
             name = f"{row['first']}_minus_{row['second']}"
             values = {key: _rounded(row[key]) for key in ("difference", "low", "high")}
             metrics.setdefault("difference", {}).setdefault(name, {})[row["answer_mode"]] = values
@@ -47,6 +47,25 @@ def headline(
             row["model"]: _rounded(row["perplexity_ratio"]) for row in ratios.to_dict("records")
         }
     return metrics
+
+
+def study_numbers(
+    endpoints: Sequence[Mapping[str, str]], arms: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
+    """Return the registered differences of a study by stratum, and the spread of its runs.
+
+    Both are rows of the tables that ``tools.study`` writes. ``run_sd`` is the standard deviation
+    over runs of each arm's accuracy on hard cells.
+    """
+    numbers: dict[str, Any] = {}
+    for row in endpoints:
+        name = f"{row['first']}_minus_{row['second']}"
+        values = {key: _rounded(float(row[key])) for key in ("difference", "low", "high")}
+        numbers.setdefault(name, {})[row["stratum"]] = values
+    spread = {
+        row["system"]: _rounded(float(row["run_sd"])) for row in arms if row["stratum"] == "hard"
+    }
+    return numbers | {"run_sd": spread}
 
 
 def _of_promptings(table: pd.DataFrame | None) -> Iterator[dict[Any, Any]]:

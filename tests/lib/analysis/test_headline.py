@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.lib.analysis.headline import headline
+from stages.lib.analysis.headline import headline, study_numbers
 
 
 def accuracies(benchmark: str, **by_mode: float) -> list[dict[str, Any]]:
@@ -55,3 +55,22 @@ def test_numbers_are_those_of_the_held_out_benchmark_beside_the_mean_of_the_othe
     }
     one = {name: frames[name] for name in ("accuracy", "comparisons")}
     assert set(headline(one, [], "ladder")) == {"accuracy", "accuracy_others"}
+
+
+def test_a_study_gives_its_differences_and_the_spread_of_its_runs() -> None:
+    values = {"difference": "0.05", "low": "0.03", "high": "0.07"}
+    endpoints = [
+        {"first": "a", "second": second, "stratum": stratum} | values
+        for second, stratum in (("b", "hard"), ("b", "easy"), ("c", "hard"))
+    ]
+    arms = [
+        {"system": name, "stratum": stratum, "run_sd": "0.02"}
+        for name in "ab"
+        for stratum in ("hard", "easy")
+    ]
+    numbers = {name: float(value) for name, value in values.items()}
+    assert study_numbers(endpoints, arms) == {
+        "a_minus_b": {"hard": numbers, "easy": numbers},
+        "a_minus_c": {"hard": numbers},
+        "run_sd": {"a": 0.02, "b": 0.02},
+    }
