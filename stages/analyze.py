@@ -1,8 +1,9 @@
 """Grade every answer and compute the statistics.
 
 Reads the benchmarks, the answers and follow-up replies of every model, its likelihoods and
-reports, the reports of trainings and of exports, and the tables of a finished study; runs model-written programs in the sandbox. Writes
-``data/grades.parquet``, ``reports/tables/*.csv`` and ``reports/metrics.json``.
+reports, the reports of trainings and of exports, and the tables of a finished study; runs
+model-written programs in the sandbox. Writes ``data/grades.parquet``, ``reports/tables/*.csv``
+and ``reports/metrics.json``.
 
     python -m stages.analyze
 """
