@@ -101,7 +101,7 @@ def study_of(models: Iterable[str]) -> dict[str, Any]:
     if not (STUDY / "endpoints.csv").exists():
         return {}
     endpoints, arms = (read_csv(STUDY / f"{name}.csv") for name in ("endpoints", "arms"))
-    if not {row["system"] for row in arms} <= set(models):
+    if not {row[side] for row in endpoints for side in ("first", "second")} <= set(models):
         return {}
     return {"study": study_numbers(endpoints, arms)}
 

@@ -83,6 +83,9 @@ def draw(params: Params) -> dict[str, Figure]:
         }
         order = sources_by_level(read_non_empty(TRAIN_PROBLEMS, Problem))
         figures["allocation"] = allocation.allocation(tables, order, width_in)
+        # Replays follow nothing: they have no signal.
+        seen = {name: tables[name] for name in params.weigh.arms if name in tables}
+        figures["learning"] = allocation.learning(seen, order, width_in)
     if grpo_models:
         figures["grpo"] = paper.grpo(
             read_logs(grpo_models, list(paper.GRPO_LABELS), "model"),

@@ -5,7 +5,7 @@ Reads the sources that ``prepare`` names. Writes to ``data/problems/``: ``train.
 ``eval/<benchmark>.parquet``, and ``passages.parquet``, text for calibration. Rows that
 overlap with a benchmark are dropped: ``reports/metrics/data.json`` counts them,
 ``reports/data/overlaps.csv`` shows examples. ``reports/data/sources.csv`` lists the
-provenance of each part.
+provenance of each data source.
 
     python -m stages.prepare
 """
@@ -26,7 +26,7 @@ from stages.lib.core.paths import (
 )
 from stages.lib.core.schema import Conversation, Passage, Problem
 from stages.lib.core.tables import write_csv, write_parquet
-from stages.lib.data.build import Part, build_datasets
+from stages.lib.data.build import DataSource, build_datasets
 from stages.lib.data.decontamination import Overlap, find_overlaps
 from stages.lib.data.packaged import passages
 from stages.lib.data.problems import check_problems
@@ -47,12 +47,12 @@ def main() -> None:
     params = load_params()
     settings = params.prepare
     training, benchmarks = build_datasets(settings, params.sandbox)
-    problems = [problem for part in training for problem in part.rows.problems]
-    conversations = [row for part in training for row in part.rows.conversations]
+    problems = [problem for source in training for problem in source.rows.problems]
+    conversations = [row for source in training for row in source.rows.conversations]
     if problems or not conversations:
         check_usable("prepare.train", problems)
-    for part in benchmarks:
-        check_usable(f"prepare.benchmarks.{part.name}", part.rows.problems)
+    for benchmark in benchmarks:
+        check_usable(f"prepare.benchmarks.{benchmark.name}", benchmark.rows.problems)
     check_disjoint(benchmarks)
 
     questions = list_questions(problems, conversations)
@@ -71,23 +71,25 @@ def main() -> None:
     write_parquet(DEMONSTRATIONS, demonstrations, may_be_empty=Problem)
     write_parquet(CONVERSATIONS, kept_conversations, may_be_empty=Conversation)
     write_parquet(PASSAGES, [Passage(text) for text in passages()])
-    for part in benchmarks:
-        write_parquet(EVAL_PROBLEMS / f"{part.name}.parquet", part.rows.problems)
+    for benchmark in benchmarks:
+        write_parquet(EVAL_PROBLEMS / f"{benchmark.name}.parquet", benchmark.rows.problems)
     write_csv(DATA_REPORTS / "overlaps.csv", examples, columns=COLUMNS)
     in_context = {problem.id for problem in demonstrations}
     write_csv(
         DATA_REPORTS / "sources.csv",
-        [source_row(part, "train", dropped, in_context) for part in training]
-        + [source_row(part, "benchmark", set(), set()) for part in benchmarks],
+        [source_row(source, "train", dropped, in_context) for source in training]
+        + [source_row(benchmark, "benchmark", set(), set()) for benchmark in benchmarks],
     )
-    sizes = {part.name: len(part.rows.problems) for part in benchmarks}
+    sizes = {benchmark.name: len(benchmark.rows.problems) for benchmark in benchmarks}
     write_json(
         METRICS / "data.json",
         {
             "problems": {"train": len(kept_problems), **sizes},
             "conversations": len(kept_conversations),
             "dropped_for_overlap": {name: len(ids) for name, ids in overlapping.items()},
-            "programs": {part.name: part.rows.programs for part in training if part.rows.programs},
+            "programs": {
+                source.name: source.rows.programs for source in training if source.rows.programs
+            },
         },
     )
 
@@ -102,15 +104,15 @@ def check_usable(where: str, problems: Sequence[Problem]) -> None:
             raise ValueError(f"{where}: {problem.id}: {error}") from error
 
 
-def check_disjoint(benchmarks: Sequence[Part]) -> None:
+def check_disjoint(benchmarks: Sequence[DataSource]) -> None:
     """Raise ValueError for a problem of two benchmarks, whose answers only one would get."""
     benchmark_of: dict[str, str] = {}
-    for part in benchmarks:
-        for problem in part.rows.problems:
-            other = benchmark_of.setdefault(problem.id, part.name)
-            if other != part.name:
+    for benchmark in benchmarks:
+        for problem in benchmark.rows.problems:
+            other = benchmark_of.setdefault(problem.id, benchmark.name)
+            if other != benchmark.name:
                 raise ValueError(
-                    f"prepare.benchmarks.{part.name}: problem {problem.id}: also in {other}: "
+                    f"prepare.benchmarks.{benchmark.name}: problem {problem.id}: also in {other}: "
                     "expected different problems"
                 )
 
@@ -125,21 +127,22 @@ def list_questions(
 
 
 def compare(
-    questions: Sequence[TrainingQuestion], benchmarks: Sequence[Part], settings: Prepare
+    questions: Sequence[TrainingQuestion], benchmarks: Sequence[DataSource], settings: Prepare
 ) -> tuple[dict[str, set[str]], list[dict[str, str]]]:
     """Return the ids of the rows that overlap with each benchmark, and example overlaps."""
     overlapping: dict[str, set[str]] = {}
     examples: list[dict[str, str]] = []
-    for part in benchmarks:
-        overlapping[part.name] = set()
-        benchmark_texts = [problem.question for problem in part.rows.problems]
-        for kind, n, mask_numbers in overlap_checks(settings, part.name):
+    for benchmark in benchmarks:
+        overlapping[benchmark.name] = set()
+        benchmark_texts = [problem.question for problem in benchmark.rows.problems]
+        for kind, n, mask_numbers in overlap_checks(settings, benchmark.name):
             overlaps = find_overlaps(
                 (text for _, text in questions), benchmark_texts, n=n, mask_numbers=mask_numbers
             )
-            overlapping[part.name] |= {questions[overlap.training][0] for overlap in overlaps}
+            overlapping[benchmark.name] |= {questions[overlap.training][0] for overlap in overlaps}
             examples += [
-                example_row(questions, part, kind, overlap) for overlap in overlaps[:MAX_EXAMPLES]
+                example_row(questions, benchmark, kind, overlap)
+                for overlap in overlaps[:MAX_EXAMPLES]
             ]
     return overlapping, examples
 
@@ -179,7 +182,7 @@ def split_demonstrations(
 
 
 def example_row(
-    questions: Sequence[TrainingQuestion], benchmark: Part, kind: str, overlap: Overlap
+    questions: Sequence[TrainingQuestion], benchmark: DataSource, kind: str, overlap: Overlap
 ) -> dict[str, str]:
     """Return an overlap as a row of the table of examples."""
     row_id, text = questions[overlap.training]
@@ -189,18 +192,18 @@ def example_row(
 
 
 def source_row(
-    part: Part, role: str, dropped: set[str], in_context: set[str]
+    source: DataSource, role: str, dropped: set[str], in_context: set[str]
 ) -> dict[str, str | int]:
-    """Return the provenance of a part, and how many of its rows are used or not, and why."""
-    ids = [row.id for row in (*part.rows.problems, *part.rows.conversations)]
+    """Return the provenance of a data source, and how many of its rows are used or not, and why."""
+    ids = [row.id for row in (*source.rows.problems, *source.rows.conversations)]
     n_dropped = sum(row_id in dropped for row_id in ids)
     n_in_context = sum(row_id in in_context for row_id in ids)
-    skipped = Counter(part.rows.skipped) + Counter({"shown in context": n_in_context})
+    skipped = Counter(source.rows.skipped) + Counter({"shown in context": n_in_context})
     return {
-        "name": part.name,
+        "name": source.name,
         "role": role,
-        **asdict(part.provenance),
-        "rows": part.rows.n_rows,
+        **asdict(source.provenance),
+        "rows": source.rows.n_rows,
         "used": len(ids) - n_dropped - n_in_context,
         "left_out": "; ".join(f"{reason}: {n}" for reason, n in sorted(skipped.items()) if n),
         "overlapping": n_dropped,

@@ -43,7 +43,7 @@ def main(name: str) -> None:
         params.prompts,
         lambda data: plan_replay(data, replay, settings, every=arm.every),
         validation_seed=params.train.seed,
-        depends_on=[
+        plan_inputs=[
             repr(replay),
             repr(arm),
             file_sha256(TRAINING_LOGS / replay.arm / "allocation.csv"),
@@ -57,8 +57,8 @@ def plan_replay(
     """Plan a run by the weights of another one."""
     cells = group_by_cell(data.examples)
     trace = read_trace(TRAINING_LOGS / replay.arm / "allocation.csv", cells)
-    dealt = permuted(trace, seed=replay.seed) if replay.cells == "dealt" else averaged(trace)
-    return OnlinePlan(data, settings, cells, Trace(dealt), every=every)
+    weights = permuted(trace, seed=replay.seed) if replay.cells == "dealt" else averaged(trace)
+    return OnlinePlan(data, settings, cells, Trace(weights), every=every)
 
 
 if __name__ == "__main__":

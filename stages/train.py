@@ -44,7 +44,7 @@ def main(name: str) -> None:
         params.prompts,
         lambda data: plan_arm(data, arm, settings),
         validation_seed=params.train.seed,
-        depends_on=[repr(arm)],
+        plan_inputs=[repr(arm)],
     )
 
 

@@ -44,8 +44,8 @@ TOOLS = {
     "publish": "core models params runtime",
     "replicate": "analysis core data figures grading params prompts runtime sandbox",
     "reruns": "core",
-    "results": "analysis params report",
-    "study": "analysis core figures params provenance runtime",
+    "results": "analysis core params report",
+    "study": "analysis core figures generations params provenance runtime",
     "sweep": "core figures params runtime",
 }
 SOURCES = sorted(path for folder in ("stages", "tools") for path in Path(folder).rglob("*.py"))

@@ -1,4 +1,4 @@
-"""Say before any data what a study of several runs could find: half-widths and power.
+"""Simulate the power of a study of several runs, and the half-widths of its intervals.
 
 Simulates blocks of one run each of a candidate and a baseline. A problem is equally hard for all
 runs; each run moves the accuracy of each cell a little, since training is not the same twice;
@@ -101,10 +101,10 @@ def table(
         options = {"blocks": count, "draws": draws, "level": level, "rng": rng}
         no_loss = power(easy, gain=0.0, bound=-margin, **options)
         for gain in gains:
-            found = power(hard, gain=gain, bound=0.0, **options)
+            gained = power(hard, gain=gain, bound=0.0, **options)
             lines.append(
-                f"{count:6}  {gain:.2f}  {found.half_width:15.3f}  {no_loss.half_width:15.3f}  "
-                f"{found.above:10.2f}  {no_loss.above:13.2f}  {found.above * no_loss.above:.2f}"
+                f"{count:6}  {gain:.2f}  {gained.half_width:15.3f}  {no_loss.half_width:15.3f}  "
+                f"{gained.above:10.2f}  {no_loss.above:13.2f}  {gained.above * no_loss.above:.2f}"
             )
     return lines
 

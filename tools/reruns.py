@@ -1,4 +1,4 @@
-"""Show which stages an edit re-runs, as DVC itself says after the edit.
+"""Show which stages an edit re-runs, according to `dvc status`.
 
 Works in a throwaway copy of the pipeline whose outputs are empty files, so it needs no run
 and no data. Each edit is made there, `dvc status` is asked, and the edit is taken back. A stage

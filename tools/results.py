@@ -1,22 +1,27 @@
 """Print what the last run found, and what changed since the last commit.
 
-Reads ``reports/tables/`` and asks DVC for the changes of ``reports/metrics.json``.
+Reads ``reports/tables/`` and the registered study in ``reports/study/``, and asks DVC for the
+changes of ``reports/metrics.json``.
 
     python -m tools.results
 """
 
 import sys
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 from dvc.repo import Repo
 
 from stages.lib.analysis.answer_modes import ANSWER_MODES
+from stages.lib.core.paths import REPORTS
 from stages.lib.params.load import load_params
 from stages.lib.report.claims import TableRow, winner
 from stages.lib.report.numbers import p_value, percent
+from stages.lib.report.study import read_study
 from stages.lib.report.tables import read_rows
 
+STUDY = REPORTS / "study"
 WIDTH = 100
 
 
@@ -26,6 +31,7 @@ def main() -> None:
     benchmark, level = params.evaluate.held_out, params.analyze.interval
     with Repo() as repo:
         changes = repo.metrics.diff().get("diff", {})
+    study = read_study(STUDY, [*params.weigh.arms, *params.weigh.replays])
     parts = {
         f"Accuracy on {benchmark} (%), {level:.0%} intervals over problems": accuracy_table(
             read_rows("accuracy"), benchmark
@@ -33,6 +39,9 @@ def main() -> None:
         "Paired differences (points)": difference_table(read_rows("comparisons"), benchmark, level),
         "reports/metrics.json since the last commit": change_table(changes),
     }
+    if study:
+        text = f"{study['result']} {study['meaning']}".replace("`", "")
+        parts["The registered study (reports/study/)"] = fill(text, WIDTH)
     sys.stdout.write("\n\n".join(f"{title}\n\n{table}" for title, table in parts.items()) + "\n")
 
 

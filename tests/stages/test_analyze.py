@@ -184,6 +184,6 @@ def test_metrics_have_the_doses_and_the_study_of_these_arms(repository: None) ->
     metrics = read_json(paths.REPORTS / "metrics.json")
     assert metrics["epochs"] == {"uniform": 1.5}
     assert metrics["study"]["run_sd"] == {"uniform": 0.02}
-    write_csv(analyze.STUDY / "arms.csv", [arm | {"system": "mastery"}])
+    write_csv(analyze.STUDY / "endpoints.csv", [endpoint | {"first": "mastery"}])
     analyze.main()
     assert "study" not in read_json(paths.REPORTS / "metrics.json")

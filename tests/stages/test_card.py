@@ -113,10 +113,11 @@ def test_the_front_matter_is_what_the_hub_reads(measured: Change) -> None:
 
 LINES = {
     "adaptive": [
-        "| arm | `adaptive`: Every example ⌊1 + 1 · level⌋ times per epoch; harder is higher.",
+        "; harder problems have higher levels. |",
+        "| arm | `adaptive`: Every example ⌊1 + 1 · level⌋ times per epoch; harder problems ",
         "| tuning | full; 1,000 of 2,000 parameters (50.00%) |",
-        "| training | 4 steps of 600 supervised tokens, 2,400 in all; kept: step 4 |",
-        "| its license | mit, as its own files name it |",
+        "| training | 4 steps of 600 supervised tokens, 2,400 in all; checkpoint: step 4 |",
+        "| its license | mit (from its own files) |",
         "18 problems in 36 examples (CoT and PoT): 6 problems of each of the 3 rungs ",
         "2 more were dropped for sharing words in a row with a benchmark.",
         "| ladder | 0 | CoT | 6 | 25.0 | 15.0 to 35.0 |",
@@ -128,7 +129,7 @@ LINES = {
     "adaptive-gptq4": [
         "| quantization | of `adaptive`: GPTQ, 4 bits, group size 32, symmetric, ",
         "| weights | 2.5 MB; fingerprint `ffffffffffffffff` |",
-        "- 4 of its answers were cut at the limit of tokens",
+        "- 4 answers reached the token limit",
     ],
 }
 
@@ -244,7 +245,7 @@ def test_adapters_a_hub_base_and_an_unknown_license_are_said(
     card.main()
     text = read_card("uniform")
     assert ModelCard(text).data.to_dict()["base_model"] == "org/name"
-    assert "| its license | unknown, which is not named in its files |" in text
+    assert "| its license | unknown (not named in its files) |" in text
     assert "| adapters | r = 8, alpha = 16, dropout 0, on q_proj; merged into the weights |" in text
 
 

@@ -186,7 +186,7 @@ def test_with_an_online_arm_there_is_a_figure_of_what_its_cells_got(workspace: P
     write(weigh=weigh | {"replays": replays})
     log = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0], "learning_rate": [1e-5, 0.0]})
     rows = [
-        {"step": step, "source": "ladder", "prompting": prompting, "weight": weight}
+        {"step": step, "source": "ladder", "prompting": prompting, "weight": weight, "signal": 0.5}
         for step in (1, 3)
         for prompting, weight in (("cot", 1.0), ("pot", 0.25))
     ]
@@ -194,7 +194,7 @@ def test_with_an_online_arm_there_is_a_figure_of_what_its_cells_got(workspace: P
         folder = write_log(name, log).parents[1]
         pd.DataFrame(rows).to_csv(folder / "allocation.csv", index=False)
     figures.main()
-    assert drawn() == ALL | {"allocation"}
+    assert drawn() == ALL | {"allocation", "learning"}
 
 
 def test_topics_are_shown_for_the_first_gptq_of_each_width() -> None:

@@ -247,6 +247,7 @@ def test_the_method_says_what_each_arm_does(repository: Params, inputs: dict[str
     groups = recipe(prepare={"train": TALK}, weigh={"arms": ARMS})
     reports.write_arm_reports(write_params(groups))
     write_figure("allocation")
+    write_figure("learning")
     paper.main()
     method = next(text for text in texts_of("list", inputs) if " uniform: Every" in text)
     starts = [method.index(f" {name}: ") for name in ARMS]
@@ -476,8 +477,9 @@ def test_a_finished_study_of_the_arms_is_in_the_paper(
         for second, stratum in (("uniform", "hard"), ("uniform", "easy"), ("uniform", "hard"))
     ]
     arms = [
-        {"system": "adaptive", "stratum": "hard", "mean": "0.4321", "run_sd": "0.0123"}
-        | {"runs": "0.42 0.44"}
+        {"system": "adaptive", "stratum": "hard", "mean": "0.4321", "run_sd": run_sd}
+        | {"low": "0.40", "high": "0.46", "runs": "0.42 0.44"}
+        for run_sd in ("0.0123", "")
     ]
     write_csv(folder / "endpoints.csv", endpoints)
     write_csv(folder / "arms.csv", arms)
@@ -499,7 +501,7 @@ def test_a_finished_study_of_the_arms_is_in_the_paper(
     assert "adaptive minus uniform is 4.0 points (2.0 to 6.0) on hard cells" in abstract
     assert "At 4 bits, GPTQ keeps 95.7% (90.0 to 100.0) with CoT of a model" in abstract
     (table,) = texts_of("<tab-study>", inputs)
-    assert all(text in table for text in ("43.2", "1.2", "42.0 to 44.0"))
+    assert all(text in table for text in ("43.2 (40.0–46.0)", "1.2", "42.0 to 44.0"))
     (dose,) = texts_of("<fig-dose>", inputs)
     assert "The two arms at 3 doses, 3 runs each" in dose
     (draws,) = texts_of("<fig-draws>", inputs)

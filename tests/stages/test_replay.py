@@ -13,7 +13,14 @@ from stages.lib.models.fingerprint import model_fingerprint
 from tests import arms
 from tests.lib.sft.test_batches import example
 from tests.stages.conftest import Change
-from tests.stages.test_train import REPOSITORY, losses, ready  # noqa: F401
+from tests.stages.test_train import (  # noqa: F401
+    MARK,
+    REPOSITORY,
+    losses,
+    mark_checkpoints,
+    ready,
+    run,
+)
 
 FRONTIER = arms.FRONTIER | {"warmup_examples": 2, "half_life": 2.0}
 
@@ -64,23 +71,24 @@ def test_replays_have_the_weights_of_the_online_arm_on_other_cells(online: Chang
         replay.main("x")
 
 
-def test_two_processes_follow_the_same_mixture(
-    online: Change, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    online({"train.micro_batches": 2})
+def test_two_processes_follow_the_same_mixture_also_if_they_are_stopped(online: Change) -> None:
+    online({"train.micro_batches": 2, "train.save_every": 3})
     train.main("frontier")
     alone = read_csv(TRAINING_LOGS / "frontier" / "allocation.csv")
     losses_alone = losses("frontier")
-    capfd.readouterr()
     shutil.copytree(REPOSITORY / "conf", "conf")
     online({"train.launch": {"strategy": "ddp", "processes": 2}})
-    train.main("frontier")
+    status, terminal = run("-m", "stages.train", terminate=True, arm="frontier")
+    assert status == 1
+    assert terminal.count("train-frontier: stopped by SIGTERM after step ") == 1
+    mark_checkpoints("frontier")
+    status, terminal = run("-m", "stages.train", terminate=False, arm="frontier")
+    assert status == 0, terminal
     together = read_csv(TRAINING_LOGS / "frontier" / "allocation.csv")
     for row, other in zip(together, alone, strict=True):
         assert float(row["weight"]) == pytest.approx(float(other["weight"]), rel=1e-3)
         assert row["examples"] == other["examples"]
-    assert len(losses_alone) == 8
-    assert losses("frontier") == pytest.approx(losses_alone, rel=1e-3)
-    assert capfd.readouterr().err.count("train frontier: full, ") == 1
+    assert losses("frontier")[0] == MARK  # the second run began where the first had stopped
+    assert losses("frontier")[1:] == pytest.approx(losses_alone[1:], rel=1e-3)
+    assert terminal.count("train frontier: full, ") == 1
     assert not any(CHECKPOINTS.glob("frontier/*"))

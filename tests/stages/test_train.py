@@ -77,7 +77,7 @@ def test_each_arm_has_its_tuning_and_unused_checkpoints_are_named(
     assert counts["adaptive"]["trainable"] == 2560
     terminal = capfd.readouterr().err
     assert "train adaptive: lora, 2,560 of 97,344 parameters (2.63%)" in terminal
-    assert f"uniform: not used, of other parameters or data: {unused}" in terminal
+    assert f"uniform: ignored: from other parameters or data: {unused}" in terminal
     logs = ["adaptive", "adaptive.json", "uniform", "uniform.json"]
     assert sorted(path.name for path in TRAINING_LOGS.iterdir()) == logs
     files = [sorted(path.name for path in (MODELS / arm).iterdir()) for arm in counts]
@@ -174,16 +174,16 @@ def test_after_sigterm_a_run_ends_with_the_same_model(
     assert model_fingerprint(MODELS / "adaptive") == resumed
 
 
-def run(*module: str, terminate: bool) -> tuple[int, str]:
-    """Train ``uniform`` in other processes; send SIGTERM once there is a checkpoint."""
+def run(*module: str, terminate: bool, arm: str = "uniform") -> tuple[int, str]:
+    """Train an arm in other processes; send SIGTERM once there is a checkpoint."""
     process = subprocess.Popen(
-        [sys.executable, *module, "uniform"],
+        [sys.executable, *module, arm],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         stderr=subprocess.PIPE,
         text=True,
     )
     deadline = time.monotonic() + PATIENCE_S
-    while terminate and not any(CHECKPOINTS.glob("uniform/*/checkpoint-*/complete")):
+    while terminate and not any(CHECKPOINTS.glob(f"{arm}/*/checkpoint-*/complete")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)

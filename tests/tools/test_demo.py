@@ -141,7 +141,7 @@ def test_both_answers_appear_as_text(
     for side in SIDES:
         box(page, side, "Status").to_have_value("Done")
         box(page, side, "Answer").to_have_value(TAUGHT["cot"])
-        box(page, side, "Verdict").to_have_value("Right: 6303")
+        box(page, side, "Grade").to_have_value("Right: 6303")
         box(page, side, "Speed and size").to_have_value(re.compile(f"{measurements}{size:.1f} MB"))
         expect(page.locator(f"#{side}").get_by_text("Output of the program")).to_be_hidden()
     assert not is_hacked(page)
@@ -160,7 +160,7 @@ def test_a_program_is_shown_with_its_output(open_page: Open) -> None:
         program = page.locator(f"#{side} .cm-content")
         expect(program).to_have_text("print('<img src=x onerror=hacked=1>')print(125 * 45 + 678)")
         box(page, side, "Output of the program").to_have_value("<img src=x onerror=hacked=1>\n6303")
-        box(page, side, "Verdict").to_have_value("Right: 6303")
+        box(page, side, "Grade").to_have_value("Right: 6303")
         expect(page.locator(f"#{side}").get_by_label("Answer", exact=True)).to_be_hidden()
     assert not is_hacked(page)
 
@@ -171,7 +171,7 @@ def test_errors_are_shown_as_text(open_page: Open, folder: Path) -> None:
     ask(page, "")
     expect(page.get_by_text("Write a question first.")).to_be_visible()
     ask(page, "x" * 201)
-    message = page.get_by_text("The question has 201 characters; at most 200 are possible.")
+    message = page.get_by_text("The question has 201 characters; the limit is 200.")
     expect(message).to_be_visible()
     shutil.rmtree(folder / MODELS / "gone")
     choose(page, "First model", "gone")
@@ -200,7 +200,7 @@ def test_one_question_waits_a_second_is_refused_and_stop_makes_room(open_page: O
     first.get_by_role("button", name="Stop").click()
     box(first, "second", "Status").to_have_value("Stopped")
     for side in SIDES:
-        box(second, side, "Verdict").to_have_value("Right: 6303")
+        box(second, side, "Grade").to_have_value("Right: 6303")
     box(first, "second", "Status").to_have_value("Stopped")
 
 

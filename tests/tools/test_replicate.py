@@ -154,7 +154,7 @@ PUBLISHED = {
 def test_the_published_table_comes_out() -> None:
     cases = read_results(Path(os.environ["SDAT_RESULTS"]), pytest.fail)
     models = list({case.model: None for case in cases})
-    frame = regrade.verdict_frame(cases, regrade.published_records(cases))
+    frame = regrade.grade_frame(cases, regrade.published_records(cases))
     table = regrade.score_table(
         accuracy.accuracy_table(frame, ["benchmark", "system"], level=0.95), models
     ).set_index("steps")

@@ -2,6 +2,8 @@
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from dvc.repo import Repo
@@ -36,6 +38,29 @@ def test_it_prints_accuracies_differences_and_changes(
         ["a", "1", "-", "-"],
         ["accuracy.uniform.cot", "0.25", "0.5", "0.25"],
     ]
+
+
+def test_it_prints_what_the_study_showed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Unchanged:
+        def __enter__(self) -> Any:
+            return SimpleNamespace(metrics=SimpleNamespace(diff=dict))
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.chdir(tmp_path)
+    reports.build(reports.recipe())
+    monkeypatch.setattr(results, "Repo", Unchanged)
+    study = {"result": "`a` " + "gains " * 30, "meaning": "It matters."}
+    monkeypatch.setattr(results, "read_study", lambda *_: study)
+    results.main()
+    lines = capsys.readouterr().out.splitlines()
+    first = lines.index("The registered study (reports/study/)")
+    assert lines[first + 2].startswith("a gains")
+    assert lines[-1].endswith("It matters.")
+    assert max(map(len, lines)) <= results.WIDTH
 
 
 def test_without_a_change_it_says_so() -> None:

@@ -24,7 +24,7 @@ UNFINISHED = (LOADING, READING, WRITING, RUNNING)
 
 _FAILURES: dict[Status, str] = {
     "unparsed": "No answer was found",
-    "timeout": "The time ran out",
+    "timeout": "The program or comparison timed out",
     "crashed": "The program crashed",
     "refused": "The sandbox refused the program",
 }
@@ -162,4 +162,4 @@ def _describe_grade(
         return f"Right: {problem.answer}"
     if result_grade.status == "wrong":
         return f"Wrong: {result_grade.extracted} instead of {problem.answer}"
-    return f"{_FAILURES[result_grade.status]}; right is {problem.answer}"
+    return f"{_FAILURES[result_grade.status]}; the correct answer is {problem.answer}"

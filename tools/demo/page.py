@@ -21,8 +21,8 @@ from tools.demo.problems import GradableProblem, example_questions
 
 TITLE = "Uphill: one question, two models"
 INTRODUCTION = (
-    f"# {TITLE}\nBoth answer at once on this CPU: greedily and without examples in the prompt, "
-    "as in the evaluation. Enter asks; Shift+Enter begins a new line."
+    f"# {TITLE}\nBoth models answer at the same time on this CPU: greedily and without examples in "
+    "the prompt, as in the evaluation. Press Enter to ask, Shift+Enter for a new line."
 )
 STYLE: dict[str, Any] = {
     "theme": Default(
@@ -40,7 +40,7 @@ Problems = Mapping[str, GradableProblem]
 """The problems that can be graded, by question."""
 
 
-class _Side(NamedTuple):
+class _ModelColumn(NamedTuple):
     """The choice of a model and the boxes that show its ``Panel``, in the order of its fields."""
 
     model: gr.Dropdown
@@ -60,22 +60,22 @@ def build_page(params: Params, models: Sequence[str], problems: Problems) -> gr.
         prompting = gr.Radio(
             [("reasoning (CoT)", "cot"), ("a program, which is run (PoT)", "pot")],
             value="cot",
-            label="The answer is",
+            label="Answer with",
         )
         with gr.Row():
             ask = gr.Button("Ask", variant="primary", min_width=100)
             stop = gr.Button("Stop", min_width=100)
         with gr.Row():
-            sides = [
-                _add_side("First model", models, models[0]),
-                _add_side("Second model", models, models[1 % len(models)]),
+            columns = [
+                _add_column("First model", models, models[0]),
+                _add_column("Second model", models, models[1 % len(models)]),
             ]
-        boxes = [box for side in sides for box in side.boxes]
-        statuses = [side.boxes[0] for side in sides]
+        boxes = [box for column in columns for box in column.boxes]
+        statuses = [column.boxes[0] for column in columns]
         submission = gr.on(
             [question.submit, ask.click],
             _responder(params, problems),
-            [question, prompting, *(side.model for side in sides)],
+            [question, prompting, *(column.model for column in columns)],
             boxes,
             validator=_validator(params.demo.max_characters),
             show_progress_on=statuses,
@@ -89,12 +89,12 @@ def build_page(params: Params, models: Sequence[str], problems: Problems) -> gr.
     return page.queue(max_size=params.demo.queue)
 
 
-def _add_side(label: str, models: Sequence[str], selected: str) -> _Side:
+def _add_column(label: str, models: Sequence[str], selected: str) -> _ModelColumn:
     hidden: dict[str, Any] = {"visible": False, "interactive": False}
     with gr.Column(elem_id=label.split()[0].lower(), min_width=320):
         model = gr.Dropdown(list(models), value=selected, label=label, filterable=False)
         boxes: list[Component] = [
-            gr.Textbox("Not asked yet", label="Status", interactive=False),
+            gr.Textbox("Waiting for a question", label="Status", interactive=False),
             gr.Textbox(label="Answer", lines=3, max_lines=24, **hidden),
             gr.Code(
                 label="Program",
@@ -105,10 +105,10 @@ def _add_side(label: str, models: Sequence[str], selected: str) -> _Side:
                 **hidden,
             ),
             gr.Textbox(label="Output of the program", max_lines=12, **hidden),
-            gr.Textbox(label="Verdict", **hidden),
+            gr.Textbox(label="Grade", **hidden),
             gr.Textbox(label="Speed and size", **hidden),
         ]
-    return _Side(model, boxes)
+    return _ModelColumn(model, boxes)
 
 
 def _responder(params: Params, problems: Problems) -> Callable[..., Iterator[list[Any]]]:
@@ -138,9 +138,7 @@ def _validator(max_characters: int) -> Callable[..., list[Any]]:
         if not length:
             message = "Write a question first."
         elif length > max_characters:
-            message = (
-                f"The question has {length:,} characters; at most {max_characters:,} are possible."
-            )
+            message = f"The question has {length:,} characters; the limit is {max_characters:,}."
         return [gr.validate(not message, message), *(gr.validate(True, "") for _ in others)]
 
     return validate

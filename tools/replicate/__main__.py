@@ -51,8 +51,8 @@ def main(results: str, out: str) -> None:
     models = list({case.model: None for case in cases})
     # The names of the two kinds of verdicts are values of the column ``verdicts``.
     frames = {
-        "stored": regrade.verdict_frame(cases, published),
-        "own": regrade.verdict_frame(cases, regraded),
+        "stored": regrade.grade_frame(cases, published),
+        "own": regrade.grade_frame(cases, regraded),
     }
     scores = {
         name: accuracy.accuracy_table(frame, ["benchmark", "system"], level=params.analyze.interval)

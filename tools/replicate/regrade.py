@@ -50,7 +50,7 @@ def regraded_records(cases: Sequence[Case], sandbox: SandboxLimits) -> list[Eval
     ]
 
 
-def verdict_frame(cases: Sequence[Case], records: Sequence[EvalRecord]) -> pd.DataFrame:
+def grade_frame(cases: Sequence[Case], records: Sequence[EvalRecord]) -> pd.DataFrame:
     """Return a row per benchmark, model and problem, as ``accuracy.answer_frame`` does."""
     problems: dict[str, dict[str, Problem]] = defaultdict(dict)
     for case in cases:
@@ -144,7 +144,7 @@ def agreement(
         for key in ("all", f"{case.benchmark}-{case.prompting}"):
             counts[key]["n"] += 1
             counts[key]["same_answer"] += _is_same_answer(case, new.extracted)
-            counts[key]["same_verdict"] += agrees
+            counts[key]["same_grade"] += agrees
             counts[key]["sufficient"] += not case.row.retried
             counts[key]["same_where_sufficient"] += agrees and not case.row.retried
         if not agrees:
@@ -165,7 +165,7 @@ def _rates(count: Counter[str]) -> dict[str, float]:
     return {
         "n": count["n"],
         "answers_agree": round(count["same_answer"] / count["n"], 4),
-        "verdicts_agree": round(count["same_verdict"] / count["n"], 4),
+        "verdicts_agree": round(count["same_grade"] / count["n"], 4),
         "n_where_stored_suffices": count["sufficient"],
         "verdicts_agree_where_stored_suffices": round(
             count["same_where_sufficient"] / max(1, count["sufficient"]), 4

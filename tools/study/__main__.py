@@ -7,7 +7,8 @@ another machine goes on with the next. After the last block, ``report`` writes i
 
 - ``design.json``: how large it is, and the commit of its blocks,
 - ``endpoints.csv``: the registered comparisons, with their intervals and verdicts,
-- ``arms.csv``: the accuracy of each arm, by stratum and run,
+- ``arms.csv``: the accuracy of each arm, by stratum and run, with an interval over runs and
+  problems; of the untrained model too, if ``base.json`` has its answers,
 - ``cells.csv``: the mean accuracy of each arm in each cell,
 - ``compute.csv``: the median tokens and seconds of each arm's trainings,
 - ``forest.svg`` and ``forest.png``: the comparisons, with the difference in every run.
@@ -15,28 +16,32 @@ another machine goes on with the next. After the last block, ``report`` writes i
 Before the last block nothing is compared. ``end`` ends a study early, for good, and reports on
 the blocks that there are. ``dose`` runs the dose curve, a block per seed in
 ``reports/study/dose/``, and writes ``dose.csv``, ``dose.svg`` and ``dose.png``. ``dev`` writes the
-outcomes of the workspace's run, one of ``recipe=study-dev``, to ``reports/study/dev.json``: what
-the choices before the registration rest on.
+outcomes of the workspace's run, one of ``recipe=study-dev``, to ``reports/study/dev.json``: the
+choices before registration are based on it. ``base`` grades the untrained model's answers to the
+study's problems, which DVC's target ``evaluate@base`` makes, into ``base.json``.
 
     python -m tools.study run
     python -m tools.study report
     python -m tools.study end
     python -m tools.study dose
     python -m tools.study dev
+    python -m tools.study base
 """
 
 import signal
 from collections.abc import Sequence
 from typing import Any
 
-from stages.lib.core.files import write_json
+from stages.lib.analysis.records import grade_answers
+from stages.lib.core.files import read_json, write_json
 from stages.lib.core.paths import EVAL_PROBLEMS, GRADES, REPORTS
 from stages.lib.core.tables import write_csv
 from stages.lib.figures import style
+from stages.lib.generations.answers import read_answers, read_benchmarks
 from stages.lib.params.load import load_params
 from stages.lib.runtime import console
 from tools.experiments import head_commit
-from tools.study.blocks import Block, read_blocks, read_outcomes, write_block
+from tools.study.blocks import Block, outcomes_of, read_blocks, read_outcomes, write_block
 from tools.study.dose import dose_rows
 from tools.study.endpoints import (
     cell_accuracies,
@@ -45,6 +50,7 @@ from tools.study.endpoints import (
     endpoints,
     planned_seeds,
     summaries,
+    untrained_summaries,
 )
 from tools.study.figure import draw_dose, draw_forest
 from tools.study.run import (
@@ -59,6 +65,8 @@ from tools.study.spec import Study, load_study
 
 FOLDER = REPORTS / "study"
 BLOCKS = FOLDER / "blocks"
+
+BASE = FOLDER / "base.json"
 
 # Stands where a study was ended early: whoever has seen its result runs no further block.
 ENDED = FOLDER / "ended.json"
@@ -86,8 +94,10 @@ def main(action: str) -> None:
         check_dev(load_params())
         outcomes, _ = read_outcomes(GRADES, EVAL_PROBLEMS / "ladder.parquet")
         write_json(FOLDER / "dev.json", outcomes)
+    elif action == "base":
+        base(study)
     else:
-        raise ValueError(f"{action!r}: expected run, report, end, dose or dev")
+        raise ValueError(f"{action!r}: expected run, report, end, dose, dev or base")
 
 
 def read(study: Study) -> tuple[list[Block], list[int]]:
@@ -132,6 +142,20 @@ def dose(study: Study) -> None:
     style.save(figure, FOLDER / "dose", dpi=settings.dpi)
 
 
+def base(study: Study) -> None:
+    """Grade the untrained model's answers in the workspace to the study's problems."""
+    params = load_params()
+    problems = read_benchmarks([params.evaluate.held_out])
+    graded = grade_answers(read_answers(["base"]), {}, problems, params.sandbox)
+    records = [record for _, record in graded]
+    source_of = {problem.id: problem.source for of in problems.values() for problem in of}
+    outcomes, answered = outcomes_of(records, source_of)
+    blocks, _ = read(study)
+    if not blocks or answered != blocks[0].problems:
+        raise ValueError(f"{EVAL_PROBLEMS}: problems {answered}: expected those of the study")
+    write_json(BASE, outcomes)
+
+
 def report(study: Study, blocks: Sequence[Block]) -> None:
     """Write the tables and the figure of the blocks."""
     results, arms = endpoints(study, blocks), summaries(study, blocks)
@@ -144,13 +168,15 @@ def report(study: Study, blocks: Sequence[Block]) -> None:
         for item in results
     ]
     write_csv(FOLDER / "endpoints.csv", rows)
+    untrained = read_json(BASE) if BASE.exists() else {}
     write_csv(
         FOLDER / "arms.csv",
         [
             {"system": item.system, "stratum": item.stratum}
-            | {"mean": round(item.mean, 4), "run_sd": round(item.run_sd, 4)}
+            | {"mean": round(item.mean, 4), "low": round(item.low, 4), "high": round(item.high, 4)}
+            | {"run_sd": "" if item.run_sd is None else round(item.run_sd, 4)}
             | {"runs": " ".join(f"{value:.4f}" for value in item.by_run)}
-            for item in arms
+            for item in [*untrained_summaries(study, blocks, untrained), *arms]
         ],
     )
     write_csv(FOLDER / "cells.csv", cell_accuracies(study, blocks))

@@ -1,6 +1,6 @@
 """What the blocks of a study say: a pure function of their outcomes and the specification."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.analysis.paired import Comparison
-from stages.lib.analysis.seeds import compare_runs
+from stages.lib.analysis.seeds import compare_runs, mean_of_runs
 from stages.lib.params.data import LadderSource
 from stages.lib.params.root import Params
-from tools.study.blocks import Block
+from tools.study.blocks import Block, Outcomes
 from tools.study.spec import STRATA, Stratum, Study
 
 Verdict = Literal["met", "not met", "not tested", "inconclusive"]
@@ -32,21 +32,19 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """The accuracy of an arm in a stratum: by run, its mean, and its standard deviation."""
+    """The accuracy of an arm in a stratum: its mean with an interval, and that of each run."""
 
     system: str
     stratum: Stratum
+    mean: float
+    low: float
+    high: float
     by_run: list[float]
 
     @property
-    def mean(self) -> float:
-        """The mean over runs."""
-        return float(np.mean(self.by_run))
-
-    @property
-    def run_sd(self) -> float:
-        """The standard deviation over runs."""
-        return float(np.std(self.by_run, ddof=1))
+    def run_sd(self) -> float | None:
+        """The standard deviation over runs, or None of one run."""
+        return float(np.std(self.by_run, ddof=1)) if len(self.by_run) > 1 else None
 
 
 def planned_seeds(study: Study, blocks: Sequence[Block]) -> list[int]:
@@ -89,10 +87,34 @@ def endpoints(study: Study, blocks: Sequence[Block]) -> list[Endpoint]:
 def summaries(study: Study, blocks: Sequence[Block]) -> list[ArmSummary]:
     """Return the accuracy of each arm in each stratum."""
     return [
-        ArmSummary(system, stratum, outcomes(study, blocks, system, stratum).mean(axis=1).tolist())
+        _summary(study, blocks, system, stratum, outcomes(study, blocks, system, stratum))
         for system in (study.baseline, study.candidate, study.control)
         for stratum in STRATA
     ]
+
+
+def untrained_summaries(
+    study: Study, blocks: Sequence[Block], untrained: Outcomes
+) -> list[ArmSummary]:
+    """Return the accuracy of systems that were not trained, each run once, in each stratum."""
+    return [
+        _summary(study, blocks, system, stratum, _digits([cells], cells_of(study, blocks, stratum)))
+        for system, cells in untrained.items()
+        for stratum in STRATA
+    ]
+
+
+def _summary(
+    study: Study,
+    blocks: Sequence[Block],
+    system: str,
+    stratum: Stratum,
+    values: NDArray[np.float64],
+) -> ArmSummary:
+    """Return the accuracy over ``values``, of shape (runs, problems)."""
+    cells = _cells(study, blocks, stratum)
+    mean, low, high = mean_of_runs(values, cells, level=study.level)
+    return ArmSummary(system, stratum, mean, low, high, values.mean(axis=1).tolist())
 
 
 def design(study: Study, params: Params, blocks: Sequence[Block]) -> dict[str, Any]:
@@ -152,14 +174,13 @@ def outcomes(
     for block in blocks:
         if system not in block.outcomes:
             raise ValueError(f"block {block.seed}: {system!r}: expected it to be evaluated")
-    names = cells_of(study, blocks, stratum)
-    return np.array(
-        [
-            [int(digit) for cell in names for digit in block.outcomes[system][cell]]
-            for block in blocks
-        ],
-        dtype=np.float64,
-    )
+    runs = [block.outcomes[system] for block in blocks]
+    return _digits(runs, cells_of(study, blocks, stratum))
+
+
+def _digits(runs: Sequence[Mapping[str, str]], cells: Sequence[str]) -> NDArray[np.float64]:
+    """Return the outcomes of runs in some cells, of shape (runs, problems)."""
+    return np.array([[int(digit) for cell in cells for digit in run[cell]] for run in runs], float)
 
 
 def cells_of(study: Study, blocks: Sequence[Block], stratum: Stratum) -> list[str]:

@@ -129,7 +129,7 @@ def load_sweep(name: str) -> Sweep:
 def scored_test_set(score: Score, params: Params) -> str | None:
     """Return a test set that the score is measured on, or None.
 
-    The ladder's part ``dev`` and a file of one's own are none; published benchmarks are.
+    ``dev`` and local files do not count as test sets; published benchmarks do.
     """
     if not score.file.startswith((TABLES.as_posix(), METRICS.as_posix())):
         return None

@@ -22,6 +22,7 @@ def headline(
     model. ``tables`` are those of ``stages.analyze``; parts without rows are left out.
     """
     metrics: dict[str, Any] = {}
+    # Lists at first: ``accuracy_others`` is a mean over several benchmarks.
     for row in _of_promptings(tables["accuracy"]):
         part = "accuracy" if row["benchmark"] == held_out else "accuracy_others"
         of_system = metrics.setdefault(part, {}).setdefault(row["system"], {})
@@ -39,8 +40,8 @@ def headline(
         if row["benchmark"] == held_out and not pd.isna(row["retention"]):
             calibration = "" if row["calibration"] in ("", "training") else f"-{row['calibration']}"
             name = f"{row['original']}-{row['method']}{row['bits']}{calibration}"
-            of_way = metrics.setdefault("retention", {}).setdefault(name, {})
-            of_way[row["answer_mode"]] = _rounded(row["retention"])
+            of_setting = metrics.setdefault("retention", {}).setdefault(name, {})
+            of_setting[row["answer_mode"]] = _rounded(row["retention"])
     if "quantization" in tables:
         ratios = tables["quantization"].dropna(subset=["perplexity_ratio"])
         metrics["perplexity_ratio"] = {
@@ -63,7 +64,9 @@ def study_numbers(
         values = {key: _rounded(float(row[key])) for key in ("difference", "low", "high")}
         numbers.setdefault(name, {})[row["stratum"]] = values
     spread = {
-        row["system"]: _rounded(float(row["run_sd"])) for row in arms if row["stratum"] == "hard"
+        row["system"]: _rounded(float(row["run_sd"]))
+        for row in arms
+        if row["stratum"] == "hard" and row["run_sd"]
     }
     return numbers | {"run_sd": spread}
 

@@ -1,4 +1,4 @@
-"""How systems answer, original beside tuned: length, steps, and fixed problems in full.
+"""Response style before and after tuning: length, steps, and fixed problems in full.
 
 ``stages.lib.analysis.steps`` defines steps and stated answers. Programs are expected to have
 neither, so for PoT answers there are lengths and grades alone. Frames have one row per

@@ -33,11 +33,12 @@ def retention(
 ) -> Retention:
     """Return the retention of R quantized models (R, n) of one original (n,), of 0 and 1.
 
-    The models are draws of one way to quantize, with other calibration texts; the problems lie
-    in ``strata`` (n,). The interval is that of a ratio r of means by the delta method: Student's
-    for the mean of x - r y over draws and problems, by ``seeds.crossed_variance``, divided by
-    the mean of y. Where a model and the original differ on fewer than ``MIN_DISCORDANT`` problems,
-    it is ``sparse_interval`` of the first model's difference, divided by the mean of y.
+    The models are draws of one quantization setting, with other calibration texts; the problems
+    lie in ``strata`` (n,). The interval is that of a ratio r of means by the delta method:
+    Student's for the mean of x - r y over draws and problems, by ``seeds.crossed_variance``,
+    divided by the mean of y. Where a model and the original differ on fewer than
+    ``MIN_DISCORDANT`` problems, it is ``sparse_interval`` of the first model's difference, divided
+    by the mean of y.
 
     Raises ValueError if the original solves no problem, for arrays of other shapes, and where the
     interval needs a variance for a stratum with one problem only.
@@ -65,26 +66,27 @@ def retention_table(
     *,
     level: float,
 ) -> pd.DataFrame:
-    """Return a row per benchmark, original, way to quantize and prompting.
+    """Return a row per benchmark, original, quantization setting and prompting.
 
     ``frame`` is that of ``accuracy.answer_frame``, ``models`` are the evaluated quantized models,
     ``systems`` the system that stands for a model. Models that differ in their calibration seed
-    alone are draws of one way; fewer than ``MIN_RUNS`` say nothing about draws, and the first
+    alone are draws of one setting; fewer than ``MIN_RUNS`` say nothing about draws, and the first
     one stands alone. Where the original solves no problem, there is no retention.
     """
     rows: list[dict[str, Any]] = []
     for (benchmark,), members in groups(frame, ["benchmark"]):
         for prompting in promptings_among(frame.columns):
+            # Retention compares in pairs: each row has the answers of all systems to one problem.
             solved = members.pivot(index="problem_id", columns="system", values=prompting)
             sources = members.drop_duplicates("problem_id").set_index("problem_id")["source"]
             strata = sources[solved.index].to_numpy()
-            for (parent, method, bits, calibration), draws in _ways(models).items():
+            for (parent, method, bits, calibration), draws in _draws_by_setting(models).items():
                 original = solved[systems[parent]].to_numpy()
                 quantized = solved[[systems[name] for name in draws]].to_numpy().T
                 kept: list[float | None] = [None, None, None]
                 if original.any():
-                    found = retention(quantized, original, strata, level=level)
-                    kept = [round(value, 4) for value in (found.ratio, found.low, found.high)]
+                    result = retention(quantized, original, strata, level=level)
+                    kept = [round(value, 4) for value in (result.ratio, result.low, result.high)]
                 rows.append(
                     {
                         "benchmark": benchmark,
@@ -103,12 +105,15 @@ def retention_table(
     return pd.DataFrame(rows)
 
 
-def _ways(
+def _draws_by_setting(
     models: Mapping[str, QuantizedModel],
 ) -> dict[tuple[str, str, int, str], Sequence[str]]:
     """Return the names of models by original, method, bits and calibration."""
-    ways: dict[tuple[str, str, int, str], list[str]] = {}
+    settings: dict[tuple[str, str, int, str], list[str]] = {}
     for name, model in models.items():
         calibration = model.calibrate_on if isinstance(model, Gptq) else ""
-        ways.setdefault((model.parent, model.method, model.bits, calibration), []).append(name)
-    return {way: names if len(names) >= MIN_RUNS else names[:1] for way, names in ways.items()}
+        settings.setdefault((model.parent, model.method, model.bits, calibration), []).append(name)
+    return {
+        setting: names if len(names) >= MIN_RUNS else names[:1]
+        for setting, names in settings.items()
+    }

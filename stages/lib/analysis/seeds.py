@@ -56,6 +56,20 @@ def compare_runs(
     )
 
 
+def mean_of_runs(
+    values: NDArray[np.float64], strata: ArrayLike, *, level: float
+) -> tuple[float, float, float]:
+    """Return the mean of an arm's outcomes (R, n), with its interval over runs and problems.
+
+    The interval is Student's, from ``crossed_variance``; one run has that over problems alone.
+    """
+    groups = np.unique(np.asarray(strata), return_inverse=True)[1]
+    check_strata(groups)
+    variance, freedom = crossed_variance(values, groups)
+    mean, half = float(values.mean()), float(student.ppf((1 + level) / 2, freedom)) * sqrt(variance)
+    return mean, max(0.0, mean - half), min(1.0, mean + half)
+
+
 def crossed_variance(values: NDArray[np.float64], groups: NDArray[np.intp]) -> tuple[float, float]:
     """Return the variance of the mean of ``values`` (R, n), and its degrees of freedom.
 

@@ -1,4 +1,4 @@
-"""Speeds as tables have them: the median of repeated measurements and their range."""
+"""Summary of repeated speed measurements: their median and range."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median

@@ -234,7 +234,7 @@ def difficulty_by_problem(
 ) -> dict[str, Difficulty]:
     """Return the difficulty of each problem, by its id, in the order of the rows.
 
-    It is that with the prompting or, where there is none, that with the other one.
+    It is that for this prompting, else that for the other.
     """
     chosen: dict[str, Difficulty] = {}
     for row in rows:

@@ -41,7 +41,7 @@ _HASH_DIGITS = 12
 
 @dataclass(frozen=True)
 class Provenance:
-    """The origin of a part of the data: its location, revision and license."""
+    """The origin of a data source: its location, revision and license."""
 
     format: str
     where: str
@@ -50,7 +50,7 @@ class Provenance:
 
 
 @dataclass(frozen=True)
-class Part:
+class DataSource:
     """One entry of ``prepare.train`` or ``prepare.benchmarks``, and the rows that it gives."""
 
     name: str
@@ -58,8 +58,10 @@ class Part:
     rows: SourceRows
 
 
-def build_datasets(settings: Prepare, sandbox: SandboxLimits) -> tuple[list[Part], list[Part]]:
-    """Return the parts of the training data, demonstrations among them, and the benchmarks.
+def build_datasets(
+    settings: Prepare, sandbox: SandboxLimits
+) -> tuple[list[DataSource], list[DataSource]]:
+    """Return the sources of the training data, demonstrations among them, and the benchmarks.
 
     Programs of data sets run in the sandbox. Raises ValueError as the readers do.
     """
@@ -73,19 +75,19 @@ def _training_ladder(per_rung: int, settings: Prepare) -> list[Problem]:
     return sample_ladder(settings.rungs, per_rung=per_rung, seed=settings.seed, part="train")
 
 
-def _load_training(source: TrainingSource, settings: Prepare, sandbox: SandboxLimits) -> Part:
+def _load_training(source: TrainingSource, settings: Prepare, sandbox: SandboxLimits) -> DataSource:
     match source:
         case LadderSource():
             problems = _training_ladder(source.per_rung + settings.demonstrations, settings)
-            return Part("ladder", _generated("ladder"), _all_rows(problems))
+            return DataSource("ladder", _generated("ladder"), _all_rows(problems))
         case FileSource():
             return _load_file(Path(source.path).stem, source)
         case RowsSource():
-            part = _load_rows(source, settings, sandbox)
-            return replace(part, rows=_sample_fraction(part.rows, source, settings.seed))
+            loaded = _load_rows(source, settings, sandbox)
+            return replace(loaded, rows=_sample_fraction(loaded.rows, source, settings.seed))
 
 
-def _load_rows(source: RowsSource, settings: Prepare, sandbox: SandboxLimits) -> Part:
+def _load_rows(source: RowsSource, settings: Prepare, sandbox: SandboxLimits) -> DataSource:
     ladder_rows = parse_ladder_path(source.path)
     if ladder_rows is not None:
         # Only problems can be demonstrations.
@@ -99,7 +101,7 @@ def _load_rows(source: RowsSource, settings: Prepare, sandbox: SandboxLimits) ->
             sandbox=sandbox,
         )
         provenance = replace(_generated(source.format), license=source.license)
-        return Part(source.name, provenance, rows)
+        return DataSource(source.name, provenance, rows)
     paths = find_files(source.path)
     rows = load_rows(
         paths,
@@ -110,7 +112,7 @@ def _load_rows(source: RowsSource, settings: Prepare, sandbox: SandboxLimits) ->
         sandbox=sandbox,
     )
     where, revision = _where_and_revision(source.path, paths)
-    return Part(source.name, Provenance(source.format, where, revision, source.license), rows)
+    return DataSource(source.name, Provenance(source.format, where, revision, source.license), rows)
 
 
 def _sample_fraction(rows: SourceRows, source: RowsSource, seed: int) -> SourceRows:
@@ -133,13 +135,13 @@ def _sample_fraction(rows: SourceRows, source: RowsSource, seed: int) -> SourceR
     )
 
 
-def _load_benchmark(name: str, source: BenchmarkSource, settings: Prepare) -> Part:
+def _load_benchmark(name: str, source: BenchmarkSource, settings: Prepare) -> DataSource:
     match source:
         case LadderBenchmark():
             problems = sample_ladder(
                 settings.rungs, per_rung=source.per_rung, seed=settings.seed, part=source.part
             )
-            return Part(name, _generated("ladder"), _all_rows(problems))
+            return DataSource(name, _generated("ladder"), _all_rows(problems))
         case FileSource():
             return _load_file(name, source)
         case PackagedSource():
@@ -160,16 +162,16 @@ def _load_benchmark(name: str, source: BenchmarkSource, settings: Prepare) -> Pa
     n_rows = len(problems)
     if source.size != "all":
         problems = subsample(problems, size=source.size, rng=np.random.default_rng(settings.seed))
-    return Part(
+    return DataSource(
         name, Provenance(source.source, where, revision, license), SourceRows(n_rows, problems)
     )
 
 
-def _load_file(name: str, source: FileSource) -> Part:
+def _load_file(name: str, source: FileSource) -> DataSource:
     path = Path(source.path)
     where, revision = _where_and_revision(source.path, [path])
     provenance = Provenance("file", where, revision, _OWN_LICENSE)
-    return Part(name, provenance, _all_rows(load_jsonl(path)))
+    return DataSource(name, provenance, _all_rows(load_jsonl(path)))
 
 
 def _all_rows(problems: list[Problem]) -> SourceRows:

@@ -68,9 +68,9 @@ def sample_ladder(
             raise ValueError(f"rung: {name!r}: expected one of {', '.join(RUNGS)}")
         distinct = _sample_distinct(name, per_rung, seed, part)
         if len(distinct) < per_rung:
-            of = "" if part is None else f" of the part {part}"
+            suffix = "" if part is None else f" of the part {part}"
             raise ValueError(
-                f"rung {name}: {per_rung} different problems{of} requested, "
+                f"rung {name}: {per_rung} different problems{suffix} requested, "
                 f"{len(distinct)} available"
             )
         problems += distinct

@@ -1,17 +1,19 @@
-"""The figure of online mixtures: what each cell gets over time."""
+"""The figures of online mixtures: what an arm sees of each cell over time, and what it gives."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import rc_context
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 
 from stages.lib.analysis.answer_modes import ANSWER_MODES
 from stages.lib.figures import style
 
-COLUMNS = ["step", "source", "prompting", "weight"]
+COLUMNS = ["step", "source", "prompting", "weight", "signal"]
 
 # A share of four times, or a quarter of, an equal one is at the end of the color scale.
 LARGEST_RATIO = 4
@@ -26,6 +28,34 @@ def allocation(
     ``tables`` has, by run, the columns ``COLUMNS``: a row per segment of the run and cell. Rows
     of a panel are cells, in the order of ``sources``; colors are logarithmic.
     """
+    limit = np.log2(LARGEST_RATIO)
+    ratios = {
+        name: np.log2(weights / weights.mean())
+        for name, weights in _by_cell(tables, "weight", sources).items()
+    }
+    figure, bar = _heatmaps(ratios, width_in, cmap="vlag", vmin=-limit, vmax=limit)
+    bar.set_label("Weight over the mean weight")
+    ticks = [-2, -1, 0, 1, 2]
+    bar.set_ticks(ticks, labels=[f"{2.0**tick:g}" for tick in ticks])
+    return figure
+
+
+@rc_context(style.STYLE)
+def learning(tables: Mapping[str, pd.DataFrame], sources: Sequence[str], width_in: float) -> Figure:
+    """Draw the accuracy of each cell that an online arm saw in its fresh examples, over time.
+
+    ``tables`` are as in ``allocation``. Steps before an arm had seen enough are left white.
+    """
+    signals = {name: 100 * values for name, values in _by_cell(tables, "signal", sources).items()}
+    figure, bar = _heatmaps(signals, width_in, cmap="crest", vmin=0, vmax=100)
+    bar.set_label("Accuracy seen (%)")
+    return figure
+
+
+def _by_cell(
+    tables: Mapping[str, pd.DataFrame], column: str, sources: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """Return a column of each run as a table of cells, in the order of ``sources``, and steps."""
     cells = pd.concat(tables.values())[["source", "prompting"]].drop_duplicates()
     order = [
         (source, prompting)
@@ -33,28 +63,32 @@ def allocation(
         for source in sources
         if ((cells["source"] == source) & (cells["prompting"] == prompting)).any()
     ]
-    labels = [f"{source}, {ANSWER_MODES[prompting]}" for source, prompting in order]
-    height = style.figure_height(len(order), 0.15)
-    figure, panels = style.panels(len(tables), width_in, height)
-    for panel, (name, table) in zip(panels, tables.items(), strict=True):
-        weights = table.pivot_table(index=["source", "prompting"], columns="step", values="weight")
-        ratios = np.log2(weights.loc[order] / weights.mean())
+    index = ["source", "prompting"]
+    return {
+        name: table.pivot_table(index=index, columns="step", values=column, dropna=False).reindex(
+            pd.MultiIndex.from_tuples(order, names=index)
+        )
+        for name, table in tables.items()
+    }
+
+
+def _heatmaps(
+    values: Mapping[str, pd.DataFrame], width_in: float, **colors: Any
+) -> tuple[Figure, Colorbar]:
+    """Draw a panel for each run, a row for each cell; return the figure and its color bar."""
+    (first, *_) = values.values()
+    labels = [f"{source}, {ANSWER_MODES[prompting]}" for source, prompting in first.index]
+    figure, panels = style.panels(len(values), width_in, style.figure_height(len(labels), 0.15))
+    for panel, (name, table) in zip(panels, values.items(), strict=True):
         sns.heatmap(
-            ratios,
+            table,
             ax=panel,
-            cmap="vlag",
-            center=0,
-            vmin=-np.log2(LARGEST_RATIO),
-            vmax=np.log2(LARGEST_RATIO),
             cbar=False,
-            xticklabels=max(1, len(weights.columns) // 6),
+            xticklabels=max(1, len(table.columns) // 6),
             yticklabels=labels,
             rasterized=True,
+            **colors,
         )
         panel.set(title=name, xlabel="optimizer step", ylabel="")
         panel.tick_params(axis="both", length=0)
-    bar = figure.colorbar(panels[-1].collections[0], ax=panels, shrink=0.6)
-    bar.set_label("Weight over the mean weight")
-    ticks = [-2, -1, 0, 1, 2]
-    bar.set_ticks(ticks, labels=[f"{2.0**tick:g}" for tick in ticks])
-    return figure
+    return figure, figure.colorbar(panels[-1].collections[0], ax=panels, shrink=0.6)

@@ -23,6 +23,7 @@ from pydantic import NonNegativeInt, ValidationError
 
 from stages.lib.core.files import fsync
 from stages.lib.core.schema import Generation, Prompting
+from stages.lib.core.validation import describe_error
 
 Key = tuple[str, str, Prompting, int, int, str]
 
@@ -171,9 +172,9 @@ def _generations(where: Path, table: pa.Table) -> Iterator[Generation]:
     try:
         yield from map(Generation, *columns)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = _SCHEMA.names[int(first["loc"][0])]
-        raise ValueError(f"{where}: {field}: {first['input']!r}: {first['msg']}") from error
+        # The error has the index of a positional argument, not its name.
+        index, _, problem = describe_error(error, []).partition(": ")
+        raise ValueError(f"{where}: {_SCHEMA.names[int(index)]}: {problem}") from error
 
 
 def _first_rows(keys: pa.Table) -> NDArray[np.int64]:

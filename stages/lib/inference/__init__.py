@@ -1,1 +1,1 @@
-"""Generation with vLLM: one engine, several processes, or Ray actors."""
+"""Generation with vLLM: one engine, or several as Ray actors."""

@@ -73,8 +73,7 @@ def has_kernel(folder: Path) -> bool:
         return False
     widths = (4, 8)
     if not torch.cuda.is_available():
-        # vLLM chooses its library for CPUs by the same question; the one for AVX2 has no
-        # kernel for 4 bits.
+        # vLLM picks its CPU library by the same test; the one for AVX2 has no kernel for 4 bits.
         widths = (4,) if torch.cpu._is_avx512_supported() else ()
     group_size = quantization["group_size"]
     in_order = not quantization["desc_act"] or group_size == -1

@@ -11,12 +11,12 @@ class Cells:
     """The cells of a run's examples.
 
     ``names`` has the source and the prompting of each cell, sorted; ``members`` the indices
-    of its examples; ``of`` the cell of each example.
+    of its examples; ``cell_of`` the cell of each example.
     """
 
     names: list[tuple[str, str]]
     members: list[list[int]]
-    of: list[int]
+    cell_of: list[int]
 
 
 def group_by_cell(examples: Sequence[Example]) -> Cells:
@@ -24,8 +24,8 @@ def group_by_cell(examples: Sequence[Example]) -> Cells:
     name_of = [(example.source, example.prompting) for example in examples]
     names = sorted(set(name_of))
     number = {name: index for index, name in enumerate(names)}
-    of = [number[name] for name in name_of]
+    cell_of = [number[name] for name in name_of]
     members: list[list[int]] = [[] for _ in names]
-    for index, cell in enumerate(of):
+    for index, cell in enumerate(cell_of):
         members[cell].append(index)
-    return Cells(names, members, of)
+    return Cells(names, members, cell_of)

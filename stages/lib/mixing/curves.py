@@ -29,11 +29,11 @@ class Curves:
 
 
 def fit_curves(points: Sequence[Sequence[Point]]) -> Curves:
-    """Fit each cell's curve by least squares in logarithms; exponents are pulled together.
+    """Fit each cell's curve by least squares in logarithms.
 
-    A cell's slope is averaged with that of all cells, as if the latter had been seen in as much
-    spread of log n as a cell has on average. Exponents are at least 0. Raises ValueError for a
-    cell with fewer than two points.
+    Exponents are shrunk toward the pooled one: a cell's slope is averaged with that of all cells,
+    as if the latter had been seen in as much spread of log n as a cell has on average. They are
+    at least 0. Raises ValueError for a cell with fewer than two points.
     """
     means, products, squares = [], [], []
     for number, cell in enumerate(points):
@@ -62,8 +62,8 @@ def spend(
     """
     n_more = np.zeros_like(n)
     while budget > 0:
-        most = max(budget / tokens.min(), chunk)
-        sizes = chunk * 2.0 ** np.arange(int(np.log2(most / chunk)) + 1)
+        max_examples = max(budget / tokens.min(), chunk)
+        sizes = chunk * 2.0 ** np.arange(int(np.log2(max_examples / chunk)) + 1)
         now = curves.accuracy(n + n_more, scale=scale)
         then = np.array([curves.accuracy(n + n_more + size, scale=scale) for size in sizes])
         costs = sizes[:, None] * tokens

@@ -1,4 +1,4 @@
-"""What a training run shows of each example before it learns from it.
+"""Loss of each example, and whether its response is exact, before the update.
 
 The run keeps all observations. Whatever an online arm decides is a function of them, so a
 resumed run reads them back and decides again what the interrupted one had decided.

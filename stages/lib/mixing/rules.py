@@ -1,4 +1,4 @@
-"""From what a run has observed of each cell to the weights of the cells.
+"""Cell weights from observations.
 
 A cell is what the mixture can tell apart: the problems of one source with one prompting. A
 weight says how often an example of the cell is drawn, relative to one of a cell of weight 1.
@@ -172,8 +172,8 @@ class Planned:
         self._accuracy = curves.accuracy(self._n, scale=self._arm.scale)
         budget = self._budgets[segment]
         planned = spend(curves, self._n, self._tokens, budget, scale=self._arm.scale)
-        passes = planned / self._sizes
-        return self._arm.floor + (1 - self._arm.floor) * passes / passes.max()
+        epochs = planned / self._sizes
+        return self._arm.floor + (1 - self._arm.floor) * epochs / epochs.max()
 
     def signal(self) -> Weights:
         """Return the accuracies by the curves when the weights were last asked for."""

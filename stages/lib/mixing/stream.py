@@ -13,8 +13,8 @@ from stages.lib.mixing.rules import Weights
 class CellQueues:
     """The upcoming examples of each cell: freshly shuffled epochs, one after the other.
 
-    ``cells`` has the examples of each cell. What a stream has shown stays queued until it is
-    taken, so that a plan may look ahead and then change its weights.
+    ``cells`` has the examples of each cell. Yielded examples stay queued until taken, so that a
+    plan may look ahead and then change its weights.
     """
 
     def __init__(self, cells: Sequence[Sequence[int]], *, seed: int) -> None:
@@ -43,14 +43,14 @@ class CellQueues:
         if not due:
             raise ValueError("weights: all 0: expected at least one above 0")
         heapq.heapify(due)
-        shown = [count() for _ in rates]
+        positions = [count() for _ in rates]
         while True:
             time, cell = due[0]
             heapq.heapreplace(due, (time + 1 / rates[cell], cell))
-            yield self._upcoming(cell, next(shown[cell]))
+            yield self._upcoming(cell, next(positions[cell]))
 
     def take(self, examples: Iterable[int]) -> None:
-        """Remove examples that a stream has shown from the queues."""
+        """Remove examples that a stream has yielded from the queues."""
         for example in examples:
             self._queues[self._cell_of[example]].remove(example)
 

@@ -12,7 +12,7 @@ T = TypeVar("T")
 def check_unique(values: list[T]) -> list[T]:
     """Return the list; ValueError if it has something twice."""
     if len(set(values)) < len(values):
-        raise ValueError("expected nothing twice")
+        raise ValueError("expected no duplicates")
     return values
 
 

@@ -8,7 +8,12 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    ConfigTypeError,
+    OmegaConfBaseException,
+)
 from yaml import YAMLError
 
 from stages.lib.core.validation import unknown_key
@@ -17,8 +22,8 @@ from stages.lib.core.validation import unknown_key
 def compose(overrides: Sequence[str], conf: Path) -> dict[str, Any]:
     """Return the parameters of ``conf``/config.yaml with overrides such as ``recipe=grpo``.
 
-    Raises ValueError, in one line, for a malformed override, an unknown recipe or key, and a
-    value that neither the recipe nor an override sets.
+    Raises ValueError, in one line, for a malformed override, an unknown recipe or key, a mapping
+    in place of a list or the reverse, and a value that neither the recipe nor an override sets.
     """
     try:
         return _compose(overrides, conf)
@@ -31,7 +36,12 @@ def compose(overrides: Sequence[str], conf: Path) -> dict[str, Any]:
         if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
             keys = _known_keys(overrides, conf)
             raise ValueError(unknown_key(cause.full_key, keys)) from error
-        raise ValueError(f"overrides: {str(error).splitlines()[0]}") from error
+        message = str(error).splitlines()[0]
+        if isinstance(cause, ConfigTypeError) and message.startswith("Error merging override "):
+            expected = "a list" if cause.object_type is list else "a mapping"
+            value = message.partition("=")[2]
+            raise ValueError(f"{cause.full_key}: {value}: expected {expected}") from error
+        raise ValueError(f"overrides: {message}") from error
     except OmegaConfBaseException as error:
         raise ValueError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     except YAMLError as error:

@@ -50,7 +50,7 @@ class Analyze(ParamGroup):
 
     ``discordance`` is the share of problems that exactly one of two systems is expected to solve:
     the difference that a benchmark can detect follows from it, before any answer.
-    ``runs`` lists, by arm, the systems that are runs of it, with the seeds in one order.
+    ``runs`` lists, by arm, the systems that are runs of it, in the same seed order.
     Two compared arms that both have runs are compared by all their runs, too.
     """
 

@@ -13,7 +13,7 @@ class Gptq(ParamGroup):
     """GPTQ (Frantar et al. 2023) of an arm or a GRPO model.
 
     It is calibrated on the parent's training examples, on as many of them with hard
-    problems drawn more often, or on unrelated text. Another
+    problems more likely, or on unrelated text. Another
     ``calibration_seed`` draws another calibration set of the same kind.
     """
 

@@ -192,6 +192,7 @@ class Params(ParamGroup):
                     f"quantize.models.{name}.calibrate_on: 'difficulty': expected 'training' or "
                     "'text' for an arm of conversations"
                 )
+        # The samples measure the difficulty that any arm may need.
         if self.sample.k > 0:
             return
         for name, arm in self.weigh.arms.items():

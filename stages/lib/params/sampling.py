@@ -82,7 +82,7 @@ class Sample(ParamGroup):
 
 
 class Score(ParamGroup):
-    """How difficulty levels follow from graded samples, or that they are the data set's own."""
+    """Definition of difficulty levels, from samples or as published."""
 
     definition: LevelDefinition | Literal["published"]
     levels: Annotated[int, Field(ge=1, le=100)]

@@ -25,7 +25,7 @@ class ArmTraining(ParamGroup):
 
 
 class ArmGroup(ParamGroup):
-    """What every arm may have beside its strategy."""
+    """Options common to all arms."""
 
     train: ArmTraining = ArmTraining()
 
@@ -159,9 +159,10 @@ class MeasuredGroup(OnlineGroup):
 
 
 class FrontierArm(MeasuredGroup):
-    """Cells count more the more their accuracy A rises with more tokens: by -A ln A.
+    """Weights cells by -A ln A, to which the accuracy gain per e-fold of tokens is proportional.
 
-    A is the mean of exp(-scale * loss), the loss being that of a whole response, in nats.
+    The accuracy A is the mean of exp(-scale * loss), the loss being that of a whole response, in
+    nats.
     """
 
     strategy: Literal["frontier"]
@@ -169,16 +170,17 @@ class FrontierArm(MeasuredGroup):
 
 
 class MasteryArm(MeasuredGroup):
-    """Cells count more the fewer of their responses the model would write exactly."""
+    """Weights cells by the share of their responses that are not yet exact."""
 
     strategy: Literal["mastery"]
 
 
 class PlannedArm(OnlineGroup):
-    """Cells count as much as the rest of the run should train on them, by their learning curves.
+    """Weights cells by the epochs that are planned for them in the rest of the run.
 
-    The loss of a response is fitted as a power of a cell's examples, accuracy is
-    exp(-scale * loss). Two points of each curve need ``warmup_examples`` of at least 8.
+    The plan follows from learning curves: the loss of a response is fitted as a power of a cell's
+    examples, accuracy is exp(-scale * loss). Two points of each curve need ``warmup_examples`` of
+    at least 8.
     """
 
     strategy: Literal["planned"]
@@ -191,9 +193,9 @@ UnguidedArm = UniformArm | FactorArm | ConversationsArm | OnlineGroup
 
 
 class Replay(ParamGroup):
-    """An arm that has the weights that an online ``arm`` had, and follows nothing itself.
+    """A control that reuses the weights over time of an online ``arm``.
 
-    ``dealt``: each cell has those of another one, permuted by ``seed``; ``yoked``: each has
+    ``dealt``: each cell has the weights of another one, permuted by ``seed``; ``yoked``: each has
     the mean of its own throughout the run.
     """
 

@@ -13,6 +13,8 @@ CAPTIONS = {
     "allocation": "The weight of each source and prompting over the mean of all, while an online "
     "arm trains and in the runs that replay it. Weights are equal until the arm has seen enough "
     "examples of each.",
+    "learning": "Learning curves of the sources and promptings: the accuracy that an online arm "
+    "saw in its fresh examples before it trained on them, which decides the weights.",
     "grpo": "GRPO by optimizer step: the reward, a weighted sum for correct answers and their "
     "form, the divergence from the parent, the length of answers, and the share of groups whose "
     "answers all have the same reward, which give no signal. Thin: each step; thick: the mean "
@@ -52,6 +54,7 @@ def figures_without_data(params: Params) -> set[str]:
     has_data = {
         "difficulty": has_difficulty(params.sample, params.score),
         "allocation": bool(online_runs(params.weigh)),
+        "learning": bool(online_runs(params.weigh)),
         "grpo": bool(params.grpo.models),
         "sources": bool(tuned) and "cot" in params.evaluate.prompting,
         "programs": bool(tuned) and "pot" in params.evaluate.prompting,

@@ -88,12 +88,12 @@ def overview(rows: Sequence[TableRow], *, level: float, between: str = "systems"
     benchmarks = {row["benchmark"] for row in rows}
     if len(benchmarks) != 1:
         raise ValueError(f"rows: {sorted(benchmarks)}: expected one benchmark")
-    found = [row for row in rows if winner(row, level) != "neither"]
-    count = f"{len(found)} of the {len(rows)} comparisons" if found else "no comparison"
+    significant = [row for row in rows if winner(row, level) != "neither"]
+    count = f"{len(significant)} of the {len(rows)} comparisons" if significant else "no comparison"
     return " ".join(
         [
             f"On {benchmarks.pop()}, {count} of {between} found a difference.",
-            *(sentence(row, level=level) for row in found),
+            *(sentence(row, level=level) for row in significant),
         ]
     )
 

@@ -26,6 +26,7 @@ def compute_rows(params: Params) -> list[dict[str, Any]]:
         run = read_json(TRAINING_LOGS / f"{name}.json")
         samples = follows_difficulty(params, name)
         stage = "replay" if name in params.weigh.replays else "train"
+        # All sampling counts for each such arm: it would need it also if it were the only one.
         generated_tokens = generated if samples else 0
         read_by_base = run["processed_tokens"] if reads_base(params, name) else 0
         rows.append(

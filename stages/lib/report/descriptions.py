@@ -32,13 +32,13 @@ from stages.lib.provenance.ladder_path import parse_ladder_path
 
 CALIBRATIONS = {
     "training": "of its training examples",
-    "difficulty": "of its training examples, drawn more often as their problems are failed",
+    "difficulty": "of its training examples, hard problems more likely",
     "text": "paragraphs of Wikipedia",
 }
 
 
 REPLAYS = {
-    "dealt": "each cell has those of another one",
+    "dealt": "each cell has the weights of another cell",
     "yoked": "each cell has the mean of its own throughout",
 }
 
@@ -53,12 +53,13 @@ def strategy(weigh: Weigh, name: str) -> str:
             return "Every example once per epoch."
         case RepeatArm(base=base, factor=factor):
             return (
-                f"Every example ⌊{base:g} + {factor:g} · level⌋ times per epoch; harder is higher."
+                f"Every example ⌊{base:g} + {factor:g} · level⌋ times per epoch; harder problems "
+                "have higher levels."
             )
         case WeightArm(base=base, factor=factor):
             return (
                 f"Every example once per epoch, its loss weighted by {base:g} + {factor:g} · "
-                "level; harder is higher."
+                "level; harder problems have higher levels."
             )
         case BandArm(low=low, high=high):
             return f"Problems with a pass rate from {low:.0%} to {high:.0%}."
@@ -78,7 +79,7 @@ def strategy(weigh: Weigh, name: str) -> str:
             return f"Sources and promptings are drawn {_online_rule(arm)}."
         case ConversationsArm(sources=sources):
             names = " and ".join(f"`{name}`" for name in sources)
-            return f"Every conversation of {names} once per epoch; all responses are learned."
+            return f"Every conversation of {names} once per epoch; loss on every response."
         case ControlArm(control_of=original):
             return f"A control: what the arm `{original}` does, but to random problems."
 
@@ -105,11 +106,11 @@ def _online_rule(arm: FrontierArm | MasteryArm | PlannedArm) -> str:
     match arm:
         case FrontierArm():
             return (
-                "more often the more their accuracy A rises with more tokens, by −A ln A, A "
-                "following from the losses of fresh examples"
+                "more often if more tokens would raise their accuracy A more, by −A ln A; A is "
+                "estimated from the losses of fresh examples"
             )
         case MasteryArm():
-            return "more often the fewer of their fresh examples the model would write exactly"
+            return "more often if fewer of their fresh responses are reproduced exactly"
         case PlannedArm():
             return (
                 "as often as their learning curves, fitted from time to time, say that the rest "

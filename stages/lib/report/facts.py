@@ -42,13 +42,13 @@ def timings(params: Params) -> list[dict[str, Any]]:
 
 
 def detectable(params: Params) -> list[dict[str, Any]]:
-    """Return the difference that each benchmark detects, in share of its problems.
+    """Return the difference that each benchmark detects, as a share of its problems.
 
     That is under the assumed discordance, ``analyze.discordance``; benchmarks that detect none
     are left out.
     """
     counts = read_json(METRICS / "data.json")["problems"]
-    found = {
+    differences = {
         name: detectable_difference(
             counts[name],
             params.analyze.discordance,
@@ -57,7 +57,7 @@ def detectable(params: Params) -> list[dict[str, Any]]:
         )
         for name in params.prepare.benchmarks
     }
-    return [{"benchmark": name, "points": points} for name, points in found.items() if points]
+    return [{"benchmark": name, "points": points} for name, points in differences.items() if points]
 
 
 def few_shot_systems(evaluate: Evaluate) -> list[str]:
@@ -84,7 +84,7 @@ def describe_sources() -> list[dict[str, Any]]:
             "n": len(problems),
             "example": problems[0].question,
             "answer": problems[0].answer,
-            "pass_rates": {name: of["pass_rate"][source] for name, of in sampled.items()},
+            "pass_rates": {name: metrics["pass_rate"][source] for name, metrics in sampled.items()},
         }
         for source, problems in by_level
     ]

@@ -12,7 +12,7 @@ from stages.lib.core.files import read_json
 from stages.lib.core.tables import read_csv
 from stages.lib.report.numbers import percent
 
-Row = Mapping[str, str]
+EndpointRow = Mapping[str, str]
 
 
 def read_study(folder: Path, arms: Sequence[str]) -> dict[str, Any] | None:
@@ -40,7 +40,7 @@ def read_study(folder: Path, arms: Sequence[str]) -> dict[str, Any] | None:
     }
 
 
-def read_retention(folder: Path) -> list[Row] | None:
+def read_retention(folder: Path) -> list[dict[str, str]] | None:
     """Return what each quantized model kept in recipe ``quantization``, or None before its run."""
     file = folder / "retention.csv"
     return read_csv(file) if file.exists() else None
@@ -54,7 +54,7 @@ def _dose(file: Path) -> dict[str, int] | None:
     return {"doses": len({row["steps"] for row in rows}), "runs": int(rows[0]["runs"])}
 
 
-def design(sizes: Mapping[str, Any], endpoints: Sequence[Row]) -> str:
+def design(sizes: Mapping[str, Any], endpoints: Sequence[EndpointRow]) -> str:
     """Return what each run trains on and is tested on; ``sizes`` are those of design.json."""
     cells = sizes["hard_cells"] + sizes["easy_cells"]
     modes = " and with ".join(ANSWER_MODES[name] for name in sizes["promptings"])
@@ -68,7 +68,7 @@ def design(sizes: Mapping[str, Any], endpoints: Sequence[Row]) -> str:
     )
 
 
-def result(endpoints: Sequence[Row]) -> str:
+def result(endpoints: Sequence[EndpointRow]) -> str:
     """Return the differences on hard and easy cells in one sentence."""
     hard, easy, _ = endpoints
     return (
@@ -77,15 +77,15 @@ def result(endpoints: Sequence[Row]) -> str:
     )
 
 
-def meaning(endpoints: Sequence[Row]) -> str:
+def meaning(endpoints: Sequence[EndpointRow]) -> str:
     """Return what the verdicts on the registered endpoints say.
 
     ``endpoints`` are the gain on hard cells, no loss on easy ones, and the gain over the control.
     """
-    gain, safe, aimed = endpoints
-    candidate, baseline, control = gain["first"], gain["second"], aimed["second"]
-    margin = percent(-float(safe["bound"]))
-    verdicts = (gain["verdict"], safe["verdict"])
+    gain, easy, control = endpoints
+    candidate, baseline = gain["first"], gain["second"]
+    margin = percent(-float(easy["bound"]))
+    verdicts = (gain["verdict"], easy["verdict"])
     if "inconclusive" in verdicts:
         return f"With {gain['blocks']} runs the study is inconclusive, as registered."
     if verdicts == ("not met", "met"):
@@ -104,12 +104,12 @@ def meaning(endpoints: Sequence[Row]) -> str:
         f"`{candidate}` gains on hard cells over `{baseline}`, without a loss of {margin} points "
         "on easy ones."
     )
-    against = f"`{candidate}` minus `{control}` is {_points(aimed)} on hard cells"
-    if aimed["verdict"] == "met":
+    against = f"`{candidate}` minus `{control['second']}` is {_points(control)} on hard cells"
+    if control["verdict"] == "met":
         return f"{gained} {against}: it matters which cells get more, not only that some do."
     return f"{gained} {against}: the study does not show that the choice of cells matters."
 
 
-def _points(row: Row) -> str:
+def _points(row: EndpointRow) -> str:
     low, high = percent(float(row["low"])), percent(float(row["high"]))
     return f"{percent(float(row['difference']))} points ({low} to {high})"

@@ -74,18 +74,20 @@ def study_table(study: Mapping[str, Any]) -> Table:
     """Return the accuracy of each arm of a study, ``read_study``'s, in each stratum."""
     body = []
     for row in study["arms"]:
-        runs = [float(value) for value in row["runs"].split()]
-        mean, spread = float(row["mean"]), float(row["run_sd"])
+        mean, low, high = (float(row[name]) for name in ("mean", "low", "high"))
+        spread = (
+            Cell(percent(float(row["run_sd"])), float(row["run_sd"])) if row["run_sd"] else None
+        )
         body.append(
             [
                 *(_plain(row[name]) for name in ("system", "stratum")),
-                Cell(percent(mean), mean, f"{percent(min(runs))}–{percent(max(runs))}"),
-                Cell(percent(spread), spread),
+                Cell(percent(mean), mean, f"{percent(low)}–{percent(high)}"),
+                spread or _plain("–"),
             ]
         )
     return Table(
-        f"The registered study: mean accuracy over {study['blocks']} runs, with the lowest and "
-        "highest, and the standard deviation over runs",
+        f"The registered study: mean accuracy over {study['blocks']} runs, with intervals over "
+        "runs and problems, and the standard deviation over runs",
         ["Arm", "Cells", "Accuracy (%)", "SD (points)"],
         body,
     )

@@ -135,7 +135,7 @@ def _await_start(worker: _Worker, allow_unprotected: bool) -> None:
     if not layers and not allow_unprotected:
         raise OSError(
             "model-written programs cannot be confined: this machine offers none of "
-            f"{', '.join(LAYERS)}; sandbox.allow_unprotected runs them all the same"
+            f"{', '.join(LAYERS)}; sandbox.allow_unprotected runs them anyway"
         )
     _warn_of_missing(tuple(layer for layer in LAYERS if layer not in layers))
 

@@ -1,4 +1,4 @@
-"""What a run spent on each cell over time: a table that is written, and replayed by others."""
+"""Tokens per cell over time: a table that is written, and replayed by other runs."""
 
 import math
 from collections.abc import Sequence
@@ -69,12 +69,12 @@ def _count(
     cells: Cells, taken: Sequence[int], supervised: Sequence[int]
 ) -> tuple[list[int], list[int]]:
     """Return how many examples, and supervised tokens, of each cell were taken."""
-    of = np.array([cells.of[example] for example in taken])
+    cell_of = np.array([cells.cell_of[example] for example in taken])
     tokens = np.array([supervised[example] for example in taken])
     n = len(cells.names)
     return (
-        np.bincount(of, minlength=n).tolist(),
-        np.bincount(of, weights=tokens, minlength=n).astype(np.int64).tolist(),
+        np.bincount(cell_of, minlength=n).tolist(),
+        np.bincount(cell_of, weights=tokens, minlength=n).astype(np.int64).tolist(),
     )
 
 

@@ -1,4 +1,4 @@
-"""Factors of loss weights that follow a model's probability of what is learned.
+"""Loss-weight factors from token or response probability.
 
 - ``focal``: (1 - p)^power, p the probability that the model in training gives a unit, as in Lin et
   al. (2017, arXiv:1708.02002). A unit is a token, or a whole response with the geometric mean of
@@ -51,12 +51,12 @@ def loss_factor(examples: Sequence[Example]) -> LossFactor | None:
 
     Raises ValueError if they do not share it, and for an anchor without a factor.
     """
-    found = {
+    factors = {
         LossFactor(row.factor, row.factor_power, row.factor_unit, row.anchor) for row in examples
     }
-    if len(found) > 1:
-        raise ValueError(f"examples: {len(found)} loss factors: expected one for all")
-    factor = found.pop()
+    if len(factors) > 1:
+        raise ValueError(f"examples: {len(factors)} loss factors: expected one for all")
+    factor = factors.pop()
     if factor.kind == "none":
         if factor.anchor:
             raise ValueError(f"examples: anchor {factor.anchor}: expected a loss factor beside it")
@@ -77,9 +77,9 @@ def factor_columns(
     """Return the columns that ``loss_factors`` needs for a row of concatenated examples.
 
     A unit is one supervised token of an example or all of them, by its ``factor_unit``. The
-    lists have the row's length and hold, for each supervised token, the ``units`` it belongs
-    to, from 0, and in ``judges`` the unit whose probability counts: its own or, where factors
-    are shuffled, one drawn from the row's without replacement.
+    lists have the row's length and hold, for each supervised token, in ``units`` the one that
+    it belongs to, from 0, and in ``factor_units`` the one whose probability counts: its own or,
+    where factors are shuffled, one drawn from the row's without replacement.
     """
     units: list[int] = []
     shuffled: list[int] = []
@@ -95,10 +95,10 @@ def factor_columns(
         if example.factor_shuffled:
             shuffled += range(n_units, n_units + n_own)
         n_units += n_own
-    judge_of = np.arange(n_units)
-    judge_of[shuffled] = rng.permutation(np.array(shuffled, dtype=np.int64))
-    judges = [NO_UNIT if unit == NO_UNIT else int(judge_of[unit]) for unit in units]
-    return {"units": units, "judges": judges}
+    factor_unit_of = np.arange(n_units)
+    factor_unit_of[shuffled] = rng.permutation(np.array(shuffled, dtype=np.int64))
+    factor_units = [NO_UNIT if unit == NO_UNIT else int(factor_unit_of[unit]) for unit in units]
+    return {"units": units, "factor_units": factor_units}
 
 
 @torch.no_grad()
@@ -112,11 +112,11 @@ def loss_factors(
 
     ``losses`` (n,) are the tokens' negative log-probabilities by the model that sets the
     factor; ``positions`` (n,) are their positions in the columns of ``row``, each (1, length),
-    minus one. A token's factor is that of the unit in ``judges``.
+    minus one. A token's factor is that of the unit in ``factor_units``.
     """
-    units, judges = (row[name][0, 1:][positions] for name in ("units", "judges"))
+    units, factor_units = (row[name][0, 1:][positions] for name in ("units", "factor_units"))
     reduction = "mean" if factor.kind == "focal" else "sum"
-    log_p = torch.segment_reduce(-losses, reduction, lengths=torch.bincount(units))[judges]
+    log_p = torch.segment_reduce(-losses, reduction, lengths=torch.bincount(units))[factor_units]
     if factor.kind == "focal":
         return (-torch.expm1(log_p)).clamp(min=0).pow(factor.power)
     return torch.exp(factor.power * log_p)
@@ -126,5 +126,5 @@ def divergence(logits: torch.Tensor, base_logits: torch.Tensor) -> torch.Tensor:
     """Return KL(base || model) of the next token, (n,), from logits of (n, vocabulary)."""
     # Of at least 32 bits.
     dtype = torch.promote_types(logits.dtype, torch.float32)
-    log_p, base_log_p = (each.log_softmax(-1, dtype=dtype) for each in (logits, base_logits))
+    log_p, base_log_p = (tensor.log_softmax(-1, dtype=dtype) for tensor in (logits, base_logits))
     return torch.nn.functional.kl_div(log_p, base_log_p, log_target=True, reduction="none").sum(-1)

@@ -8,7 +8,7 @@ from stages.lib.sft.factors import LossFactor, divergence, loss_factors
 from stages.lib.training.likelihood import supervised_logits, token_losses
 
 Score = tuple[int, float, bool]
-"""An example's place in its step, its loss in nats, and whether greedy decoding would write it."""
+"""An example's position in its step, its loss in nats, and whether greedy decoding writes it."""
 
 
 def weighted_loss(
@@ -24,24 +24,25 @@ def weighted_loss(
     ``row`` holds tensors of shape (1, length); ``total`` counts the supervised tokens
     of the whole optimizer step, so that micro-batches add up to the step's loss.
     w is the token's weight, times its ``factor`` if there is one; the factor's divergence from
-    the frozen ``base`` is added, which a factor that needs it reads the row with, too.
-    ``on_scores`` is called with the score of each example, if the row has their places.
+    the frozen ``base`` is added. ``base`` is run on the row if the factor needs it.
+    ``on_scores`` is called with the score of each example, if the row has their positions.
     """
     logits, targets, positions = supervised_logits(model, row)
     losses = token_losses(logits, targets)
-    if on_scores is not None and "places" in row:
-        on_scores(_example_scores(logits, targets, losses, row["places"][0, 1:][positions]))
+    if on_scores is not None and "example_positions" in row:
+        example_positions = row["example_positions"][0, 1:][positions]
+        on_scores(_example_scores(logits, targets, losses, example_positions))
     weights = row["weights"][0, 1:][positions]
     if factor is None:
         return (losses * weights).sum() / total
-    judged, base_logits = losses, None
+    factor_losses, base_logits = losses, None
     if base is not None:
         with torch.no_grad():
             base_logits, _, _ = supervised_logits(base, row)
     if factor.kind == "base_likelihood":
         assert base_logits is not None
-        judged = token_losses(base_logits, targets)
-    loss = (losses * weights * loss_factors(judged, row, positions, factor)).sum()
+        factor_losses = token_losses(base_logits, targets)
+    loss = (losses * weights * loss_factors(factor_losses, row, positions, factor)).sum()
     if factor.anchor:
         assert base_logits is not None
         loss = loss + factor.anchor * divergence(logits, base_logits).sum()
@@ -50,10 +51,10 @@ def weighted_loss(
 
 @torch.no_grad()
 def _example_scores(
-    logits: torch.Tensor, targets: torch.Tensor, losses: torch.Tensor, places: torch.Tensor
+    logits: torch.Tensor, targets: torch.Tensor, losses: torch.Tensor, positions: torch.Tensor
 ) -> list[Score]:
     """Sum up the tokens of each example; all are (n,), ``logits`` (n, vocabulary)."""
-    distinct, lengths = places.unique_consecutive(return_counts=True)
+    distinct, lengths = positions.unique_consecutive(return_counts=True)
     sums = torch.segment_reduce(losses.double(), "sum", lengths=lengths)
     hits = (logits.argmax(-1) == targets).double()
     shares = torch.segment_reduce(hits, "mean", lengths=lengths)

@@ -38,7 +38,7 @@ class Segment:
 
 
 class OnlinePlan(Plan):
-    """The micro-batches of a run, planned as far as they are asked for.
+    """The micro-batches of a run, planned on demand.
 
     A function of the data, the settings, the rule and the observations: a resumed run that
     gets the observations of the interrupted one plans the same again.
@@ -70,19 +70,22 @@ class OnlinePlan(Plan):
     def row(self, index: int) -> dict[str, list[Any]]:
         """Build the packed row of a micro-batch.
 
-        Its column ``places`` has the place, from 0, of each token's example in the step.
+        For each token, its column ``example_positions`` has the position of the token's example
+        in the step, from 0.
         """
         step, batch = divmod(index, self.per_step)
         self._plan_through(step)
         tokens = [self.data[i] for i in self.micro_batches[index]]
         row = micro_batch(tokens, 1.0)
         before = sum(len(b) for b in self.micro_batches[index - batch : index])
-        places = enumerate(tokens, start=before)
-        row["places"] = [place for place, ids in places for _ in range(len(ids))]
+        positions = enumerate(tokens, start=before)
+        row["example_positions"] = [
+            position for position, ids in positions for _ in range(len(ids))
+        ]
         return row
 
     def observe(self, step: int, scores: Sequence[Score]) -> None:
-        """Take in what a step showed, from all processes and in any order.
+        """Record the scores of a step, from all processes and in any order.
 
         Raises ValueError unless it is the next step and has a score for each of its examples.
         """
@@ -93,7 +96,10 @@ class OnlinePlan(Plan):
                 f"step {step}: {len(scores)} scores: expected {len(examples)}, of the next step"
             )
         self._observed.append(
-            [Observation(step, examples[place], loss, exact) for place, loss, exact in ordered]
+            [
+                Observation(step, examples[position], loss, exact)
+                for position, loss, exact in ordered
+            ]
         )
 
     def save(self, folder: Path) -> None:
@@ -146,7 +152,7 @@ class OnlinePlan(Plan):
             raise ValueError(f"step {end - 1}: not observed: expected it before step {end + 1}")
         for step in self._observed[self._n_followed : max(end, 0)]:
             for row in step:
-                self._rule.observe(self.cells.of[row.example], row)
+                self._rule.observe(self.cells.cell_of[row.example], row)
         self._n_followed = max(end, self._n_followed)
 
 

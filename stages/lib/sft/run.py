@@ -45,11 +45,11 @@ def fine_tune(
     planner: Planner,
     *,
     validation_seed: int,
-    depends_on: Sequence[str],
+    plan_inputs: Sequence[str],
 ) -> None:
-    """Fine-tune the base model on the examples in a file, and write all that is left of it.
+    """Fine-tune the base model on the examples in a file, and save the model, logs and report.
 
-    ``depends_on`` names what the plan depends on beside the examples and the settings. Every
+    ``plan_inputs`` names what the plan depends on beside the examples and the settings. Every
     run of one ``validation_seed`` holds out the same examples.
     """
     fingerprint = model_fingerprint(BASE)
@@ -65,7 +65,7 @@ def fine_tune(
         fingerprint,
         file_sha256(file),
         repr((without_trackers, prompts)),
-        *depends_on,
+        *plan_inputs,
         *sorted(held_out),
     )
     model = adapters.load_trainable(BASE, settings.tuning, seed=settings.seed)

@@ -58,7 +58,7 @@ def split_validation(
     if chosen and not validation:
         raise ValueError(
             f"train.validation: {len(chosen)} problems or conversations are for validation, and "
-            "nothing of the arm is among them: expected more"
+            "the arm has none of them: expected more"
         )
     return training, validation
 

@@ -18,7 +18,7 @@ def checkpoint_dir(name: str, run_key: str) -> Path:
     checkpoints = CHECKPOINTS / name / run_key
     for unused in sorted((CHECKPOINTS / name).glob("*")):
         if unused != checkpoints:
-            console.log_line(f"{name}: not used, of other parameters or data: {unused}")
+            console.log_line(f"{name}: ignored: from other parameters or data: {unused}")
     return checkpoints
 
 

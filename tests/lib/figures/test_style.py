@@ -121,7 +121,7 @@ def of_models() -> pd.DataFrame:
 
 def test_a_cell_is_as_dark_as_its_weight_is_far_from_the_mean() -> None:
     rows = [
-        (step, source, prompting, weight)
+        (step, source, prompting, weight, weight / 8)
         for step, weights in ((1, (1, 1, 1, 1)), (3, (8, 4, 2, 2)))
         for (source, prompting), weight in zip(
             [("hard", "cot"), ("easy", "cot"), ("hard", "pot"), ("easy", "pot")],
@@ -132,6 +132,9 @@ def test_a_cell_is_as_dark_as_its_weight_is_far_from_the_mean() -> None:
     table = pd.DataFrame(rows, columns=allocation.COLUMNS)
     figure = allocation.allocation({"online": table}, ["easy", "other", "hard"], 5.0)
     panel = figure.axes[0]
+    seen = allocation.learning({"online": table}, ["easy", "other", "hard"], 5.0).axes[0]
+    accuracies = np.asarray(seen.collections[0].get_array()).reshape(4, 2)
+    assert accuracies.tolist() == [[12.5, 50], [12.5, 100], [12.5, 25], [12.5, 25]]
     assert row_names(panel) == ["easy, CoT", "hard, CoT", "easy, PoT", "hard, PoT"]
     assert panel.get_title() == "online"
     values = np.asarray(panel.collections[0].get_array())

@@ -222,7 +222,7 @@ def test_a_shard_of_something_else_is_named(tmp_path: Path) -> None:
     file = tmp_path / "other.parquet"
     for columns, message in (
         ({"problem_id": "a", "answer": "4"}, "columns problem_id, answer: expected those"),
-        (asdict(row("a")) | {"prompting": "cat"}, "prompting: 'cat': Input should be 'cot' or"),
+        (asdict(row("a")) | {"prompting": "cat"}, "prompting: 'cat': expected 'cot' or 'pot'"),
     ):
         table = pa.table({name: [value] for name, value in columns.items()})
         pq.write_table(table, file)

@@ -66,4 +66,4 @@ def test_a_cell_is_a_source_and_a_prompting() -> None:
     cells = group_by_cell([of("b", "cot"), of("a", "pot"), of("a", "cot"), of("b", "cot")])
     assert cells.names == [("a", "cot"), ("a", "pot"), ("b", "cot")]
     assert cells.members == [[2], [1], [0, 3]]
-    assert cells.of == [2, 1, 0, 2]
+    assert cells.cell_of == [2, 1, 0, 2]

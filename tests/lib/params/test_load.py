@@ -213,7 +213,7 @@ INVALID = [
     (
         "sample.prompting",
         ["cot", "cot"],
-        "sample.prompting: ['cot', 'cot']: expected nothing twice",
+        "sample.prompting: ['cot', 'cot']: expected no duplicates",
     ),
     ("sample.sequential", SEQUENTIAL | {"max_k": 4}, "sample.sequential.max_k: 4: expected more"),
     ("weigh.arms.uniform", BAND | {"high": 0.1}, "uniform.high: 0.1: expected at least low=0.25"),
@@ -225,7 +225,7 @@ INVALID = [
     ("train.keep", "best", "train.keep: 'best': expected train.evaluate_every, or 'last'"),
     ("train.evaluate_every", 2, "train.evaluate_every: 2: expected train.validation above 0"),
     ("train.launch", DDP, "train.micro_batches: 1: expected a multiple of launch.processes=2"),
-    ("train.tracking", ["wandb"] * 2, "train.tracking: ['wandb', 'wandb']: expected nothing"),
+    ("train.tracking", ["wandb"] * 2, "train.tracking: ['wandb', 'wandb']: expected no duplicates"),
     ("weigh.arms.uniform.train", {"seed": -1}, "weigh.arms.uniform.train.seed: -1: "),
     ("grpo.iterations", 3, "grpo.steps: 20: expected a multiple of iterations: 3"),
     ("grpo.save_every", 0, "grpo.save_every: 0: "),
@@ -327,8 +327,11 @@ INCOMPATIBLE = [
         "quantize.models.uniform: expected a name that is not taken",
     ),
     ({"weigh.arms.base": {"strategy": "uniform"}}, "weigh.arms.base: expected a name that is not"),
-    ({"grpo.tracking": ["wandb", "wandb"]}, "grpo.tracking: ['wandb', 'wandb']: expected nothing"),
-    ({"evaluate.models.base": [0, 0]}, "evaluate.models.base: [0, 0]: expected nothing twice"),
+    (
+        {"grpo.tracking": ["wandb", "wandb"]},
+        "grpo.tracking: ['wandb', 'wandb']: expected no duplicates",
+    ),
+    ({"evaluate.models.base": [0, 0]}, "evaluate.models.base: [0, 0]: expected no duplicates"),
     (
         ONLINE | {"quantize.models.new": GPTQ | {"parent": "dealt"}},
         "quantize.models.new.parent: 'dealt': expected one of",

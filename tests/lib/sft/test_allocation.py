@@ -30,7 +30,7 @@ def test_a_row_counts_what_a_cell_got_in_a_segment(run: OnlinePlan) -> None:
         segment = [row for row in rows if row["step"] == first + 1]
         assert sum(row["tokens"] for row in segment) == 2 * 60
         taken = Counter(
-            f"s{run.cells.of[index]}"
+            f"s{run.cells.cell_of[index]}"
             for batch in run.micro_batches[2 * first : 2 * first + 4]
             for index in batch
         )

@@ -161,7 +161,7 @@ def test_the_rows_of_an_arm_with_a_loss_factor_alone_have_its_columns(
     focal = planned(examples, tokenizer, settings())
     assert focal.factor == LossFactor("focal", 2.0, "token", 0.0)
     for row, focal_row in zip(rows_of(plain), rows_of(focal), strict=True):
-        added = {"units", "judges"}
+        added = {"units", "factor_units"}
         assert row == {name: values for name, values in focal_row.items() if name not in added}
         assert {len(focal_row[name]) for name in added} == {len(row["labels"])}
         assert [unit >= 0 for unit in focal_row["units"]] == [

@@ -107,9 +107,9 @@ def test_columns_number_the_units_of_a_row() -> None:
     rng = np.random.default_rng(0)
     masks = [[False, False, True, True, True], [False, True]]
     by_token = factor_columns([example(2.0, "token")] * 2, masks, rng)
-    assert by_token["units"] == by_token["judges"] == [-1, -1, 0, 1, 2, -1, 3]
+    assert by_token["units"] == by_token["factor_units"] == [-1, -1, 0, 1, 2, -1, 3]
     by_example = factor_columns([example(2.0, "example")] * 2, masks, rng)
-    assert by_example["units"] == by_example["judges"] == [-1, -1, 0, 0, 0, -1, 1]
+    assert by_example["units"] == by_example["factor_units"] == [-1, -1, 0, 0, 0, -1, 1]
 
 
 def test_an_anchor_without_a_factor_is_refused() -> None:
@@ -234,10 +234,10 @@ def test_the_control_gives_the_tokens_factors_to_random_tokens() -> None:
 
 def test_the_control_gives_the_examples_factors_to_random_examples() -> None:
     row = tensors(ALL, example(2.0, "example", shuffled=True), seed=3)
-    units, judges = (row[name][0].tolist() for name in ("units", "judges"))
-    judge_of = dict(zip(units, judges, strict=True))
-    assert sorted(judge_of.values()) == [NO_UNIT, 0, 1, 2]
-    assert any(unit != judge for unit, judge in judge_of.items())
+    units, factor_units = (row[name][0].tolist() for name in ("units", "factor_units"))
+    factor_unit_of = dict(zip(units, factor_units, strict=True))
+    assert sorted(factor_unit_of.values()) == [NO_UNIT, 0, 1, 2]
+    assert any(unit != factor_unit for unit, factor_unit in factor_unit_of.items())
 
 
 def test_certainty_in_a_token_is_no_error() -> None:

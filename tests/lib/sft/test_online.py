@@ -14,14 +14,14 @@ from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from stages.lib.core.schema import Example
 from stages.lib.mixing.cells import group_by_cell
-from stages.lib.mixing.rules import Frontier, Rule, Trace, permuted, rule_of
-from stages.lib.params.strategies import FrontierArm, PlannedArm
+from stages.lib.mixing.rules import Frontier, Mastery, Rule, Trace, permuted, rule_of
+from stages.lib.params.strategies import FrontierArm, MasteryArm, PlannedArm
 from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft.loss import Score, weighted_loss
 from stages.lib.sft.online import OnlinePlan
 from stages.lib.sft.tokens import tokenize_examples
 from stages.lib.training.packing import micro_batch
-from tests.arms import FRONTIER, PLANNED
+from tests.arms import FRONTIER, MASTERY, PLANNED
 from tests.conftest import one_turn, tiny_model
 from tests.lib.sft.test_batches import _CACHE, CHAT, example, settings
 
@@ -47,6 +47,7 @@ class Learner:
 
     start: Sequence[float]
     exponent: Sequence[float]
+    exact_below: float = 0.0  # the loss from which on every token is the most probable one
 
     def __post_init__(self) -> None:
         self.n = np.zeros(len(self.start))
@@ -78,12 +79,13 @@ def simulate(plan: OnlinePlan, learner: Learner, steps: int, first: int = 0) -> 
         if step + 1 < plan.settings.steps:
             plan.row((step + 1) * plan.per_step)
         batches = plan.micro_batches[step * plan.per_step : (step + 1) * plan.per_step]
-        for place, index in enumerate(index for batch in batches for index in batch):
-            scores.append((place, learner.loss(plan.cells.of[index]), False))
+        for position, index in enumerate(index for batch in batches for index in batch):
+            loss = learner.loss(plan.cells.cell_of[index])
+            scores.append((position, loss, loss < learner.exact_below))
         plan.observe(step, scores[::-1])  # in any order
         for batch in batches:
             for index in batch:
-                learner.n[plan.cells.of[index]] += 1
+                learner.n[plan.cells.cell_of[index]] += 1
 
 
 # Mastered from the start, at the frontier, learned slowly, and out of reach.
@@ -99,7 +101,7 @@ def run(tokenizer: PreTrainedTokenizerFast) -> OnlinePlan:
 
 def shares(plan: OnlinePlan, first: int, last: int) -> list[float]:
     taken = [
-        plan.cells.of[index]
+        plan.cells.cell_of[index]
         for batch in plan.micro_batches[first * plan.per_step : last * plan.per_step]
         for index in batch
     ]
@@ -131,6 +133,19 @@ def test_a_planned_run_leaves_what_is_mastered_and_what_is_out_of_reach(
     simulate(plan, Learner(*FOUR), 40)
     mastered, reached, slow, hopeless = shares(plan, 20, 40)
     assert reached + slow > 3 * (mastered + hopeless)
+
+
+def test_mastery_leaves_what_is_mastered_and_its_control_does_not(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    plan = plan_of(tokenizer, Mastery(CELLS, MasteryArm(**MASTERY | {"floor": 0.05})))
+    simulate(plan, Learner(*FOUR, exact_below=1.0), 40)
+    mastered, *others = shares(plan, 20, 40)
+    assert min(others) > 3 * mastered > 0
+    trace = np.array([segment.weights for segment in plan.segments])
+    control = plan_of(tokenizer, Trace(permuted(trace, seed=3)))
+    simulate(control, Learner(*FOUR, exact_below=1.0), 40)
+    assert shares(control, 20, 40)[0] > 3 * mastered
 
 
 def test_dealt_weights_miss_it(tokenizer: PreTrainedTokenizerFast, run: OnlinePlan) -> None:
@@ -169,9 +184,9 @@ def test_a_resumed_plan_goes_on_as_the_interrupted_one(
 def test_places_name_each_example_of_a_step_once(run: OnlinePlan) -> None:
     rows = [run.row(2 * 7 + batch) for batch in (0, 1)]
     batches = run.micro_batches[14:16]
-    places = [place for row in rows for place in dict.fromkeys(row["places"])]
-    assert places == list(range(sum(map(len, batches))))
-    assert all(len(row["places"]) == len(row["input_ids"]) for row in rows)
+    positions = [position for row in rows for position in dict.fromkeys(row["example_positions"])]
+    assert positions == list(range(sum(map(len, batches))))
+    assert all(len(row["example_positions"]) == len(row["input_ids"]) for row in rows)
 
 
 def test_a_step_that_is_not_the_next_or_lacks_a_score_is_refused(
@@ -179,7 +194,7 @@ def test_a_step_that_is_not_the_next_or_lacks_a_score_is_refused(
 ) -> None:
     plan = plan_of(tokenizer, frontier())
     plan.row(0)
-    scores = [(place, 1.0, True) for place in range(len(plan.problem_ids(0)))]
+    scores = [(position, 1.0, True) for position in range(len(plan.problem_ids(0)))]
     with pytest.raises(ValueError, match=r"^step 1: "):
         plan.observe(1, scores)
     with pytest.raises(ValueError, match=r"^step 0: .* expected \d+, of the next step$"):
@@ -208,7 +223,9 @@ SECOND = one_turn([20, 21], [22, 23, 24], 1.0)
 
 def row_of(examples: Sequence[TokenizedExample]) -> dict[str, torch.Tensor]:
     row = micro_batch(examples, 1.0)
-    row["places"] = [place for place, ids in enumerate(examples) for _ in range(len(ids))]
+    row["example_positions"] = [
+        position for position, ids in enumerate(examples) for _ in range(len(ids))
+    ]
     return {name: torch.tensor([values]) for name, values in row.items()}
 
 
@@ -216,7 +233,7 @@ def test_scores_are_the_losses_of_the_examples(tokenizer: PreTrainedTokenizerFas
     model = tiny_model(tokenizer).double()
     scores: list[Score] = []
     weighted_loss(model, row_of([FIRST, SECOND, SECOND]), 10, scores.extend)
-    assert [place for place, _, _ in scores] == [0, 1, 2]
+    assert [position for position, _, _ in scores] == [0, 1, 2]
     for (_, loss, exact), one in zip(scores, [FIRST, SECOND, SECOND], strict=True):
         expected = weighted_loss(model, row_of([one]), 1)
         assert loss == pytest.approx(float(expected), rel=1e-6)
@@ -237,6 +254,6 @@ def test_exact_is_what_greedy_decoding_would_write(tokenizer: PreTrainedTokenize
 
 def test_a_row_without_places_has_no_scores(tokenizer: PreTrainedTokenizerFast) -> None:
     row = row_of([FIRST])
-    del row["places"]
+    del row["example_positions"]
     fail: Callable[[list[Score]], object] = pytest.fail  # type: ignore[assignment]
     assert math.isfinite(float(weighted_loss(tiny_model(tokenizer), row, 4, fail)))

@@ -75,7 +75,7 @@ def test_neither_training_nor_validation_may_be_empty() -> None:
         with pytest.raises(ValueError, match=r"^train\.validation: .* nothing of the arm is left"):
             split_validation(arm, questions)
     outside = [row for row in NINE if row.problem_id not in CHOSEN]
-    with pytest.raises(ValueError, match=r"^train\.validation: .* nothing of the arm is among"):
+    with pytest.raises(ValueError, match=r"^train\.validation: .* the arm has none of them"):
         split_validation(outside, chosen)
 
 

@@ -60,8 +60,13 @@ def test_a_program_is_run_in_the_sandbox_and_graded(with_models: None) -> None:
 @pytest.mark.parametrize(
     ("prompting", "question", "output", "expected"),
     [
-        ("cot", QUESTION, "", "No answer was found; right is 6303"),
-        ("pot", QUESTION, "There is no program.", "No answer was found; right is 6303"),
+        ("cot", QUESTION, "", "No answer was found; the correct answer is 6303"),
+        (
+            "pot",
+            QUESTION,
+            "There is no program.",
+            "No answer was found; the correct answer is 6303",
+        ),
         ("cot", "Is there life on Mars?", "", ""),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy.stats import t as student
 
 from stages.lib.analysis.seeds import compare_runs
 from stages.lib.core.files import read_json, write_json
@@ -19,6 +20,7 @@ from tools.study.endpoints import (
     outcomes,
     planned_seeds,
     summaries,
+    untrained_summaries,
 )
 from tools.study.spec import Dose, Study, VarianceLook
 
@@ -182,6 +184,20 @@ def test_arms_are_summed_up_by_run() -> None:
     assert rows["frontier", "hard"].by_run == [0.75, 0.75, 0.75]
     assert rows["uniform", "easy"].mean == 0.5
     assert rows["dealt", "hard"].run_sd == 0
+    # The runs agree; of four problems, half solved, the variance of the mean is a twelfth.
+    half = student.ppf(0.975, 3) / 12**0.5
+    assert rows["uniform", "hard"].low == pytest.approx(max(0, 0.5 - half))
+    assert rows["uniform", "hard"].high == pytest.approx(min(1, 0.5 + half))
+
+
+def test_an_untrained_model_has_one_run() -> None:
+    (made,) = simulated(gains(0.0, 0.0), seeds=1, n=4)
+    answers = {"base-4shot": dict.fromkeys(made.outcomes["uniform"], "1000")}
+    hard, easy = untrained_summaries(STUDY, [made], answers)
+    assert (hard.system, hard.stratum, easy.stratum) == ("base-4shot", "hard", "easy")
+    assert hard.by_run == [0.25]
+    assert hard.run_sd is None
+    assert 0 <= hard.low < 0.25 < hard.high
 
 
 def test_outcomes_are_in_the_order_of_the_problems() -> None:

@@ -135,6 +135,28 @@ def test_without_a_registration_nothing_runs(commit: Commit) -> None:
         run.run_block(STUDY.recipe, 1, run.git("rev-parse", "HEAD"))
 
 
+def test_the_untrained_model_answers_the_problems_of_the_study(
+    commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = commit("we will test one thing")
+    write(first, run.registered_text(first))
+    (block,) = simulated(gains(0.12, 0.0), seeds=1)
+    answers = {"base-4shot": block.outcomes["uniform"]}
+    # The answers are read and graded as in the stage `analyze`.
+    monkeypatch.setattr(command, "read_benchmarks", lambda _: {})
+    monkeypatch.setattr(command, "read_answers", lambda models: list(models))
+    monkeypatch.setattr(command, "grade_answers", lambda *_: [])
+    monkeypatch.setattr(command, "outcomes_of", lambda *_: (answers, "other"))
+    with pytest.raises(ValueError, match="problems other: expected those of the study$"):
+        command.main("base")
+    monkeypatch.setattr(command, "outcomes_of", lambda *_: (answers, "p"))
+    command.main("base")
+    command.main("report")
+    rows = read_csv(command.FOLDER / "arms.csv")
+    assert [row["system"] for row in rows[:3]] == ["base-4shot", "base-4shot", "uniform"]
+    assert [row["run_sd"] == "" for row in rows[:3]] == [True, True, False]
+
+
 def test_an_unknown_action_is_named(commit: Commit) -> None:
-    with pytest.raises(ValueError, match="^'look': expected run, report, end, dose or dev$"):
+    with pytest.raises(ValueError, match="^'look': expected run, report, end, dose, dev or base$"):
         command.main("look")
