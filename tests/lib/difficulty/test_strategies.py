@@ -86,7 +86,7 @@ def test_a_curriculum_starts_with_the_easiest() -> None:
 FACTORS = [
     ({"strategy": "focal", "gamma": 2.0, "level": "token"}, ("focal", 2.0, "token", 0.0)),
     ({"strategy": "focal", "gamma": 1.0, "level": "example"}, ("focal", 1.0, "example", 0.0)),
-    ({"strategy": "anti_focal"}, ("likelihood", 0.3, "example", 0.0)),
+    ({"strategy": "anti_focal", "scale": 0.3}, ("likelihood", 0.3, "example", 0.0)),
     ({"strategy": "asft", "anchor": 0.1}, ("likelihood", 1.0, "token", 0.1)),
     ({"strategy": "prift"}, ("base_likelihood", 1.0, "token", 0.0)),
 ]
