@@ -1,7 +1,8 @@
 """Every code block of the documentation is parsed, composed or checked against the code.
 
 A block names its language: `sh`, `yaml`, `python` or `text` (shown, and not checked). Commands of
-this repository and of DVC are checked word by word, others for their shell syntax alone.
+this repository and of DVC, in blocks and in sentences, are checked word by word, others for their
+shell syntax alone.
 """
 
 import ast
@@ -30,10 +31,12 @@ PAGES = [
     Path("SECURITY.md"),
     Path("data/README.md"),
     *sorted(Path("docs").glob("*.md")),
+    *sorted(Path("reports").glob("*/README.md")),
 ]
+INLINE = re.compile(r"`((?:make|dvc|python -m) [^`]+)`")
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 TARGETS = set(re.findall(r"^([a-z]+):", Path("Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-PLACEHOLDERS = {"NAME": "lab2", "recipe=bands": "recipe=ladder"}
+PLACEHOLDERS = {"NAME": "lab2", "N": "2", "recipe=bands": "recipe=ladder"}
 LANGUAGES = {"sh", "yaml", "python", "text"}
 
 
@@ -58,9 +61,17 @@ def blocks() -> Iterator[Block]:
 ALL = list(blocks())
 
 
+def inline_commands() -> Iterator[Block]:
+    """Yield the commands that stand in sentences."""
+    for page in PAGES:
+        text = FENCE.sub("", page.read_text(encoding="utf-8"))
+        for match in INLINE.finditer(text):
+            yield Block(str(page), "sh", " ".join(match[1].split()))
+
+
 def commands() -> Iterator[Any]:
-    """Yield the simple commands of all shell blocks, as words, with the place of each."""
-    for block in ALL:
+    """Yield the simple commands of shell blocks and sentences, as words, with their place."""
+    for block in [*ALL, *inline_commands()]:
         if block.language != "sh":
             continue
         # A command inside another stands for a word.
@@ -97,14 +108,26 @@ def test_a_command_exists_and_takes_these_words(words: list[str]) -> None:
         assert targets
         assert targets <= TARGETS
     elif program == "dvc":
-        parse_args(rest[:-1])
+        parse_args([PLACEHOLDERS.get(word, word) for word in rest[:-1]])
         overrides = [after for before, after in zip(rest, rest[1:], strict=False) if before == "-S"]
         if overrides:
             check_overrides(overrides)
     elif Path(program).name.startswith("python") and rest[:1] == ["-m"]:
-        assert find_spec(rest[1]) is not None
+        spec = find_spec(rest[1])
+        assert spec is not None
+        if rest[1].startswith(("stages", "tools", "benchmarks", "tests")):
+            check_options(rest[1], [word.partition("=")[0] for word in rest[2:]])
         if rest[1] == "tools.estimate":
             check_overrides([word for word in rest[2:] if "=" in word])
+
+
+def check_options(module: str, words: list[str]) -> None:
+    """Check that a module names the options that a command gives it."""
+    path = Path(*module.split("."))
+    file = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+    source = file.read_text(encoding="utf-8")
+    for option in (word.removeprefix("--") for word in words if word.startswith("--")):
+        assert f'--{option}"' in source or f'"{option}"' in source, f"{module}: --{option}"
 
 
 def check_overrides(overrides: list[str]) -> None:
