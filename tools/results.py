@@ -105,4 +105,7 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"results: {error}")

@@ -2,17 +2,18 @@
 
 ``mutations.yaml`` lists the faults: a file, a text that occurs in it once, what replaces it,
 and the tests that should fail (the file's own tests where none are named). Each is planted in a
-copy of the working tree. Writes the outcomes into docs/testing.md:
+copy of the working tree. Writes the outcomes into docs/testing.md, where others stay:
 
     python -m tests.mutations            # all of them
-    python -m tests.mutations grading    # those of one package, printed only
+    python -m tests.mutations grading    # those of one package
+    python -m tests.mutations new        # those without an outcome yet
 """
 
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,25 +97,41 @@ def read_mutations() -> list[Mutation]:
     return [Mutation(**entry) for entry in yaml.safe_load(LIST.read_text(encoding="utf-8"))]
 
 
+def read_outcomes() -> dict[tuple[str, str], str]:
+    """Return the outcomes on the page, by file and fault."""
+    table = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    return {(file.strip("`"), what): outcome for file, what, outcome in rows}
+
+
+def write_outcomes(outcome_of: Mapping[tuple[str, str], str]) -> None:
+    """Write the outcomes of the list's mutations into the page, in the order of the list."""
+    lines = ["| file | fault | outcome |", "|---|---|---|"]
+    for mutation in read_mutations():
+        outcome = outcome_of.get((mutation.file, mutation.what), "not run")
+        lines.append(f"| `{mutation.file}` | {mutation.what} | {outcome} |")
+    head, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    table = "\n".join(lines) + "\n"
+    write_text(PAGE, head + BEGIN + table + END + rest.partition(END)[2])
+
+
 def main(words: Sequence[str]) -> None:
-    """Plant the mutations whose file contains one of the words, or all of them."""
+    """Plant the mutations whose file contains one of the words, the new ones, or all."""
+    outcome_of = read_outcomes()
     chosen = [
         mutation
         for mutation in read_mutations()
-        if not words or any(word in mutation.file for word in words)
+        if not words
+        or any(word in mutation.file for word in words)
+        or ("new" in words and (mutation.file, mutation.what) not in outcome_of)
     ]
-    lines = ["| file | fault | outcome |", "|---|---|---|"]
     survived = 0
     for mutation, outcome in outcomes(chosen):
-        lines.append(f"| `{mutation.file}` | {mutation.what} | {outcome} |")
-        sys.stdout.write(lines[-1] + "\n")
+        outcome_of[mutation.file, mutation.what] = outcome
+        write_outcomes(outcome_of)
+        sys.stdout.write(f"{mutation.file}: {mutation.what}: {outcome}\n")
         sys.stdout.flush()
         survived += outcome != "caught"
-    if not words:
-        page = PAGE.read_text(encoding="utf-8")
-        head, _, rest = page.partition(BEGIN)
-        table = "\n".join(lines) + "\n"
-        write_text(PAGE, head + BEGIN + table + END + rest.partition(END)[2])
     sys.exit(1 if survived else 0)
 
 

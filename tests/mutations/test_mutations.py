@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutations.__main__ import Mutation, read_mutations
+from tests.mutations.__main__ import Mutation, read_mutations, read_outcomes
 
 
 @pytest.mark.parametrize("mutation", read_mutations(), ids=lambda mutation: mutation.what)
@@ -13,3 +13,9 @@ def test_a_mutation_fits_the_code(mutation: Mutation) -> None:
     assert mutation.new != mutation.old
     for path in mutation.test_paths():
         assert Path(path).exists()
+
+
+def test_the_page_has_the_outcome_of_every_mutation() -> None:
+    rows = read_outcomes()
+    assert list(rows) == [(mutation.file, mutation.what) for mutation in read_mutations()]
+    assert set(rows.values()) == {"caught"}
