@@ -44,8 +44,11 @@ def allocation(
 def learning(tables: Mapping[str, pd.DataFrame], sources: Sequence[str], width_in: float) -> Figure:
     """Draw the accuracy of each cell that an online arm saw in its fresh examples, over time.
 
-    ``tables`` are as in ``allocation``. Steps before an arm had seen enough are left white.
+    ``tables`` are as in ``allocation``. Steps before an arm had seen enough are left white. A
+    single panel has two thirds of the width.
     """
+    if len(tables) == 1:
+        width_in *= 2 / 3
     signals = {name: 100 * values for name, values in _by_cell(tables, "signal", sources).items()}
     figure, bar = _heatmaps(signals, width_in, cmap="crest", vmin=0, vmax=100)
     bar.set_label("Accuracy seen (%)")
