@@ -29,7 +29,15 @@ os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 # The longest groups start first, so that no worker is left with one of them at the end.
-FIRST = ("dag", "engines", "tests/stages/test_train.py", "tests/lib/grpo", "demo")
+FIRST = (
+    "dag",
+    "engines",
+    "tests/stages/test_train.py",
+    "tests/stages/test_replay.py",
+    "tests/tools/test_reruns.py",
+    "tests/lib/grpo",
+    "demo",
+)
 END = "<|end|>"
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}" + END + "{% endfor %}"

@@ -30,7 +30,7 @@ def allocation(
     """
     limit = np.log2(LARGEST_RATIO)
     ratios = {
-        name: np.log2(weights / weights.mean())
+        name: pd.DataFrame(np.log2(weights / weights.mean()))
         for name, weights in _by_cell(tables, "weight", sources).items()
     }
     figure, bar = _heatmaps(ratios, width_in, cmap="vlag", vmin=-limit, vmax=limit)

@@ -77,7 +77,8 @@ def test_the_engine_draws_from_the_models_probabilities(
     random = uniform([request.seed(sampling) for request in requests], [0] * len(requests))
     decode = load_tokenizer(tiny_base).decode
     expected = [
-        decode([token], skip_special_tokens=True) for token in draw(logits, temperature, random)
+        str(decode([token], skip_special_tokens=True))
+        for token in draw(logits, temperature, random)
     ]
     generated = [
         item.text for item in tiny_engine.generate(requests, sampling, on_progress=lambda _: None)

@@ -9,7 +9,7 @@ from stages.lib.mixing.rules import Planned
 from stages.lib.params.strategies import PlannedArm
 from tests.arms import PLANNED
 
-ARM = PlannedArm(**PLANNED | {"scale": 1.0, "floor": 0.1})
+ARM = PlannedArm.model_validate(PLANNED | {"scale": 1.0, "floor": 0.1})
 ONES = np.ones(2)
 
 

@@ -35,11 +35,11 @@ def seen(example: int, loss: float = 0.0, *, exact: bool = False) -> Observation
 def frontier(cells: int = 3, *, warmup_examples: int = 1, half_life: float = 4) -> Frontier:
     changes = {"scale": 0.5, "floor": 0.2}
     changes |= {"half_life": half_life, "warmup_examples": warmup_examples}
-    return Frontier(cells, FrontierArm(**FRONTIER | changes))
+    return Frontier(cells, FrontierArm.model_validate(FRONTIER | changes))
 
 
 def mastery(**changes: Any) -> MasteryArm:
-    return MasteryArm(**MASTERY | changes)
+    return MasteryArm.model_validate(MASTERY | changes)
 
 
 def test_a_value_counts_half_as_much_after_a_half_life() -> None:

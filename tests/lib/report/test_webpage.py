@@ -205,7 +205,9 @@ def test_a_study_is_the_first_finding() -> None:
     study = {"design": "Each of 10.", "result": "Over 10 runs `it` gains.", "meaning": "It & more."}
     text = small_page(study=study)
     first = text.index("The registered study. Over 10 runs <code>it</code> gains.")
-    assert first < text.index("It &amp; more.") < text.index("Each of 10.") < text.index("it helps.")
+    assert (
+        first < text.index("It &amp; more.") < text.index("Each of 10.") < text.index("it helps.")
+    )
 
 
 def test_a_study_has_a_table_of_its_arms() -> None:

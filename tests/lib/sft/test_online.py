@@ -38,7 +38,7 @@ def examples_of(per_cell: int, n_cells: int) -> list[Example]:
 
 
 def frontier(**changes: Any) -> Frontier:
-    return Frontier(CELLS, FrontierArm(**FRONTIER | changes))
+    return Frontier(CELLS, FrontierArm.model_validate(FRONTIER | changes))
 
 
 @dataclass
@@ -127,7 +127,7 @@ def test_the_frontier_is_found_after_an_equal_warmup(run: OnlinePlan) -> None:
 def test_a_planned_run_leaves_what_is_mastered_and_what_is_out_of_reach(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    arm = PlannedArm(**PLANNED | {"scale": 0.5, "floor": 0.05, "every": EVERY})
+    arm = PlannedArm.model_validate(PLANNED | {"scale": 0.5, "floor": 0.05, "every": EVERY})
     plan = plan_of(tokenizer, frontier())
     plan = plan_of(tokenizer, rule_of(arm, plan.cells, plan.data.supervised, plan.settings))
     simulate(plan, Learner(*FOUR), 40)
@@ -138,7 +138,7 @@ def test_a_planned_run_leaves_what_is_mastered_and_what_is_out_of_reach(
 def test_mastery_leaves_what_is_mastered_and_its_control_does_not(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    plan = plan_of(tokenizer, Mastery(CELLS, MasteryArm(**MASTERY | {"floor": 0.05})))
+    plan = plan_of(tokenizer, Mastery(CELLS, MasteryArm.model_validate(MASTERY | {"floor": 0.05})))
     simulate(plan, Learner(*FOUR, exact_below=1.0), 40)
     mastered, *others = shares(plan, 20, 40)
     assert min(others) > 3 * mastered > 0

@@ -196,7 +196,9 @@ def test_sigterm_saves_a_checkpoint_and_the_next_run_ends_as_if_there_had_been_n
 def trained_online(
     tokenizer: PreTrainedTokenizerFast, checkpoints: Path, bar: type[tqdm] = tqdm
 ) -> tuple[Trained, OnlinePlan]:
-    rule = Frontier(2, FrontierArm(**FRONTIER | {"half_life": 2.0, "warmup_examples": 2}))
+    rule = Frontier(
+        2, FrontierArm.model_validate(FRONTIER | {"half_life": 2.0, "warmup_examples": 2})
+    )
     plan = plan_of(tokenizer, rule, per_cell=20, steps=8, tokens_per_step=40, n_cells=2)
     chosen = settings(learning_rate=1e-2, steps=8, save_every=3)
     model = tiny_model(tokenizer).bfloat16()
