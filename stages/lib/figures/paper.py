@@ -140,7 +140,8 @@ def accuracy(
         style.draw_dots(panel, part, "accuracy", ("system", systems), ("answer_mode", colors))
         panel.set_title(f"{benchmark} ($n$ = {part['n'].max()})")
         end = _axis_end(part)
-        style.percent_axis(panel, f"Accuracy (%, 0–{end})", end)
+        scale = f", 0–{end}" if len(benchmarks) > 1 else ""
+        style.percent_axis(panel, f"Accuracy (%{scale})", end)
     handles = style.handles({ANSWER_MODES[name]: color for name, color in colors.items()})
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
