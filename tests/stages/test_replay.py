@@ -72,7 +72,8 @@ def test_replays_have_the_weights_of_the_online_arm_on_other_cells(online: Chang
 
 
 def test_two_processes_follow_the_same_mixture_also_if_they_are_stopped(online: Change) -> None:
-    online({"train.micro_batches": 2, "train.save_every": 3})
+    # Enough steps after the first checkpoint for the signal to come in time.
+    online({"train.micro_batches": 2, "train.save_every": 3, "train.steps": 24})
     train.main("frontier")
     alone = read_csv(TRAINING_LOGS / "frontier" / "allocation.csv")
     losses_alone = losses("frontier")
