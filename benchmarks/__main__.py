@@ -4,10 +4,8 @@ python -m benchmarks
 """
 
 import json
-import subprocess
-import sys
 
-from benchmarks.report import README, write_block
+from benchmarks.report import README, run_module, write_block
 
 NAMES = (
     "sampling",
@@ -23,12 +21,9 @@ NAMES = (
 
 def run(name: str) -> dict[str, object]:
     """Run a benchmark, print its line and return it."""
-    process = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}"], stdout=subprocess.PIPE, check=True, text=True
-    )
-    output = process.stdout.splitlines()[-1]
-    print(output, flush=True)
-    return json.loads(output)
+    result = run_module(f"benchmarks.{name}")
+    print(json.dumps(result), flush=True)
+    return result
 
 
 def table(results: list[dict[str, object]]) -> str:

@@ -75,16 +75,13 @@ def measure_with_shots(
     problems = read_benchmarks([BENCHMARK])[BENCHMARK]
     pool = read_parquet(DEMONSTRATIONS, Problem)
     tokenizer, limit = load_tokenizer(model), params.evaluate.max_tokens[BENCHMARK]
-    requests = [
-        Request(
-            problem.id,
-            "cot",
-            shots,
-            0,
-            few_shot_prompt(tokenizer, params.prompts, problem, "cot", pool, shots),
-            limit,
-        )
+    prompts = [
+        few_shot_prompt(tokenizer, params.prompts, problem, "cot", pool, shots)
         for problem in problems
+    ]
+    requests = [
+        Request(problem.id, "cot", shots, 0, prompt, limit)
+        for problem, prompt in zip(problems, prompts, strict=True)
     ]
     greedy = Sampling(temperature=0.0, top_p=1.0, seed=0, stop=tuple(params.prompts.stop))
     answers = engine.generate(requests, greedy, lambda _: None)

@@ -20,10 +20,9 @@ def bf16_ceiling() -> float:
 def training_flops(model: PreTrainedModel, tokens: int, supervised: int) -> int:
     """Return the FLOPs of forward and backward passes over ``tokens``.
 
-    Each weight of a linear layer takes 2 FLOPs a token in each of three products (forward,
-    gradient of the inputs, gradient of the weights: Kaplan et al. 2020); the output layer
-    counts at ``supervised`` tokens only. Attention scores, a few percent at these lengths,
-    are left out.
+    Each weight of a linear layer takes 2 FLOPs a token in each of three products (forward, gradient
+    of the inputs, gradient of the weights: Kaplan et al. 2020); the output layer counts at
+    ``supervised`` tokens only. Attention scores, a few percent at these lengths, are left out.
     """
     head = cast(torch.nn.Linear, model.get_output_embeddings())
     weights = sum(

@@ -27,10 +27,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psutil
+from pydantic import TypeAdapter
 
 from benchmarks import growth_answers, growth_problems
 from benchmarks.growth_fit import fit
-from benchmarks.report import line, machine, write_block
+from benchmarks.report import machine, print_line, write_block
 from stages.lib.core.paths import REPORTS
 from stages.lib.core.tables import read_csv, write_csv
 
@@ -90,8 +91,7 @@ def measure(name: str, rows: int) -> Run:
 def timed(command: Sequence[str], folder: Path) -> tuple[float, float, int]:
     """Run a command in a folder; return its seconds, CPU seconds and peak memory (MiB).
 
-    CPU seconds and memory include its child processes.
-    Raises CalledProcessError if it fails.
+    CPU seconds and memory include its child processes. Raises CalledProcessError if it fails.
     """
     started = time.perf_counter()
     environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
@@ -132,24 +132,9 @@ def _process_bytes(process: psutil.Process) -> int:
 
 def merge_with_saved(runs: Sequence[Run]) -> list[Run]:
     """Return the runs and the saved ones of other stages and sizes, in order."""
-    saved = [
-        Run(
-            row["stage"],
-            int(row["rows"]),
-            float(row["seconds"]),
-            float(row["cpu_seconds"]),
-            int(row["peak_mib"]),
-            float(row["load"]),
-        )
-        for row in (read_csv(RUNS) if RUNS.exists() else [])
-    ]
+    saved = TypeAdapter(list[Run]).validate_python(read_csv(RUNS) if RUNS.exists() else [])
     by_key = {(run.stage, run.rows): run for run in [*saved, *runs]}
     return sorted(by_key.values(), key=lambda run: (list(STAGES).index(run.stage), run.rows))
-
-
-def save(runs: Sequence[Run]) -> None:
-    """Write the runs to ``RUNS``."""
-    write_csv(RUNS, [asdict(run) for run in runs])
 
 
 def exponents(runs: Sequence[Run]) -> list[dict[str, str]]:
@@ -196,29 +181,25 @@ def main() -> None:
         new = [measure(name, size) for size in sizes]
         runs = merge_with_saved(new)
         fits = exponents(runs)
-        save(runs)
+        write_csv(RUNS, [asdict(run) for run in runs])
         write_csv(EXPONENTS, fits)
         write_block(PAGE, "growth", table(runs, fits))
         (stage_fit,) = (row for row in fits if row["stage"] == name)
         if stage_fit["exponent_seconds"]:
-            print(_line(name, new, stage_fit), flush=True)
-
-
-def _line(name: str, runs: Sequence[Run], stage_fit: dict[str, str]) -> str:
-    return line(
-        f"growth of {name}",
-        # The exponent is 0 for a cost that does not grow, and a ratio to 0 is undefined.
-        ours=max(float(stage_fit["exponent_seconds"]), 0.01),
-        peer=AIM,
-        unit="exponent of seconds",
-        against="the aim",
-        better="less",
-        of_memory=stage_fit["exponent_mib"],
-        rows=[run.rows for run in runs],
-        seconds=[run.seconds for run in runs],
-        peak_mib=[run.peak_mib for run in runs],
-        load=[run.load for run in runs],
-    )
+            print_line(
+                f"growth of {name}",
+                # The exponent is 0 for a cost that does not grow, and a ratio to 0 is undefined.
+                ours=max(float(stage_fit["exponent_seconds"]), 0.01),
+                peer=AIM,
+                unit="exponent of seconds",
+                against="the aim",
+                better="less",
+                of_memory=stage_fit["exponent_mib"],
+                rows=[run.rows for run in new],
+                seconds=[run.seconds for run in new],
+                peak_mib=[run.peak_mib for run in new],
+                load=[run.load for run in new],
+            )
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from benchmarks.report import write_params
 from stages.lib.core import paths
 from stages.lib.core.files import write_json
 from stages.lib.core.schema import (
@@ -50,7 +50,7 @@ def make_samples(folder: Path, rows: int) -> None:
     if rows < K or rows % K:
         raise ValueError(f"rows: {rows}: expected a multiple of {K}")
     rng = np.random.default_rng(SEED)
-    _write_params(folder, compose(["sample.k=4"], _CONF))
+    write_params(folder, compose(["sample.k=4"], _CONF))
     problems = _problems(rows // K, "train", rng)
     write_parquet(folder / paths.TRAIN_PROBLEMS, problems)
     store = Store(folder / paths.SAMPLES)
@@ -72,7 +72,7 @@ def make_answers(folder: Path, rows: int) -> None:
     if rows < share * 2 * len(BENCHMARKS) or rows % share:
         raise ValueError(f"rows: {rows}: expected a multiple of {share}, at least {share * 4}")
     rng = np.random.default_rng(SEED)
-    _write_params(folder, _restrict(compose([], _CONF)))
+    write_params(folder, _restrict(compose([], _CONF)))
     n = rows // share
     by_benchmark = {
         HELD_OUT: _problems(n // 2, HELD_OUT, rng),
@@ -97,12 +97,6 @@ def _restrict(composed: dict[str, Any]) -> dict[str, Any]:
     compared = composed["analyze"]["compare"]
     composed["analyze"]["compare"] = [pair for pair in compared if set(pair) <= set(MODELS)]
     return composed
-
-
-def _write_params(folder: Path, composed: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(composed, sort_keys=False)
-    (folder / paths.PARAMS).write_text(text, encoding="utf-8")
 
 
 def _write_model(
@@ -143,28 +137,22 @@ def _problems(n: int, prefix: str, rng: np.random.Generator) -> list[Problem]:
 
 
 def _problem(number: int, prefix: str, a: int, b: int, c: int) -> Problem:
-    source = f"{prefix}-{number % SOURCES}"
+    source, total = f"{prefix}-{number % SOURCES}", a + b + c
+    steps = f"First we add the two: {a} + {b} = {a + b}. With the rest it is {a + b} + {c}"
     question = f"Box {number} of {prefix} holds {a}, {b} and {c} nails. How many are that?"
     return Problem(
-        id=content_id(question, str(a + b + c)),
+        id=content_id(question, str(total)),
         source=source,
         question=question,
-        answer=str(a + b + c),
+        answer=str(total),
         kind="number",
         choices=[],
-        solution=_text(a, b, c, a + b + c),
+        solution=f"{steps} = {total}. The answer is {total}.",
         program=f"print({a} + {b} + {c})",
         level=number % SOURCES + 1,
         topic=f"topic {number % TOPICS}",
         template=source,
     )
-
-
-def _text(a: int, b: int, c: int, total: int) -> str:
-    steps = (
-        f"First we add the two: {a} + {b} = {a + b}. With the rest it is {a + b} + {c} = {total}."
-    )
-    return f"{steps} The answer is {total}."
 
 
 def _blocks(problems: Sequence[Problem]) -> Iterator[Sequence[Problem]]:

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
+from benchmarks.report import write_params
 from stages.lib.core.paths import (
     CONF,
     DIFFICULTY,
     EVAL_PROBLEMS,
-    PARAMS,
     TABLES,
     TRAIN_PROBLEMS,
     TRAINING_LOGS,
@@ -79,7 +78,7 @@ def make_rows(folder: Path, rows: int) -> None:
     for name in ("gsm8k", "math500"):
         values["prepare"]["benchmarks"][name] = {"source": name, "size": "all"}
         values["evaluate"]["max_tokens"][name] = 96
-    _write_params(folder, values)
+    write_params(folder, values)
     with (folder / ROWS).open("w", encoding="utf-8") as stream:
         for row in _word_problems(rows):
             stream.write(json.dumps(row) + "\n")
@@ -88,7 +87,7 @@ def make_rows(folder: Path, rows: int) -> None:
 def make_problems(folder: Path, rows: int) -> None:
     """Write inputs of ``weigh``: problems of the ladder, each with its difficulty."""
     values = compose([], CONF)
-    _write_params(folder, values)
+    write_params(folder, values)
     rungs = values["prepare"]["rungs"]
     _write(folder / TRAIN_PROBLEMS, _ladder(rungs, rows))
     _write(folder / DIFFICULTY, _difficulties(rungs, rows))
@@ -102,10 +101,6 @@ def make_tables(folder: Path, rows: int) -> None:
     _write(folder / EVAL_PROBLEMS / held_out, _ladder(values["prepare"]["rungs"], rows))
     shutil.copytree(TABLES, folder / TABLES)
     shutil.copytree(TRAINING_LOGS, folder / TRAINING_LOGS)
-
-
-def _write_params(folder: Path, values: dict[str, Any]) -> None:
-    (folder / PARAMS).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
 def _word_problems(rows: int) -> Iterator[dict[str, str]]:

@@ -26,15 +26,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
-from dvc.utils.hydra import compose_and_dump
 from scipy.stats import t as student
 
 from benchmarks import grpo_rewards
-from benchmarks.report import line
+from benchmarks.report import print_line, write_params
 from stages.lib.analysis.seeds import compare_runs
 from stages.lib.core.files import atomic_replace, read_json, write_json
 from stages.lib.core.paths import (
+    CONF,
     DIFFICULTY,
     MODELS,
     PARAMS,
@@ -44,6 +43,7 @@ from stages.lib.core.paths import (
     TRAINING_LOGS,
 )
 from stages.lib.core.tables import write_csv
+from stages.lib.params.compose import compose
 from stages.lib.params.load import load_params
 
 SEEDS = (1, 2, 3)
@@ -151,13 +151,10 @@ def summarize_runs(seeds: Sequence[int]) -> dict[str, dict[str, Any]]:
 def _prepare(root: Path, seed: int) -> tuple[str, str]:
     """Write and link a run's inputs; return the names of the model to train and its parent."""
     repository = Path.cwd()
-    compose_and_dump(
-        str(root / PARAMS), str(repository / "conf"), None, "config", "", ["recipe=grpo"]
-    )
-    values = yaml.safe_load((root / PARAMS).read_text(encoding="utf-8"))
+    values = compose(["recipe=grpo"], CONF)
     (name, model), *_ = values["grpo"]["models"].items()
     model["seed"] = seed
-    (root / PARAMS).write_text(yaml.safe_dump(values), encoding="utf-8")
+    write_params(root, values)
     for path in (MODELS / model["parent"], TRAIN_PROBLEMS, DIFFICULTY):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).symlink_to(repository / path)
@@ -191,18 +188,16 @@ def main() -> None:
     rises_by_set = summarize_runs(SEEDS)
     write_csv(SUMMARY, [{"on": on} | rises for on, rises in rises_by_set.items()])
     trained = rises_by_set.pop("asked")
-    print(
-        line(
-            "grpo",
-            ours=trained.pop("after"),
-            peer=trained.pop("before"),
-            unit="mean reward",
-            against="its parent, on the problems that it was asked",
-            better="more",
-            **trained,
-            **rises_by_set,
-            seconds=[read_json(_info_path(seed))["seconds"] for seed in SEEDS],
-        )
+    print_line(
+        "grpo",
+        ours=trained.pop("after"),
+        peer=trained.pop("before"),
+        unit="mean reward",
+        against="its parent, on the problems that it was asked",
+        better="more",
+        **trained,
+        **rises_by_set,
+        seconds=[read_json(_info_path(seed))["seconds"] for seed in SEEDS],
     )
 
 

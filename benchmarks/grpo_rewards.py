@@ -5,7 +5,8 @@ the same: those that the runs may train on, and the held-out ladder.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -65,7 +66,7 @@ def _measure(model: Path, params: Params, seed: int) -> list[dict[str, Any]]:
     from stages.lib.generations.requests import Request, Sampling
     from stages.lib.inference.engine import Engine
     from stages.lib.models.loading import load_tokenizer
-    from stages.lib.prompts.templates import question_prompt, user_message
+    from stages.lib.prompts.templates import problem_prompt
 
     settings, tokenizer = params.grpo, load_tokenizer(model)
     problem_sets = fixed_problems()
@@ -75,7 +76,7 @@ def _measure(model: Path, params: Params, seed: int) -> list[dict[str, Any]]:
             "cot",
             0,
             index,
-            question_prompt(tokenizer, params.prompts, user_message(problem.question, "cot")),
+            problem_prompt(tokenizer, params.prompts, problem, "cot", ()),
             settings.max_tokens,
         )
         for subset, problems in problem_sets.items()
@@ -85,9 +86,7 @@ def _measure(model: Path, params: Params, seed: int) -> list[dict[str, Any]]:
     # No stop texts: as in training, answers are truncated at them afterwards.
     sampling = Sampling(settings.temperature, top_p=1.0, seed=seed)
     answers = Engine(model, params.engine).generate(requests, sampling, lambda _: None)
-    answers_by_id: Mapping[str, list[tuple[str, bool]]] = {
-        request.problem_id: [] for request in requests
-    }
+    answers_by_id: defaultdict[str, list[tuple[str, bool]]] = defaultdict(list)
     for request, (text, reason, _) in zip(requests, answers, strict=True):
         answers_by_id[request.problem_id].append((text, reason == "stop"))
     return [

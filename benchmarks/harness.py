@@ -30,7 +30,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from benchmarks.report import line, run_side
+from benchmarks.report import print_line, run_module
 from stages.lib.core.files import write_json
 from stages.lib.core.paths import LOGS, MODELS
 from stages.lib.core.schema import Problem
@@ -153,7 +153,7 @@ def write_documents() -> None:
 def timed(side: str) -> tuple[float, list[bool]]:
     """Run one of our sides in a process; return its seconds and grades."""
     started = time.monotonic()
-    result = run_side("benchmarks.harness", side)
+    result = run_module("benchmarks.harness", side)
     return time.monotonic() - started, result["grades"]
 
 
@@ -179,19 +179,17 @@ def main() -> None:
     harness_accuracy = fmean(sample["exact_match"] for sample in samples)
     accuracies = [fmean(first), harness_accuracy, fmean(our_grades)]
     allowed = differing(first, again)
-    print(
-        line(
-            "harness",
-            ours=seconds,
-            peer=peer_seconds,
-            unit="s",
-            against="lm-evaluation-harness",
-            better="less",
-            accuracy=[round(share, 4) for share in accuracies],
-            repeat=[round(fmean(again), 4), round(allowed, 4)],
-            grades_differ=round(differing(first, our_grades), 4),
-            agree=max(abs(other - accuracies[0]) for other in accuracies[1:]) <= allowed,
-        )
+    print_line(
+        "harness",
+        ours=seconds,
+        peer=peer_seconds,
+        unit="s",
+        against="lm-evaluation-harness",
+        better="less",
+        accuracy=[round(share, 4) for share in accuracies],
+        repeat=[round(fmean(again), 4), round(allowed, 4)],
+        grades_differ=round(differing(first, our_grades), 4),
+        agree=max(abs(other - accuracies[0]) for other in accuracies[1:]) <= allowed,
     )
 
 

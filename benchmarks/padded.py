@@ -1,15 +1,12 @@
 """Training tokens per second: our planned trainer against the SDAT authors' method.
 
-The peer is transformers' ``Trainer`` with examples as text, which a collator tokenizes on
-demand and pads to 512 tokens; logits are computed at every position. Both sides count the
-tokens of examples without padding. The peer gets fewer of the same examples, since each
-takes it seconds.
+The peer is transformers' ``Trainer`` with examples as text, which a collator tokenizes on demand
+and pads to 512 tokens; logits are computed at every position. Both sides count the tokens of
+examples without padding. The peer gets fewer of the same examples, since each takes it seconds.
 
     python -m benchmarks.padded
 """
 
-import json
-import sys
 import time
 from collections.abc import Sequence
 from tempfile import TemporaryDirectory
@@ -20,7 +17,7 @@ from datasets import Dataset
 from transformers import Trainer, TrainingArguments
 
 from benchmarks import training
-from benchmarks.report import line, run_side
+from benchmarks.report import print_line, run_sides
 from stages.lib.core.paths import MODELS
 from stages.lib.models import loading
 from stages.lib.params.load import load_params
@@ -91,20 +88,14 @@ def measure_peer() -> dict[str, Any]:
 
 def main() -> None:
     """Measure both sides."""
-    sides = {"ours": training.measure_ours, "peer": measure_peer}
-    if len(sys.argv) > 1:
-        print(json.dumps(sides[sys.argv[1]]()))
-        return
-    results = {side: run_side("benchmarks.padded", side) for side in sides}
-    print(
-        line(
-            "training, padded peer",
-            ours=results["ours"]["rate"],
-            peer=results["peer"]["rate"],
-            unit="tokens/s",
-            against=f"transformers' Trainer, padded to {LENGTH}",
-            better="more",
-        )
+    ours, peer = run_sides("benchmarks.padded", ours=training.measure_ours, peer=measure_peer)
+    print_line(
+        "training, padded peer",
+        ours=ours["rate"],
+        peer=peer["rate"],
+        unit="tokens/s",
+        against=f"transformers' Trainer, padded to {LENGTH}",
+        better="more",
     )
 
 

@@ -6,7 +6,7 @@ python -m benchmarks.pipeline
 import subprocess
 import time
 
-from benchmarks.report import line
+from benchmarks.report import print_line
 
 ALLOWED_S = 5.0
 
@@ -20,15 +20,13 @@ def main() -> None:
         seconds.append(time.monotonic() - started)
         if "Running stage" in process.stdout:
             raise ValueError("dvc repro: it had something to do; run `make repro` first")
-    print(
-        line(
-            "no-op repro",
-            ours=min(seconds[1:]),
-            peer=ALLOWED_S,
-            unit="s",
-            against="the aim",
-            better="less",
-        )
+    print_line(
+        "no-op repro",
+        ours=min(seconds[1:]),
+        peer=ALLOWED_S,
+        unit="s",
+        against="the aim",
+        better="less",
     )
 
 

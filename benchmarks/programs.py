@@ -1,21 +1,18 @@
 """Model-written programs per second: our sandbox against the SDAT authors' executor.
 
-The peer is their method (``utils.execute_code`` of their repository): Black formats the
-text, which becomes the body of a function that one process of a pool executes with the
-evaluator's own rights, one program at a time, with redirected output. Both sides stop a
-program after one second, the limit of their evaluation. Programs are those of the GSM8K
-results in ``$SDAT_RESULTS`` (a folder in the authors' layout) or, if that is not set, the
-ladder's reference programs. ``same_output`` is the share of programs with the same output on both
-sides.
+The peer is their method (``utils.execute_code`` of their repository): Black formats the text, which
+becomes the body of a function that one process of a pool executes with the evaluator's own rights,
+one program at a time, with redirected output. Both sides stop a program after one second, the limit
+of their evaluation. Programs are those of the GSM8K results in ``$SDAT_RESULTS`` (a folder in the
+authors' layout) or, if that is not set, the ladder's reference programs. ``same_output`` is the
+share of programs with the same output on both sides.
 
     python -m benchmarks.programs
 """
 
 import io
-import json
 import multiprocessing
 import os
-import sys
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -24,7 +21,7 @@ from typing import Any
 
 import black
 
-from benchmarks.report import line, run_side
+from benchmarks.report import print_line, run_sides
 from stages.lib.data.ladder import RUNGS, sample_ladder
 from stages.lib.grading.grader import extract_program
 from stages.lib.params.load import load_params
@@ -55,10 +52,7 @@ def measure_ours() -> dict[str, Any]:
     limits, texts = load_params().sandbox, load_programs()
     started = time.monotonic()
     results = run_programs(
-        texts,
-        timeout_s=TIMEOUT_S,
-        memory_mb=limits.memory_mb,
-        workers=limits.workers,
+        texts, timeout_s=TIMEOUT_S, memory_mb=limits.memory_mb, workers=limits.workers
     )
     seconds = time.monotonic() - started
     printed = [result.stdout.strip() if result.status == "ok" else None for result in results]
@@ -99,22 +93,17 @@ def execute(text: str) -> str | None:
 
 def main() -> None:
     """Measure both sides."""
-    if len(sys.argv) > 1:
-        print(json.dumps({"ours": measure_ours, "peer": measure_peer}[sys.argv[1]]()))
-        return
-    first, second = (run_side("benchmarks.programs", side) for side in ("ours", "peer"))
+    first, second = run_sides("benchmarks.programs", ours=measure_ours, peer=measure_peer)
     pairs = list(zip(first["printed"], second["printed"], strict=True))
-    print(
-        line(
-            "programs",
-            ours=first["rate"],
-            peer=second["rate"],
-            unit="programs/s",
-            against="black and exec in a pool",
-            better="more",
-            programs=len(pairs),
-            same_output=round(sum(a == b for a, b in pairs) / len(pairs), 3),
-        )
+    print_line(
+        "programs",
+        ours=first["rate"],
+        peer=second["rate"],
+        unit="programs/s",
+        against="black and exec in a pool",
+        better="more",
+        programs=len(pairs),
+        same_output=round(sum(a == b for a, b in pairs) / len(pairs), 3),
     )
 
 

@@ -80,26 +80,21 @@ def main(name: str) -> None:
     problems, requests = select_problems(MODELS / name, benchmarks, params)
     texts = with_transformers(name, requests, params.prompts.stop)
     batched, smaller_batches, _ = run_vllm(MODELS / name, requests, params)
-    with_vllm, vllm_repeated = (
-        agreement(problems, texts, batched),
-        agreement(problems, smaller_batches, batched),
-    )
+    with_vllm = agreement(problems, texts, batched)
+    vllm_repeated = agreement(problems, smaller_batches, batched)
     counts = [
         [round(len(problems) * share), round(len(problems) * (1 - share))]
         for share in (with_vllm["same_grade"], vllm_repeated["same_grade"])
     ]
     p = float(cast(Any, fisher_exact(counts, alternative="less")).pvalue)
-    print(
-        json.dumps(
-            {
-                "model": name,
-                "problems": len(problems),
-                "transformers_with_vllm": with_vllm,
-                "vllm_with_itself": vllm_repeated,
-                "p": round(p, 4),
-            }
-        )
-    )
+    result = {
+        "model": name,
+        "problems": len(problems),
+        "transformers_with_vllm": with_vllm,
+        "vllm_with_itself": vllm_repeated,
+        "p": round(p, 4),
+    }
+    print(json.dumps(result))
     if p < RARE:
         sys.exit(f"{name}: transformers and vLLM give other grades: is the file damaged?")
 

@@ -1,12 +1,16 @@
-"""The JSON line of a benchmark's result, and the helpers that write and collect results."""
+"""The JSON line of a benchmark's result, and what several benchmarks share."""
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from stages.lib.core.paths import PARAMS
 from stages.lib.provenance.versions import cpu_name
 
 README = Path("README.md")
@@ -17,10 +21,10 @@ def machine() -> str:
     return f"{cpu_name()}, {os.cpu_count()} cores"
 
 
-def line(
+def print_line(
     name: str, *, ours: float, peer: float, unit: str, against: str, better: str, **extra: object
-) -> str:
-    """Return a benchmark's JSON line; ``ratio`` is above 1 where ours is better.
+) -> None:
+    """Print a benchmark's JSON line; ``ratio`` is above 1 where ours is better.
 
     ``better`` is ``more`` or ``less``: the better direction of the unit.
     """
@@ -34,7 +38,7 @@ def line(
         "against": against,
         "machine": machine(),
     }
-    return json.dumps(result | extra)
+    print(json.dumps(result | extra), flush=True)
 
 
 def write_block(page: Path, name: str, text: str) -> None:
@@ -50,10 +54,28 @@ def write_block(page: Path, name: str, text: str) -> None:
     page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
-def run_side(module: str, side: str) -> dict[str, Any]:
-    """Run one side of a benchmark in a separate process and return its measurements."""
+def write_params(folder: Path, values: dict[str, Any]) -> None:
+    """Write ``params.yaml`` into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PARAMS).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+
+def run_sides(module: str, **sides: Callable[[], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Run each side of a benchmark in a separate process and return their measurements.
+
+    The process runs ``module`` with the name of its side. There this prints the side's own
+    measurements and ends the process.
+    """
+    if len(sys.argv) > 1:
+        print(json.dumps(sides[sys.argv[1]]()))
+        sys.exit()
+    return [run_module(module, side) for side in sides]
+
+
+def run_module(module: str, *arguments: str) -> dict[str, Any]:
+    """Run a benchmark, or a side of it, in a separate process and return what it printed."""
     process = subprocess.run(
-        [sys.executable, "-m", module, side], stdout=subprocess.PIPE, check=True, text=True
+        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, check=True, text=True
     )
     # Libraries may print something after the result.
     results = [text for text in process.stdout.splitlines() if text.startswith("{")]

@@ -6,13 +6,11 @@ process and is timed over a second batch, after one to warm up.
     python -m benchmarks.sampling
 """
 
-import json
 import os
-import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks.report import line, run_side
+from benchmarks.report import print_line, run_sides
 from stages.lib.core.paths import DEMONSTRATIONS, MODELS, TRAIN_PROBLEMS
 from stages.lib.core.schema import Problem
 from stages.lib.core.tables import read_parquet
@@ -88,20 +86,15 @@ def measure_peer() -> dict[str, float]:
 
 def main() -> None:
     """Measure both sides."""
-    if len(sys.argv) > 1:
-        print(json.dumps({"ours": measure_ours, "peer": measure_peer}[sys.argv[1]]()))
-        return
-    first, second = (run_side("benchmarks.sampling", side) for side in ("ours", "peer"))
-    print(
-        line(
-            "sampling",
-            ours=first["rate"],
-            peer=second["rate"],
-            unit="tokens/s",
-            against="vLLM with its own defaults",
-            better="more",
-            load_s=[round(first["load_s"], 1), round(second["load_s"], 1)],
-        )
+    first, second = run_sides("benchmarks.sampling", ours=measure_ours, peer=measure_peer)
+    print_line(
+        "sampling",
+        ours=first["rate"],
+        peer=second["rate"],
+        unit="tokens/s",
+        against="vLLM with its own defaults",
+        better="more",
+        load_s=[round(first["load_s"], 1), round(second["load_s"], 1)],
     )
 
 

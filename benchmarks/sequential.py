@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from benchmarks.report import line
+from benchmarks.report import print_line
 from benchmarks.sampling import prompts
 from stages.lib.core.paths import DATA, MODELS, TRAIN_PROBLEMS
 from stages.lib.core.schema import Problem
@@ -186,17 +186,15 @@ def main() -> None:
     drawn = draw()
     comparisons = [compare(drawn, rival) for rival in RIVALS]
     ours, peer = comparisons[0].pop("tokens")
-    print(
-        line(
-            "ranking by difficulty",
-            ours=ours,
-            peer=peer,
-            unit="tokens",
-            against=f"k = {RIVALS[0].k} for all",
-            better="less",
-            **comparisons[0],
-            rivals=comparisons[1:],
-        )
+    print_line(
+        "ranking by difficulty",
+        ours=ours,
+        peer=peer,
+        unit="tokens",
+        against=f"k = {RIVALS[0].k} for all",
+        better="less",
+        **comparisons[0],
+        rivals=comparisons[1:],
     )
 
 

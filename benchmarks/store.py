@@ -14,19 +14,19 @@ whole process, including the keys that a run holds.
 import json
 import os
 import resource
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from benchmarks.report import line, run_side
+from benchmarks.report import print_line, run_sides
 from stages.lib.core.paths import DATA
 from stages.lib.core.schema import Generation
 from stages.lib.generations.store import Store, key
@@ -39,24 +39,11 @@ SEED = 1
 Returned = TypeVar("Returned")
 
 
-class RowStore(Protocol):
-    """Interface of a row store."""
-
-    def append(self, rows: Sequence[Generation]) -> None:
-        """Add rows; when this returns, they are on disk."""
-        ...
-
-    def rows(self) -> Iterator[Generation]:
-        """Yield each row."""
-        ...
-
-
+@dataclass(frozen=True)
 class JsonLines:
-    """Rows as lines of one file."""
+    """Rows as lines of one file, with the methods of ``Store``."""
 
-    def __init__(self, path: Path) -> None:
-        """Write the rows to ``path``."""
-        self.path = path
+    path: Path
 
     def append(self, rows: Sequence[Generation]) -> None:
         """Add rows; when this returns, they are on disk."""
@@ -120,7 +107,7 @@ def _row(number: int, text: str, rows: int) -> Generation:
     )
 
 
-def write(store: RowStore, batches: Iterable[list[Generation]]) -> float:
+def write(store: Store | JsonLines, batches: Iterable[list[Generation]]) -> float:
     """Append the batches; return the seconds."""
     clock = Clock()
     for batch in batches:
@@ -128,7 +115,7 @@ def write(store: RowStore, batches: Iterable[list[Generation]]) -> float:
     return clock.seconds
 
 
-def read(store: RowStore, batches: Iterable[list[Generation]]) -> float:
+def read(store: Store | JsonLines, batches: Iterable[list[Generation]]) -> float:
     """Read all rows; return the seconds. Raises ValueError unless they equal the batches."""
     clock, rows = Clock(), store.rows()
     for batch in batches:
@@ -173,35 +160,34 @@ def measure_peer(folder: Path, batch_size: int) -> dict[str, float]:
     }
 
 
-def measure_side(name: str) -> dict[str, float]:
+def measure_side(measure: Callable[[Path, int], dict[str, float]]) -> dict[str, float]:
     """Run one side in an empty folder on the disk that runs write to."""
     batch_size = load_params().engine.batch_size
     DATA.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=DATA) as folder:
-        costs = {"ours": measure_ours, "peer": measure_peer}[name](Path(folder), batch_size)
+        costs = measure(Path(folder), batch_size)
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return costs | {"peak_gib": kib / 2**20}
 
 
 def main() -> None:
     """Measure both sides."""
-    if len(sys.argv) > 1:
-        print(json.dumps(measure_side(sys.argv[1])))
-        return
-    first, second = (run_side("benchmarks.store", name) for name in ("ours", "peer"))
-    print(
-        line(
-            "store",
-            ours=first["write_s"] + first["compact_s"] + first["read_s"],
-            peer=second["write_s"] + second["read_s"],
-            unit="s",
-            against="JSON lines, synced by batch",
-            better="less",
-            rows=ROWS,
-            allowed=ALLOWED,
-            of_ours={name: round(value, 2) for name, value in first.items()},
-            of_peer={name: round(value, 2) for name, value in second.items()},
-        )
+    first, second = run_sides(
+        "benchmarks.store",
+        ours=partial(measure_side, measure_ours),
+        peer=partial(measure_side, measure_peer),
+    )
+    print_line(
+        "store",
+        ours=first["write_s"] + first["compact_s"] + first["read_s"],
+        peer=second["write_s"] + second["read_s"],
+        unit="s",
+        against="JSON lines, synced by batch",
+        better="less",
+        rows=ROWS,
+        allowed=ALLOWED,
+        of_ours={name: round(value, 2) for name, value in first.items()},
+        of_peer={name: round(value, 2) for name, value in second.items()},
     )
 
 

@@ -1,17 +1,14 @@
 """Training tokens per second: our planned trainer against TRL's, with packing.
 
-Both sides train once on the same examples, as the same tokens, from the same weights
-with the same learning rate, in steps of about the same size; each has its own order. The
-peer is ``SFTTrainer`` with packing and its defaults otherwise. ``losses`` are each side's
-by optimizer step, and ``held_out`` those on held-out examples (before, ours, peer), in nats
-per supervised token. ``flops_share`` is our model FLOPs per second as a share of those of a
-plain bf16 matrix product.
+Both sides train once on the same examples, as the same tokens, from the same weights with the same
+learning rate, in steps of about the same size; each has its own order. The peer is ``SFTTrainer``
+with packing and its defaults otherwise. ``losses`` are each side's by optimizer step, and
+``held_out`` those on held-out examples (before, ours, peer), in nats per supervised token.
+``flops_share`` is our model FLOPs per second as a share of those of a plain bf16 matrix product.
 
     python -m benchmarks.training
 """
 
-import json
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +21,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from benchmarks.flops import bf16_ceiling, training_flops
-from benchmarks.report import line, run_side
+from benchmarks.report import print_line, run_sides
 from stages.lib.core.paths import MODELS, TOKENS, TRAINING
 from stages.lib.core.schema import Example
 from stages.lib.core.tables import read_parquet
@@ -72,16 +69,11 @@ def plan() -> TrainingPlan:
     return plan_training(data, chosen)
 
 
-def packed_rows() -> list[dict[str, list[Any]]]:
-    """Return the rows of those micro-batches."""
-    planned = plan()
-    return [planned.row(index) for index in range(len(planned.micro_batches))]
-
-
 def unpack_examples() -> list[dict[str, list[int]]]:
     """Return the examples of those micro-batches one by one, in TRL's format."""
+    planned = plan()
     examples: list[dict[str, list[int]]] = []
-    for row in packed_rows():
+    for row in map(planned.row, range(len(planned.micro_batches))):
         for token, label, position in zip(
             row["input_ids"], row["labels"], row["position_ids"], strict=True
         ):
@@ -167,23 +159,19 @@ def measure_before() -> dict[str, Any]:
 
 def main() -> None:
     """Measure both sides."""
-    sides = {"before": measure_before, "ours": measure_ours, "peer": measure_peer}
-    if len(sys.argv) > 1:
-        print(json.dumps(sides[sys.argv[1]]()))
-        return
-    results = {side: run_side("benchmarks.training", side) for side in sides}
-    print(
-        line(
-            "training",
-            ours=results["ours"]["rate"],
-            peer=results["peer"]["rate"],
-            unit="tokens/s",
-            against="TRL SFTTrainer with packing",
-            better="more",
-            flops_share=round(results["ours"]["flops_share"], 3),
-            losses=[results["ours"]["losses"], results["peer"]["losses"]],
-            held_out=[round(side["held_out"], 3) for side in results.values()],
-        )
+    before, ours, peer = run_sides(
+        "benchmarks.training", before=measure_before, ours=measure_ours, peer=measure_peer
+    )
+    print_line(
+        "training",
+        ours=ours["rate"],
+        peer=peer["rate"],
+        unit="tokens/s",
+        against="TRL SFTTrainer with packing",
+        better="more",
+        flops_share=round(ours["flops_share"], 3),
+        losses=[ours["losses"], peer["losses"]],
+        held_out=[round(side["held_out"], 3) for side in (before, ours, peer)],
     )
 
 

@@ -16,14 +16,10 @@ import numpy as np
 from stages.lib.analysis.accuracy import accuracy_table, answer_frame, status_table
 from stages.lib.analysis.comparisons import comparison_table, run_table
 from stages.lib.analysis.headline import headline, study_numbers
-from stages.lib.analysis.quantization import (
-    Measurements,
-    is_of_evaluated_model,
-    model_tables,
-    unquantized_pairs,
-)
+from stages.lib.analysis.intervals import Bootstrap
+from stages.lib.analysis.quantization import Measurements, model_tables, unquantized_pairs
 from stages.lib.analysis.records import grade_answers
-from stages.lib.analysis.response_style import Bootstrap, style_frame, style_tables
+from stages.lib.analysis.response_style import style_frame, style_tables
 from stages.lib.analysis.seeds import pairs_with_runs
 from stages.lib.analysis.systems import default_system
 from stages.lib.core.files import atomic_replace, read_json, write_json
@@ -51,7 +47,7 @@ def main() -> None:
     """Grade the answers and write the tables."""
     params = load_params()
     settings, models = params.analyze, params.evaluate.models
-    level, draws = settings.interval, settings.draws
+    level = settings.interval
     problems = read_benchmarks(params.prepare.benchmarks)
     pairs = unquantized_pairs(params)
     styled_systems = {system for pair in pairs for system in pair}
@@ -67,20 +63,18 @@ def main() -> None:
 
     # The tables that draw from the generator keep this order, as each moves it on.
     rng = np.random.default_rng(settings.seed)
+    bootstrap = Bootstrap(draws=settings.draws, level=level, rng=rng)
     frame = answer_frame(records, problems)
     accuracy = accuracy_table(frame, ["benchmark", "system"], level=level)
     tables = {"accuracy": accuracy, "statuses": status_table(records)}
     for column in ("source", "topic", "level"):
         by = ["benchmark", "system", column]
         tables[f"accuracy_by_{column}"] = accuracy_table(frame, by, level=level)
-    tables["comparisons"] = comparison_table(
-        frame, settings.compare, draws=draws, level=level, rng=rng
-    )
+    tables["comparisons"] = comparison_table(frame, settings.compare, **bootstrap)
     if run_pairs := pairs_with_runs(settings):
         tables["runs"] = run_table(frame, run_pairs, settings.runs, level=level)
-    tables |= model_tables(frame, accuracy, read_measurements(params.evaluate), params, rng)
-    styles = style_frame(styled, problems)
-    tables |= style_tables(styles, pairs, Bootstrap(draws=draws, level=level, rng=rng))
+    tables |= model_tables(frame, accuracy, read_measurements(params.evaluate), params, bootstrap)
+    tables |= style_tables(style_frame(styled, problems), pairs, bootstrap)
     for name, table in tables.items():
         with atomic_replace(TABLES / f"{name}.csv") as tmp:
             table.to_csv(tmp, index=False, lineterminator="\n")
@@ -129,7 +123,7 @@ def read_exports(reports: dict[str, dict[str, Any]], evaluate: Evaluate) -> list
     for path in sorted(EXPORT_REPORTS.glob("*.json")):
         export = read_json(path)
         model = export["model"]
-        if not is_of_evaluated_model(export, reports):
+        if export["fingerprint"] != reports.get(model, {}).get("fingerprint"):
             console.log_line(f"{path}: left out: not an export of the evaluated {model}")
         elif default_system(evaluate, model) == model:
             exports.append(export)

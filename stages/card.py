@@ -36,7 +36,9 @@ def main() -> None:
     package_versions = versions(PACKAGES)
     with atomic_replace(CARDS) as tmp:
         tmp.mkdir()
-        for model in cards.models_with_cards(params):
+        for model in params.evaluate.models:
+            if model == "base":
+                continue
             text = cards.render(model, params, measured, license=license, versions=package_versions)
             (tmp / f"{model}.md").write_text(text, encoding="utf-8")
 

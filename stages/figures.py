@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from stages.lib.analysis.answer_modes import single_modes_among
 from stages.lib.analysis.models import families, has_difficulty, online_runs
 from stages.lib.analysis.systems import default_system, evaluated_systems
-from stages.lib.analysis.tables import read_frame
+from stages.lib.analysis.tables import read_frame, select_columns
 from stages.lib.core.files import atomic_replace
 from stages.lib.core.paths import (
     DIFFICULTY,
@@ -35,7 +35,6 @@ from stages.lib.figures.read import (
     read_accuracies,
     read_logs,
     read_non_empty,
-    select_columns,
     sources_by_level,
 )
 from stages.lib.params.load import load_params

@@ -88,7 +88,7 @@ def paper_inputs(params: Params, figures: list[str]) -> dict[str, Any]:
         "title": params.paper.title,
         "benchmarks": list(params.prepare.benchmarks),
         "systems": evaluated_systems(params.evaluate),
-        "few_shot_systems": facts.few_shot_systems(params.evaluate),
+        "few_shot_systems": evaluated_systems(params.evaluate, fewest=1),
         "answer_modes": ANSWER_MODES,
         "power": POWER,
         "min_discordant": MIN_DISCORDANT,

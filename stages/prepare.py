@@ -27,7 +27,7 @@ from stages.lib.core.paths import (
 from stages.lib.core.schema import Conversation, Passage, Problem
 from stages.lib.core.tables import write_csv, write_parquet
 from stages.lib.data.build import DataSource, build_datasets
-from stages.lib.data.decontamination import Overlap, find_overlaps
+from stages.lib.data.decontamination import find_overlaps
 from stages.lib.data.packaged import passages
 from stages.lib.data.problems import check_problems
 from stages.lib.grading.grader import check_answer
@@ -140,10 +140,10 @@ def compare(
                 (text for _, text in questions), benchmark_texts, n=n, mask_numbers=mask_numbers
             )
             overlapping[benchmark.name] |= {questions[overlap.training][0] for overlap in overlaps}
-            examples += [
-                example_row(questions, benchmark, kind, overlap)
-                for overlap in overlaps[:MAX_EXAMPLES]
-            ]
+            for overlap in overlaps[:MAX_EXAMPLES]:
+                texts = (*questions[overlap.training], benchmark_texts[overlap.evaluation])
+                values = (benchmark.name, kind, *texts, overlap.words)
+                examples.append(dict(zip(COLUMNS, values, strict=True)))
     return overlapping, examples
 
 
@@ -179,16 +179,6 @@ def split_demonstrations(
         [problem for problem in problems if problem.id in chosen],
         [problem for problem in problems if problem.id not in chosen],
     )
-
-
-def example_row(
-    questions: Sequence[TrainingQuestion], benchmark: DataSource, kind: str, overlap: Overlap
-) -> dict[str, str]:
-    """Return an overlap as a row of the table of examples."""
-    row_id, text = questions[overlap.training]
-    question = benchmark.rows.problems[overlap.evaluation].question
-    values = (benchmark.name, kind, row_id, text, question, overlap.words)
-    return dict(zip(COLUMNS, values, strict=True))
 
 
 def source_row(

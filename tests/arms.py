@@ -1,4 +1,4 @@
-"""The settings of online arms, each written out once."""
+"""Settings that tests of several packages need, each written out once."""
 
 from typing import Any
 
@@ -11,4 +11,31 @@ PLANNED: dict[str, Any] = _ONLINE | {
     "scale": 0.3,
     "warmup_examples": 8,
     "every": 10,
+}
+
+LORA: dict[str, Any] = {
+    "method": "lora",
+    "r": 4,
+    "alpha": 8.0,
+    "dropout": 0.0,
+    "targets": ["q_proj", "down_proj"],
+    "optimizer": "adamw",
+}
+GRPO: dict[str, Any] = {
+    "parent": "uniform",
+    "seed": 1,
+    "tuning": {"method": "full"},
+    "zero_variance_weight": 0.2,
+}
+
+# An entry of ``prepare.train``: the rows of a data set.
+ROWS: dict[str, Any] = {
+    "source": "rows",
+    "name": "talk",
+    "format": "sharegpt",
+    "path": "talk.jsonl",
+    "license": "MIT",
+    "fraction": 1.0,
+    "exclude": [],
+    "target": "conversations",
 }

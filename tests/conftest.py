@@ -1,5 +1,6 @@
 """A tokenizer and models small enough for tests, made here rather than downloaded."""
 
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ FIRST = (
     "tests/stages/test_replay.py",
     "tests/tools/test_reruns.py",
     "tests/lib/grpo",
-    "demo",
+    "tests/tools/demo",
 )
 END = "<|end|>"
 CHAT_TEMPLATE = (
@@ -60,6 +61,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(group))
         rank_of[item.nodeid] = order.get(group, len(FIRST))
     items.sort(key=lambda item: rank_of[item.nodeid])
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported from the garbage collector, which statsmodels calls at each use."""
+    gc.freeze()
 
 
 def one_turn(prompt: list[int], response: list[int], weight: float) -> TokenizedExample:

@@ -14,6 +14,7 @@ import yaml
 
 from stages.lib.analysis.speeds import COLUMNS as SPEEDS
 from stages.lib.core.paths import TABLES
+from tests.arms import LORA
 from tools.reruns import with_values
 
 REPOSITORY = Path(__file__).parents[1]
@@ -74,17 +75,6 @@ SMALL = {
     "weigh.arms": {"uniform": {"strategy": "uniform"}, "adaptive": ADAPTIVE},
 }
 
-
-# The merged model of this arm is quantized and evaluated as any other.
-LORA = {
-    "method": "lora",
-    "r": 4,
-    "alpha": 8.0,
-    "dropout": 0.0,
-    "targets": ["q_proj", "up_proj"],
-    "optimizer": "adamw",
-}
-
 AQUA = [
     {
         "question": f"What is {number} + {number}?",
@@ -121,7 +111,8 @@ def clone(into: Path, base: Path) -> Path:
         into,
         {
             "model.base": f"folder:{base}",
-            # One arm and one model fewer: each costs several stages.
+            # One arm and one model fewer: each costs several stages. The merged model of this
+            # arm is quantized and evaluated as any other.
             "weigh.arms": {"adaptive": ADAPTIVE | {"train": {"tuning": LORA}}},
             "evaluate.models": {"adaptive": [0, 1], "adaptive-gptq4": [0]},
             "analyze.compare": [["adaptive-gptq4", "adaptive"], ["adaptive-1shot", "adaptive"]],

@@ -1,5 +1,6 @@
 """What dvc.yaml declares, stage by stage."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def tracks(stage: str, group: str, field: str) -> bool:
     return any(path in ([group], [group, field]) or path[:2] == [group, field] for path in paths)
 
 
+@cache
 def group_of(params_class: type) -> str | None:
     """Return the group of parameters that a class declares, if it declares a whole one."""
     for name, field in Params.model_fields.items():

@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,14 @@ def sky() -> dict[str, str]:
 
 def scripts() -> dict[str, str]:
     return {"slurm": SLURM.read_text(encoding="utf-8"), "sky": sky()["setup"] + sky()["run"]}
+
+
+@cache
+def processes() -> int:
+    """Return how many processes of the recipe train together."""
+    launch = parse_params(compose(["recipe=sdat"], CONF), where="sdat").train.launch
+    assert launch is not None
+    return launch.processes
 
 
 @pytest.mark.parametrize("cluster", ["slurm", "sky"])
@@ -54,17 +63,13 @@ def test_the_cost_is_known_before_anything_runs(cluster: str) -> None:
 def test_the_engines_share_all_gpus(cluster: str) -> None:
     words = shlex.split(scripts()[cluster], comments=True)
     given = {word.partition("=")[2] for word in words if word.startswith("engine.engines=")}
-    params = parse_params(compose(["recipe=sdat"], CONF), where="sdat")
-    assert params.train.launch is not None
-    assert given == {str(params.train.launch.processes)}
+    assert given == {str(processes())}
 
 
 def test_both_have_the_gpus_and_the_deepspeed_that_the_recipe_asks_for() -> None:
-    params = parse_params(compose(["recipe=sdat"], CONF), where="sdat")
-    assert params.train.launch is not None
-    processes = params.train.launch.processes
-    assert f"#SBATCH --gpus-per-node={processes}\n" in SLURM.read_text(encoding="utf-8")
-    assert yaml.safe_load(SKY.read_text())["resources"]["accelerators"] == f"A100-80GB:{processes}"
+    assert f"#SBATCH --gpus-per-node={processes()}\n" in SLURM.read_text(encoding="utf-8")
+    accelerators = yaml.safe_load(SKY.read_text())["resources"]["accelerators"]
+    assert accelerators == f"A100-80GB:{processes()}"
     optional = (CONF / "lock" / "gpu-optional.txt").read_text(encoding="utf-8")
     pinned = next(line[2:] for line in optional.splitlines() if "deepspeed==" in line)
     for script in scripts().values():

@@ -140,9 +140,7 @@ def check_overrides(overrides: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "block",
-    [block for block in ALL if block.language == "yaml"],
-    ids=lambda block: block.place,
+    "block", [block for block in ALL if block.language == "yaml"], ids=lambda block: block.place
 )
 def test_parameters_in_yaml_are_valid_on_top_of_the_default(block: Block) -> None:
     values = yaml.safe_load(block.text)

@@ -14,23 +14,18 @@ from stages.lib.data.ladder import sample_ladder
 from stages.lib.params.compose import compose
 from stages.lib.params.data import LadderBenchmark, LadderSource
 from stages.lib.params.load import parse_params
+from tests.rows import make_difficulty
 
 RECIPES = sorted(path.stem for path in (CONF / "recipe").glob("*.yaml"))
 PUBLISHED = ("finetome-grpo", "gemma-orca", "lab2", "paradigm", "sdat")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_is_valid_at_its_full_size(recipe: str) -> None:
-    """tests/tools/test_estimate.py composes the miniatures."""
-    params = parse_params(compose([f"recipe={recipe}", "size=full"], CONF), where=recipe)
-    assert evaluated_systems(params.evaluate)
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_every_rung_has_as_many_problems_as_a_recipe_asks_for(recipe: str) -> None:
+def test_a_recipe_is_valid_and_every_rung_has_as_many_problems_as_it_asks_for(recipe: str) -> None:
     for size in ("full", "mini"):
-        raw = compose([f"recipe={recipe}", f"size={size}"], CONF)
-        settings = parse_params(raw, where=recipe).prepare
+        params = parse_params(compose([f"recipe={recipe}", f"size={size}"], CONF), where=recipe)
+        assert evaluated_systems(params.evaluate)
+        settings = params.prepare
         for source in (*settings.train, *settings.benchmarks.values()):
             if isinstance(source, LadderSource):
                 tested = isinstance(source, LadderBenchmark)
@@ -52,9 +47,7 @@ def test_all_published_works_are_there() -> None:
 
 
 def unequal(problem: Problem, position: int) -> Difficulty:
-    right = position % 5
-    rate, level = right / 4, 5.0 - right
-    return Difficulty(problem.id, "cot", problem.source, 4, right, rate, rate, 0.0, 1.0, level)
+    return make_difficulty(problem.id, position % 5 / 4, source=problem.source)
 
 
 @pytest.mark.parametrize("recipe", PUBLISHED)

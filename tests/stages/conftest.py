@@ -3,11 +3,11 @@
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from stages import prepare
 from stages.lib.params.base import ParamGroup
@@ -28,9 +28,8 @@ NO_EFFECT = {
 @pytest.fixture
 def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
     """Enter an empty folder with small parameters; return how to change them."""
-    committed = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    shutil.copy("params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text(yaml.safe_dump(committed), encoding="utf-8")
     make_small(tmp_path)
     return lambda values: set_params(tmp_path, values)
 
@@ -83,12 +82,15 @@ def _running_stage() -> str | None:
     if "/stages/lib/params/" in frame.f_code.co_filename:
         return None
     while frame is not None:
-        path = Path(frame.f_code.co_filename)
-        if (
-            path.parent.name == "stages"
-            and path.parent.parent.name != "tests"
-            and path.stem in SCRIPTS
-        ):
-            return path.stem
+        if stage := _stage_of(frame.f_code.co_filename):
+            return stage
         frame = frame.f_back
     return None
+
+
+@cache
+def _stage_of(file: str) -> str | None:
+    """Return the stage whose script a file is."""
+    path = Path(file)
+    is_script = path.parent.name == "stages" and path.parent.parent.name != "tests"
+    return path.stem if is_script and path.stem in SCRIPTS else None

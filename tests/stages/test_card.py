@@ -24,6 +24,7 @@ from stages.lib.core.paths import (
 )
 from stages.lib.core.schema import STATUSES
 from stages.lib.models.fingerprint import model_fingerprint
+from tests.arms import GRPO, LORA, ROWS
 from tests.conftest import tiny_model
 from tests.stages.conftest import Change
 from tools import publish
@@ -32,7 +33,6 @@ MODELS_EVALUATED = ("base", "uniform", "adaptive", "adaptive-gptq4")
 SYSTEMS = ("base", "base-1shot", "uniform", "adaptive", "adaptive-gptq4")
 COUNTS = {"method": "full", "kept_step": 4, "trainable": 1000, "total": 2000, "share": 0.5}
 ARM_COUNTS = {"problems": 18, "examples": 36, "missing": 0}
-GRPO = {"seed": 3, "tuning": {"method": "full"}, "zero_variance_weight": 0.0}
 
 
 def around(column: str, value: float) -> dict[str, float]:
@@ -167,23 +167,11 @@ def test_a_grpo_model_gets_a_card(measured: Change, parent: str) -> None:
     assert "| quantization | of `grpo`: round to nearest, 4 bits" in read_card("adaptive-gptq4")
 
 
-CONVERSATIONS = {
-    "source": "rows",
-    "name": "talks",
-    "format": "sharegpt",
-    "path": "talks.jsonl",
-    "license": "MIT",
-    "fraction": 1,
-    "exclude": [],
-    "target": "conversations",
-}
-
-
 def test_a_model_of_conversations_and_its_grpo_model(measured: Change) -> None:
     changes = {
-        "prepare.train": [{"source": "ladder", "per_rung": 6}, CONVERSATIONS],
+        "prepare.train": [{"source": "ladder", "per_rung": 6}, ROWS],
         "sample.k": 0,
-        "weigh.arms": {"uniform": {"strategy": "conversations", "sources": ["talks"]}},
+        "weigh.arms": {"uniform": {"strategy": "conversations", "sources": ["talk"]}},
         "quantize.models": {},
         "evaluate.models": {"base": [0], "uniform": [0], "grpo": [0]},
     }
@@ -191,7 +179,7 @@ def test_a_model_of_conversations_and_its_grpo_model(measured: Change) -> None:
     card.main()
     for name in ("uniform", "grpo"):
         text = read_card(name)
-        assert "36 conversations: talks (`talks.jsonl`, " in text
+        assert "36 conversations: talk (`talk.jsonl`, " in text
         assert ("GRPO uses problems: 6 problems of" in text) == (name == "grpo")
         assert "base model fine-tuned on conversations" in text
         assert "hard problems" not in text
@@ -234,19 +222,14 @@ def test_a_card_says_how_many_runs_there_are(measured: Change) -> None:
 def test_adapters_a_hub_base_and_an_unknown_license_are_said(
     measured: Change, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lora = {"method": "lora", "r": 8, "alpha": 16.0, "dropout": 0.0, "targets": ["q_proj"]}
-    measured(
-        {
-            "model.base": "hub:org/name@" + "a" * 40,
-            "weigh.arms.uniform.train": {"tuning": lora | {"optimizer": "adamw"}},
-        }
-    )
+    base = "hub:org/name@" + "a" * 40
+    measured({"model.base": base, "weigh.arms.uniform.train": {"tuning": LORA}})
     monkeypatch.setattr(card, "license_of", lambda base: "unknown")
     card.main()
     text = read_card("uniform")
     assert ModelCard(text).data.to_dict()["base_model"] == "org/name"
     assert "| its license | unknown (not named in its files) |" in text
-    assert "| adapters | r = 8, alpha = 16, dropout 0, on q_proj; merged into the weights |" in text
+    assert "| adapters | r = 4, alpha = 8, dropout 0, on q_proj, down_proj; merged into the" in text
 
 
 class Recorder:
@@ -295,28 +278,21 @@ def test_a_model_goes_to_the_hub_with_its_card(packaged: Change, hub: Recorder) 
     assert "model.safetensors" in folder
 
 
-def test_nothing_is_sent_by_default(packaged: Change, hub: Recorder) -> None:
-    packaged({"hub.push": None})
-    with pytest.raises(ValueError, match=r"hub\.push: null: expected \{repo: ORG/NAME"):
-        publish.main("adaptive")
-    assert not hub.repos
-
-
-def test_nothing_is_sent_without_a_token(
-    packaged: Change, hub: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(publish, "get_token", lambda: None)
-    with pytest.raises(ValueError, match="no token: expected `hf auth login` first"):
-        publish.main("adaptive")
-    assert not hub.repos
-
-
-def test_a_model_without_a_card_or_with_that_of_another_is_not_sent(
-    packaged: Change, hub: Recorder, tokenizer: PreTrainedTokenizerFast
+def test_nothing_is_sent_unasked_without_a_token_or_without_the_models_own_card(
+    packaged: Change,
+    hub: Recorder,
+    tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(ValueError, match="base: no card reports/cards/base.md"):
         publish.main("base")
     tiny_model(tokenizer, seed=1).save_pretrained(MODELS / "adaptive")
     with pytest.raises(ValueError, match=r"adaptive\.md: not of the model in data/models/adaptive"):
+        publish.main("adaptive")
+    monkeypatch.setattr(publish, "get_token", lambda: None)
+    with pytest.raises(ValueError, match="no token: expected `hf auth login` first"):
+        publish.main("adaptive")
+    packaged({"hub.push": None})
+    with pytest.raises(ValueError, match=r"hub\.push: null: expected \{repo: ORG/NAME"):
         publish.main("adaptive")
     assert not hub.repos

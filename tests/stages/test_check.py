@@ -1,7 +1,5 @@
 """The stage that checks the parameters."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,9 +18,3 @@ def test_it_checks_params_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     Path("params.yaml").write_text(committed)
     check.main()
     assert PARAMS_OK.read_text() == "valid\n"
-
-
-def test_check_and_estimate_need_no_torch() -> None:
-    code = "import sys, stages.check, tools.estimate; print('torch' in sys.modules)"
-    command = [sys.executable, "-c", code]
-    assert subprocess.run(command, capture_output=True, check=True).stdout == b"False\n"

@@ -8,18 +8,21 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.figure import Figure
 
 from stages import figures
-from stages.lib.core.schema import Difficulty, Problem, content_id
+from stages.lib.core.schema import Problem, content_id
 from stages.lib.core.tables import write_parquet
-from stages.lib.figures import read
-from tests.arms import FRONTIER
-from tests.rows import make_problem
+from stages.lib.figures import paper, quantization, read
+from stages.lib.params.load import load_params
+from tests.arms import FRONTIER, GRPO
+from tests.rows import make_difficulty, make_problem
 from tests.stages import reports
 from tests.stages.reports import recipe, write_params
 
 ARMS = ["uniform", "adaptive"]
 ALL = set(reports.FIGURES)
+LOG = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0], "learning_rate": [1e-5, 0.0]})
 LOOK = {"palette": "colorblind", "width_in": 4.0, "dpi": 50}
 
 
@@ -49,11 +52,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         reports.build(recipe(figures=LOOK))
-        difficulty = Difficulty("p", "cot", "ladder", 4, 2, 0.5, 0.4, low=0.2, high=0.7, level=3.0)
+        difficulty = make_difficulty("p", 0.5, source="ladder", low=0.2, high=0.7)
         write_parquet(Path("data/difficulty.parquet"), [difficulty])
-        log = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0], "learning_rate": [1e-5, 0.0]})
         for arm in ARMS:
-            write_log(arm, log)
+            write_log(arm, LOG)
     return root
 
 
@@ -66,23 +68,46 @@ def workspace(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return tmp_path
 
 
-def drawn() -> set[str]:
-    """Return the names of the figures, each of which is there as SVG and PNG."""
-    files = {path.name for path in Path("reports/figures").iterdir()}
-    names = {name.partition(".")[0] for name in files}
-    assert files == {f"{name}{kind}" for name in names for kind in (".svg", ".png")}
-    return names
+@pytest.fixture
+def undrawn(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enter that copy, where figures stay empty: to draw them takes most of the time."""
+    for module, names in (
+        (paper, ("training", "accuracy", "difficulty", "sources", "topics")),
+        (quantization, ("draw", "draw_retention")),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, lambda *_: Figure())
 
 
 def test_every_figure_is_written_twice_and_the_folder_replaced(workspace: Path) -> None:
+    """With an online arm, its replay and a GRPO model there are figures of these, too."""
+    arms = {name: {"strategy": "uniform"} for name in ARMS} | {"frontier": FRONTIER}
+    replays = {"dealt": {"arm": "frontier", "cells": "dealt", "seed": 1}}
+    write(weigh={"arms": arms, "replays": replays}, grpo={"models": {"grpo": GRPO}})
+    rows = [
+        {"step": step, "source": "ladder", "prompting": prompting, "weight": weight, "signal": 0.5}
+        for step in (1, 3)
+        for prompting, weight in (("cot", 1.0), ("pot", 0.25))
+    ]
+    for name in ("frontier", "dealt"):
+        folder = write_log(name, LOG).parents[1]
+        pd.DataFrame(rows).to_csv(folder / "allocation.csv", index=False)
+    log = pd.DataFrame({"step": [1, 2, 3], "reward": [0.2, None, 0.4], "kl": [0.0, 0.1, 0.2]})
+    log = log.assign(answer_tokens=[30, None, 20], groups_without_signal=[0.5, None, 0.25])
+    folder = write_log("grpo", log)
     stale = workspace / "reports" / "figures" / "stale.svg"
     stale.parent.mkdir()
     stale.touch()
     figures.main()
-    assert drawn() == ALL
+    names = ALL | {"allocation", "learning", "grpo"}
+    files = {path.name for path in stale.parent.iterdir()}
+    assert files == {f"{name}{kind}" for name in names for kind in (".svg", ".png")}
+    (folder / "kl.tsv").write_text("step\n1\n")
+    with pytest.raises(ValueError, match=f"{folder}/kl.tsv: column 'kl': missing"):
+        figures.main()
 
 
-def test_without_samples_or_a_quantized_model_their_figures_are_left_out(workspace: Path) -> None:
+def test_without_samples_or_a_quantized_model_their_figures_are_left_out(undrawn: None) -> None:
     write(
         sample={"k": 0},
         weigh={"arms": {name: {"strategy": "uniform"} for name in ARMS}},
@@ -92,18 +117,18 @@ def test_without_samples_or_a_quantized_model_their_figures_are_left_out(workspa
     )
     for name in ("difficulty", "problems/train"):
         pq.write_table(pa.table({}), f"data/{name}.parquet")
-    figures.main()
-    assert drawn() == ALL - {"difficulty", "topics", "width", "retention"}
+    left_out = {"difficulty", "topics", "width", "retention"}
+    assert set(figures.draw(load_params())) == ALL - left_out
 
 
-def test_without_an_evaluated_tuned_model_there_are_no_figures_of_them(workspace: Path) -> None:
+def test_without_an_evaluated_tuned_model_there_are_no_figures_of_them(undrawn: None) -> None:
     write(
         quantize={"models": {}},
         evaluate={"models": {"base": [0, 4]}},
         analyze={"compare": [["base-4shot", "base"]]},
     )
-    figures.main()
-    assert drawn() == ALL - {"topics", "width", "retention", "sources", "programs"}
+    left_out = {"topics", "width", "retention", "sources", "programs"}
+    assert set(figures.draw(load_params())) == ALL - left_out
 
 
 INPUTS = [
@@ -119,7 +144,7 @@ INPUTS = [
 ]
 
 
-def test_a_missing_input_is_named(workspace: Path) -> None:
+def test_a_missing_input_is_named(undrawn: None) -> None:
     for name in INPUTS:
         content = Path(name).read_bytes()
         Path(name).unlink()
@@ -128,7 +153,7 @@ def test_a_missing_input_is_named(workspace: Path) -> None:
         Path(name).write_bytes(content)
 
 
-def test_a_table_without_rows_is_named(workspace: Path) -> None:
+def test_a_table_without_rows_is_named(undrawn: None) -> None:
     header = Path(INPUTS[0]).read_text().partition("\n")[0]
     for content, message in (("", "empty"), (header, "no rows")):
         Path(INPUTS[0]).write_text(content)
@@ -137,13 +162,13 @@ def test_a_table_without_rows_is_named(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in INPUTS if name.endswith(".csv")])
-def test_a_table_without_a_column_is_named(workspace: Path, name: str) -> None:
+def test_a_table_without_a_column_is_named(undrawn: None, name: str) -> None:
     Path(name).write_text("other\n1")
     with pytest.raises(ValueError, match=f"{name}: column '.*': missing"):
         figures.main()
 
 
-def test_a_table_of_problems_without_rows_is_named(workspace: Path) -> None:
+def test_a_table_of_problems_without_rows_is_named(undrawn: None) -> None:
     for name in [name for name in INPUTS if name.endswith(".parquet")]:
         table = pq.read_table(name)
         pq.write_table(table.slice(0, 0), name)
@@ -153,7 +178,7 @@ def test_a_table_of_problems_without_rows_is_named(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize("table", ["accuracy_by_source", "accuracy_by_topic"])
-def test_a_table_without_the_held_out_benchmark_is_named(workspace: Path, table: str) -> None:
+def test_a_table_without_the_held_out_benchmark_is_named(undrawn: None, table: str) -> None:
     path = Path(f"reports/tables/{table}.csv")
     path.write_text(path.read_text().replace("ladder", "gsm8k"))
     with pytest.raises(ValueError, match=f"{table}.csv: no rows of benchmark 'ladder'"):
@@ -164,37 +189,6 @@ def test_a_table_without_the_held_out_benchmark_is_named(workspace: Path, table:
 def test_a_figure_has_one_answer_mode() -> None:
     rows = read.read_accuracies("accuracy_by_source", "source", "ladder", "pot")
     assert set(rows["answer_mode"]) == {"pot"}
-
-
-def test_with_a_grpo_model_there_is_a_figure_of_its_run(workspace: Path) -> None:
-    tuning = {"tuning": {"method": "full"}, "zero_variance_weight": 0.2}
-    write(grpo={"models": {"grpo": {"parent": "uniform", "seed": 1} | tuning}})
-    log = pd.DataFrame({"step": [1, 2, 3], "reward": [0.2, None, 0.4], "kl": [0.0, 0.1, 0.2]})
-    log = log.assign(answer_tokens=[30, None, 20], groups_without_signal=[0.5, None, 0.25])
-    folder = write_log("grpo", log)
-    figures.main()
-    assert drawn() == ALL | {"grpo"}
-    (folder / "kl.tsv").write_text("step\n1\n")
-    with pytest.raises(ValueError, match=f"{folder}/kl.tsv: column 'kl': missing"):
-        figures.main()
-
-
-def test_with_an_online_arm_there_is_a_figure_of_what_its_cells_got(workspace: Path) -> None:
-    weigh = {"arms": {name: {"strategy": "uniform"} for name in ARMS}}
-    weigh["arms"]["frontier"] = FRONTIER
-    replays = {"dealt": {"arm": "frontier", "cells": "dealt", "seed": 1}}
-    write(weigh=weigh | {"replays": replays})
-    log = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0], "learning_rate": [1e-5, 0.0]})
-    rows = [
-        {"step": step, "source": "ladder", "prompting": prompting, "weight": weight, "signal": 0.5}
-        for step in (1, 3)
-        for prompting, weight in (("cot", 1.0), ("pot", 0.25))
-    ]
-    for name in ("frontier", "dealt"):
-        folder = write_log(name, log).parents[1]
-        pd.DataFrame(rows).to_csv(folder / "allocation.csv", index=False)
-    figures.main()
-    assert drawn() == ALL | {"allocation", "learning"}
 
 
 def test_topics_are_shown_for_the_first_gptq_of_each_width() -> None:

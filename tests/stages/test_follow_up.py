@@ -1,17 +1,20 @@
 """The follow-up questions, for answers that match none of the options."""
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from transformers import PreTrainedTokenizerFast
 
 from stages import follow_up
 from stages.lib.core.paths import EVAL_PROBLEMS, MODELS
-from stages.lib.core.schema import Generation, Problem
+from stages.lib.core.schema import Problem
 from stages.lib.core.tables import read_parquet
 from stages.lib.generations.answers import answer_store, follow_up_store
 from stages.lib.generations.requests import GeneratedText, Request, Sampling
+from tests.rows import make_generation
 from tests.stages.conftest import Change
 
 
@@ -22,10 +25,7 @@ class FakeEngine:
         self.tokenizer = tokenizer
 
     def generate_batches(
-        self,
-        batches: Sequence[Sequence[Request]],
-        sampling: Sampling,
-        on_progress: Callable[[int], object],
+        self, batches: Sequence[Sequence[Request]], sampling: Sampling, _: object
     ) -> Iterator[tuple[int, list[GeneratedText]]]:
         assert sampling.temperature == 0
         for number, batch in enumerate(batches):
@@ -41,31 +41,20 @@ def problems(with_problems: Change, tiny_base: Path) -> list[Problem]:
     return read_parquet(EVAL_PROBLEMS / "aqua.parquet", Problem)
 
 
-def answer(problem: Problem, text: str, shots: int = 0) -> Generation:
-    return Generation(
-        problem_id=problem.id,
-        model="m",
-        prompting="cot",
-        shots=shots,
-        index=0,
-        text=text,
-        finish_reason="stop",
-        n_tokens=1,
-        prompt_sha=str(shots),
-    )
-
-
 def test_answers_that_match_no_option_get_a_question(
-    problems: list[Problem],
-    tokenizer: PreTrainedTokenizerFast,
-    monkeypatch: pytest.MonkeyPatch,
+    problems: list[Problem], tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = FakeEngine(tokenizer)
-    monkeypatch.setattr("stages.lib.inference.engine.Engine", lambda *_: engine)
+    # In place of the whole module, whose import takes many seconds.
+    module = SimpleNamespace(Engine=lambda *_: FakeEngine(tokenizer))
+    monkeypatch.setitem(sys.modules, "stages.lib.inference.engine", module)
     first, second = problems
     (other, *_) = read_parquet(EVAL_PROBLEMS / "ladder.parquet", Problem)
-    rows = [answer(first, "The answer is B."), answer(second, "The answer is 77.", shots=1)]
-    answer_store("base").append([*rows, answer(other, "The answer is 77.")])
+    rows = [
+        make_generation(first.id, "cot", text="The answer is B."),
+        make_generation(second.id, "cot", shots=1, text="The answer is 77."),
+        make_generation(other.id, "cot", text="The answer is 77."),
+    ]
+    answer_store("base").append(rows)
     follow_up.main("base")
     (reply,) = follow_up_store("base").rows()
     assert (reply.problem_id, reply.prompting, reply.shots) == (second.id, "cot", 1)

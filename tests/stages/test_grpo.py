@@ -16,16 +16,17 @@ from stages.lib.core.paths import (
     TRAINING,
     TRAINING_LOGS,
 )
-from stages.lib.core.schema import Difficulty, Example, Problem
+from stages.lib.core.schema import Example, Problem
 from stages.lib.core.tables import read_parquet, write_parquet
 from stages.lib.models.loading import load_model, load_tokenizer
-from tests.lib.training.test_adapters import adapters
+from tests.arms import GRPO, LORA
+from tests.rows import make_difficulty
 from tests.stages.conftest import Change
 from tests.stages.test_figures import problem
 
 # The base never solved the first two, and always the last.
 RATES = [0.0, 0.0, 0.25, 0.5, 0.75, 1.0]
-SPEC = {"parent": "base", "seed": 1, "tuning": {"method": "full"}, "zero_variance_weight": 0.0}
+SPEC = GRPO | {"parent": "base", "zero_variance_weight": 0.0}
 
 
 @pytest.fixture
@@ -35,18 +36,7 @@ def ready(change: Change, terse: Path) -> Change:
     problems = [problem("sum", number, 1) for number in range(len(RATES))]
     write_parquet(TRAIN_PROBLEMS, problems)
     rows = [
-        Difficulty(
-            problem_id=row.id,
-            prompting="cot",
-            source=row.source,
-            n=4,
-            n_correct=round(4 * rate),
-            pass_rate=rate,
-            posterior_mean=0.5,
-            low=0.1,
-            high=0.9,
-            level=1.0,
-        )
+        make_difficulty(row.id, rate, source=row.source)
         for row, rate in zip(problems, RATES, strict=True)
     ]
     write_parquet(DIFFICULTY, rows[::-1])
@@ -58,10 +48,7 @@ def ready(change: Change, terse: Path) -> Change:
             "grpo.generations": 2,
             "grpo.max_tokens": 4,
             "grpo.save_every": 1,
-            "grpo.models": {
-                "grpo": SPEC,
-                "lora": SPEC | {"tuning": adapters(dropout=0.0).model_dump()},
-            },
+            "grpo.models": {"grpo": SPEC, "lora": SPEC | {"tuning": LORA}},
         }
     )
     return change
@@ -74,16 +61,8 @@ def test_a_model_is_trained_with_its_log_and_the_problems_it_sampled(
     grpo.main(name)
     tables = {path.stem: path for path in (TRAINING_LOGS / name / "plots/metrics").iterdir()}
     assert set(tables) == {
-        "reward",
-        "answer_reward",
-        "format_reward",
-        "kl",
-        "answer_tokens",
-        "cut",
-        "groups_without_signal",
-        "entropy",
-        "loss",
-        "learning_rate",
+        *("reward", "answer_reward", "format_reward", "kl", "answer_tokens", "cut"),
+        *("groups_without_signal", "entropy", "loss", "learning_rate"),
     }
     for path in tables.values():
         steps = [line.split("\t")[0] for line in path.read_text().splitlines()]

@@ -22,13 +22,11 @@ from stages.lib.provenance.versions import versions
 from stages.lib.report import descriptions, findings
 from stages.lib.report.facts import describe_sources, hardware, identify_models
 from stages.lib.report.tables import read_rows
-from tests.arms import FRONTIER, MASTERY, PLANNED
+from tests.arms import FRONTIER, GRPO, LORA, MASTERY, PLANNED, ROWS
 from tests.lib.report.test_study import DESIGN
 from tests.mini import GPTQ4
 from tests.stages import reports
 from tests.stages.reports import ATTACK, recipe, write_figure, write_params
-
-GRPO = {"seed": 1, "tuning": {"method": "full"}, "zero_variance_weight": 0.2}
 
 
 @pytest.fixture(scope="module")
@@ -193,15 +191,11 @@ def test_a_recipe_without_ladder_or_quantization_has_a_paper_too(repository: Par
 
 
 LADDER = {"source": "ladder", "per_rung": 2}
-ORCA = {
-    "source": "rows",
+ORCA = ROWS | {
     "name": "orca",
     "format": "orca-math",
     "path": "hub:microsoft/orca-math-word-problems-200k@0123456789abcdef/*.parquet",
-    "license": "MIT",
     "fraction": 0.5,
-    "exclude": [],
-    "target": "conversations",
 }
 TALK = [LADDER, ORCA, ORCA | {"name": "tome"}]
 
@@ -209,6 +203,7 @@ UNIFORM = {"strategy": "uniform"}
 ADAPTIVE = {"strategy": "repeat", "base": 1, "factor": 0.5}
 FOCAL = {"strategy": "focal", "gamma": 2.0, "level": "token"}
 CONVERSATIONS = {"strategy": "conversations", "sources": ["orca"]}
+QLORA = LORA | {"method": "qlora", "optimizer": "paged_adamw_8bit"}
 
 DART = {"strategy": "dart_prop2diff", "per_problem": 4}
 
@@ -268,16 +263,6 @@ def test_the_caption_says_which_samples_the_pass_rates_are_of(
     paper.main()
     caption = "pass rate by prompting, from the first 4 samples per problem"
     assert any(caption in text for text in texts_of("figure", inputs))
-
-
-QLORA = {
-    "method": "qlora",
-    "r": 8,
-    "alpha": 16.0,
-    "dropout": 0.0,
-    "targets": ["q_proj", "o_proj"],
-    "optimizer": "paged_adamw_8bit",
-}
 
 
 def conversations_recipe() -> dict[str, Any]:
@@ -344,43 +329,33 @@ def runs_recipe() -> dict[str, Any]:
 
 
 TUNED_FIGURES = {"training", "accuracy", "sources", "programs"}
-RECIPES: list[tuple[Any, int, int, set[str], set[str], set[str]]] = [
+RECIPES: list[tuple[Any, set[str], set[str], set[str]]] = [
     (
         conversations_recipe,
-        0,
-        5,
         TUNED_FIGURES,
         {"Arms", "Equal compute", "How answers changed"},
         {"Difficulty", "The registered study", "What survives quantization"},
     ),
     (
         mixed_recipe,
-        2,
-        5,
         TUNED_FIGURES | {"topics", "width", "retention"},
         {"How answers changed", "Equal compute", "What survives quantization"},
         {"Difficulty"},
     ),
     (
         renamed_recipe,
-        2,
-        0,
         {"training", "accuracy", "sources", "difficulty", "topics", "width", "retention"},
         {"Difficulty", "What survives quantization"},
         {"How answers changed", "Several runs"},
     ),
     (
         untuned_recipe,
-        2,
-        0,
         {"training", "accuracy"},
         {"How answers changed"},
         {"Difficulty", "What survives quantization", "Several runs"},
     ),
     (
         runs_recipe,
-        2,
-        0,
         TUNED_FIGURES | {"difficulty"},
         {"Several runs", "Difficulty"},
         {"What survives quantization"},
@@ -389,7 +364,7 @@ RECIPES: list[tuple[Any, int, int, set[str], set[str], set[str]]] = [
 
 
 @pytest.mark.parametrize(
-    ("groups", "n_problems", "n_conversations", "figures", "present", "absent"),
+    ("make_recipe", "figures", "present", "absent"),
     RECIPES,
     ids=[case[0].__name__ for case in RECIPES],
 )
@@ -397,15 +372,16 @@ def test_any_recipe_has_a_paper_and_a_page(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     inputs: dict[str, Any],
-    groups: Any,
-    n_problems: int,
-    n_conversations: int,
+    make_recipe: Any,
     figures: set[str],
     present: set[str],
     absent: set[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    reports.build(groups(), n_problems=n_problems, n_conversations=n_conversations)
+    groups = make_recipe()
+    sources = groups["prepare"]["train"]
+    n_problems, n_conversations = 2 * (sources != [ORCA]), 5 * (ORCA in sources)
+    reports.build(groups, n_problems=n_problems, n_conversations=n_conversations)
     for name in set(reports.FIGURES) - figures:
         (FIGURES / f"{name}.svg").unlink()
     paper.main()
@@ -413,7 +389,7 @@ def test_any_recipe_has_a_paper_and_a_page(
     assert present <= headings
     assert not absent & headings
     assert figures_on_page() == figures
-    if groups is runs_recipe:
+    if make_recipe is runs_recipe:
         check_runs(inputs["runs"])
 
 
@@ -516,7 +492,7 @@ def test_a_grpo_model_and_its_quantized_model_are_in_the_paper(repository: Param
     params = write_params(
         recipe(
             weigh={"arms": {"uniform": UNIFORM}},
-            grpo={"models": {"adaptive": GRPO | {"parent": "uniform"}}},
+            grpo={"models": {"adaptive": GRPO}},
         )
     )
     with pytest.raises(ValueError, match=r"figures/grpo\.svg: missing"):

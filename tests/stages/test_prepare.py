@@ -21,6 +21,7 @@ from stages.lib.core.paths import (
 from stages.lib.core.schema import Conversation, Passage, Problem
 from stages.lib.core.tables import read_parquet
 from stages.lib.data.packaged import passages
+from tests.arms import ROWS
 from tests.stages.conftest import Change
 
 LONG = "A farmer has 12 cows and buys 5 more cows at the market, how many cows are there now?"
@@ -37,10 +38,7 @@ def row(question: str, **changes: Any) -> dict[str, Any]:
 
 
 def only(benchmark: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "prepare.benchmarks": {"ladder": benchmark},
-        "evaluate.max_tokens": {"ladder": 16},
-    }
+    return {"prepare.benchmarks": {"ladder": benchmark}, "evaluate.max_tokens": {"ladder": 16}}
 
 
 def test_the_ladder_is_split_without_overlap(change: Change) -> None:
@@ -94,18 +92,6 @@ def test_a_file_that_is_not_there_is_named(change: Change) -> None:
         prepare.main()
 
 
-TALK = {
-    "source": "rows",
-    "name": "talk",
-    "format": "sharegpt",
-    "path": "talk.jsonl",
-    "license": "MIT",
-    "fraction": 1.0,
-    "exclude": [],
-    "target": "conversations",
-}
-
-
 def write_talk(*conversations: list[str]) -> dict[str, Any]:
     rows = [
         {
@@ -118,7 +104,7 @@ def write_talk(*conversations: list[str]) -> dict[str, Any]:
         for questions in conversations
     ]
     write_rows("talk.jsonl", rows)
-    return TALK
+    return ROWS
 
 
 def test_a_conversation_one_of_whose_turns_is_a_benchmarks_is_dropped(change: Change) -> None:
@@ -135,11 +121,8 @@ def test_a_conversation_one_of_whose_turns_is_a_benchmarks_is_dropped(change: Ch
     assert (first["training_text"], first["benchmark_text"]) == ("What is 2 + 1?", "what is 2 + 1?")
     with (DATA_REPORTS / "sources.csv").open(encoding="utf-8") as lines:
         (farm_row, talk_row, benchmark) = csv.DictReader(lines)
-    assert (farm_row["rows"], farm_row["used"], farm_row["left_out"]) == (
-        "3",
-        "2",
-        "shown in context: 1",
-    )
+    assert (farm_row["rows"], farm_row["used"]) == ("3", "2")
+    assert farm_row["left_out"] == "shown in context: 1"
     assert (talk_row["license"], talk_row["used"], talk_row["overlapping"]) == ("MIT", "1", "1")
     assert (benchmark["role"], benchmark["used"]) == ("benchmark", "2")
     assert read_json(METRICS / "data.json")["conversations"] == 1

@@ -9,11 +9,12 @@ from transformers import PreTrainedTokenizerFast
 
 from stages import quantize
 from stages.lib.core.paths import DIFFICULTY, MODELS, PASSAGES, TRAINING
-from stages.lib.core.schema import Difficulty, Passage, Prompting
+from stages.lib.core.schema import Passage, Prompting
 from stages.lib.core.tables import write_parquet
 from stages.lib.params.load import load_params
 from stages.lib.prompts.tokenize import tokenize
 from tests.lib.sft.test_batches import example
+from tests.rows import make_difficulty
 from tests.stages.conftest import Change
 
 GPTQ = {"method": "gptq", "parent": "adaptive", "bits": 4, "calibration_seed": 1}
@@ -52,7 +53,7 @@ def calls(change: Change, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> l
     (MODELS / "adaptive").symlink_to(tiny_base)
     write_parquet(TRAINING / "adaptive.parquet", EXAMPLES)
     rows = [
-        Difficulty(problem, prompting, "s", 1, int(rate), rate, rate, rate, rate, 1.0)
+        make_difficulty(problem, rate, prompting=prompting)
         for (problem, prompting), rate in PASS_RATES.items()
     ]
     write_parquet(DIFFICULTY, rows)
@@ -70,15 +71,9 @@ def calls(change: Change, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> l
     return made
 
 
-@pytest.mark.parametrize(
-    ("name", "chosen"),
-    [("training", {0, 1, 2, 3}), ("difficulty", {1, 2})],
-)
+@pytest.mark.parametrize(("name", "chosen"), [("training", {0, 1, 2, 3}), ("difficulty", {1, 2})])
 def test_a_model_is_calibrated_on_its_examples_or_on_those_that_are_failed(
-    calls: list[dict[str, Any]],
-    tokenizer: PreTrainedTokenizerFast,
-    name: str,
-    chosen: set[int],
+    calls: list[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, name: str, chosen: set[int]
 ) -> None:
     quantize.main(name)
     prompts = load_params().prompts

@@ -58,6 +58,8 @@ def test_replays_have_the_weights_of_the_online_arm_on_other_cells(online: Chang
     own = weights("frontier")
     assert len(own[0]) == 4
     assert len(set(own)) == 3
+    n_equal = [len(set(cells)) for cells in zip(*own, strict=True)].index(3)
+    assert read_json(TRAINING_LOGS / "frontier.json")["warmup_steps"] == 2 * n_equal > 0
     for name in ("dealt", "yoked"):
         replay.main(name)
         assert read_json(TRAINING_LOGS / f"{name}.json")["epochs"] > 0
@@ -69,6 +71,15 @@ def test_replays_have_the_weights_of_the_online_arm_on_other_cells(online: Chang
     assert len({model_fingerprint(MODELS / name) for name in ("frontier", "dealt")}) == 2
     with pytest.raises(ValueError, match=r"^weigh\.replays: 'x': expected one of \['dealt', 'yo"):
         replay.main("x")
+
+
+def test_a_warmup_that_does_not_end_is_named(
+    online: Change, capsys: pytest.CaptureFixture[str]
+) -> None:
+    online({"train.steps": 2, "train.save_every": 2})
+    train.main("frontier")
+    assert read_json(TRAINING_LOGS / "frontier.json")["warmup_steps"] == 2
+    assert "frontier: train.steps: 2: the warm-up did not end" in capsys.readouterr().err
 
 
 def test_two_processes_follow_the_same_mixture_also_if_they_are_stopped(online: Change) -> None:

@@ -2,9 +2,9 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,7 +12,7 @@ from stages import resample, sample
 from stages.lib.core.paths import MODELS, RESAMPLES, SAMPLES
 from stages.lib.core.schema import Problem
 from stages.lib.difficulty import sequential
-from stages.lib.generations.requests import GeneratedText, Request, Sampling
+from stages.lib.generations.requests import GeneratedText
 from stages.lib.generations.store import Store
 from tests.stages.conftest import Change
 
@@ -29,13 +29,8 @@ class DyingEngine:
         self.engine = engine
         self.batches = batches
 
-    def generate_batches(
-        self,
-        batches: Sequence[Sequence[Request]],
-        sampling: Sampling,
-        on_progress: Callable[[int], object],
-    ) -> Iterator[tuple[int, list[GeneratedText]]]:
-        for generated in self.engine.generate_batches(batches, sampling, on_progress):
+    def generate_batches(self, *arguments: Any) -> Iterator[tuple[int, list[GeneratedText]]]:
+        for generated in self.engine.generate_batches(*arguments):
             if not self.batches:
                 raise KeyboardInterrupt
             self.batches -= 1

@@ -8,16 +8,11 @@ import pytest
 
 from stages import score, weigh
 from stages.lib.core.files import read_json
-from stages.lib.core.paths import (
-    ARM_METRICS,
-    CONVERSATIONS,
-    RESAMPLES,
-    TRAIN_PROBLEMS,
-    TRAINING,
-)
+from stages.lib.core.paths import ARM_METRICS, CONVERSATIONS, RESAMPLES, TRAIN_PROBLEMS, TRAINING
 from stages.lib.core.schema import Conversation, Example, Problem, PublishedDifficulty, Turn
 from stages.lib.core.tables import read_parquet, write_parquet
 from stages.lib.generations.store import Store
+from tests.arms import ROWS
 from tests.stages.conftest import Change
 from tests.stages.scoring import sample, score_samples, store_samples, write_problems
 
@@ -146,17 +141,6 @@ def test_a_band_and_its_control_keep_the_same_number(scored: Change) -> None:
     assert {row.source for row in examples_of("control") if row.repeats} > {"fraction"}
 
 
-def test_a_curriculum_starts_source_by_source(scored: Change) -> None:
-    weigh_with_control(scored, {"strategy": "curriculum", "pace": 0.5})
-    assert {(row.source, round(row.start_fraction, 9)) for row in examples_of("arm")} == {
-        ("sum-1-digit", 0.0),
-        ("fraction", 0.25),
-        ("product-2x2", 0.5),
-    }
-    start_fractions = Counter(round(row.start_fraction, 9) for row in examples_of("control"))
-    assert start_fractions == {0.0: 12, 0.25: 12, 0.5: 12}
-
-
 def test_dart_trains_on_correct_samples_and_counts_the_missing_ones(
     scored: Change, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,10 +204,8 @@ def test_an_arm_of_conversations_trains_on_its_sources_and_nothing_else(scored: 
     tale = Conversation("c1", "tales", "Rhyme.", [Turn("1?", "One."), Turn("2?", "Two.")])
     write_parquet(CONVERSATIONS, [tale, Conversation("c2", "letters", "", [Turn("3?", "Three.")])])
     arm = {"strategy": "conversations", "sources": ["tales"]}
-    rows = {"source": "rows", "name": "tales", "format": "sharegpt", "path": "ladder:1"}
-    rows |= {"license": "MIT", "fraction": 1.0, "exclude": [], "target": "conversations"}
     ladder = {"source": "ladder", "per_rung": 6}
-    scored({"weigh.arms.arm": arm, "prepare.train": [ladder, rows]})
+    scored({"weigh.arms.arm": arm, "prepare.train": [ladder, ROWS | {"name": "tales"}]})
     weigh.main("arm")
     assert metrics_of("arm") == {"problems": 1, "examples": 1, "missing": 0}
     (row,) = examples_of("arm")
@@ -231,22 +213,14 @@ def test_an_arm_of_conversations_trains_on_its_sources_and_nothing_else(scored: 
     assert row.repeats == row.weight == 1
 
 
-def without_samples(change: Change) -> None:
+def test_without_samples_every_problem_counts_once_with_what_it_has(change: Change) -> None:
     change({"sample.k": 0})
     set_arms(change, {"arm": UNIFORM})
     write_problems()
     score.main()
-
-
-def test_without_difficulty_every_problem_counts_once(change: Change) -> None:
-    without_samples(change)
-    weigh.main("arm")
-    assert len(examples_of("arm")) == 2 * len(read_parquet(TRAIN_PROBLEMS, Problem))
-
-
-def test_problems_without_a_program_give_no_example_of_it(change: Change) -> None:
-    without_samples(change)
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
+    weigh.main("arm")
+    assert len(examples_of("arm")) == 2 * len(problems)
     write_parquet(TRAIN_PROBLEMS, [replace(problem, program="") for problem in problems])
     weigh.main("arm")
     assert {row.prompting for row in examples_of("arm")} == {"cot"}

@@ -18,7 +18,6 @@ from stages.lib.core.tables import write_parquet
 from tests.conftest import REPOSITORY, TAUGHT
 from tests.mini import make_small, set_params
 from tests.rows import make_problem
-from tools.demo import __main__ as demo
 from tools.demo.problems import QUESTION
 
 PATIENCE_MS = 240_000
@@ -27,7 +26,8 @@ CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 
 SIDES = ("first", "second")
 
-pytestmark = pytest.mark.xdist_group("demo")
+# With the tests of the package, which need the same models.
+pytestmark = pytest.mark.xdist_group("tests/tools/demo")
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: `apt install chromium`")
 
 LADDER = make_problem("p", question="What is <b>2</b> + 2?", answer="4")
@@ -205,6 +205,9 @@ def test_one_question_waits_a_second_is_refused_and_stop_makes_room(open_page: O
 
 
 def test_without_a_model_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Imported here: it takes seconds, and the other tests run it in a process.
+    from tools.demo import __main__ as demo
+
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError) as error:

@@ -70,6 +70,13 @@ def test_what_no_study_could_have_is_named(
     assert f"{argument}: {value}: expected {expected}" in capsys.readouterr().err
 
 
+def test_a_gain_over_the_control_is_found_less_often_than_that_over_the_baseline_alone() -> None:
+    noisy = Stratum(cells=4, problems=50, accuracy=0.5, problem_sd=0.0, run_sd=0.05)
+    found = simulated(noisy, 0.06)
+    # Both share the candidate's runs; if they were independent, the two would be equal.
+    assert found.above**2 < found.both_above < found.above < 1
+
+
 @pytest.mark.parametrize("bound", [-0.2, 0.2])
 def test_the_bound_is_what_has_to_be_beaten(bound: float) -> None:
     assert simulated(EVEN, 0.0, bound=bound).above == (bound < 0)

@@ -7,7 +7,7 @@ Nothing is loaded from other hosts: fonts are the system's, scripts are Gradio's
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import astuple
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -40,13 +40,6 @@ Problems = Mapping[str, GradableProblem]
 """The problems that can be graded, by question."""
 
 
-class _ModelColumn(NamedTuple):
-    """The choice of a model and the boxes that show its ``Panel``, in the order of its fields."""
-
-    model: gr.Dropdown
-    boxes: list[Component]
-
-
 def build_page(params: Params, models: Sequence[str], problems: Problems) -> gr.Blocks:
     """Return the page, on which two of the models answer a question."""
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
@@ -70,12 +63,12 @@ def build_page(params: Params, models: Sequence[str], problems: Problems) -> gr.
                 _add_column("First model", models, models[0]),
                 _add_column("Second model", models, models[1 % len(models)]),
             ]
-        boxes = [box for column in columns for box in column.boxes]
-        statuses = [column.boxes[0] for column in columns]
+        boxes = [box for _, column_boxes in columns for box in column_boxes]
+        statuses = [column_boxes[0] for _, column_boxes in columns]
         submission = gr.on(
             [question.submit, ask.click],
             _responder(params, problems),
-            [question, prompting, *(column.model for column in columns)],
+            [question, prompting, *(model for model, _ in columns)],
             boxes,
             validator=_validator(params.demo.max_characters),
             show_progress_on=statuses,
@@ -89,7 +82,10 @@ def build_page(params: Params, models: Sequence[str], problems: Problems) -> gr.
     return page.queue(max_size=params.demo.queue)
 
 
-def _add_column(label: str, models: Sequence[str], selected: str) -> _ModelColumn:
+def _add_column(
+    label: str, models: Sequence[str], selected: str
+) -> tuple[gr.Dropdown, list[Component]]:
+    """Add the choice of a model and the boxes that show its ``Panel``, in its fields' order."""
     hidden: dict[str, Any] = {"visible": False, "interactive": False}
     with gr.Column(elem_id=label.split()[0].lower(), min_width=320):
         model = gr.Dropdown(list(models), value=selected, label=label, filterable=False)
@@ -108,7 +104,7 @@ def _add_column(label: str, models: Sequence[str], selected: str) -> _ModelColum
             gr.Textbox(label="Grade", **hidden),
             gr.Textbox(label="Speed and size", **hidden),
         ]
-    return _ModelColumn(model, boxes)
+    return model, boxes
 
 
 def _responder(params: Params, problems: Problems) -> Callable[..., Iterator[list[Any]]]:

@@ -31,10 +31,8 @@ def check_exportable(model: Path, precision: str) -> None:
     """
     if precision not in BITS:
         raise ValueError(f"precision: {precision!r}: expected one of {list(BITS)}")
-    if (
-        getattr(AutoConfig.from_pretrained(existing_model(model)), "quantization_config", None)
-        is not None
-    ):
+    config = AutoConfig.from_pretrained(existing_model(model))
+    if getattr(config, "quantization_config", None) is not None:
         raise ValueError(
             f"{model}: quantized already: expected the model that it was made from, "
             "which the export rounds only once"
@@ -55,7 +53,6 @@ def export(model: Path, out: Path, precision: str) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            check=False,
         )
         print(built.stdout)  # noqa: T201 - into the log
         if built.returncode:

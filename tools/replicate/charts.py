@@ -29,10 +29,13 @@ def score_by_weight(
     figure, panels = style.panels(len(domains), width_in, 2.6, sharey=False)
     colors = style.palette(palette, sorted({f"b = {m.b:g}" for m in models if m.b is not None}))
     for panel, domain in zip(panels, domains, strict=True):
-        rows = _percent(table[table["domain"] == domain].set_index("system"))
+        rows = table[table["domain"] == domain].set_index("system")
+        rows = 100 * rows[["accuracy", "low", "high"]]
         for model in models:
             if model.b is None and model.name in rows.index:
-                _draw_baseline(panel, *rows.loc[model.name])
+                accuracy, low, high = rows.loc[model.name]
+                panel.axhspan(low, high, color=style.GREY, alpha=0.15, lw=0)
+                panel.axhline(accuracy, color=style.GREY, linestyle="--", label="baseline")
         for index, (label, color) in enumerate(colors.items()):
             line = [m for m in models if m.b is not None and f"b = {m.b:g}" == label]
             line = [model for model in line if model.name in rows.index]
@@ -81,25 +84,14 @@ def model_label(model: Model) -> str:
     return f"b = {model.b:g}, w = {model.w:g}"
 
 
-def _percent(table: pd.DataFrame) -> pd.DataFrame:
-    columns = {"score": "accuracy", "low": "low", "high": "high"}
-    return pd.DataFrame({name: 100 * table[column] for name, column in columns.items()})
-
-
-def _draw_baseline(panel: Axes, score: float, low: float, high: float) -> None:
-    """Draw a constant score with its interval."""
-    panel.axhspan(low, high, color=style.GREY, alpha=0.15, lw=0)
-    panel.axhline(score, color=style.GREY, linestyle="--", label="baseline")
-
-
 def _draw_line(panel: Axes, table: pd.DataFrame, label: str, color: style.Color) -> None:
-    """Draw ``score`` with its interval (``low``, ``high``; or nan) against ``x``."""
+    """Draw ``accuracy`` with its interval (``low``, ``high``; or nan) against ``x``."""
     table = table.sort_values("x")
-    below, above = table["score"] - table["low"], table["high"] - table["score"]
+    errors = table[["low", "high"]].sub(table["accuracy"], axis=0).abs()
     panel.errorbar(
         table["x"],
-        table["score"],
-        yerr=pd.concat([below, above], axis=1).to_numpy().T,
+        table["accuracy"],
+        yerr=errors.to_numpy().T,
         marker="o",
         markersize=style.MARKER_SIZE,
         linewidth=1.2,

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from math import hypot
 from statistics import fmean
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from scipy.stats import norm
 
 from stages.lib.analysis import accuracy, comparisons
 from stages.lib.analysis.answer_modes import ANSWER_MODES
+from stages.lib.analysis.intervals import Bootstrap
 from stages.lib.core.schema import EvalRecord, Problem, Status
 from stages.lib.grading.batch import Submission, grade_batch
 from stages.lib.grading.grader import grade_program
@@ -24,8 +25,6 @@ from stages.lib.grading.numbers import read_numeral, same_number
 from stages.lib.params.sampling import SandboxLimits
 from stages.lib.sandbox.pool import ProgramResult
 from tools.replicate.results import BENCHMARKS, IN_DOMAIN, Case, Model
-
-DOMAINS = ("in domain", "out of domain")
 
 
 def published_records(cases: Sequence[Case]) -> list[EvalRecord]:
@@ -89,7 +88,7 @@ def domain_table(scores: pd.DataFrame, *, level: float) -> pd.DataFrame:
     Benchmarks have equal weight; the interval is normal, from their standard errors.
     """
     is_in_domain = scores["benchmark"].isin(IN_DOMAIN)
-    scores = scores.assign(domain=np.where(is_in_domain, *DOMAINS))
+    scores = scores.assign(domain=np.where(is_in_domain, "in domain", "out of domain"))
     quantile = float(norm.ppf((1 + level) / 2))
     rows = []
     keys = ["domain", "system", "answer_mode"]
@@ -112,7 +111,7 @@ def domain_table(scores: pd.DataFrame, *, level: float) -> pd.DataFrame:
 
 
 def significance_table(
-    frame: pd.DataFrame, baseline: str, *, draws: int, level: float, rng: np.random.Generator
+    frame: pd.DataFrame, baseline: str, **bootstrap: Unpack[Bootstrap]
 ) -> pd.DataFrame:
     """Compare each model with the baseline on the benchmarks that both have.
 
@@ -123,8 +122,7 @@ def significance_table(
         systems = list(rows["system"].unique())
         pairs = [(name, baseline) for name in systems if name != baseline and baseline in systems]
         if pairs:
-            table = comparisons.comparison_table(rows, pairs, draws=draws, level=level, rng=rng)
-            tables.append(table)
+            tables.append(comparisons.comparison_table(rows, pairs, **bootstrap))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
@@ -136,22 +134,19 @@ def agreement(
     The counts ``where_stored_suffices`` leave out the problems on which the authors asked the
     model a second time, because that reply is not in the published text.
     """
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    verdicts: dict[str, list[tuple[bool, bool, bool]]] = defaultdict(list)
     reasons: Counter[str] = Counter()
     disagreements = []
     for case, old, new in zip(cases, published, regraded, strict=True):
         agrees = (old.status == "correct") == (new.status == "correct")
         for key in ("all", f"{case.benchmark}-{case.prompting}"):
-            counts[key]["n"] += 1
-            counts[key]["same_answer"] += _is_same_answer(case, new.extracted)
-            counts[key]["same_grade"] += agrees
-            counts[key]["sufficient"] += not case.row.retried
-            counts[key]["same_where_sufficient"] += agrees and not case.row.retried
+            same_answer = _is_same_answer(case, new.extracted)
+            verdicts[key].append((same_answer, agrees, not case.row.retried))
         if not agrees:
             reason = _reason(case, new)
             reasons[reason] += 1
             disagreements.append(_disagreement(case, old, new, reason))
-    rates = {key: _rates(count) for key, count in counts.items()}
+    rates = {key: _rates(rows) for key, rows in verdicts.items()}
     return rates | {"reasons": dict(reasons.most_common())}, disagreements
 
 
@@ -161,15 +156,15 @@ def _submission(case: Case) -> Submission:
     return Submission(text, prompting, problem.answer, problem.kind, problem.choices)
 
 
-def _rates(count: Counter[str]) -> dict[str, float]:
+def _rates(verdicts: Sequence[tuple[bool, bool, bool]]) -> dict[str, float]:
+    """Return shares; a verdict has: same answer, same grade, the published text suffices."""
+    sufficient = [agrees for _, agrees, suffices in verdicts if suffices]
     return {
-        "n": count["n"],
-        "answers_agree": round(count["same_answer"] / count["n"], 4),
-        "verdicts_agree": round(count["same_grade"] / count["n"], 4),
-        "n_where_stored_suffices": count["sufficient"],
-        "verdicts_agree_where_stored_suffices": round(
-            count["same_where_sufficient"] / max(1, count["sufficient"]), 4
-        ),
+        "n": len(verdicts),
+        "answers_agree": round(fmean(same for same, _, _ in verdicts), 4),
+        "verdicts_agree": round(fmean(agrees for _, agrees, _ in verdicts), 4),
+        "n_where_stored_suffices": len(sufficient),
+        "verdicts_agree_where_stored_suffices": round(fmean(sufficient or [False]), 4),
     }
 
 

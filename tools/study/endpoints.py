@@ -141,8 +141,7 @@ def cell_accuracies(study: Study, blocks: Sequence[Block]) -> list[dict[str, Any
         {"cell": cell, "stratum": stratum}
         | {
             system: round(
-                float(np.mean([[*map(int, block.outcomes[system][cell])] for block in blocks])),
-                4,
+                float(_digits([run.outcomes[system] for run in blocks], [cell]).mean()), 4
             )
             for system in (study.baseline, study.candidate, study.control)
         }

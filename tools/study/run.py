@@ -86,8 +86,7 @@ def check_code(recipe: str, blocks: Sequence[Block]) -> None:
 def run_block(recipe: str, seed: int, commit: str) -> Block:
     """Run one block, or read its experiment if a run of this commit was saved already.
 
-    Raises ValueError if the workspace has changed, if nothing is registered and if the run
-    fails.
+    Raises ValueError if the workspace has changed, if nothing is registered and if the run fails.
     """
     check_unchanged(commit)
     registration = registered_text(commit)

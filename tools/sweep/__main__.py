@@ -55,7 +55,8 @@ def main(name: str) -> None:
             if error:
                 console.log_line(f"{experiment} failed: {error}")
             history.append((values, score))
-            rows.append({"trial": number, "experiment": experiment, **_as_cells(values)})
+            cells = {path: _cell(value) for path, value in values.items()}
+            rows.append({"trial": number, "experiment": experiment, **cells})
             rows[-1] |= {"score": score, "error": error}
             write_report(name, sweep, rows)
             progress.update()
@@ -87,18 +88,11 @@ def summary(rows: Sequence[Mapping[str, Any]], sweep: Sweep) -> str:
     return f"{text}; best is {best['experiment']} with {best['score']:.4g} at {point}"
 
 
-def _as_cells(values: Values) -> dict[str, Any]:
-    """Return the values as a table shows them: all but numbers as text."""
-    return {
-        path: value if isinstance(value, int | float) else _text(value)
-        for path, value in values.items()
-    }
-
-
-def _text(value: Any) -> str:
+def _cell(value: Any) -> int | float | str:
+    """Return a value as a table shows it: all but numbers as text."""
     if isinstance(value, dict):
         return ", ".join(f"{key}={item}" for key, item in value.items())
-    return str(value)
+    return value if isinstance(value, int | float) else str(value)
 
 
 if __name__ == "__main__":

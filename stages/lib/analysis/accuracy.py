@@ -11,10 +11,11 @@ import pandas as pd
 
 from stages.lib.analysis import intervals
 from stages.lib.analysis.answer_modes import modes_among
+from stages.lib.analysis.tables import select_columns
 from stages.lib.core.schema import PROMPTINGS, STATUSES, EvalRecord, Problem
 from stages.lib.grading.grader import FAILED
 
-EXTRA_COUNTS = ("cut", "follow_up", "first_option")
+COLUMNS = ("benchmark", "system", "problem_id", "prompting", "status")
 
 
 def answer_frame(
@@ -29,7 +30,11 @@ def answer_frame(
     between the two answers. ``cot_status`` and ``pot_status`` keep the statuses.
     Raises ValueError for a system that lacks an answer which others have.
     """
-    rows = _columns(records).assign(unanswered=[_is_unanswered(record) for record in records])
+    rows = select_columns(records, COLUMNS).assign(
+        unanswered=[
+            record.status in FAILED or record.option_source == "first_option" for record in records
+        ]
+    )
     keys = ["benchmark", "system", "problem_id"]
     by_prompting = rows.pivot(index=keys, columns="prompting", values=["status", "unanswered"])
     status, unanswered = by_prompting["status"], by_prompting["unanswered"]
@@ -95,7 +100,7 @@ def status_table(records: Sequence[EvalRecord]) -> pd.DataFrame:
     and ``first_option`` count the answers that named none of the options, by what was graded
     instead.
     """
-    rows = _columns(records).assign(
+    rows = select_columns(records, COLUMNS).assign(
         cut=[record.finish_reason == "length" for record in records],
         follow_up=[record.option_source == "follow_up" for record in records],
         first_option=[record.option_source == "first_option" for record in records],
@@ -103,18 +108,10 @@ def status_table(records: Sequence[EvalRecord]) -> pd.DataFrame:
     grouped = rows.groupby(["benchmark", "system", "prompting"], sort=False)
     counted = cast(pd.DataFrame, grouped["status"].value_counts().unstack(fill_value=0))
     counts = counted.reindex(columns=list(STATUSES), fill_value=0)
-    return counts.join(cast(pd.DataFrame, grouped[list(EXTRA_COUNTS)].sum())).reset_index()
+    extra = cast(pd.DataFrame, grouped[["cut", "follow_up", "first_option"]].sum())
+    return counts.join(extra).reset_index()
 
 
 def groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """Yield each combination of values of the columns ``by`` with its rows, in order."""
     yield from cast(Any, frame.groupby(list(by), sort=False, dropna=True))
-
-
-def _is_unanswered(record: EvalRecord) -> bool:
-    return record.status in FAILED or record.option_source == "first_option"
-
-
-def _columns(records: Sequence[EvalRecord]) -> pd.DataFrame:
-    names = ("benchmark", "system", "problem_id", "prompting", "status")
-    return pd.DataFrame({name: [getattr(row, name) for row in records] for name in names})

@@ -1,8 +1,9 @@
 """Tables of paired comparisons: systems on the same problems, and several runs of both."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from functools import partial
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -10,16 +11,15 @@ import pandas as pd
 from stages.lib.analysis import paired, significance
 from stages.lib.analysis.accuracy import groups
 from stages.lib.analysis.answer_modes import single_modes_among
+from stages.lib.analysis.intervals import Bootstrap
 from stages.lib.analysis.seeds import compare_runs
+
+Compare = Callable[[pd.DataFrame, Sequence[str], str], dict[str, Any]]
+"""Returns the columns of one row, from a benchmark's rows, a pair and an answer mode."""
 
 
 def comparison_table(
-    frame: pd.DataFrame,
-    pairs: Sequence[Sequence[str]],
-    *,
-    draws: int,
-    level: float,
-    rng: np.random.Generator,
+    frame: pd.DataFrame, pairs: Sequence[Sequence[str]], **bootstrap: Unpack[Bootstrap]
 ) -> pd.DataFrame:
     """Return the paired difference of each pair of systems per benchmark and answer mode.
 
@@ -30,17 +30,7 @@ def comparison_table(
     problems that exactly one of the two solves, ``equivalent_within`` the smallest margin within
     which two one-sided tests at 1 - ``level`` find the two equivalent.
     """
-    tables: list[dict[str, Any]] = []
-    for (benchmark,), group in groups(frame, ["benchmark"]):
-        rows = [
-            {"benchmark": benchmark}
-            | _comparison(group, pair, answer_mode, draws=draws, level=level, rng=rng)
-            for pair in pairs
-            for answer_mode in single_modes_among(frame.columns)
-        ]
-        # The comparisons on one benchmark are one family of tests.
-        tables += _with_holm(rows)
-    return pd.DataFrame(tables)
+    return _table(frame, pairs, partial(_comparison, bootstrap=bootstrap))
 
 
 def run_table(
@@ -56,16 +46,7 @@ def run_table(
     deviation of the difference over runs, ``equivalent_within`` that of ``comparison_table``.
     ``p_holm`` is corrected over all rows of one benchmark.
     """
-    tables: list[dict[str, Any]] = []
-    for (benchmark,), group in groups(frame, ["benchmark"]):
-        rows = [
-            {"benchmark": benchmark}
-            | _run_comparison(group, pair, [runs[name] for name in pair], answer_mode, level)
-            for pair in pairs
-            for answer_mode in single_modes_among(frame.columns)
-        ]
-        tables += _with_holm(rows)
-    return pd.DataFrame(tables)
+    return _table(frame, pairs, partial(_run_comparison, runs=runs, level=level))
 
 
 def paired_frames(group: pd.DataFrame, first: str, second: str) -> tuple[Any, Any]:
@@ -73,6 +54,22 @@ def paired_frames(group: pd.DataFrame, first: str, second: str) -> tuple[Any, An
     first_rows = group[group["system"] == first].set_index("problem_id")
     second_rows = group[group["system"] == second].set_index("problem_id")
     return first_rows, second_rows.loc[first_rows.index]
+
+
+def _table(frame: pd.DataFrame, pairs: Sequence[Sequence[str]], compare: Compare) -> pd.DataFrame:
+    """Return a row per benchmark, pair and answer mode."""
+    rows: list[dict[str, Any]] = []
+    for (benchmark,), group in groups(frame, ["benchmark"]):
+        # The comparisons on one benchmark are one family of tests.
+        rows += _with_holm(
+            [
+                {"benchmark": benchmark, "first": pair[0], "second": pair[1]}
+                | {"answer_mode": answer_mode, **compare(group, pair, answer_mode)}
+                for pair in pairs
+                for answer_mode in single_modes_among(frame.columns)
+            ]
+        )
+    return pd.DataFrame(rows)
 
 
 def _with_holm(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -85,30 +82,21 @@ def _with_holm(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _comparison(
-    group: pd.DataFrame,
-    pair: Sequence[str],
-    answer_mode: str,
-    *,
-    draws: int,
-    level: float,
-    rng: np.random.Generator,
+    group: pd.DataFrame, pair: Sequence[str], answer_mode: str, bootstrap: Bootstrap
 ) -> dict[str, Any]:
-    first, second = pair
-    first_rows, second_rows = paired_frames(group, first, second)
+    first_rows, second_rows = paired_frames(group, *pair)
     x, y = first_rows[answer_mode].to_numpy(), second_rows[answer_mode].to_numpy()
     sources = first_rows["source"].to_numpy()
+    level = bootstrap["level"]
     # The same draws for both intervals.
-    same_draws = deepcopy(rng)
-    result = paired.compare(x, y, strata=sources, draws=draws, level=level, rng=rng)
-    narrow = paired.compare(x, y, strata=sources, draws=draws, level=2 * level - 1, rng=same_draws)
+    narrower: Bootstrap = {**deepcopy(bootstrap), "level": 2 * level - 1}
+    result = paired.compare(x, y, strata=sources, **bootstrap)
+    narrow = paired.compare(x, y, strata=sources, **narrower)
     # The smallest p of the sign-flip test with G sources is 2^(1 - G).
     enough_sources = 2.0 ** (1 - len(set(sources))) <= 1 - level
     p_sources = round(significance.sign_flip_p(x, y, sources), 4) if enough_sources else None
     discordant = float(np.mean(x != y))
     return {
-        "first": first,
-        "second": second,
-        "answer_mode": answer_mode,
         "n": len(x),
         **result.interval(),
         "p": result.p,
@@ -121,23 +109,19 @@ def _comparison(
 def _run_comparison(
     group: pd.DataFrame,
     pair: Sequence[str],
-    runs: Sequence[Sequence[str]],
     answer_mode: str,
+    runs: Mapping[str, Sequence[str]],
     level: float,
 ) -> dict[str, Any]:
-    first, second = pair
     solved = group.pivot(index="problem_id", columns="system", values=answer_mode)
     source_of: Any = group.drop_duplicates("problem_id").set_index("problem_id")["source"]
     # Both (runs, problems), the runs with the seeds in one order.
-    x, y = (solved[list(systems)].to_numpy().T for systems in runs)
+    x, y = (solved[list(runs[name])].to_numpy().T for name in pair)
     strata = source_of[solved.index].to_numpy()
     result = compare_runs(x, y, strata, level=level)
     narrow = compare_runs(x, y, strata, level=2 * level - 1)
     by_run = x.mean(axis=1) - y.mean(axis=1)
     return {
-        "first": first,
-        "second": second,
-        "answer_mode": answer_mode,
         "runs": len(x),
         "n": len(solved),
         **result.interval(),

@@ -8,8 +8,6 @@ import pandas as pd
 
 from stages.lib.core.schema import PROMPTINGS
 
-DIGITS = 4
-
 
 def headline(
     tables: Mapping[str, pd.DataFrame], pairs: Sequence[Sequence[str]], held_out: str
@@ -78,4 +76,4 @@ def _of_promptings(table: pd.DataFrame | None) -> Iterator[dict[Any, Any]]:
 
 
 def _rounded(value: float) -> float:
-    return round(float(value), DIGITS)
+    return round(float(value), 4)

@@ -14,6 +14,7 @@ draw again:
 
 from dataclasses import dataclass
 from math import ceil, sqrt
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,14 @@ MAX_CELLS = 1_000_000
 
 ROUNDING = 1e-12
 """Differences below this are rounding errors."""
+
+
+class Bootstrap(TypedDict):
+    """The number of bootstrap draws, the level of the intervals, and the generator."""
+
+    draws: int
+    level: float
+    rng: np.random.Generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +54,10 @@ def standard_error(
 ) -> float:
     """Return the standard error of the mean of ``correct`` (n,), a share.
 
-    The sandwich estimate by cluster with the factor G / (G - 1) (Liang and
-    Zeger 1986; for language models: Miller 2024, "Adding Error Bars to
-    Evals"), added up over the strata. Raises ValueError for an empty array,
-    values other than 0 and 1, labels of another length, a cluster in two
-    strata, and a stratum with one unit only.
+    The sandwich estimate by cluster with the factor G / (G - 1) (Liang and Zeger 1986; for
+    language models: Miller 2024, "Adding Error Bars to Evals"), added up over the strata. Raises
+    ValueError for an empty array, values other than 0 and 1, labels of another length, a cluster
+    in two strata, and a stratum with one unit only.
     """
     return _moments(_strata(_binary("correct", correct).astype(np.int64), clusters, strata))[1]
 
@@ -74,9 +82,7 @@ def paired_interval(
     clusters: ArrayLike | None = None,
     *,
     strata: ArrayLike | None = None,
-    draws: int,
-    level: float,
-    rng: np.random.Generator,
+    **bootstrap: Unpack[Bootstrap],
 ) -> tuple[float, float]:
     """Return a bootstrap interval of mean(first) - mean(second), both (n,).
 
@@ -95,15 +101,11 @@ def paired_interval(
     Models without a single discordant pair give the interval (0, 0): no difference was seen,
     which does not mean that there is none.
 
-    Raises ValueError for empty arrays, different lengths, values other than 0
-    and 1, fewer than one draw, a level outside (0, 1), a cluster in two
-    strata, and a stratum with one unit only.
+    Raises ValueError for empty arrays, different lengths, values other than 0 and 1, fewer than
+    one draw, a level outside (0, 1), a cluster in two strata, and a stratum with one unit only.
     """
-    check_open_unit("level", level)
-    if draws < 1:
-        raise ValueError(f"draws: {draws}: expected at least 1")
     parts = _strata(paired_differences(first, second), clusters, strata)
-    low, high = _symmetric(parts, draws, level, rng)
+    low, high = _symmetric(parts, **bootstrap)
     return max(-1.0, low), min(1.0, high)
 
 
@@ -112,9 +114,7 @@ def mean_interval(
     clusters: ArrayLike | None = None,
     *,
     strata: ArrayLike | None = None,
-    draws: int,
-    level: float,
-    rng: np.random.Generator,
+    **bootstrap: Unpack[Bootstrap],
 ) -> tuple[float, float]:
     """Return a bootstrap interval of the mean of ``values`` (n,), integers of any size.
 
@@ -122,26 +122,20 @@ def mean_interval(
     that are not whole, fewer than one draw, a level outside (0, 1), a cluster in two strata,
     and a stratum with one unit only.
     """
-    check_open_unit("level", level)
-    if draws < 1:
-        raise ValueError(f"draws: {draws}: expected at least 1")
-    array = np.asarray(values)
-    if array.ndim != 1 or array.size == 0:
-        raise ValueError(f"values: shape {array.shape}: expected a list of at least one value")
+    array = _as_list("values", values)
     whole = array.astype(np.int64)
     if np.any(whole != array):
         raise ValueError(f"values: {array[whole != array][0]}: expected whole numbers")
-    return _symmetric(_strata(whole, clusters, strata), draws, level, rng)
+    return _symmetric(_strata(whole, clusters, strata), **bootstrap)
 
 
 def sparse_interval(first: ArrayLike, second: ArrayLike, *, level: float) -> tuple[float, float]:
     """Return an interval of mean(first) - mean(second), both (n,), for few discordant pairs.
 
-    This is Wald's interval after half a problem is added to each of the four cells
-    (Agresti and Min 2005, "Simple improved confidence intervals for comparing
-    matched proportions"). It ignores strata, which makes it a little wider.
-    Raises ValueError for empty arrays, different lengths, values other than 0
-    and 1, and a level outside (0, 1).
+    This is Wald's interval after half a problem is added to each of the four cells (Agresti and
+    Min 2005, "Simple improved confidence intervals for comparing matched proportions"). It ignores
+    strata, which makes it a little wider. Raises ValueError for empty arrays, different lengths,
+    values other than 0 and 1, and a level outside (0, 1).
     """
     check_open_unit("level", level)
     differences = paired_differences(first, second)
@@ -185,17 +179,20 @@ def _kinds(units: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp
 
 
 def _moments(parts: list[_Stratum]) -> tuple[float, float]:
-    observed = [_mean_and_variance(part, part.counts[None]) for part in parts]
-    means, variances = zip(*observed, strict=True)
-    weights = [part.weight for part in parts]
-    mean = sum(w * m.item() for w, m in zip(weights, means, strict=True))
-    variance = sum(w**2 * v.item() for w, v in zip(weights, variances, strict=True))
+    mean = variance = 0.0
+    for part in parts:
+        part_mean, part_variance = _mean_and_variance(part, part.counts[None])
+        mean += part.weight * part_mean.item()
+        variance += part.weight**2 * part_variance.item()
     return mean, sqrt(variance)
 
 
 def _symmetric(
     parts: list[_Stratum], draws: int, level: float, rng: np.random.Generator
 ) -> tuple[float, float]:
+    check_open_unit("level", level)
+    if draws < 1:
+        raise ValueError(f"draws: {draws}: expected at least 1")
     mean, error = _moments(parts)
     distances = np.sort(_distances(parts, mean, draws, rng))
     half = error * distances[min(draws, ceil(level * (draws + 1))) - 1] if error else 0.0
@@ -252,10 +249,15 @@ def paired_differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.int64]
     return x.astype(np.int64) - y.astype(np.int64)
 
 
-def _binary(name: str, values: ArrayLike) -> NDArray[np.bool_]:
+def _as_list(name: str, values: ArrayLike) -> NDArray[Any]:
     array = np.asarray(values)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name}: shape {array.shape}: expected a list of at least one value")
+    return array
+
+
+def _binary(name: str, values: ArrayLike) -> NDArray[np.bool_]:
+    array = _as_list(name, values)
     wrong = array[(array != 0) & (array != 1)]
     if wrong.size:
         raise ValueError(f"{name}: {wrong[0]!r}: expected 0 or 1")

@@ -1,11 +1,12 @@
 """Compare two systems on the same problems."""
 
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stages.lib.analysis.intervals import paired_differences, paired_interval, sparse_interval
+from stages.lib.analysis import intervals
 from stages.lib.analysis.significance import mcnemar_p, sign_flip_p
 
 MIN_DISCORDANT = 10
@@ -40,9 +41,7 @@ def compare(
     clusters: ArrayLike | None = None,
     *,
     strata: ArrayLike | None = None,
-    draws: int,
-    level: float,
-    rng: np.random.Generator,
+    **bootstrap: Unpack[intervals.Bootstrap],
 ) -> Comparison:
     """Compare two models' ``first`` and ``second`` (n,) on the same problems.
 
@@ -50,13 +49,11 @@ def compare(
     ``MIN_DISCORDANT`` discordant pairs, too few to resample, it is ``sparse_interval``. p is
     ``mcnemar_p``, or ``sign_flip_p`` if there are clusters. Raises ValueError as these do.
     """
-    differences = paired_differences(first, second)
+    differences = intervals.paired_differences(first, second)
     difference = float(np.mean(differences))
     if clusters is None and np.count_nonzero(differences) < MIN_DISCORDANT:
-        low, high = sparse_interval(first, second, level=level)
+        low, high = intervals.sparse_interval(first, second, level=bootstrap["level"])
     else:
-        low, high = paired_interval(
-            first, second, clusters, strata=strata, draws=draws, level=level, rng=rng
-        )
+        low, high = intervals.paired_interval(first, second, clusters, strata=strata, **bootstrap)
     p = mcnemar_p(first, second) if clusters is None else sign_flip_p(first, second, clusters)
     return Comparison(difference=difference, low=low, high=high, p=p)

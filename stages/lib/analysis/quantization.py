@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
-import numpy as np
 import pandas as pd
 
 from stages.lib.analysis import intervals, paired
@@ -41,24 +40,19 @@ def unquantized_pairs(params: Params) -> list[Pair]:
     return [pair for pair in params.analyze.compare if quantized.isdisjoint(pair)]
 
 
-def is_of_evaluated_model(export: Mapping[str, Any], reports: Mapping[str, Any]) -> bool:
-    """Return whether an export has the weights of the evaluated model with its name."""
-    return export["fingerprint"] == reports.get(export["model"], {}).get("fingerprint")
-
-
 def model_tables(
     frame: pd.DataFrame,
     accuracy: pd.DataFrame,
     measured: Measurements,
     params: Params,
-    rng: np.random.Generator,
+    bootstrap: intervals.Bootstrap,
 ) -> dict[str, pd.DataFrame]:
     """Return the models table, plus the quantization tables if some model is quantized.
 
     ``frame`` is that of ``accuracy.answer_frame``, ``accuracy`` has a row per benchmark, system
     and answer mode.
     """
-    level = params.analyze.interval
+    level = bootstrap["level"]
     models = model_table(
         measured.reports, measured.likelihoods, params.quantize, params.grpo, level=level
     )
@@ -81,9 +75,7 @@ def model_tables(
             for original, *quantized_models in model_families
             for model in quantized_models
         ]
-        tables["quantization_differences"] = quantization_differences(
-            frame, pairs, draws=params.analyze.draws, level=level, rng=rng
-        )
+        tables["quantization_differences"] = quantization_differences(frame, pairs, **bootstrap)
         quantized_models = {
             name: model for name, model in params.quantize.models.items() if name in systems
         }
@@ -164,10 +156,7 @@ def export_table(exports: Sequence[Mapping[str, Any]], *, level: float) -> pd.Da
 def quantization_differences(
     frame: pd.DataFrame,
     pairs: Sequence[tuple[str, str]],
-    *,
-    draws: int,
-    level: float,
-    rng: np.random.Generator,
+    **bootstrap: Unpack[intervals.Bootstrap],
 ) -> pd.DataFrame:
     """Return the paired difference of each (system, original) by benchmark and topic.
 
@@ -186,9 +175,7 @@ def quantization_differences(
                         x[answer_mode].to_numpy(),
                         y[answer_mode].to_numpy(),
                         strata=x["source"].to_numpy() if topic == ALL else None,
-                        draws=draws,
-                        level=level,
-                        rng=rng,
+                        **bootstrap,
                     )
                     rows.append(
                         {

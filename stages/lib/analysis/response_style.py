@@ -7,7 +7,7 @@ benchmark, system, prompting and problem.
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ import pandas as pd
 from stages.lib.analysis import intervals
 from stages.lib.analysis.accuracy import groups
 from stages.lib.analysis.comparisons import paired_frames
+from stages.lib.analysis.intervals import Bootstrap
 from stages.lib.analysis.steps import measure_style
 from stages.lib.core.schema import EvalRecord, Generation, Problem
 
@@ -34,14 +35,7 @@ ANSWER_COLUMNS = [
     *("benchmark", "source", "problem_id", "question", "answer", "system"),
     *("status", "extracted", "tokens", "finish_reason", "text"),
 ]
-
-
-class Bootstrap(TypedDict):
-    """The number of bootstrap draws, the level of the intervals, and the generator."""
-
-    draws: int
-    level: float
-    rng: np.random.Generator
+MEASURED_COLUMNS = ["template", "prompting", "steps", "stated", "correct"]
 
 
 def style_frame(
@@ -52,9 +46,8 @@ def style_frame(
     ``graded`` are answers with their records; ``problems`` are by benchmark.
     """
     by_id = {problem.id: problem for members in problems.values() for problem in members}
-    return pd.DataFrame(
-        [_row(by_id[answer.problem_id], answer, record) for answer, record in graded]
-    )
+    rows = [_row(by_id[answer.problem_id], answer, record) for answer, record in graded]
+    return pd.DataFrame(rows, columns=pd.Index([*ANSWER_COLUMNS, *MEASURED_COLUMNS]))
 
 
 def _row(problem: Problem, answer: Generation, record: EvalRecord) -> dict[str, Any]:
@@ -85,13 +78,6 @@ def style_tables(
     frame: pd.DataFrame, pairs: Sequence[Sequence[str]], bootstrap: Bootstrap
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of ``reports/tables/`` by name; without answers they have no rows."""
-    if frame.empty:
-        columns = {
-            "styles": STYLE_COLUMNS,
-            "style_differences": DIFFERENCE_COLUMNS,
-            "side_by_side": ANSWER_COLUMNS,
-        }
-        return {name: pd.DataFrame(columns=pd.Index(names)) for name, names in columns.items()}
     return {
         "styles": style_table(frame, bootstrap),
         "style_differences": style_difference_table(frame, pairs, bootstrap),

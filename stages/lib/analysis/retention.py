@@ -1,9 +1,8 @@
 """Retention: the share of its original's accuracy that a quantized model keeps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,13 +13,12 @@ from stages.lib.analysis.accuracy import groups
 from stages.lib.analysis.answer_modes import promptings_among
 from stages.lib.analysis.intervals import sparse_interval
 from stages.lib.analysis.paired import MIN_DISCORDANT
-from stages.lib.analysis.seeds import check_strata, crossed_variance
+from stages.lib.analysis.seeds import crossed_variance, stratum_codes
 from stages.lib.params.evaluation import MIN_RUNS
 from stages.lib.params.quantization import Gptq, QuantizedModel
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
+class Retention(NamedTuple):
     """The accuracy of quantized models over that of their original, with its interval."""
 
     ratio: float
@@ -52,8 +50,7 @@ def retention(
     if np.count_nonzero(x != y) < MIN_DISCORDANT * len(x):
         low, high = (1 + end / y.mean() for end in sparse_interval(x[0], y, level=level))
         return Retention(ratio, min(ratio, low), max(ratio, high))
-    index = np.unique(np.asarray(strata), return_inverse=True)[1]
-    check_strata(index)
+    index = stratum_codes(strata)
     variance, freedom = crossed_variance(x - ratio * y, index)
     half = float(student.ppf((1 + level) / 2, freedom)) * sqrt(variance) / y.mean()
     return Retention(ratio, max(0.0, ratio - half), ratio + half)
@@ -86,7 +83,7 @@ def retention_table(
                 kept: list[float | None] = [None, None, None]
                 if original.any():
                     result = retention(quantized, original, strata, level=level)
-                    kept = [round(value, 4) for value in (result.ratio, result.low, result.high)]
+                    kept = [round(value, 4) for value in result]
                 rows.append(
                     {
                         "benchmark": benchmark,

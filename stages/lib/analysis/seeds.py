@@ -38,8 +38,14 @@ def compare_runs(
     one problem only.
     """
     x, y = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    groups = np.unique(np.asarray(strata), return_inverse=True)[1]
-    _check_shapes(x, y, groups)
+    if x.ndim != 2 or x.shape != y.shape or np.shape(strata) != x.shape[1:]:
+        raise ValueError(
+            f"first, second, strata: {x.shape}, {y.shape}, {np.shape(strata)}: "
+            "expected (R, n) twice and (n,)"
+        )
+    if len(x) < MIN_RUNS:
+        raise ValueError(f"runs: {len(x)}: expected at least {MIN_RUNS}")
+    groups = stratum_codes(strata)
     variance, freedom = crossed_variance(x - y, groups)
     difference = float((x - y).mean())
     if variance == 0:
@@ -63,9 +69,7 @@ def mean_of_runs(
 
     The interval is Student's, from ``crossed_variance``; one run has that over problems alone.
     """
-    groups = np.unique(np.asarray(strata), return_inverse=True)[1]
-    check_strata(groups)
-    variance, freedom = crossed_variance(values, groups)
+    variance, freedom = crossed_variance(values, stratum_codes(strata))
     mean, half = float(values.mean()), float(student.ppf((1 + level) / 2, freedom)) * sqrt(variance)
     return mean, max(0.0, mean - half), min(1.0, mean + half)
 
@@ -97,23 +101,12 @@ def crossed_variance(values: NDArray[np.float64], groups: NDArray[np.intp]) -> t
     return variance, max(n_runs - 1.0, variance**2 / denominator)
 
 
-def check_strata(groups: NDArray[np.intp]) -> None:
-    """Raise ValueError for a stratum with one problem only; ``groups`` has that of each problem."""
-    if np.bincount(groups).min() < 2:
+def stratum_codes(strata: ArrayLike) -> NDArray[np.intp]:
+    """Return strata (n,) as numbers from 0; ValueError for one with one problem only."""
+    codes = np.unique(np.asarray(strata), return_inverse=True)[1]
+    if np.bincount(codes).min() < 2:
         raise ValueError("problems: 1 in a stratum: expected at least 2 to estimate a variance")
-
-
-def _check_shapes(
-    first: NDArray[np.float64], second: NDArray[np.float64], groups: NDArray[np.intp]
-) -> None:
-    if first.ndim != 2 or first.shape != second.shape or groups.shape != first.shape[1:]:
-        raise ValueError(
-            f"first, second, strata: {first.shape}, {second.shape}, {groups.shape}: "
-            "expected (R, n) twice and (n,)"
-        )
-    if len(first) < MIN_RUNS:
-        raise ValueError(f"runs: {len(first)}: expected at least {MIN_RUNS}")
-    check_strata(groups)
+    return codes
 
 
 def _variance_of_mean(values: NDArray[np.float64], groups: NDArray[np.intp]) -> float:

@@ -4,9 +4,14 @@ from stages.lib.core.schema import system_name
 from stages.lib.params.evaluation import Evaluate
 
 
-def evaluated_systems(evaluate: Evaluate) -> list[str]:
-    """Return the names of all evaluated systems, in the order of ``evaluate.models``."""
-    return [system_name(model, n) for model, shots in evaluate.models.items() for n in shots]
+def evaluated_systems(evaluate: Evaluate, *, fewest: int = 0) -> list[str]:
+    """Return the systems with at least ``fewest`` examples, in the order of ``evaluate.models``."""
+    return [
+        system_name(model, n)
+        for model, shots in evaluate.models.items()
+        for n in shots
+        if n >= fewest
+    ]
 
 
 def default_system(evaluate: Evaluate, model: str) -> str:

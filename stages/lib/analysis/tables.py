@@ -1,7 +1,8 @@
-"""Read tables of numbers, such as those in ``reports/tables/``, with errors that name the file."""
+"""Tables of numbers: from files, with errors that name the file, and from rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -26,3 +27,8 @@ def read_frame(
     if table.empty and not may_be_empty:
         raise ValueError(f"{path}: no rows: expected at least one")
     return table
+
+
+def select_columns(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
+    """Return some columns of rows; pandas itself would copy every row with all its fields."""
+    return pd.DataFrame({name: [getattr(row, name) for row in rows] for name in columns})

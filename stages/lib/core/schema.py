@@ -105,9 +105,8 @@ class Passage:
 class Generation:
     """One text that a model generated for a problem.
 
-    ``shots`` counts the worked examples in the prompt; ``index`` numbers the
-    samples of one prompt; ``prompt_sha`` identifies the exact prompt and
-    sampling settings, ``model`` the weights.
+    ``shots`` counts the worked examples in the prompt; ``index`` numbers the samples of one prompt;
+    ``prompt_sha`` identifies the exact prompt and sampling settings, ``model`` the weights.
     """
 
     problem_id: str

@@ -9,7 +9,4 @@ Group = TypeVar("Group", bound=BaseModel)
 
 def overlay(group: Group, own: BaseModel) -> Group:
     """Return ``group`` with the values of ``own``; None keeps the value of ``group``."""
-    values = {name: getattr(own, name) for name in type(own).model_fields}
-    return group.model_copy(
-        update={name: value for name, value in values.items() if value is not None}
-    )
+    return group.model_copy(update={name: value for name, value in own if value is not None})

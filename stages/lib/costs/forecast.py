@@ -5,9 +5,10 @@ Rows and mean tokens are those of ``stages.lib.provenance.catalog``, formulas th
 tokens are an upper bound.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 from stages.lib.core.settings import overlay
@@ -123,14 +124,9 @@ def mean_tokens(sources: Sequence[TrainingSource], rungs: int) -> MeanTokens:
     # A source with an unknown number of rows counts as one row.
     weights = [max(count_rows(source, rungs), 1) for source in sources]
     facts = [find_facts(source) for source in sources]
-
-    def mean(values: Iterator[float]) -> float:
-        pairs = zip(weights, values, strict=True)
-        return sum(weight * value for weight, value in pairs) / sum(weights)
-
     return MeanTokens(
-        mean(fact.question_tokens for fact in facts) + TEMPLATE_TOKENS,
-        mean(fact.answer_tokens for fact in facts),
+        fmean([fact.question_tokens for fact in facts], weights) + TEMPLATE_TOKENS,
+        fmean([fact.answer_tokens for fact in facts], weights),
     )
 
 

@@ -1,8 +1,7 @@
 """Find training texts that share runs of words with evaluation texts.
 
-Two uses: runs of 13 words as they are (Brown et al. 2020, GPT-3, appendix C),
-and runs of 8 words with every number replaced by the same word, which finds
-the same template with other numbers.
+Two uses: runs of 13 words as they are (Brown et al. 2020, GPT-3, appendix C), and runs of 8 words
+with every number replaced by the same word, which finds the same template with other numbers.
 """
 
 import re
@@ -37,10 +36,9 @@ def find_overlaps(
     them; with ``mask_numbers`` every number is the word ``N``. ``Overlap.words`` is the whole
     shared run, starting at its first occurrence in the training text.
 
-    A text of fewer than ``n`` words overlaps only with one that is the same as
-    a whole, up to case, spacing and punctuation. Then signs such as + count,
-    and numbers are kept even with ``mask_numbers``: otherwise "What is
-    3 + 4?" would overlap with every other sum and difference.
+    A text of fewer than ``n`` words overlaps only with one that is the same as a whole, up to case,
+    spacing and punctuation. Then signs such as + count, and numbers are kept even with
+    ``mask_numbers``: otherwise "What is 3 + 4?" would overlap with every other sum and difference.
 
     Training texts are read once, one by one; memory grows with the evaluation texts only.
     """

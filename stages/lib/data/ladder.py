@@ -5,7 +5,7 @@ The ladder runs from one-digit sums to products that a small model never gets ri
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
 from stages.lib.core.schema import AnswerKind, Problem, content_id
@@ -107,12 +107,9 @@ def _sample_distinct(name: str, count: int, seed: int, part: str | None) -> list
         problems[problem_id] = Problem(
             id=problem_id,
             source=name,
-            question=texts.question,
-            answer=texts.answer,
+            **asdict(texts),
             kind=rung.kind,
             choices=[],
-            solution=texts.solution,
-            program=texts.program,
             level=level,
             topic=rung.topic,
             template=name,

@@ -1,7 +1,6 @@
 """Draw the numbers of ladder problems.
 
-They come from the package reasoning-gym if it has the kind of problem. Every stream is
-without end.
+They come from the package reasoning-gym if it has the kind of problem. Every stream is without end.
 """
 
 import re

@@ -1,9 +1,8 @@
 """Write the questions, worked solutions and programs of ladder problems.
 
-Each public function writes one kind of problem as a learner would solve it
-on paper: short true equations, one step after the other, and "The answer is X."
-at the end. Questions have fewer than eight words, so that two of them with different
-numbers never count as overlapping texts.
+Each public function writes one kind of problem as a learner would solve it on paper: short true
+equations, one step after the other, and "The answer is X." at the end. Questions have fewer than
+eight words, so that two of them with different numbers never count as overlapping texts.
 """
 
 from collections.abc import Sequence

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 def pass_at_k(n_correct: Sequence[int], n: Sequence[int], *, k: int) -> NDArray[np.float64]:
     """Return the unbiased pass@k per problem, 1 - C(n - c, k) / C(n, k).
 
-    This is the probability that k of a problem's n samples, drawn without replacement,
-    include a correct one (Chen et al. 2021, arXiv:2107.03374). ``n_correct`` and ``n``
-    have one entry per problem. Raises ValueError for empty or unequal lists,
-    counts outside 0..n, and k outside 1..n.
+    This is the probability that k of a problem's n samples, drawn without replacement, include a
+    correct one (Chen et al. 2021, arXiv:2107.03374). ``n_correct`` and ``n`` have one entry per
+    problem. Raises ValueError for empty or unequal lists, counts outside 0..n, and k outside 1..n.
     """
     if len(n_correct) != len(n) or len(n) == 0:
         raise ValueError(

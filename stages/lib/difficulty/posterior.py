@@ -1,8 +1,7 @@
 """Difficulty of problems for the base model: the posterior of the pass rate, and a level.
 
-A pass rate from a few samples is noisy and saturates at 0 and 1. Each source of problems
-therefore gets a Beta prior, fitted to all its counts, and each problem the posterior
-under that prior.
+A pass rate from a few samples is noisy and saturates at 0 and 1. Each source of problems therefore
+gets a Beta prior, fitted to all its counts, and each problem the posterior under that prior.
 """
 
 from collections import Counter
@@ -34,11 +33,10 @@ def estimate_difficulties(
 ) -> list[Difficulty]:
     """Return the difficulty of each problem with one prompting, in the given order.
 
-    Entry i of the four sequences describes one problem: ``n_correct[i]`` of its
-    ``n[i]`` samples are correct. ``levels`` and ``definition`` are those of
-    ``level_of``; ``interval`` is the probability inside the equal-tailed
-    posterior interval. Raises ValueError for empty sequences or unequal lengths,
-    a duplicate problem, counts outside 0..n, n below 1, fewer than one level, an
+    Entry i of the four sequences describes one problem: ``n_correct[i]`` of its ``n[i]`` samples
+    are correct. ``levels`` and ``definition`` are those of ``level_of``; ``interval`` is the
+    probability inside the equal-tailed posterior interval. Raises ValueError for empty sequences or
+    unequal lengths, a duplicate problem, counts outside 0..n, n below 1, fewer than one level, an
     unknown definition, and an interval outside (0, 1).
     """
     _check_problems(sources, problem_ids, n_correct, n)
@@ -73,11 +71,10 @@ def pass_rates(
 ) -> NDArray[np.float64]:
     """Return the posterior mean of each problem's pass rate and its interval, (3, n).
 
-    The prior is that of the problem's source (``fit_prior``). The interval from low to high
-    has the probability ``interval``; both tails are equal. Problems may have different
-    numbers of samples, and the number may depend on earlier samples
-    (``stages.lib.difficulty.sequential``): likelihood, prior and posterior are the same.
-    Raises ValueError for counts outside 0..n and n below 1.
+    The prior is that of the problem's source (``fit_prior``). The interval from low to high has the
+    probability ``interval``; both tails are equal. Problems may have different numbers of samples,
+    and the number may depend on earlier samples (``stages.lib.difficulty.sequential``): likelihood,
+    prior and posterior are the same. Raises ValueError for counts outside 0..n and n below 1.
     """
     correct, total = _as_counts(n_correct, n)
     shapes = _posterior_shapes(np.asarray(sources), correct, total)

@@ -63,7 +63,9 @@ class SequentialSampler:
         """
         for row in rows:
             if row.prompting == "cot":
-                self._count(row)
+                i = self._index_of[row.problem_id]
+                self._n[i] += 1
+                self._n_correct[i] += solves(self._problems[i], row.text)
         sources = [problem.source for problem in self._problems]
         n_extra = extra_samples(sources, self._n_correct, self._n, k=self._k, rule=self._rule)
         return [
@@ -71,8 +73,3 @@ class SequentialSampler:
             for step in range(self._k)
             for i in np.flatnonzero(n_extra > step)
         ]
-
-    def _count(self, row: Generation) -> None:
-        i = self._index_of[row.problem_id]
-        self._n[i] += 1
-        self._n_correct[i] += solves(self._problems[i], row.text)

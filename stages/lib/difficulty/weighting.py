@@ -7,7 +7,6 @@ from math import floor
 import numpy as np
 from numpy.typing import NDArray
 
-LARGEST_DENOMINATOR = 1_000_000
 INITIAL_SHARE = 0.1
 """Share of the examples that a curriculum starts with."""
 
@@ -23,7 +22,7 @@ def repeat_counts(levels: Sequence[float], *, base: float, factor: float) -> NDA
         raise ValueError("levels: empty: expected at least one")
     repeats_of = {}
     for level in set(levels):
-        exact = Fraction(level).limit_denominator(LARGEST_DENOMINATOR)
+        exact = Fraction(level).limit_denominator()
         repeats = floor(Fraction(str(base)) + Fraction(str(factor)) * exact)
         if repeats < 0:
             raise ValueError(

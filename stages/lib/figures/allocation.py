@@ -59,14 +59,14 @@ def _by_cell(
     tables: Mapping[str, pd.DataFrame], column: str, sources: Sequence[str]
 ) -> dict[str, pd.DataFrame]:
     """Return a column of each run as a table of cells, in the order of ``sources``, and steps."""
-    cells = pd.concat(tables.values())[["source", "prompting"]].drop_duplicates()
+    index = ["source", "prompting"]
+    cells = set(pd.concat(tables.values())[index].itertuples(index=False, name=None))
     order = [
         (source, prompting)
-        for prompting in sorted(set(cells["prompting"]))
+        for prompting in sorted({prompting for _, prompting in cells})
         for source in sources
-        if ((cells["source"] == source) & (cells["prompting"] == prompting)).any()
+        if (source, prompting) in cells
     ]
-    index = ["source", "prompting"]
     return {
         name: table.pivot_table(index=index, columns="step", values=column, dropna=False).reindex(
             pd.MultiIndex.from_tuples(order, names=index)

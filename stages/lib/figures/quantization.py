@@ -72,16 +72,18 @@ def draw(table: pd.DataFrame, colors: style.Colors, batch: int, width_in: float)
             _line(speed, rows, "tokens_per_second_single", single)
             _line(perplexity, rows, "perplexity", options)
     for panel in (size, speed, perplexity):
-        panel.set(xlabel="Bits per weight", xlim=(-0.4, len(bits) - 0.6))
-        panel.set_xticks(range(len(bits)), list(map(str, bits)))
-        panel.grid(axis="y")
+        _bits_axis(panel, bits)
     size.set(ylabel="Weights (MB)", ylim=(0, None))
     speed.set(ylabel="Speed (tokens/s)")
     perplexity.set_ylabel("Perplexity")
     _logarithmic(speed)
     if np.ptp(np.log(table["perplexity"])) > np.log(LINEAR_RANGE):
         _logarithmic(perplexity)
-    _legend(figure, methods, batch, {name: colors[name] for name in originals["model"]})
+    plain: dict[str, Any] = {"marker": "o", "linestyle": "none"}
+    entries = [METHOD_STYLES[method] for method in methods]
+    entries.append(plain | {"label": f"batch of {batch}"})
+    entries.append(plain | {"label": "batch of 1", "markerfacecolor": "white"})
+    _legend(figure, entries, {name: colors[name] for name in originals["model"]})
     return figure
 
 
@@ -117,16 +119,12 @@ def draw_retention(table: pd.DataFrame, colors: style.Colors, width_in: float) -
                 rows = rows.assign(position=rows["position"] + 0.08 * (shift - len(methods) / 2))
                 _line(panel, rows, "kept", METHOD_STYLES[method] | {"color": colors[original]})
         panel.axhline(100, color=style.INK, linewidth=0.8, linestyle=":")
-        panel.set(title=ANSWER_MODES[mode], xlabel="Bits per weight", xlim=(-0.4, len(bits) - 0.6))
-        panel.set_xticks(range(len(bits)), list(map(str, bits)))
+        panel.set_title(ANSWER_MODES[mode])
+        _bits_axis(panel, bits)
         panel.set_ylim(bottom=0 if lowest < 0.5 else None)
-        panel.grid(axis="y")
     panels[0].set_ylabel("Accuracy kept (%)")
-    ink: dict[str, Any] = {"color": style.INK, "markersize": style.MARKER_SIZE}
-    handles = [Line2D([], [], **(ink | METHOD_STYLES[method])) for method in methods]
-    if len(originals) > 1:
-        handles += [Line2D([], [], color=colors[name], label=name) for name in originals]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    entries = [METHOD_STYLES[method] for method in methods]
+    _legend(figure, entries, {name: colors[name] for name in originals})
     return figure
 
 
@@ -159,14 +157,14 @@ def _logarithmic(panel: Axes) -> None:
     panel.yaxis.set_minor_locator(NullLocator())
 
 
-def _legend(figure: Figure, methods: list[str], batch: int, colors: style.Colors) -> None:
+def _bits_axis(panel: Axes, bits: list[int]) -> None:
+    panel.set(xlabel="Bits per weight", xlim=(-0.4, len(bits) - 0.6))
+    panel.set_xticks(range(len(bits)), list(map(str, bits)))
+    panel.grid(axis="y")
+
+
+def _legend(figure: Figure, entries: list[dict[str, Any]], colors: style.Colors) -> None:
     ink: dict[str, Any] = {"color": style.INK, "markersize": style.MARKER_SIZE}
-    plain: dict[str, Any] = {"marker": "o", "linestyle": "none"}
-    entries = [
-        *(METHOD_STYLES[method] for method in methods),
-        plain | {"label": f"batch of {batch}"},
-        plain | {"label": "batch of 1", "markerfacecolor": "white"},
-    ]
     handles = [Line2D([], [], **(ink | options)) for options in entries]
     if len(colors) > 1:
         handles += [Line2D([], [], color=color, label=name) for name, color in colors.items()]

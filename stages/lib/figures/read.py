@@ -6,7 +6,6 @@ from functools import reduce
 from math import inf
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import pandas as pd
 
@@ -33,11 +32,6 @@ def sources_by_level(problems: Sequence[Problem]) -> list[str]:
     for problem in problems:
         levels[problem.source].append(inf if problem.level is None else problem.level)
     return sorted(levels, key=lambda source: fmean(levels[source]))
-
-
-def select_columns(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
-    """Return some columns of rows; pandas itself would copy every row with all its fields."""
-    return pd.DataFrame({name: [getattr(row, name) for row in rows] for name in columns})
 
 
 def read_accuracies(table: str, column: str, benchmark: str, answer_mode: str) -> pd.DataFrame:

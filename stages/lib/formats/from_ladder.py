@@ -124,7 +124,7 @@ def _write_problem(problem: Problem, format: Format, *, bare: bool) -> list[dict
             return [{"question": question, "answer": plain}]
         case "gsm8k":
             steps = "" if bare else _steps(problem)
-            lines = [_annotate(step) for step in _STEP_END.split(steps) if step]
+            lines = [_CALCULATION.sub(_annotated, step) for step in _STEP_END.split(steps) if step]
             return [{"question": question, "answer": "\n".join([*lines, f"#### {answer}"])}]
         case "math":
             level = {"level": f"Level {problem.level}", "type": problem.topic}
@@ -142,11 +142,7 @@ def _steps(problem: Problem) -> str:
     return problem.solution.removesuffix(f"The answer is {problem.answer}.").rstrip()
 
 
-def _annotate(step: str) -> str:
-    """Return a step with its calculations annotated: ``7 + 8 = <<7+8=15>>15.``"""
-    return _CALCULATION.sub(_annotation, step)
-
-
-def _annotation(calculation: re.Match[str]) -> str:
+def _annotated(calculation: re.Match[str]) -> str:
+    """Return a calculation with its annotation: ``7 + 8 = <<7+8=15>>15``."""
     left, right = calculation["left"], calculation["right"]
     return f"{left} = <<{left.replace(' ', '')}={right}>>{right}"

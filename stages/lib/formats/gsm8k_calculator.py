@@ -1,9 +1,8 @@
 """Write programs from the calculator annotations in GSM8K's solutions (Cobbe et al. 2021).
 
-An annotation such as ``<<48/2=24>>`` is a calculation and its stated result. Each becomes
-a line of Python; a number that is the stated result of an earlier line becomes that
-line's variable. The sandbox later checks that the program prints the answer
-(``stages.lib.formats.read``).
+An annotation such as ``<<48/2=24>>`` is a calculation and its stated result. Each becomes a line of
+Python; a number that is the stated result of an earlier line becomes that line's variable. The
+sandbox later checks that the program prints the answer (``stages.lib.formats.read``).
 """
 
 import ast
@@ -137,11 +136,9 @@ def _lines(steps: Sequence[_Step], *, rounds: bool) -> tuple[list[str], list[Fra
 
 def _round(line: str, value: Fraction, step: _Step) -> tuple[str, Fraction]:
     """Return the line rounded, down or up as needed, to the stated result, else unchanged."""
+    rounded = f"round({line}, {step.decimals})" if step.decimals else f"round({line})"
     ways = (
-        (
-            f"round({line}, {step.decimals})" if step.decimals else f"round({line})",
-            round(value, step.decimals),
-        ),
+        (rounded, round(value, step.decimals)),
         (f"math.floor({line})", Fraction(math.floor(value))),
         (f"math.ceil({line})", Fraction(math.ceil(value))),
     )

@@ -40,9 +40,8 @@ class ParsedConversation:
 def as_problem(parsed: ParsedProblem, answer: ReferenceAnswer, name: str) -> Problem:
     """Return a parsed problem of the data set ``name`` with a reference answer.
 
-    Its source is the set that the row came from, if the row names it, as those of MathInstruct
-    and NuminaMath do; else it is ``name``. Pass rates and in-context examples are grouped by
-    source.
+    Its source is the set that the row came from, if the row names it, as those of MathInstruct and
+    NuminaMath do; else it is ``name``. Pass rates and in-context examples are grouped by source.
     """
     problem_id = content_id(name, parsed.question)
     return Problem(

@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Annotated, Any, ClassVar, Protocol, cast
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
@@ -40,21 +40,10 @@ _ANNOTATION = re.compile(r"<<.*?>>")
 _USER_ROLES, _ASSISTANT_ROLES = ("human", "user"), ("gpt", "assistant")
 
 
-class FormatRow(Protocol):
-    """A checked row of one format. ``origin`` is the set that it came from, or ""."""
-
-    @property
-    def origin(self) -> str: ...  # noqa: D102
-
-    def to_problem(self) -> ParsedProblem | SkipReason: ...  # noqa: D102
-
-    def to_conversation(self) -> ParsedConversation | SkipReason: ...  # noqa: D102
-
-
-def parse(value: dict[str, Any], format: Format) -> FormatRow:
+def parse(value: dict[str, Any], format: Format) -> "FormatRow":
     """Return a raw row with checked fields. Raises ValueError naming the first wrong field."""
     try:
-        return cast(FormatRow, _ROW_TYPES[format].model_validate(value))
+        return _ROW_TYPES[format].model_validate(value)
     except ValidationError as error:
         raise ValueError(f"{describe_error(error, value)} (format {format})") from error
 
@@ -201,11 +190,9 @@ class Gsm8kRow(_Checked):
     def to_conversation(self) -> ParsedConversation | SkipReason:
         """Return the question and the solution as one turn."""
         problem = self.without_program()
-        return (
-            problem
-            if isinstance(problem, str)
-            else _single_turn(problem.question, problem.solution)
-        )
+        if isinstance(problem, str):
+            return problem
+        return _single_turn(problem.question, problem.solution)
 
 
 class MathRow(_Checked):
@@ -284,7 +271,10 @@ def _pair_messages(messages: Sequence[tuple[str, str]]) -> ParsedConversation | 
     )
 
 
-_ROW_TYPES: dict[Format, type[_Checked]] = {
+FormatRow = _MathInstruct | _Numina | _OrcaMath | _ShareGpt | Gsm8kRow | MathRow
+"""A checked row of one format. ``origin`` is the set that it came from, or ""."""
+
+_ROW_TYPES: dict[Format, type[FormatRow]] = {
     "mathinstruct": _MathInstruct,
     "numina": _Numina,
     "orca-math": _OrcaMath,

@@ -88,10 +88,8 @@ class Store:
         """Add a shard with these rows, which are on disk when this returns."""
         if self._next_number is None:
             self._next_number = len(self._shards())
-        columns = [
-            pa.array([getattr(row, field.name) for row in rows], field.type) for field in _SCHEMA
-        ]
-        self._write(self._next_number, pa.Table.from_arrays(columns, schema=_SCHEMA))
+        columns = {name: [getattr(row, name) for row in rows] for name in _SCHEMA.names}
+        self._write(self._next_number, pa.table(columns, schema=_SCHEMA))
         self._next_number += 1
 
     def compact(self, keys: Sequence[Key]) -> None:
@@ -200,10 +198,8 @@ def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
 
 def _find_rows(stored: pa.Table, keys: Sequence[Key]) -> NDArray[np.int64]:
     """Return the first row of ``stored`` with each key, or an index past its end if none has it."""
-    columns = [
-        pa.array([entry[i] for entry in keys], field.type) for i, field in enumerate(_KEY_SCHEMA)
-    ]
-    table = pa.Table.from_arrays(columns, schema=_KEY_SCHEMA)
+    columns = {name: [entry[i] for entry in keys] for i, name in enumerate(_KEY)}
+    table = pa.table(columns, schema=_KEY_SCHEMA)
     return _first_rows(pa.concat_tables([stored, table]))[stored.num_rows :]
 
 

@@ -1,10 +1,9 @@
 """Mathematical equality of two expressions, decided by Math-Verify within resource limits.
 
-Math-Verify limits itself with ``signal.alarm``. That works only in the main thread, counts
-wall time (so the outcome depends on the load), and does not interrupt a step of SymPy that
-runs in C. Here Math-Verify runs in a child process. The system ends the child when a
-comparison has used up its processor time or memory; the next comparison starts another
-child, which takes 0.4 s.
+Math-Verify limits itself with ``signal.alarm``. That works only in the main thread, counts wall
+time (so the outcome depends on the load), and does not interrupt a step of SymPy that runs in C.
+Here Math-Verify runs in a child process. The system ends the child when a comparison has used up
+its processor time or memory; the next comparison starts another child, which takes 0.4 s.
 """
 
 import atexit
@@ -47,9 +46,8 @@ _LAST_POWER = re.compile(r"(.*)\*\*\s*(\([^()]*\)|-?[\w.]+(?:\^\{[^{}]*\})?)", r
 def compare(candidate: str, reference: str) -> Equality:
     """Compare a candidate, in LaTeX or as SymPy prints it, with the reference.
 
-    ``unreadable``: one of them is not mathematics, or Math-Verify failed on the
-    pair. ``timeout``: the comparison used up its processor time. Raises
-    RuntimeError if Math-Verify cannot be started.
+    ``unreadable``: one of them is not mathematics, or Math-Verify failed on the pair. ``timeout``:
+    the comparison used up its processor time. Raises RuntimeError if Math-Verify cannot be started.
     """
     if max(len(candidate), len(reference)) > MAX_CHARACTERS:
         return "unreadable"

@@ -1,9 +1,8 @@
 r"""Extraction of the final answer from a text.
 
-A mark announces a final answer: "the answer is X", "answer: X", "#### X" or
-``\boxed{X}``. The last mark counts, whatever its form, unless the text retracts the
-answer afterwards ("Wait, ..."). A mark with nothing after it is ignored; a box that is
-never closed is a mark without an answer.
+A mark announces a final answer: "the answer is X", "answer: X", "#### X" or ``\boxed{X}``. The last
+mark counts, whatever its form, unless the text retracts the answer afterwards ("Wait, ..."). A mark
+with nothing after it is ignored; a box that is never closed is a mark without an answer.
 """
 
 import re
@@ -131,7 +130,8 @@ def number_in_formula(formula: str) -> str:
 def _number_in_clause(clause: str) -> str:
     tidied = tidy(clause)
     # "12 because 3*4 = 12": numbers in a reason are no part of the answer.
-    reason = _REASON.search(tidied, _first_digit(tidied))
+    digit = re.search(r"[0-9]", tidied)
+    reason = _REASON.search(tidied, digit.start()) if digit else None
     statement = tidied[: reason.start()] if reason else tidied
     side = re.split(r"\\approx|≈", statement.rpartition("=")[2])[0]
     number = first_number(side)
@@ -142,11 +142,6 @@ def _number_in_clause(clause: str) -> str:
     # The number is part of an expression, which is the answer: "2^10".
     runs = (run for run in _ARITHMETIC.finditer(side) if run.end() > number.start)
     return next(runs)[0].strip(" .,:")
-
-
-def _first_digit(text: str) -> int:
-    digit = re.search(r"[0-9]", text)
-    return digit.start() if digit else len(text)
 
 
 def _last_number(text: str) -> str:

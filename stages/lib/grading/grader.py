@@ -18,14 +18,7 @@ from stages.lib.grading.extraction import (
     number_in_formula,
 )
 from stages.lib.grading.multiple_choice import find_option, letters_of
-from stages.lib.grading.numbers import (
-    Numeral,
-    bare_numeral,
-    parse_number,
-    read_numeral,
-    same_number,
-    tidy,
-)
+from stages.lib.grading.numbers import bare_numeral, parse_number, read_numeral, same_number, tidy
 from stages.lib.sandbox.pool import ProgramResult
 
 MAX_EXTRACTED = 1000
@@ -52,6 +45,9 @@ _NAME = re.compile(r"\s*'?[A-Za-z]\w*'?\s*[:=]\s*(?!=)")
 # The output of one print(): there a space separates values, not thousands.
 _PRINTED_NUMBERS = re.compile(r"-?[0-9.]+(?:\s+-?[0-9.]+)+")
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
+
+# Many answers have the same reference.
+_read_reference = lru_cache(maxsize=4096)(read_numeral)
 
 
 def solves(problem: Problem, text: str) -> bool:
@@ -181,11 +177,6 @@ def _status_of_expression(candidate: str, answer: str) -> Status:
     if numeral is not None and reference is not None:
         return "correct" if same_number(numeral, reference) else "wrong"
     return _STATUS_OF[equivalence.compare(candidate, answer)]
-
-
-@lru_cache(maxsize=4096)
-def _read_reference(answer: str) -> Numeral | None:
-    return read_numeral(answer)
 
 
 def _normalize(expression: str) -> str:

@@ -161,14 +161,13 @@ def read_numeral(text: str) -> Numeral | None:
 def same_number(candidate: Numeral, reference: Numeral) -> bool:
     """Return whether a numeral has the value of the reference.
 
-    Fractions and integers compare exactly. If either has a decimal point, both are
-    rounded to six decimal places, as in Math-Verify. This absorbs floating-point noise
-    and the usual shortening of 1/3 to 0.333333, but no difference that matters to a
-    problem. The tolerance does not depend on the reference's own precision, because 0.45
-    would then equal 0.5. Three rules differ from Math-Verify. Math-Verify does not round
-    against an integer, so for it 5 is not 5.000000000000002; here it is. A reference
-    below 0.001 must agree to four digits (in Math-Verify 1e-9 equals 2e-9). Large values
-    may differ by the noise of doubles, a relative 1e-15.
+    Fractions and integers compare exactly. If either has a decimal point, both are rounded to six
+    decimal places, as in Math-Verify. This absorbs floating-point noise and the usual shortening of
+    1/3 to 0.333333, but no difference that matters to a problem. The tolerance does not depend on
+    the reference's own precision, because 0.45 would then equal 0.5. Three rules differ from
+    Math-Verify. Math-Verify does not round against an integer, so for it 5 is not
+    5.000000000000002; here it is. A reference below 0.001 must agree to four digits (in Math-Verify
+    1e-9 equals 2e-9). Large values may differ by the noise of doubles, a relative 1e-15.
 
     A percent sign is a unit (50% is 50). Only in a reference may it also be a factor (0.5
     is 50%): otherwise both 0.5% and 50% would equal 0.5.

@@ -5,8 +5,6 @@ prompts onto the vocabulary too. Here a prompt stands once before all of its com
 one row without padding (``stages.lib.training.attention``), and only what is needed is projected.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -90,13 +88,18 @@ def log_probabilities(
     shapes see ``pack_shared_prompts``. Entropies carry no gradient.
     """
     packed = pack_shared_prompts(input_ids, attention_mask, max_length)
-    with _scoring(model):
+    # The model attends inside packed rows here, and has to generate afterwards.
+    attention = cast(str, model.config._attn_implementation)
+    attend_per_example(model)
+    try:
         logits = model(
             input_ids=packed.input_ids,
             position_ids=packed.position_ids,
             logits_to_keep=packed.scored,
             use_cache=False,
         ).logits[0]
+    finally:
+        model.set_attn_implementation(attention)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     logprobs = (logits / temperature).log_softmax(-1)
     with torch.no_grad():
@@ -108,14 +111,3 @@ def log_probabilities(
         zeros.index_put(cells, logprobs[packed.logits, packed.tokens]),
         zeros.index_put(cells, entropy[packed.logits]),
     )
-
-
-@contextmanager
-def _scoring(model: PreTrainedModel) -> Iterator[None]:
-    """Make a model attend inside packed rows in the body, and able to generate after it."""
-    before = cast(str, model.config._attn_implementation)
-    attend_per_example(model)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)

@@ -100,12 +100,16 @@ def train(
     optimizer, options = optimizer_of(spec.tuning, deepspeed=False)
     options = {"lr": settings.learning_rate, "weight_decay": 0.0} | options
     trained = [param for param in model.parameters() if param.requires_grad]
+    rows = [
+        {"prompt": list(schedule.prompts[index]), "problem_index": index}
+        for index in schedule.rounds.ravel().tolist()
+    ]
     rewards = reward_functions(schedule, end_tokens(unwrap(model), tokenizer))
     trainer = ScheduledTrainer(
         model=cast(Any, model),
         reward_funcs=cast(Any, rewards),
         args=_arguments(settings, spec, schedule, checkpoints),
-        train_dataset=_dataset(schedule),
+        train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         callbacks=[Progress(progress, problem_ids, "reward"), termination, *callbacks],
         optimizers=(cast(Any, optimizer)(trained, **options), None),
@@ -155,10 +159,9 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> se
 def rows_by_step(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return a row per step: ``step``, ``COLUMNS``, ``loss`` and ``learning_rate``.
 
-    Rewards are means over the round's completions, weighted in ``reward`` alone; ``cut`` is
-    the share of completions that reached the length limit. A step that reuses the completions
-    of the step before has no rewards. ``kl`` (to the parent) and ``entropy`` are in nats per
-    token.
+    Rewards are means over the round's completions, weighted in ``reward`` alone; ``cut`` is the
+    share of completions that reached the length limit. A step that reuses the completions of the
+    step before has no rewards. ``kl`` (to the parent) and ``entropy`` are in nats per token.
     """
     return [
         {"step": entry["step"]}
@@ -167,15 +170,6 @@ def rows_by_step(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for entry in history
         if "loss" in entry
     ]
-
-
-def _dataset(schedule: PromptSchedule) -> Dataset:
-    return Dataset.from_list(
-        [
-            {"prompt": list(schedule.prompts[index]), "problem_index": index}
-            for index in schedule.rounds.ravel().tolist()
-        ]
-    )
 
 
 def _arguments(

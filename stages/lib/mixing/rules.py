@@ -64,41 +64,57 @@ class DiscountedMean:
         return self._sum / self._total if self.count else math.nan
 
 
-class _Measured:
-    """A rule that follows a discounted mean over the fresh examples of each cell.
+class _Online:
+    """A rule that follows the fresh examples of each cell.
 
     An example is fresh the first time that the run trains on it: what the model shows then
     is not memory of that example. Weights are equal until each cell has had
     ``warmup_examples``: before, the model learns what a response looks like at all.
     """
 
-    def __init__(self, cells: int, arm: MeasuredGroup) -> None:
+    def __init__(self, cells: int, arm: OnlineGroup) -> None:
         """Start with nothing observed."""
         self._floor = arm.floor
         self._warmup = arm.warmup_examples
-        self._means = [DiscountedMean(arm.half_life) for _ in range(cells)]
+        self._n_fresh = [0] * cells
         self._seen: set[int] = set()
 
     def observe(self, cell: int, observation: Observation) -> None:
         """Take in an observation, if its example is fresh."""
         if observation.example not in self._seen:
             self._seen.add(observation.example)
-            self._means[cell].add(self._value(observation))
+            self._n_fresh[cell] += 1
+            self._add(cell, observation)
 
     def weights(self, segment: int) -> Weights:
         """Return floor + (1 - floor) * need, need being between 0 and 1; 1 in the warm-up."""
-        if min(mean.count for mean in self._means) < self._warmup:
-            return np.ones(len(self._means))
-        return self._floor + (1 - self._floor) * self._need(self.signal())
+        if min(self._n_fresh) < self._warmup:
+            return np.ones(len(self._n_fresh))
+        return self._floor + (1 - self._floor) * self._need(segment)
+
+    def _add(self, cell: int, observation: Observation) -> None:
+        raise NotImplementedError
+
+    def _need(self, segment: int) -> Weights:
+        raise NotImplementedError
+
+
+class _Measured(_Online):
+    """A rule that follows a discounted mean of one value of each fresh example."""
+
+    def __init__(self, cells: int, arm: MeasuredGroup) -> None:
+        """Start with nothing observed."""
+        super().__init__(cells, arm)
+        self._means = [DiscountedMean(arm.half_life) for _ in range(cells)]
 
     def signal(self) -> Weights:
         """Return the discounted mean by cell."""
         return np.array([mean.value() for mean in self._means])
 
-    def _value(self, observation: Observation) -> float:
-        raise NotImplementedError
+    def _add(self, cell: int, observation: Observation) -> None:
+        self._means[cell].add(self._value(observation))
 
-    def _need(self, signal: Weights) -> Weights:
+    def _value(self, observation: Observation) -> float:
         raise NotImplementedError
 
 
@@ -118,7 +134,8 @@ class Frontier(_Measured):
     def _value(self, observation: Observation) -> float:
         return math.exp(-self._scale * observation.loss)
 
-    def _need(self, signal: Weights) -> Weights:
+    def _need(self, segment: int) -> Weights:
+        signal = self.signal()
         slope = -signal * np.log(np.maximum(signal, np.finfo(np.float64).tiny))
         largest = slope.max()
         return slope / largest if largest > 0 else np.ones_like(slope)
@@ -130,11 +147,11 @@ class Mastery(_Measured):
     def _value(self, observation: Observation) -> float:
         return float(observation.exact)
 
-    def _need(self, signal: Weights) -> Weights:
-        return 1 - signal
+    def _need(self, segment: int) -> Weights:
+        return 1 - self.signal()
 
 
-class Planned:
+class Planned(_Online):
     """Plans the rest of the run from time to time, by the learning curve of each cell.
 
     ``sizes`` has the number of examples of each cell and ``tokens`` their mean supervised
@@ -148,36 +165,35 @@ class Planned:
         self, arm: PlannedArm, sizes: Weights, tokens: Weights, budgets: Sequence[float]
     ) -> None:
         """Start with nothing observed."""
-        self._arm = arm
+        super().__init__(len(sizes), arm)
+        self._scale = arm.scale
         self._sizes = sizes
         self._tokens = tokens
         self._budgets = budgets
         self._n = np.zeros(len(sizes))
         self._fresh: list[list[tuple[float, float]]] = [[] for _ in sizes]
-        self._seen: set[int] = set()
         self._accuracy = np.full(len(sizes), np.nan)
 
     def observe(self, cell: int, observation: Observation) -> None:
         """Count an observation; its loss is a part of the curve if its example is fresh."""
         self._n[cell] += 1
-        if observation.example not in self._seen:
-            self._seen.add(observation.example)
-            self._fresh[cell].append((self._n[cell], observation.loss))
-
-    def weights(self, segment: int) -> Weights:
-        """Return floor + (1 - floor) * the share of its examples that a cell should be given."""
-        if min(map(len, self._fresh)) < self._arm.warmup_examples:
-            return np.ones(len(self._sizes))
-        curves = fit_curves([self._points(fresh) for fresh in self._fresh])
-        self._accuracy = curves.accuracy(self._n, scale=self._arm.scale)
-        budget = self._budgets[segment]
-        planned = spend(curves, self._n, self._tokens, budget, scale=self._arm.scale)
-        epochs = planned / self._sizes
-        return self._arm.floor + (1 - self._arm.floor) * epochs / epochs.max()
+        super().observe(cell, observation)
 
     def signal(self) -> Weights:
         """Return the accuracies by the curves when the weights were last asked for."""
         return self._accuracy
+
+    def _add(self, cell: int, observation: Observation) -> None:
+        self._fresh[cell].append((self._n[cell], observation.loss))
+
+    def _need(self, segment: int) -> Weights:
+        """Return the share of its examples that the plan gives a cell, relative to the largest."""
+        curves = fit_curves([self._points(fresh) for fresh in self._fresh])
+        self._accuracy = curves.accuracy(self._n, scale=self._scale)
+        budget = self._budgets[segment]
+        planned = spend(curves, self._n, self._tokens, budget, scale=self._scale)
+        epochs = planned / self._sizes
+        return epochs / epochs.max()
 
     def _points(self, fresh: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
         whole = len(fresh) // self.WINDOW * self.WINDOW

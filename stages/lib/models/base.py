@@ -1,7 +1,5 @@
 """Convert a base model to bf16 safetensors."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from unittest.mock import patch
@@ -59,7 +57,12 @@ def _load_gguf(path: Path, expected: str) -> tuple[PreTrainedModel, PreTrainedTo
     sha256 = file_sha256(path)
     if sha256 != expected:
         raise ValueError(f"{path}: damaged or other file: sha256 {sha256}, expected {expected}")
-    with _gguf_read_once():
+    # transformers would read the file three times, and make the table of tensor names for every
+    # module of the model.
+    with (
+        patch.object(gguf, "GGUFReader", cache(gguf.GGUFReader)),
+        patch.object(gguf, "get_tensor_name_map", cache(gguf.get_tensor_name_map)),
+    ):
         model = AutoModelForCausalLM.from_pretrained(
             path.parent,
             gguf_file=path.name,
@@ -71,16 +74,3 @@ def _load_gguf(path: Path, expected: str) -> tuple[PreTrainedModel, PreTrainedTo
             path.parent, gguf_file=path.name, trust_remote_code=False
         )
     return model, tokenizer
-
-
-@contextmanager
-def _gguf_read_once() -> Iterator[None]:
-    """Keep what transformers would make again: it reads a file three times.
-
-    It also builds the table of tensor names for every module of the model.
-    """
-    with (
-        patch.object(gguf, "GGUFReader", cache(gguf.GGUFReader)),
-        patch.object(gguf, "get_tensor_name_map", cache(gguf.get_tensor_name_map)),
-    ):
-        yield

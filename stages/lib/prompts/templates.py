@@ -67,11 +67,10 @@ def prompt_response_pairs(
 ) -> list[tuple[str, str]]:
     """Return, for each turn, the unsupervised text before its response and the supervised text.
 
-    The supervised text is the response with the end-of-turn token. The text before a later
-    response does not repeat earlier turns: all texts together are the whole conversation.
-    A ``system`` that is not empty replaces the run's system prompt, or Alpaca's preamble.
-    Raises ValueError for a chat template that has no assistant's turn, or that changes earlier
-    turns when others follow.
+    The supervised text is the response with the end-of-turn token. The text before a later response
+    does not repeat earlier turns: all texts together are the whole conversation. A ``system`` that
+    is not empty replaces the run's system prompt, or Alpaca's preamble. Raises ValueError for a
+    chat template that has no assistant's turn, or that changes earlier turns when others follow.
     """
     if settings.format == "alpaca":
         end = cast(str, tokenizer.eos_token)

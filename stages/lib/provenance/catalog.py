@@ -86,12 +86,12 @@ class DataFacts:
     question_tokens: float
     answer_tokens: float
     counted: bool = False
-    gated: bool = False
 
 
 NONE_STATED = "none stated"
 
 SMOLLM2 = ModelFacts("apache-2.0", False, Shape(30, 576, 1536, 9, 3, 64, 49_152, tied=True))
+LLAMA_1B = Shape(16, 2048, 8192, 32, 8, 64, 128_256, tied=True)
 
 # By the id on the Hub. Llemma has the license of its parent, Code Llama; "llama3.2" and "gemma"
 # are the makers' own licenses, and their files are gated until the terms are accepted.
@@ -107,16 +107,12 @@ MODELS = {
     "google/gemma-2b": ModelFacts(
         "gemma", True, Shape(18, 2048, 16_384, 8, 1, 256, 256_000, tied=True)
     ),
-    "meta-llama/Llama-3.2-1B-Instruct": ModelFacts(
-        "llama3.2", True, Shape(16, 2048, 8192, 32, 8, 64, 128_256, tied=True)
-    ),
+    "meta-llama/Llama-3.2-1B-Instruct": ModelFacts("llama3.2", True, LLAMA_1B),
     "meta-llama/Llama-3.2-3B-Instruct": ModelFacts(
         "llama3.2", True, Shape(28, 3072, 8192, 24, 8, 128, 128_256, tied=True)
     ),
     # A copy of Llama-3.2-1B-Instruct that is not gated; the license is the same.
-    "unsloth/Llama-3.2-1B-Instruct": ModelFacts(
-        "llama3.2", False, Shape(16, 2048, 8192, 32, 8, 64, 128_256, tied=True)
-    ),
+    "unsloth/Llama-3.2-1B-Instruct": ModelFacts("llama3.2", False, LLAMA_1B),
     "HuggingFaceTB/SmolLM2-135M-Instruct": SMOLLM2,
 }
 
@@ -179,18 +175,15 @@ def find_shape(base: Base) -> Shape | None:
     from transformers import AutoConfig
 
     path = Path(base.location)
+    is_file = base.kind == "gguf"
     try:
-        if base.kind == "gguf":
-            config = AutoConfig.from_pretrained(
-                path.parent, gguf_file=path.name, trust_remote_code=False
-            )
-        else:
-            config = AutoConfig.from_pretrained(
-                base.location,
-                revision=base.revision or None,
-                local_files_only=True,
-                trust_remote_code=False,
-            )
+        config = AutoConfig.from_pretrained(
+            path.parent if is_file else base.location,
+            gguf_file=path.name if is_file else None,
+            revision=base.revision or None,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
         heads = config.num_attention_heads
         return Shape(
             layers=config.num_hidden_layers,

@@ -20,8 +20,6 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import filter_repo_objects
 
-_MMLU = "c30699e8356da336a370243923dbaf21066bb9fe"
-
 _PATH = re.compile(r"hub:([\w.-]+/[\w.-]+)@([0-9a-f]{40})/(.+)")
 _SHARD = re.compile(r"(.*-)(\d+)-of-(\d+)(\..*)")
 _MAX_NAMED = 4  # missing shards that an error names
@@ -120,7 +118,7 @@ def _shard_set(path: Path) -> list[Path]:
 
 def _mmlu(*subjects: str) -> HubFiles:
     files = tuple(f"{subject}/test-00000-of-00001.parquet" for subject in subjects)
-    return HubFiles("cais/mmlu", _MMLU, files, "dataset")
+    return HubFiles("cais/mmlu", "c30699e8356da336a370243923dbaf21066bb9fe", files, "dataset")
 
 
 BENCHMARK_FILES = {

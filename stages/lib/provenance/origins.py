@@ -87,8 +87,7 @@ def locate_benchmark(name: str, source: BenchmarkSource) -> Availability:
         case PackagedSource():
             return Availability(label, PACKAGED, license)
         case SuiteSource(path="hub"):
-            files = hub.benchmark_files(source.source)
-            return _on_hub(label, files, license, gated=find_facts(source).gated)
+            return _on_hub(label, hub.benchmark_files(source.source), license)
         case SuiteSource() | FileSource():
             _check_exists(f"prepare.benchmarks.{name}.path", source.path)
             return Availability(label, source.path, license or OWN_LICENSE)
@@ -139,10 +138,10 @@ def _locate_rows(source: RowsSource) -> Availability:
             f"{key}: license: {source.license!r}: expected {facts.license}, as the card of "
             f"{files.repository} says"
         )
-    return _on_hub(label, files, source.license, gated=facts.gated)
+    return _on_hub(label, files, source.license)
 
 
-def _on_hub(name: str, files: HubFiles, license: str, *, gated: bool | None) -> Availability:
+def _on_hub(name: str, files: HubFiles, license: str, gated: bool | None = False) -> Availability:
     return Availability(name, files.repository, license, gated, files.is_cached(), files)
 
 

@@ -46,11 +46,6 @@ class Measurements:
     dropped: Mapping[str, int]
 
 
-def models_with_cards(params: Params) -> list[str]:
-    """Return the models that get a card: all evaluated ones but the base model."""
-    return [name for name in params.evaluate.models if name != "base"]
-
-
 def render(
     model: str,
     params: Params,
@@ -76,6 +71,9 @@ def render(
         "unknown": UNKNOWN,
         "versions": versions,
         "fixed": fixed,
+        "percent": percent,
+        "p_value": p_value,
+        "answer_modes": ANSWER_MODES,
         "model": model,
         "trained": trained,
         "arm": arm,
@@ -133,8 +131,9 @@ def _results(
     comparisons = _from_the_side_of(systems, _by_benchmark(measured.comparisons, params))
     return {
         "level": f"{level:.0%}",
-        "accuracy": [_accuracy_cells(row, systems[row["system"]]) for row in accuracy],
-        "comparisons": [_comparison_cells(row, level) for row in comparisons],
+        "systems": systems,
+        "accuracy": accuracy,
+        "comparisons": [(row, READINGS[winner(row, level)]) for row in comparisons],
         "perplexity": measured.models[model],
         "runs": _runs(systems, params),
         "n_cut": sum(int(row["cut"]) for row in measured.statuses if row["system"] in systems),
@@ -195,17 +194,6 @@ def _by_benchmark(rows: Sequence[TableRow], params: Params) -> list[TableRow]:
     return sorted(rows, key=lambda row: order.index(row["benchmark"]))
 
 
-def _accuracy_cells(row: TableRow, shots: int) -> list[str]:
-    return [
-        row["benchmark"],
-        str(shots),
-        ANSWER_MODES[row["answer_mode"]],
-        str(row["n"]),
-        percent(row["accuracy"]),
-        f"{percent(row['low'])} to {percent(row['high'])}",
-    ]
-
-
 def _from_the_side_of(systems: Mapping[str, int], rows: Sequence[TableRow]) -> list[TableRow]:
     """Return the comparisons with one of the systems, reversed where it is the second."""
     result: list[TableRow] = []
@@ -213,24 +201,7 @@ def _from_the_side_of(systems: Mapping[str, int], rows: Sequence[TableRow]) -> l
         if row["first"] in systems:
             result.append(row)
         elif row["second"] in systems:
-            reversed_values = {
-                "first": row["second"],
-                "second": row["first"],
-                "difference": -row["difference"],
-                "low": -row["high"],
-                "high": -row["low"],
-            }
-            result.append({**row, **reversed_values})
+            pair = {"first": row["second"], "second": row["first"]}
+            numbers = {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
+            result.append({**row, **pair, **numbers})
     return result
-
-
-def _comparison_cells(row: TableRow, level: float) -> list[str]:
-    return [
-        row["benchmark"],
-        row["second"],
-        ANSWER_MODES[row["answer_mode"]],
-        percent(row["difference"]),
-        f"{percent(row['low'])} to {percent(row['high'])}",
-        p_value(row["p_holm"]),
-        READINGS[winner(row, level)],
-    ]

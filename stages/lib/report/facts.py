@@ -11,9 +11,8 @@ import yaml
 from stages.lib.analysis.significance import POWER, detectable_difference
 from stages.lib.core.files import read_json
 from stages.lib.core.paths import METRICS, MODEL_REPORTS, MODELS, TIMINGS, TRAIN_PROBLEMS
-from stages.lib.core.schema import Problem, system_name
+from stages.lib.core.schema import Problem
 from stages.lib.core.tables import read_parquet
-from stages.lib.params.evaluation import Evaluate
 from stages.lib.params.root import Params
 from stages.lib.provenance.versions import cpu_name
 
@@ -25,18 +24,18 @@ def timings(params: Params) -> list[dict[str, Any]]:
 
     Reports of other runs, which may lie in the same folder, are left out.
     """
+    items = {
+        "weigh": params.weigh.arms,
+        "train": params.weigh.arms,
+        "replay": params.weigh.replays,
+        "grpo": params.grpo.models,
+        "quantize": params.quantize.models,
+        "evaluate": params.evaluate.models,
+        "likelihood": params.evaluate.models,
+        "follow_up": params.evaluate.models,
+    }
     stages = {"model", "prepare", "sample", "resample", "score", "analyze"}
-    for stage, items in (
-        ("weigh", params.weigh.arms),
-        ("train", params.weigh.arms),
-        ("replay", params.weigh.replays),
-        ("grpo", params.grpo.models),
-        ("quantize", params.quantize.models),
-        ("evaluate", params.evaluate.models),
-        ("likelihood", params.evaluate.models),
-        ("follow_up", params.evaluate.models),
-    ):
-        stages |= {f"{stage}-{item}" for item in items}
+    stages |= {f"{stage}-{item}" for stage, names in items.items() for item in names}
     paths = sorted(TIMINGS.glob("*.json"))
     return [{"stage": path.stem} | read_json(path) for path in paths if path.stem in stages]
 
@@ -58,13 +57,6 @@ def detectable(params: Params) -> list[dict[str, Any]]:
         for name in params.prepare.benchmarks
     }
     return [{"benchmark": name, "points": points} for name, points in differences.items() if points]
-
-
-def few_shot_systems(evaluate: Evaluate) -> list[str]:
-    """Return the systems with in-context examples."""
-    return [
-        system_name(model, n) for model, shots in evaluate.models.items() for n in shots if n > 0
-    ]
 
 
 def describe_sources() -> list[dict[str, Any]]:

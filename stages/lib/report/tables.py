@@ -21,11 +21,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "styles": (
         *("benchmark", "system", "prompting", "median_tokens"),
-        *(
-            f"{name}{end}"
-            for name in ("tokens", "steps", "stated")
-            for end in ("", "_low", "_high")
-        ),
+        *(f"{name}{end}" for name in ("tokens", "steps", "stated") for end in _INTERVAL),
     ),
 }
 """The columns that cards, paper and page use of each table of ``reports/tables/``."""

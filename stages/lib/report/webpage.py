@@ -17,6 +17,7 @@ from stages.lib.report.templates import render_template
 from stages.lib.report.webpage_tables import Table
 
 TEMPLATE = "page.html.j2"
+PROBLEM_FIELDS = ("source", "topic", "question", "choices", "answer")
 
 AnswerKey = tuple[str, str, str]
 """A system, the id of a problem, and the prompting."""
@@ -105,23 +106,13 @@ def browser_data(
         for prompting in promptings:
             keys = [(system, problem.id, prompting) for system in systems]
             by_prompting[prompting] = [_describe_answer(key, answer_of, record_of) for key in keys]
-        rows.append(_describe_problem(benchmark, problem) | {"answers": by_prompting})
+        fields = {name: getattr(problem, name) for name in PROBLEM_FIELDS}
+        rows.append({"benchmark": benchmark, **fields, "answers": by_prompting})
     return {
         "systems": list(systems),
         "statuses": list(STATUSES),
         "promptings": {name: ANSWER_MODES[name] for name in promptings},
         "problems": rows,
-    }
-
-
-def _describe_problem(benchmark: str, problem: Problem) -> dict[str, Any]:
-    return {
-        "benchmark": benchmark,
-        "source": problem.source,
-        "topic": problem.topic,
-        "question": problem.question,
-        "choices": problem.choices,
-        "answer": problem.answer,
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isnan
 from typing import Any
 
@@ -74,15 +75,12 @@ def study_table(study: Mapping[str, Any]) -> Table:
     """Return the accuracy of each arm of a study, ``read_study``'s, in each stratum."""
     body = []
     for row in study["arms"]:
-        mean, low, high = (float(row[name]) for name in ("mean", "low", "high"))
-        spread = (
-            Cell(percent(float(row["run_sd"])), float(row["run_sd"])) if row["run_sd"] else None
-        )
+        deviation = row["run_sd"]  # empty for a single run
         body.append(
             [
                 *(_plain(row[name]) for name in ("system", "stratum")),
-                Cell(percent(mean), mean, f"{percent(low)}–{percent(high)}"),
-                spread or _plain("–"),
+                _with_interval(*(float(row[name]) for name in ("mean", "low", "high"))),
+                Cell(percent(float(deviation)), float(deviation)) if deviation else _plain("–"),
             ]
         )
     return Table(
@@ -103,12 +101,7 @@ def _accuracy_table(
         for system in systems:
             system_rows = [by_cell[benchmark, system, name] for name in modes]
             cells = [
-                Cell(
-                    percent(row["accuracy"]),
-                    row["accuracy"],
-                    f"{percent(row['low'])}–{percent(row['high'])}",
-                )
-                for row in system_rows
+                _with_interval(row["accuracy"], row["low"], row["high"]) for row in system_rows
             ]
             body.append([_plain(system), _plain(benchmark), _plain(system_rows[0]["n"]), *cells])
     return Table(
@@ -183,18 +176,22 @@ def _style_table(rows: Sequence[TableRow], level: float) -> Table:
                 _plain(row["system"]),
                 _plain(row["benchmark"]),
                 _plain(ANSWER_MODES[row["prompting"]]),
-                _with_ends(row, "tokens", lambda value: fixed(value, 1)),
+                _with_interval(*_ends(row, "tokens"), show=partial(fixed, digits=1)),
                 Cell(fixed(row["median_tokens"], 0), row["median_tokens"]),
-                _with_ends(row, "steps", percent),
-                _with_ends(row, "stated", percent),
+                *(_with_interval(*_ends(row, name)) for name in ("steps", "stated")),
             ]
             for row in rows
         ],
     )
 
 
-def _with_ends(row: TableRow, name: str, show: Callable[[float], str]) -> Cell:
-    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
+def _ends(row: TableRow, name: str) -> tuple[float, float, float]:
+    return row[name], row[f"{name}_low"], row[f"{name}_high"]
+
+
+def _with_interval(
+    value: float, low: float, high: float, *, show: Callable[[float], str] = percent
+) -> Cell:
     if isnan(value):
         return Cell("–", -1)
     return Cell(show(value), value, "" if isnan(low) else f"{show(low)}–{show(high)}")

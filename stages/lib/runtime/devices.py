@@ -30,11 +30,6 @@ def partition(devices: Sequence[_Device], count: int) -> list[list[_Device]]:
     return [list(devices[part * size : (part + 1) * size]) for part in range(count)]
 
 
-def own_gpu() -> int:
-    """Return the number of this process's GPU: the one its launcher chose, or the first."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
-
-
 def use_one_gpu(arguments: "TrainingArguments") -> None:
     """Let a single-process trainer use only the first of several visible GPUs.
 

@@ -71,7 +71,9 @@ class Confinement:
             (resource.RLIMIT_NPROC, 0),
             (resource.RLIMIT_CORE, 0),
         ):
-            _limit(kind, value)
+            _, hard = resource.getrlimit(kind)
+            limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(kind, (limit, limit))
         if self.ruleset is not None:
             syscall(SYS_LANDLOCK_RESTRICT_SELF, self.ruleset, 0)
         os.closerange(3, 2**20)
@@ -119,20 +121,11 @@ def kill_descendants() -> None:
         if ended:
             continue
         # For the first process of a PID namespace, -1 means all others in it, and none outside.
-        victims = [-1] if os.getpid() == 1 else _children()
+        children = Path("/proc/thread-self/children")
+        victims = ["-1"] if os.getpid() == 1 else children.read_text().split()
         for victim in victims:
-            os.kill(victim, signal.SIGKILL)
+            os.kill(int(victim), signal.SIGKILL)
         os.waitpid(-1, 0)
-
-
-def _children() -> list[int]:
-    return [int(pid) for pid in Path("/proc/thread-self/children").read_text().split()]
-
-
-def _limit(kind: int, value: int) -> None:
-    _, hard = resource.getrlimit(kind)
-    limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (limit, limit))
 
 
 def _library_folders() -> set[Path]:

@@ -58,11 +58,10 @@ def run_programs(
 ) -> list[ProgramResult]:
     """Run each program in a fork of its own, and return the results in order.
 
-    ``memory_mb`` (MiB) is what one program may map beyond the warm interpreter.
-    ``on_progress`` is called with the number of programs that just finished. Warns once
-    of the layers that this machine lacks. Raises OSError if all layers are missing and
-    ``allow_unprotected`` is false, or if a worker does not start, and ValueError for a
-    limit that is not positive.
+    ``memory_mb`` (MiB) is what one program may map beyond the warm interpreter. ``on_progress`` is
+    called with the number of programs that just finished. Warns once of the layers that this
+    machine lacks. Raises OSError if all layers are missing and ``allow_unprotected`` is false, or
+    if a worker does not start, and ValueError for a limit that is not positive.
     """
     for name, value in (("timeout_s", timeout_s), ("memory_mb", memory_mb), ("workers", workers)):
         if not 0 < value < math.inf:

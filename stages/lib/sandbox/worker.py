@@ -23,15 +23,9 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import ModuleType
 from typing import Literal, NoReturn
 
-from stages.lib.sandbox.confinement import (
-    SCRATCH_BYTES,
-    Confinement,
-    kill_descendants,
-    prepare,
-)
+from stages.lib.sandbox.confinement import SCRATCH_BYTES, Confinement, kill_descendants, prepare
 from stages.lib.sandbox.program import REFUSED_EXIT, become_program
 
 ProgramStatus = Literal["ok", "timeout", "crashed", "refused"]
@@ -92,9 +86,7 @@ def serve(config_json: str) -> NoReturn:
     scratch = Path(config.folder, str(os.getpid()))
     scratch.mkdir()
     confinement = prepare(
-        scratch,
-        memory_bytes=config.memory_mb * 2**20,
-        cpu_s=math.ceil(config.timeout_s) + 1,
+        scratch, memory_bytes=config.memory_mb * 2**20, cpu_s=math.ceil(config.timeout_s) + 1
     )
     os.chdir(scratch)
     check = _run(CHECK, confinement, channel, START_S)
@@ -119,17 +111,14 @@ def _warm_up(*, libraries: bool) -> None:
         importlib.import_module(name)
     if libraries:
         importlib.import_module("numpy")
-        _warm_up_sympy(importlib.import_module("sympy"))
+        sympy = importlib.import_module("sympy")
+        x, y = sympy.symbols("x y")
+        sympy.solve([x + y - 3, x - y - 1], [x, y])
+        sympy.simplify(sympy.solve(x**2 - 2, x)[0])
     sys.argv = ["program.py"]
     atexit._clear()
     gc.collect()
     gc.freeze()
-
-
-def _warm_up_sympy(sympy: ModuleType) -> None:
-    x, y = sympy.symbols("x y")
-    sympy.solve([x + y - 3, x - y - 1], [x, y])
-    sympy.simplify(sympy.solve(x**2 - 2, x)[0])
 
 
 def _run(

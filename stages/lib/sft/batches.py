@@ -86,7 +86,17 @@ def plan_training(data: TokenizedExamples, settings: Train) -> TrainingPlan:
     that fits no step, for a step of fewer examples than micro-batches, and if all weights are 0.
     """
     rng = np.random.default_rng(settings.seed)
-    steps = _plan_steps(data, settings, rng)
+    with name_unfit_example(data, settings):
+        steps = plan_steps(
+            data.supervised,
+            [example.repeats for example in data.examples],
+            [example.start_fraction for example in data.examples],
+            steps=settings.steps,
+            tokens_per_step=settings.tokens_per_step,
+            rng=rng,
+        )
+    for number, step in enumerate(steps):
+        check_step(number, step, settings)
     total = settings.steps * settings.tokens_per_step
     mean = sum(data.examples[i].weight * data.supervised[i] for step in steps for i in step) / total
     if mean == 0:
@@ -129,24 +139,6 @@ def exposure_stats(plan: Plan) -> dict[str, float]:
         "supervised_tokens": supervised,
         "processed_tokens": sum(n * data.lengths[i] for i, n in exposures.items()),
     }
-
-
-def _plan_steps(
-    data: TokenizedExamples, settings: Train, rng: np.random.Generator
-) -> list[list[int]]:
-    """Return the examples of each step."""
-    with name_unfit_example(data, settings):
-        steps = plan_steps(
-            data.supervised,
-            [example.repeats for example in data.examples],
-            [example.start_fraction for example in data.examples],
-            steps=settings.steps,
-            tokens_per_step=settings.tokens_per_step,
-            rng=rng,
-        )
-    for number, step in enumerate(steps):
-        check_step(number, step, settings)
-    return steps
 
 
 @contextmanager

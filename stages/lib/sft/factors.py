@@ -70,9 +70,7 @@ def count_units(example: Example, supervised: int) -> int:
 
 
 def factor_columns(
-    examples: Sequence[Example],
-    loss_masks: Sequence[Sequence[bool]],
-    rng: np.random.Generator,
+    examples: Sequence[Example], loss_masks: Sequence[Sequence[bool]], rng: np.random.Generator
 ) -> dict[str, list[Any]]:
     """Return the columns that ``loss_factors`` needs for a row of concatenated examples.
 

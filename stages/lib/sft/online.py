@@ -8,7 +8,7 @@ the last one: the row that comes next is built while the last step is still bein
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,8 @@ class OnlinePlan(Plan):
         in the step, from 0.
         """
         step, batch = divmod(index, self.per_step)
-        self._plan_through(step)
+        while len(self.segments) * self.every <= step:
+            self._plan_segment(len(self.segments) * self.every)
         tokens = [self.data[i] for i in self.micro_batches[index]]
         row = micro_batch(tokens, 1.0)
         before = sum(len(b) for b in self.micro_batches[index - batch : index])
@@ -114,9 +115,11 @@ class OnlinePlan(Plan):
             steps[row.step].append(row)
         self._observed = steps
 
-    def _plan_through(self, step: int) -> None:
-        while len(self.segments) * self.every <= step:
-            self._plan_segment(len(self.segments) * self.every)
+    @property
+    def warmup_steps(self) -> int:
+        """Return how many of the planned steps came before the first that prefers a cell."""
+        equal = takewhile(lambda segment: np.ptp(segment.weights) == 0, self.segments)
+        return min(self.every * sum(1 for _ in equal), self.settings.steps)
 
     def _plan_segment(self, first: int) -> None:
         """Plan the steps from ``first`` on that share their weights."""
@@ -156,16 +159,15 @@ class OnlinePlan(Plan):
         self._n_followed = max(end, self._n_followed)
 
 
+@dataclass(eq=False)
 class Feedback(TrainerCallback):
     """Tells an online plan what each step showed, and keeps it in the checkpoints.
 
     ``scores`` is the list that the trainer adds the scores of this process to.
     """
 
-    def __init__(self, plan: OnlinePlan, scores: list[Score]) -> None:
-        """Store the plan and the list."""
-        self.plan = plan
-        self.scores = scores
+    plan: OnlinePlan
+    scores: list[Score]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Gather the step's scores; every process plans on from all of them."""

@@ -27,6 +27,7 @@ from stages.lib.runtime import console
 from stages.lib.sft import trainer, validation
 from stages.lib.sft.allocation import allocation
 from stages.lib.sft.batches import Plan, exposure_stats
+from stages.lib.sft.online import OnlinePlan
 from stages.lib.sft.tokens import TokenizedExamples, tokenize_examples
 from stages.lib.sft.trainer import TrainOutput
 from stages.lib.training import adapters, tracking
@@ -97,8 +98,21 @@ def _write_report(
         {"method": settings.tuning.method, "kept_step": kept}
         | validation.loss_at(output.log, kept)
         | exposure_stats(plan)
+        | _warmup(name, plan)
         | counts,
     )
+
+
+def _warmup(name: str, plan: Plan) -> dict[str, int]:
+    """Return how long an online run's weights were equal; say so if they never changed."""
+    if not isinstance(plan, OnlinePlan):
+        return {}
+    if plan.warmup_steps == plan.settings.steps:
+        console.log_line(
+            f"{name}: train.steps: {plan.settings.steps}: the warm-up did not end, so all cells "
+            "had equal weights: expected more steps, or fewer warmup_examples"
+        )
+    return {"warmup_steps": plan.warmup_steps}
 
 
 def _validation_questions(count: int, *, seed: int) -> set[str]:

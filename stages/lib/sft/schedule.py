@@ -14,8 +14,6 @@ from math import ceil
 
 import numpy as np
 
-# Undoes the rounding of fractions such as 0.1.
-LARGEST_DENOMINATOR = 1_000_000
 # How many examples at the end of a step may be swapped, at the first attempt, to complete it.
 REWIND = 16
 # How many examples after the step are candidates.
@@ -61,10 +59,8 @@ def plan_steps(
     # Sums are kept as bits of one long integer; a numpy integer would overflow there.
     lengths = [int(count) for count in tokens]
     _check_plan(lengths, repeats, start_fraction, steps)
-    joins = [
-        ceil(Fraction(fraction).limit_denominator(LARGEST_DENOMINATOR) * steps)
-        for fraction in start_fraction
-    ]
+    # A denominator up to a million undoes the rounding of fractions such as 0.1.
+    joins = [ceil(Fraction(start).limit_denominator() * steps) for start in start_fraction]
     starts = sorted({join for join in joins if join < steps})
     if starts[:1] != [0]:
         raise ValueError(
@@ -87,10 +83,9 @@ def plan_steps(
 def balance_micro_batches(lengths: Sequence[int], bins: int) -> list[list[int]]:
     """Spread a step's examples over ``bins`` micro-batches of about equal total length.
 
-    Returns the indices of each bin. The longest example goes first, each to the
-    emptiest bin: the fullest bin is at most 4/3 of the optimum
-    (Graham 1969). Raises ValueError for fewer than one bin, a length below 1
-    and fewer examples than bins.
+    Returns the indices of each bin. The longest example goes first, each to the emptiest bin: the
+    fullest bin is at most 4/3 of the optimum (Graham 1969). Raises ValueError for fewer than one
+    bin, a length below 1 and fewer examples than bins.
     """
     if bins < 1:
         raise ValueError(f"bins: {bins}: expected at least 1")
@@ -133,11 +128,7 @@ def fill_step(
 
 
 def _complete(
-    taken: list[int],
-    pending: deque[int],
-    stream: Iterator[int],
-    tokens: Sequence[int],
-    target: int,
+    taken: list[int], pending: deque[int], stream: Iterator[int], tokens: Sequence[int], target: int
 ) -> tuple[list[int], int]:
     """Complete a step exactly from the next examples; if necessary, replace its last ones."""
     pending.extend(islice(stream, max(0, LOOK_AHEAD - len(pending))))

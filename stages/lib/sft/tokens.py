@@ -92,10 +92,7 @@ def tokenize_examples(
 
 
 def _token_table(
-    examples: Sequence[Example],
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Prompts,
-    cache: Path,
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, prompts: Prompts, cache: Path
 ) -> Dataset:
     """Return the ids and the loss mask of each example, memory-mapped from the cache.
 

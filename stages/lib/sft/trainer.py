@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -130,7 +131,7 @@ def train(
         processing_class=tokenizer,
         # The trainer's data are the numbers of the micro-batches; rows are built one at a time.
         train_dataset=Dataset.from_dict({"index": range(settings.steps * settings.micro_batches)}),
-        data_collator=_row_collator(plan),
+        data_collator=partial(_build_row, plan),
         args=_arguments(settings, checkpoints),
         callbacks=[*own, *callbacks],
         optimizer_cls_and_kwargs=_optimizer(settings),
@@ -161,16 +162,10 @@ def _gathered(trainer: PlannedTrainer, settings: Train) -> Weights | None:
     return cast(Weights | None, trainer.accelerator.get_state_dict(trainer.model_wrapped))
 
 
-def _row_collator(
-    plan: Plan,
-) -> Callable[[Sequence[dict[str, int]]], dict[str, torch.Tensor]]:
-    """Return the collator that builds the row of the one micro-batch it is given."""
-
-    def collate(batch: Sequence[dict[str, int]]) -> dict[str, torch.Tensor]:
-        row = plan.row(batch[0]["index"])
-        return {name: torch.tensor([values]) for name, values in row.items()}
-
-    return collate
+def _build_row(plan: Plan, batch: Sequence[dict[str, int]]) -> dict[str, torch.Tensor]:
+    """Return the row of the one micro-batch whose number ``batch`` holds, as a collator does."""
+    row = plan.row(batch[0]["index"])
+    return {name: torch.tensor([values]) for name, values in row.items()}
 
 
 def _check_launch(accelerator: Accelerator, settings: Train) -> None:

@@ -5,7 +5,7 @@ A checkpoint is chosen by this loss and never by a benchmark, whose scores would
 
 import math
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,20 +67,17 @@ def _normalize(question: str) -> str:
     return " ".join(question.removesuffix(POT_CUE).split())
 
 
+@dataclass(eq=False)
 class Validation(TrainerCallback):
-    """Measures the validation loss every few steps and after the last.
+    """Measures the loss on ``examples`` every ``every`` steps and after the last.
 
     The trained parameters with the lowest loss are saved to the file ``best``, if one is
     given. The losses are kept in the trainer's history, which checkpoints hold.
     """
 
-    def __init__(
-        self, examples: Sequence[TokenizedExample], *, every: int, best: Path | None
-    ) -> None:
-        """Keep what to measure, how often, and where to save the best parameters."""
-        self.examples = examples
-        self.every = every
-        self.best = best
+    examples: Sequence[TokenizedExample]
+    every: int
+    best: Path | None
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Measure the loss if it is due."""

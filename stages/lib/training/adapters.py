@@ -1,5 +1,6 @@
 """Full fine-tuning and LoRA or QLoRA adapters: load, count and merge what is trained."""
 
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,6 @@ from stages.lib.models.fingerprint import save_atomically
 from stages.lib.models.loading import load_model
 from stages.lib.models.precision import compute_dtype
 from stages.lib.params.training import AdapterTuning, FullTuning, Tuning
-from stages.lib.runtime.devices import own_gpu
 from stages.lib.training.attention import flash_attention
 
 Trainable = PreTrainedModel | PeftModel
@@ -108,8 +108,10 @@ def parameter_counts(model: Trainable) -> dict[str, float]:
 
 
 def _nf4() -> dict[str, Any]:
-    # CUDA's current device is the first in every process until the trainer sets it.
-    device = own_gpu() if torch.cuda.is_available() else "cpu"
+    # The GPU that the launcher chose, or the first; CUDA's current device is the first in every
+    # process until the trainer sets it.
+    gpu = int(os.environ.get("LOCAL_RANK", "0"))
+    device = gpu if torch.cuda.is_available() else "cpu"
     return {"quantization_config": nf4(), "device_map": {"": device}}
 
 

@@ -4,6 +4,7 @@ import math
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from transformers import TrainerCallback
 COMPLETE = "complete"
 
 
+@dataclass(eq=False)
 class Progress(TrainerCallback):
     """Moves the bar, stops on a loss that is not finite, and marks complete checkpoints.
 
@@ -24,13 +26,9 @@ class Progress(TrainerCallback):
     ``metric`` is the value of the log that the bar shows, if a step has it.
     """
 
-    def __init__(
-        self, progress: "tqdm[Any]", problem_ids: Callable[[int], Sequence[str]], metric: str
-    ) -> None:
-        """Store the bar, the problems of each step, and the metric to show."""
-        self.progress = progress
-        self.problem_ids = problem_ids
-        self.metric = metric
+    progress: "tqdm[Any]"
+    problem_ids: Callable[[int], Sequence[str]]
+    metric: str
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Move the bar to where a resumed run begins."""
@@ -43,12 +41,7 @@ class Progress(TrainerCallback):
             control.should_save = False  # the model itself is saved next
 
     def on_log(
-        self,
-        args: Any,
-        state: Any,
-        control: Any,
-        logs: Mapping[str, float] | None = None,
-        **_: Any,
+        self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any
     ) -> None:
         """Check the step's loss and gradient before anything is saved."""
         if logs is None or "loss" not in logs:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 from stages.lib.core.paths import ACCELERATE
 from stages.lib.params.training import Launch
@@ -38,15 +39,18 @@ def launch_processes(launch: Launch, stage: str, item: str) -> None:
     A SIGTERM is passed on to them. Raises ChildProcessError if one of them fails; the first
     process says why.
     """
+    threads = max(1, len(os.sched_getaffinity(0)) // launch.processes)
     command = [
         *(sys.executable, "-m", "accelerate.commands.launch"),
         *("--config_file", str(ACCELERATE / f"{launch.strategy}.yaml")),
         *("--num_processes", str(launch.processes)),
-        *("--num_cpu_threads_per_process", str(_threads(launch.processes))),
+        *("--num_cpu_threads_per_process", str(threads)),
         *("-m", f"stages.{stage}", item),
     ]
     environment = console.environment() | _SHUTDOWN_TIMEOUT
-    launcher = subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent)
+    # A launcher that outlived its stage would go on training beside the next run.
+    end_with_stage = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGTERM)
+    launcher = subprocess.Popen(command, env=environment, preexec_fn=end_with_stage)
     before = signal.signal(signal.SIGTERM, lambda *_: launcher.terminate())
     try:
         status = launcher.wait()
@@ -54,12 +58,3 @@ def launch_processes(launch: Launch, stage: str, item: str) -> None:
         signal.signal(signal.SIGTERM, before)
     if status:
         raise ChildProcessError(f"{launch.processes} processes by {launch.strategy}: see logs/")
-
-
-def _threads(processes: int) -> int:
-    return max(1, len(os.sched_getaffinity(0)) // processes)
-
-
-def _end_with_parent() -> None:
-    # A launcher that outlived its stage would go on training beside the next run.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

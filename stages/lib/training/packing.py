@@ -15,12 +15,7 @@ def micro_batch(examples: Sequence[TokenizedExample], mean_weight: float) -> dic
     weight 0; a supervised token has its example's weight divided by ``mean_weight``. Raises
     ValueError if nothing is supervised.
     """
-    row: dict[str, list[Any]] = {
-        "input_ids": [],
-        "labels": [],
-        "position_ids": [],
-        "weights": [],
-    }
+    row: dict[str, list[Any]] = {"input_ids": [], "labels": [], "position_ids": [], "weights": []}
     for example in examples:
         weight = example.weight / mean_weight
         row["input_ids"] += example.ids

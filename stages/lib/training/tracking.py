@@ -55,9 +55,10 @@ class Run:
         return f"{self.model}-{self.key[:8]}"
 
     @property
-    def config(self) -> dict[str, Any]:
-        """Return the settings as trackers store them."""
-        return self.settings.model_dump(mode="json")
+    def labels(self) -> dict[str, Any]:
+        """Return the names and the settings that trackio and W&B store with the run."""
+        config = self.settings.model_dump(mode="json")
+        return {"project": PROJECT, "name": self.name, "group": self.model, "config": config}
 
 
 class Tracking(TrainerCallback):
@@ -83,12 +84,7 @@ class Tracking(TrainerCallback):
         self._log(state.log_history)
 
     def on_log(
-        self,
-        args: Any,
-        state: Any,
-        control: Any,
-        logs: Mapping[str, float] | None = None,
-        **_: Any,
+        self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any
     ) -> None:
         """Log the step; a validation loss is the entry before it in the history."""
         if logs is not None and "loss" in logs:
@@ -146,15 +142,7 @@ def _trackio(run: Run) -> Iterator[Log]:
         for earlier in trackio.Api().runs(PROJECT):
             if earlier.name == run.name:
                 earlier.delete()
-    trackio.init(
-        project=PROJECT,
-        name=run.name,
-        group=run.model,
-        config=run.config,
-        embed=False,
-        auto_log_cpu=False,
-        auto_log_gpu=False,
-    )
+    trackio.init(**run.labels, embed=False, auto_log_cpu=False, auto_log_gpu=False)
     try:
         yield lambda step, metrics: trackio.log(dict(metrics), step=step)
     finally:
@@ -168,10 +156,7 @@ def _wandb(run: Run) -> Iterator[Log]:
     TRACKING.mkdir(parents=True, exist_ok=True)
     start = partial(
         wandb.init,
-        project=PROJECT,
-        name=run.name,
-        group=run.model,
-        config=run.config,
+        **run.labels,
         dir=str(TRACKING),
         settings=wandb.Settings(
             console="off", silent=True, x_disable_stats=True, init_timeout=_WANDB_TIMEOUT_S

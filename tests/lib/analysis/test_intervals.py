@@ -212,7 +212,7 @@ def coverage(
     rng = seeded(3)
     results = [
         paired.compare(*draw(rng), clusters, strata=strata, draws=199, level=0.95, rng=rng)
-        for _ in range(1000)
+        for _ in range(500)
     ]
     covered = [result.low <= 0 <= result.high for result in results]
     rejected = [result.p <= 0.05 for result in results]
@@ -236,8 +236,9 @@ def test_interval_of_equal_models_holds_zero_as_often_as_it_says(
     strata: NDArray[np.int64] | None,
 ) -> None:
     covered, rejected = coverage(draw, clusters, strata)
-    assert covered == pytest.approx(0.95, abs=0.015)
-    assert rejected <= 0.05 + 0.015
+    # Three standard errors of 500 data sets are 0.03.
+    assert covered == pytest.approx(0.95, abs=0.03)
+    assert rejected <= 0.05 + 0.03
 
 
 @pytest.mark.parametrize(
@@ -346,11 +347,7 @@ def test_kinds_are_those_of_unique_columns() -> None:
 
 @pytest.mark.parametrize(
     ("labels", "codes"),
-    [
-        (["b", "a", "b", "C"], [2, 1, 2, 0]),
-        (["é", "z", "a"], [2, 1, 0]),
-        ([10, 9, 10], [1, 0, 1]),
-    ],
+    [(["b", "a", "b", "C"], [2, 1, 2, 0]), (["é", "z", "a"], [2, 1, 0]), ([10, 9, 10], [1, 0, 1])],
 )
 def test_labels_are_numbered_in_their_order(labels: list[Any], codes: list[int]) -> None:
     for array in (labels, np.array(labels, dtype=object)):

@@ -16,6 +16,7 @@ from stages.lib.analysis.quantization import (
 from stages.lib.core.schema import Likelihood
 from stages.lib.params.grpo import Grpo
 from stages.lib.params.quantization import Calibration, Gptq, Nf4, Quantize, Rtn
+from tests.rows import make_answers
 
 QUANTIZE = Quantize(
     seed=1,
@@ -119,19 +120,12 @@ def test_an_export_has_a_row_of_what_it_answered() -> None:
 
 
 def test_differences_are_paired_by_benchmark_and_topic() -> None:
-    frame = pd.DataFrame(
+    even = np.arange(40) % 2 == 0
+    topics = np.where(even, "even", "odd")
+    frame = pd.concat(
         [
-            {
-                "benchmark": "b",
-                "system": system,
-                "problem_id": str(n),
-                "source": f"s{n % 2}",
-                "topic": "even" if n % 2 == 0 else "odd",
-                "cot": system == "a" or n % 2 == 0,
-                "pot": True,
-            }
-            for system in ("a", "a-q3")
-            for n in range(40)
+            make_answers("a", 40, topic=topics, cot=True, pot=True),
+            make_answers("a-q3", 40, topic=topics, cot=even, pot=True),
         ]
     )
     table = quantization_differences(

@@ -8,6 +8,7 @@ import pytest
 
 from stages.lib.analysis.retention import retention, retention_table
 from stages.lib.params.quantization import Gptq, Rtn
+from tests.rows import make_answers
 
 
 def test_the_ratio_and_its_interval_by_hand() -> None:
@@ -77,17 +78,8 @@ def test_models_that_differ_in_their_calibration_seed_are_draws_of_one_way() -> 
     }
     models |= {"r": Rtn(parent="a", method="rtn", bits=4)}
     solved = {"a": 40, "q": 30, "q2": 20, "q3": 10, "t": 20, "t2": 40, "r": 10}
-    frame = pd.DataFrame(
-        {
-            "benchmark": "ladder",
-            "system": system,
-            "problem_id": f"p{i}",
-            "source": f"s{i % 2}",
-            "cot": i < n,
-            "pot": False,
-        }
-        for system, n in solved.items()
-        for i in range(50)
+    frame = pd.concat(
+        [make_answers(name, 50, cot=np.arange(50) < n, pot=False) for name, n in solved.items()]
     )
     table = retention_table(frame, models, {name: name for name in solved}, level=0.95)
     # With programs the original solves nothing.

@@ -15,11 +15,7 @@ from stages.lib.core.tables import as_table, read_jsonl, read_parquet, write_par
 from tests.rows import make_problem
 
 PROBLEM = make_problem(
-    "a",
-    question="What is 1 + 1?",
-    answer="2",
-    solution="1 + 1 = 2.",
-    program="print(1 + 1)",
+    "a", question="What is 1 + 1?", answer="2", solution="1 + 1 = 2.", program="print(1 + 1)"
 )
 
 
@@ -48,21 +44,24 @@ def test_half_a_table_is_refused(tmp_path: Path) -> None:
         read_parquet(path, Problem)
 
 
+ROW = asdict(PROBLEM)
 BAD_LINES = [
-    ({"answer": None}, "line 2: answer: None: "),
-    ({"answer": ""}, "line 2: answer: '': "),
-    ({"kind": "essay"}, "line 2: kind: 'essay': "),
-    ({"level": "hard"}, "line 2: level: 'hard': expected a whole number"),
-    ({"topics": "red"}, r"line 2: topics: unknown key; did you mean topic\?"),
+    ("{", "not JSON"),
+    ("[]", "not an object"),
+    ('{"id": "a"}', "source: missing"),
+    (json.dumps(ROW | {"answer": None}), "answer: None: "),
+    (json.dumps(ROW | {"answer": ""}), "answer: '': "),
+    (json.dumps(ROW | {"kind": "essay"}), "kind: 'essay': "),
+    (json.dumps(ROW | {"level": "hard"}), "level: 'hard': expected a whole number"),
+    (json.dumps(ROW | {"topics": "red"}), r"topics: unknown key; did you mean topic\?"),
 ]
 
 
-@pytest.mark.parametrize(("change", "message"), BAD_LINES)
-def test_a_bad_line_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize(("line", "message"), BAD_LINES)
+def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "rows.jsonl"
-    rows = [asdict(PROBLEM), asdict(PROBLEM) | change]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(ValueError, match=f"rows.jsonl: {message}"):
+    path.write_text(f"{json.dumps(ROW)}\n{line}\n")
+    with pytest.raises(ValueError, match=f"rows.jsonl: line 2: {message}"):
         read_jsonl(path, Problem)
 
 
@@ -81,21 +80,6 @@ def test_a_changed_bit_changes_no_row_unseen(tmp_path: Path) -> None:
             assert str(error).startswith(str(path))
             noticed += 1
     assert noticed > 100
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("{", "line 1: not JSON"),
-        ("[]", "line 1: not an object"),
-        ('{"id": "a"}', "line 1: source: missing"),
-    ],
-)
-def test_a_line_of_another_shape_is_named(tmp_path: Path, line: str, message: str) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_text(line + "\n")
-    with pytest.raises(ValueError, match=message):
-        read_jsonl(path, Problem)
 
 
 def test_an_id_depends_on_where_its_parts_end() -> None:
@@ -119,34 +103,21 @@ def test_rows_inside_a_row_come_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "message"),
+    ("change", "message"),
     [
-        ("index", [0, -1], "row 1: index: -1: "),
-        ("index", ["0", "0"], "row 0: index: '0': "),
-        ("status", ["wrong", "fine"], "row 1: status: 'fine': "),
-        ("extracted", ["2", None], "row 1: extracted: None: "),
+        ({"index": [0, -1]}, "row 1: index: -1: "),
+        ({"index": ["0", "0"]}, "row 0: index: '0': "),
+        ({"status": ["wrong", "fine"]}, "row 1: status: 'fine': "),
+        ({"extracted": ["2", None]}, "row 1: extracted: None: "),
+        ({"colour": ["red", "red"]}, "row 0: colour: unknown"),
+        ({"status": None}, "row 0: status: missing"),
     ],
 )
-def test_a_bad_row_of_a_table_is_named(
-    tmp_path: Path, name: str, values: list[Any], message: str
-) -> None:
-    columns = {key: [value, value] for key, value in asdict(GRADE).items()}
-    pq.write_table(pa.table(columns | {name: values}), tmp_path / "rows.parquet")
-    with pytest.raises(ValueError, match=f"rows.parquet: {message}"):
-        read_parquet(tmp_path / "rows.parquet", SampleGrade)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"colour": ["red"]}, "colour: unknown"), ({"status": None}, "status: missing")],
-)
-def test_a_table_with_other_columns_is_refused(
-    tmp_path: Path, change: dict[str, Any], message: str
-) -> None:
-    columns = {name: [value] for name, value in asdict(GRADE).items()} | change
+def test_a_bad_table_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    columns = {name: [value, value] for name, value in asdict(GRADE).items()} | change
     columns = {name: values for name, values in columns.items() if values is not None}
     pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
-    with pytest.raises(ValueError, match=f"rows.parquet: row 0: {message}"):
+    with pytest.raises(ValueError, match=f"rows.parquet: {message}"):
         read_parquet(tmp_path / "rows.parquet", SampleGrade)
 
 

@@ -19,6 +19,7 @@ from stages.lib.params.data import RowsSource
 from stages.lib.params.load import parse_params
 from stages.lib.params.root import Params
 from stages.lib.provenance.catalog import MODELS, SMOLLM2
+from tests.arms import ROWS
 
 SHAPE = SMOLLM2.shape
 QWEN = MODELS["Qwen/Qwen2.5-7B"].shape
@@ -130,16 +131,8 @@ def test_engines_take_more_gpus_and_tensor_parallelism_splits_the_memory() -> No
 
 
 def rows(name: str, format: Any, path: str, fraction: float) -> RowsSource:
-    return RowsSource(
-        source="rows",
-        name=name,
-        format=format,
-        path=path,
-        license="mit",
-        fraction=fraction,
-        exclude=[],
-        target="conversations",
-    )
+    changes = {"name": name, "format": format, "path": path, "fraction": fraction}
+    return RowsSource.model_validate(ROWS | changes)
 
 
 ORCA = f"hub:microsoft/orca-math-word-problems-200k@{COMMIT}/*.parquet"

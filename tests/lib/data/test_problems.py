@@ -144,21 +144,8 @@ class TestLocalFiles:
     def test_missing_fields_are_filled(self, tmp_path: Path) -> None:
         path = write_lines(tmp_path, MINIMAL)
         problem_id = content_id("mine", "2 + 2?")
-        assert load_jsonl(path) == [
-            Problem(
-                id=problem_id,
-                source="mine",
-                question="2 + 2?",
-                answer="4",
-                kind="number",
-                choices=[],
-                solution="",
-                program="",
-                level=None,
-                topic="mine",
-                template=problem_id,
-            )
-        ]
+        fields = MINIMAL | {"level": None, "topic": "mine", "template": problem_id}
+        assert load_jsonl(path) == [make_problem(problem_id, **fields)]
 
     def test_given_fields_are_kept(self, tmp_path: Path) -> None:
         given: dict[str, Any] = MINIMAL | {

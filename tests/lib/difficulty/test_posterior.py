@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from scipy.stats import beta, betabinom
 
-from stages.lib.difficulty.posterior import (
-    estimate_difficulties,
-    fit_prior,
-    level_of,
-    pass_rates,
-)
+from stages.lib.difficulty.posterior import estimate_difficulties, fit_prior, level_of, pass_rates
 from stages.lib.params.sampling import LevelDefinition
+
+SETTINGS: dict[str, Any] = {
+    "prompting": "cot",
+    "levels": 5,
+    "definition": "capped_floor",
+    "interval": 0.9,
+}
 
 
 @pytest.mark.parametrize(
@@ -71,11 +73,7 @@ def test_the_prior_of_simulated_pass_rates_is_found(alpha: float, beta_: float) 
 
 @pytest.mark.parametrize(
     ("n_correct", "n", "prior"),
-    [
-        ([0, 0], [4, 4], (0.5, 8.5)),
-        ([4, 3], [4, 3], (7.5, 0.5)),
-        ([0], [1], (0.5, 1.5)),
-    ],
+    [([0, 0], [4, 4], (0.5, 8.5)), ([4, 3], [4, 3], (7.5, 0.5)), ([0], [1], (0.5, 1.5))],
 )
 def test_a_source_all_wrong_or_all_right_gets_the_jeffreys_posterior(
     n_correct: list[int], n: list[int], prior: tuple[float, float]
@@ -96,10 +94,7 @@ def test_measure_gives_the_posterior_by_hand() -> None:
         ["a", "b", "c"],
         [0, 3, 0],
         [4, 3, 4],
-        prompting="cot",
-        levels=5,
-        definition="capped_floor",
-        interval=0.9,
+        **SETTINGS,
     )
     low, high = beta.ppf([0.05, 0.95], 0.5, 12.5)
     assert rows[0].posterior_mean == pytest.approx(0.5 / 13)
@@ -120,10 +115,7 @@ def test_the_prior_pulls_a_problem_towards_its_own_source() -> None:
         ids,
         n_correct,
         [4] * 80,
-        prompting="cot",
-        levels=5,
-        definition="floor",
-        interval=0.9,
+        **SETTINGS,
     )
     by_count = {(row.source, row.n_correct): row.posterior_mean for row in rows}
     assert 0.75 < by_count["easy", 3] < by_count["easy", 4] < 1
@@ -143,24 +135,17 @@ def test_the_interval_holds_the_true_pass_rate_as_often_as_it_says(
         [str(number) for number in range(20_000)],
         rng.binomial(4, rates).tolist(),
         [4] * 20_000,
-        prompting="cot",
-        levels=5,
-        definition="capped_floor",
-        interval=0.9,
+        **SETTINGS,
     )
     held = [row.low <= rate <= row.high for row, rate in zip(rows, rates, strict=True)]
     assert np.mean(held) == pytest.approx(0.9, abs=0.01)
 
 
-VALID: dict[str, Any] = {
+VALID = SETTINGS | {
     "sources": ["s", "s"],
     "problem_ids": ["a", "b"],
     "n_correct": [1, 2],
     "n": [4, 4],
-    "prompting": "cot",
-    "levels": 5,
-    "definition": "capped_floor",
-    "interval": 0.9,
 }
 
 

@@ -9,7 +9,7 @@ from stages.lib.difficulty.rejection_sampling import (
     take_first,
 )
 from stages.lib.params.strategies import DartArm
-from tests.lib.difficulty.rows import difficulty, sample
+from tests.rows import make_difficulty, make_generation
 
 
 @pytest.mark.parametrize(
@@ -27,19 +27,19 @@ def test_numbers_of_samples_by_hand(
     strategy: str, k: int, counts: list[tuple[int, int]], expected: list[int]
 ) -> None:
     arm = DartArm.model_validate({"strategy": strategy, "per_problem": k})
-    rows = [difficulty(number, *pair) for number, pair in enumerate(counts)]
+    rows = [make_difficulty(str(i), solved / n, n) for i, (solved, n) in enumerate(counts)]
     assert samples_per_problem(arm, rows).tolist() == expected
 
 
 SAMPLES = [
-    sample("p", 0, " one\n"),
-    sample("p", 1, "wrong"),
-    sample("p", 2, "one"),
-    sample("p", 3, "two"),
-    sample("p", 4, "three, but cut", finish_reason="length"),
-    sample("q", 0, "one"),
-    sample("p", 0, "one", "pot"),
-    sample("p", 1, "two", "pot"),
+    make_generation("p", "cot", index=0, text=" one\n"),
+    make_generation("p", "cot", index=1, text="wrong"),
+    make_generation("p", "cot", index=2, text="one"),
+    make_generation("p", "cot", index=3, text="two"),
+    make_generation("p", "cot", index=4, text="three, but cut", finish_reason="length"),
+    make_generation("q", "cot", index=0, text="one"),
+    make_generation("p", "pot", index=0, text="one"),
+    make_generation("p", "pot", index=1, text="two"),
 ]
 
 

@@ -11,8 +11,7 @@ from stages.lib.difficulty.posterior import pass_rates
 from stages.lib.difficulty.sequential import SequentialSampler, extra_samples
 from stages.lib.generations.requests import Request
 from stages.lib.params.sampling import Sequential
-from tests.lib.difficulty.rows import sample
-from tests.rows import make_problem
+from tests.rows import make_generation, make_problem
 
 
 def rule(width: float, max_k: int) -> Sequential:
@@ -75,12 +74,19 @@ def test_rounds_are_graded_and_continue_the_indices_of_the_samples() -> None:
     correct = {("e", 0), ("f", 0), ("g", 0), ("g", 1), ("h", 0)}
 
     def answer(requests: Sequence[Request]) -> list[Generation]:
-        keys = [(row.problem_id, row.index) for row in requests]
-        return [sample(*key, f"The answer is {7 if key in correct else 8}.") for key in keys]
+        return [
+            make_generation(row.problem_id, "cot", index=row.index, text=f"The answer is {answer}.")
+            for row in requests
+            for answer in [7 if (row.problem_id, row.index) in correct else 8]
+        ]
 
     first = answer([request(name, index) for index in (0, 1) for name in "abcdefgh"])
     # Programs would be correct, and do not count.
-    programs = [sample(name, i, "The answer is 7.", "pot") for name in "abcd" for i in (0, 1)]
+    programs = [
+        make_generation(name, "pot", index=index, text="The answer is 7.")
+        for name in "abcd"
+        for index in (0, 1)
+    ]
     second = sampler(first + programs)
     assert second == [request(name, index) for index in (2, 3) for name in "efgh"]
     third = sampler(answer(second))

@@ -7,13 +7,11 @@ import pytest
 
 from stages.lib.difficulty.strategies import ArmPlan, permutation_seed, plan_arm
 from stages.lib.params.strategies import Weigh
-from tests.lib.difficulty.rows import difficulty
+from tests.rows import make_difficulty
 
 K = 4
 N_CORRECT = [0, 4, 2, 1, 0, 3, 4, 2, 0, 1, 4, 3]
-
-
-DIFFICULTIES = [difficulty(number, n_correct, K) for number, n_correct in enumerate(N_CORRECT)]
+DIFFICULTIES = [make_difficulty(str(i), solved / K, K) for i, solved in enumerate(N_CORRECT)]
 
 
 def plans(arm: dict[str, Any], seed: int | None = None) -> tuple[ArmPlan, ArmPlan]:

@@ -10,6 +10,7 @@ from stages.lib.core.schema import AnswerKind, Conversation, Problem, Turn, cont
 from stages.lib.formats.parsed import ParsedProblem, as_conversation, as_problem
 from stages.lib.formats.rows import parse
 from stages.lib.params.data import Format
+from tests.rows import make_problem
 
 MATHINSTRUCT = {
     "source": "data/CoT/aqua_rat.json",
@@ -117,18 +118,15 @@ def test_a_row_as_a_problem(
     question = row.get("instruction") or row.get("problem") or row["question"]
     parsed = problem(row, format=format, name="mine")
     assert parsed is not None
-    assert replace(parsed, solution="", program="", published=[]) == Problem(
-        id=content_id("mine", question),
+    assert replace(parsed, solution="", program="", published=[]) == make_problem(
+        content_id("mine", question),
         source=topic if format in ("mathinstruct", "numina") else "mine",
         question=question,
         answer=answer,
         kind=kind,
         choices=["3", "4", "5"] if kind == "choice" else [],
-        solution="",
-        program="",
         level=level,
         topic=topic,
-        template=content_id("mine", question),
     )
 
 

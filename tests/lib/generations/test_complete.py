@@ -10,18 +10,10 @@ from stages.lib.core.schema import Generation
 from stages.lib.generations.complete import generate_missing
 from stages.lib.generations.requests import Backend, GeneratedText, Request, Sampling
 from stages.lib.generations.store import Store
-from stages.lib.params.sampling import EngineConfig
+from tests.conftest import engine_config
+from tests.lib.generations.test_store import names
 
-CONFIG = EngineConfig(
-    engines=1,
-    tensor_parallel=1,
-    cpus=1,
-    kv_cache_gib=1,
-    max_model_len=32,
-    max_num_seqs=4,
-    block_size=16,
-    batch_size=2,
-)
+CONFIG = engine_config(max_model_len=32, batch_size=2)
 SAMPLING = Sampling(temperature=0.7, top_p=1.0, seed=1)
 
 
@@ -66,10 +58,6 @@ def run(
     generate_missing(
         Store(folder), missing, model="m", settings=CONFIG, load=load, desc="test", **arguments
     )
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_more_samples_add_only_the_missing_ones(tmp_path: Path) -> None:

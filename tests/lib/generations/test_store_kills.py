@@ -19,6 +19,7 @@ import pandas as pd  # noqa: F401 (pyarrow imports it on first use, which would 
 
 from stages.lib.core.schema import Generation
 from stages.lib.generations.store import Store, key
+from tests.rows import make_generation
 
 ROWS, BATCH, KILLS = 3_000, 150, 30
 COMPACTING, FINISHED = 254, 255  # reported beside the numbers of the batches on disk
@@ -26,17 +27,7 @@ COMPACTING, FINISHED = 254, 255  # reported beside the numbers of the batches on
 
 def generation(number: int) -> Generation:
     digest = sha256(str(number).encode()).hexdigest()
-    return Generation(
-        problem_id=digest[:16],
-        model="m",
-        prompting="cot",
-        shots=4,
-        index=0,
-        text=digest * 2,
-        finish_reason="stop",
-        n_tokens=3,
-        prompt_sha=digest[16:32],
-    )
+    return make_generation(digest[:16], "cot", text=digest * 2, prompt_sha=digest[16:32])
 
 
 ALL = [generation(number) for number in range(ROWS)]

@@ -1,8 +1,6 @@
 """Grades of texts and programs. A comment names the issue of another grader with that case."""
 
 import random
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -404,11 +402,7 @@ def cases(numbers: list[Row], expressions: list[Row], options: list[ChoiceRow]) 
     ("text", "answer", "kind", "choices", "expected"), cases(NUMBERS, EXPRESSIONS, OPTIONS)
 )
 def test_text_is_graded(
-    text: str,
-    answer: str,
-    kind: AnswerKind,
-    choices: list[str] | None,
-    expected: tuple[str, str],
+    text: str, answer: str, kind: AnswerKind, choices: list[str] | None, expected: tuple[str, str]
 ) -> None:
     outcome = grade(text, answer=answer, kind=kind, choices=choices)
     assert (outcome.status, outcome.extracted) == expected
@@ -555,15 +549,6 @@ def test_unusable_reference_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
         check_answer(answer, kind, choices)
-
-
-def test_numbers_need_no_computer_algebra() -> None:
-    code = (
-        "import sys; from stages.lib.grading.grader import grade;"
-        "assert grade('So 7.', answer='7', kind='number').status == 'correct';"
-        "sys.exit('sympy' in sys.modules or 'math_verify' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 PIECES = r"""

@@ -100,11 +100,7 @@ def test_the_reward_rises(tokenizer: PreTrainedTokenizerFast, terse: Path, tmp_p
     ids=["two-steps-a-round", "lora", "qlora"],
 )
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
-    tokenizer: PreTrainedTokenizerFast,
-    terse: Path,
-    tmp_path: Path,
-    tuning: Tuning,
-    iterations: int,
+    tokenizer: PreTrainedTokenizerFast, terse: Path, tmp_path: Path, tuning: Tuning, iterations: int
 ) -> None:
     beginnings = Beginnings()
     options: dict[str, Any] = {
@@ -133,10 +129,7 @@ def test_sigterm_saves_a_checkpoint_between_rounds(
 
 
 def test_one_process_trains_where_several_gpus_are_visible(
-    tokenizer: PreTrainedTokenizerFast,
-    terse: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    tokenizer: PreTrainedTokenizerFast, terse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert len(train_grpo(tokenizer, terse, tmp_path, steps=1)[0]) == 1
@@ -153,10 +146,7 @@ def test_micro_batches_do_not_change_a_step(
 
 
 def test_a_loss_that_is_not_a_number_names_its_step_and_problems(
-    tokenizer: PreTrainedTokenizerFast,
-    terse: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    tokenizer: PreTrainedTokenizerFast, terse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[float] = []
 

@@ -158,10 +158,7 @@ def test_actors_reserve_gpus_or_cores() -> None:
     ],
 )
 def test_more_than_a_machine_has_is_named_before_anything_is_loaded(
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    gpus: list[str],
-    message: str,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpus: list[str], message: str
 ) -> None:
     monkeypatch.setattr(pool, "gpus", lambda: gpus)
     monkeypatch.setattr(pool, "cores", lambda: list(range(8)))

@@ -5,10 +5,9 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from stages.lib.core.schema import Example
 from stages.lib.mixing.cells import group_by_cell
 from stages.lib.mixing.stream import CellQueues
-from tests.lib.sft.test_batches import NINE
+from tests.rows import make_example
 
 CELLS = [[0, 1, 2, 3], [4, 5], [6, 7, 8, 9]]
 
@@ -59,11 +58,10 @@ def test_a_cell_without_an_example_and_weights_without_one_above_0_are_refused()
 
 
 def test_a_cell_is_a_source_and_a_prompting() -> None:
-    def of(source: str, prompting: str) -> Example:
-        row = NINE[0]
-        return Example(row.problem_id, source, prompting, row.turns, 1, 1.0)  # type: ignore[arg-type]
-
-    cells = group_by_cell([of("b", "cot"), of("a", "pot"), of("a", "cot"), of("b", "cot")])
+    names = [("b", "cot"), ("a", "pot"), ("a", "cot"), ("b", "cot")]
+    cells = group_by_cell(
+        [make_example("p", source=source, prompting=prompting) for source, prompting in names]
+    )
     assert cells.names == [("a", "cot"), ("a", "pot"), ("b", "cot")]
     assert cells.members == [[2], [1], [0, 3]]
     assert cells.cell_of == [2, 1, 0, 2]

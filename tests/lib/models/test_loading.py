@@ -18,11 +18,18 @@ HEX = "0" * 64
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-@pytest.fixture
-def out(tiny_base: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def converted(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder that the tiny model was converted to."""
-    convert_base(Base("folder", str(tiny_base)), tmp_path / "out")
-    return tmp_path / "out"
+    folder = tmp_path_factory.mktemp("converted") / "out"
+    convert_base(Base("folder", str(tiny_base)), folder)
+    return folder
+
+
+@pytest.fixture
+def out(converted: Path, tmp_path: Path) -> Path:
+    """Return a copy of that folder, to change."""
+    return shutil.copytree(converted, tmp_path / "out")
 
 
 @pytest.mark.parametrize(

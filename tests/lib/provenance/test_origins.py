@@ -12,6 +12,7 @@ from stages.lib.provenance.origins import (
     locate_model,
     locate_training_source,
 )
+from tests.arms import ROWS
 
 COMMIT = "0123456789" * 4
 ORCA = f"hub:microsoft/orca-math-word-problems-200k@{COMMIT}/data/*.parquet"
@@ -23,16 +24,8 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rows(path: str = ORCA, license: str = "MIT") -> RowsSource:
-    return RowsSource(
-        source="rows",
-        name="orca",
-        format="orca-math",
-        path=path,
-        license=license,
-        fraction=1.0,
-        exclude=[],
-        target="conversations",
-    )
+    changes = {"name": "orca", "format": "orca-math", "path": path, "license": license}
+    return RowsSource.model_validate(ROWS | changes)
 
 
 BAD_ROWS: list[tuple[dict[str, Any], str]] = [

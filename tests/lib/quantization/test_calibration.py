@@ -3,22 +3,14 @@
 import numpy as np
 import pytest
 
-from stages.lib.core.schema import Example, Turn
+from stages.lib.core.schema import Example
 from stages.lib.quantization.calibration import sample_calibration
+from tests.rows import make_example
 
-
-def example(problem: str, repeats: int = 1) -> Example:
-    return Example(
-        problem_id=problem,
-        source="s",
-        prompting="cot",
-        turns=[Turn("q", "r")],
-        repeats=repeats,
-        weight=1.0,
-    )
-
-
-EXAMPLES = [example("never", 0), example("easy"), example("half"), example("hard", 3)]
+EXAMPLES = [
+    make_example(name, repeats=repeats)
+    for name, repeats in (("never", 0), ("easy", 1), ("half", 1), ("hard", 3))
+]
 
 
 def drawn(n: int, seed: int, pass_rates: dict[str, float] | None = None) -> list[str]:

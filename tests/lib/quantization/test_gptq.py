@@ -9,13 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import (
-    AutoConfig,
-    OPTConfig,
-    PreTrainedConfig,
-    PreTrainedModel,
-    Qwen3Config,
-)
+from transformers import AutoConfig, OPTConfig, PreTrainedConfig, PreTrainedModel, Qwen3Config
 
 from stages.lib.inference.dequantize import (
     dequantize,

@@ -26,60 +26,37 @@ def row(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-NONE = float("nan")
 NOISE = {"difference": 0.0107, "low": -0.0251, "high": 0.0465, "p_holm": 1.0}
-SAME = {
-    "difference": 0.0,
-    "low": 0.0,
-    "high": 0.0,
-    "p_holm": 1.0,
-    "discordant": 0.0,
-}
+SAME = {"difference": 0.0, "low": 0.0, "high": 0.0, "p_holm": 1.0, "discordant": 0.0}
+
+
+BEATS = "On ladder with CoT, adaptive beats uniform by 5.0 points (95% interval 1.2 to 8.8, "
+BEATS += "Holm-corrected p {})."
+NO_DIFFERENCE = (
+    "On ladder with CoT, adaptive and uniform are not shown to differ: adaptive minus uniform is "
+    "{} points (95% interval {} to {}, Holm-corrected p = {}). They are equivalent within 4.3 "
+    "points."
+)
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        (
-            {},
-            "On ladder with CoT, adaptive beats uniform by 5.0 points (95% interval 1.2 to 8.8, "
-            "Holm-corrected p = 0.012).",
-        ),
+        ({}, BEATS.format("= 0.012")),
+        ({"p_holm": 0.0004}, BEATS.format("< 0.001")),
         (
             {"difference": -0.05, "low": -0.088, "high": -0.012, "answer_mode": "fallback"},
             "On ladder with PoT‖CoT, uniform beats adaptive by 5.0 points (95% interval 1.2 to "
             "8.8, Holm-corrected p = 0.012).",
         ),
-        (
-            {"p_holm": 0.0512},
-            "On ladder with CoT, adaptive and uniform are not shown to differ: adaptive minus "
-            "uniform is 5.0 points (95% interval 1.2 to 8.8, Holm-corrected p = 0.051). "
-            "They are equivalent within 4.3 points.",
-        ),
-        (
-            NOISE,
-            "On ladder with CoT, adaptive and uniform are not shown to differ: adaptive minus "
-            "uniform is 1.1 points (95% interval −2.5 to 4.7, Holm-corrected p = 1.000). "
-            "They are equivalent within 4.3 points.",
-        ),
-        (
-            {"p_holm": 0.0004},
-            "On ladder with CoT, adaptive beats uniform by 5.0 points (95% interval 1.2 to 8.8, "
-            "Holm-corrected p < 0.001).",
-        ),
+        ({"p_holm": 0.0512}, NO_DIFFERENCE.format("5.0", "1.2", "8.8", "0.051")),
+        (NOISE, NO_DIFFERENCE.format("1.1", "−2.5", "4.7", "1.000")),
         # An interval that ends at zero does not exclude it.
         (
             {"low": 0.0, "difference": 0.025},
-            "On ladder with CoT, adaptive and uniform are not shown to differ: adaptive minus "
-            "uniform is 2.5 points (95% interval 0.0 to 8.8, Holm-corrected p = 0.012). "
-            "They are equivalent within 4.3 points.",
+            NO_DIFFERENCE.format("2.5", "0.0", "8.8", "0.012"),
         ),
-        (
-            SAME,
-            "On ladder with CoT, adaptive and uniform are not shown to differ: adaptive minus "
-            "uniform is 0.0 points (95% interval 0.0 to 0.0, Holm-corrected p = 1.000). "
-            "They are equivalent within 4.3 points.",
-        ),
+        (SAME, NO_DIFFERENCE.format("0.0", "0.0", "0.0", "1.000")),
     ],
 )
 def test_a_sentence_says_what_the_row_shows(changes: dict[str, Any], text: str) -> None:
@@ -191,13 +168,7 @@ def test_percent(share: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("p", "text"),
-    [
-        (0.0123, "0.012"),
-        (0.0125, "0.013"),
-        (1.0, "1.000"),
-        (0.00049, "< 0.001"),
-        (0.001, "0.001"),
-    ],
+    [(0.0123, "0.012"), (0.0125, "0.013"), (1.0, "1.000"), (0.00049, "< 0.001"), (0.001, "0.001")],
 )
 def test_p_value(p: float, text: str) -> None:
     assert p_value(p) == text

@@ -63,10 +63,7 @@ GAINED += "`mastery` minus `dealt` is 4.1 points (2.0 to 6.0) on hard cells: "
 @pytest.mark.parametrize(
     ("verdicts", "text"),
     [
-        (
-            ("met", "met", "met"),
-            GAINED + "it matters which cells get more, not only that some do.",
-        ),
+        (("met", "met", "met"), GAINED + "it matters which cells get more, not only that some do."),
         (
             ("met", "met", "not met"),
             GAINED + "the study does not show that the choice of cells matters.",
@@ -85,10 +82,7 @@ GAINED += "`mastery` minus `dealt` is 4.1 points (2.0 to 6.0) on hard cells: "
             ("not met", "not met", "not tested"),
             "No gain on hard cells is shown, and a loss on easy ones is not ruled out.",
         ),
-        (
-            ("inconclusive",) * 3,
-            "With 10 runs the study is inconclusive, as registered.",
-        ),
+        (("inconclusive",) * 3, "With 10 runs the study is inconclusive, as registered."),
     ],
 )
 def test_each_outcome_has_its_sentence(verdicts: tuple[str, ...], text: str) -> None:

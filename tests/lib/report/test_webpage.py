@@ -21,10 +21,7 @@ ATTACK = '</script><script>alert("x")</script><img src="http://evil" onerror=ale
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 
-PROBLEMS = {
-    "ladder": [make_problem("a"), make_problem("b")],
-    "gsm8k": [make_problem("c")],
-}
+PROBLEMS = {"ladder": [make_problem("a"), make_problem("b")], "gsm8k": [make_problem("c")]}
 KEYS: list[tuple[str, str, Prompting]] = [
     (system, name, prompting) for prompting in PROMPTINGS for name in "abc" for system in SYSTEMS
 ]

@@ -234,10 +234,7 @@ SIGNALS = [
         "limits of a stranger",
         "import resource; resource.prlimit($victim, resource.RLIMIT_NOFILE, (0, 0))",
     ),
-    hostile(
-        "priority of a stranger",
-        "import os; os.setpriority(os.PRIO_PROCESS, $victim, 19)",
-    ),
+    hostile("priority of a stranger", "import os; os.setpriority(os.PRIO_PROCESS, $victim, 19)"),
     hostile(
         "alarm",
         "import signal, time; signal.setitimer(signal.ITIMER_REAL, 0.1); time.sleep(30)",

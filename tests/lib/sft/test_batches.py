@@ -18,6 +18,7 @@ from stages.lib.sft.factors import LossFactor, factor_columns
 from stages.lib.sft.tokens import tokenize_examples
 from stages.lib.training.packing import IGNORED, micro_batch
 from tests.conftest import one_turn
+from tests.rows import make_example
 
 CHAT = Prompts(format="chat", system="", stop=[])
 # Tests of the planner and the trainers share the tokens of their few examples.
@@ -25,14 +26,8 @@ _CACHE = TemporaryDirectory()
 
 
 def example(number: int, *, repeats: int = 1, weight: float = 1.0) -> Example:
-    return Example(
-        problem_id=f"p{number}",
-        source="s",
-        prompting="cot",
-        turns=[Turn(f"{number}?", "yes" + "!" * (number % 5))],
-        repeats=repeats,
-        weight=weight,
-    )
+    turns = [Turn(f"{number}?", "yes" + "!" * (number % 5))]
+    return make_example(f"p{number}", turns=turns, repeats=repeats, weight=weight)
 
 
 NINE = [example(number) for number in range(9)]

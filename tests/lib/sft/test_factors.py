@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
-from stages.lib.core.schema import Example, Factor, FactorUnit, Turn
+from stages.lib.core.schema import Example, Factor, FactorUnit
 from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft.factors import (
     NO_UNIT,
@@ -21,15 +21,8 @@ from stages.lib.sft.factors import (
 from stages.lib.sft.loss import weighted_loss
 from stages.lib.training.likelihood import supervised_logits
 from tests.conftest import one_turn, prompt_of, tiny_model
-from tests.lib.sft.test_loss import (
-    ALL,
-    SPLITS,
-    TOTAL,
-    Row,
-    assert_same,
-    gradients,
-    packed,
-)
+from tests.lib.sft.test_loss import ALL, SPLITS, TOTAL, Row, assert_same, gradients, packed
+from tests.rows import make_example
 
 UNITS: list[FactorUnit] = ["token", "example"]
 KINDS: list[Factor] = ["focal", "likelihood", "base_likelihood"]
@@ -53,17 +46,8 @@ def base(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
 def example(
     power: float, unit: FactorUnit, kind: Factor = "focal", *, shuffled: bool = False
 ) -> Example:
-    return Example(
-        problem_id="p",
-        source="s",
-        prompting="cot",
-        turns=[Turn("q", "r")],
-        repeats=1,
-        weight=1.0,
-        factor=kind,
-        factor_power=power,
-        factor_unit=unit,
-        factor_shuffled=shuffled,
+    return make_example(
+        "p", factor=kind, factor_power=power, factor_unit=unit, factor_shuffled=shuffled
     )
 
 

@@ -20,10 +20,10 @@ from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft.loss import Score, weighted_loss
 from stages.lib.sft.online import OnlinePlan
 from stages.lib.sft.tokens import tokenize_examples
-from stages.lib.training.packing import micro_batch
 from tests.arms import FRONTIER, MASTERY, PLANNED
 from tests.conftest import one_turn, tiny_model
 from tests.lib.sft.test_batches import _CACHE, CHAT, example, settings
+from tests.lib.sft.test_loss import FIRST, SECOND, Row, packed
 
 CELLS = 4
 EVERY = 2
@@ -217,16 +217,9 @@ def test_what_fits_no_step_is_named(
         plan_of(tokenizer, frontier(), **change).row(0)
 
 
-FIRST = one_turn([10, 11, 12], [13, 14, 15, 16], 1.0)
-SECOND = one_turn([20, 21], [22, 23, 24], 1.0)
-
-
-def row_of(examples: Sequence[TokenizedExample]) -> dict[str, torch.Tensor]:
-    row = micro_batch(examples, 1.0)
-    row["example_positions"] = [
-        position for position, ids in enumerate(examples) for _ in range(len(ids))
-    ]
-    return {name: torch.tensor([values]) for name, values in row.items()}
+def row_of(examples: Sequence[TokenizedExample]) -> Row:
+    places = [position for position, ids in enumerate(examples) for _ in range(len(ids))]
+    return packed(examples) | {"example_positions": torch.tensor([places])}
 
 
 def test_scores_are_the_losses_of_the_examples(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,10 +126,7 @@ def test_the_loss_falls_and_every_step_is_logged(whole_run: Trained) -> None:
     ids=["focal control", "anti-focal", "asft", "prift"],
 )
 def test_an_arm_with_a_loss_factor_trains_otherwise_and_a_killed_run_ends_the_same(
-    tokenizer: PreTrainedTokenizerFast,
-    tmp_path: Path,
-    whole_run: Trained,
-    factor: dict[str, Any],
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, whole_run: Trained, factor: dict[str, Any]
 ) -> None:
     examples = [replace(source, **factor) for source in NINE]
     base = tiny_model(tokenizer).bfloat16()
@@ -263,8 +261,5 @@ def test_processes_that_do_not_share_the_work_as_asked_are_an_error(
 ) -> None:
     accelerator: Any = SimpleNamespace(num_processes=processes, distributed_type=distributed_type)
     launched = settings(launch=Launch(strategy=strategy, processes=2))
-    if message is None:
-        trainer._check_launch(accelerator, launched)  # noqa: SLF001
-        return
-    with pytest.raises(ValueError, match=message):
+    with nullcontext() if message is None else pytest.raises(ValueError, match=message):
         trainer._check_launch(accelerator, launched)  # noqa: SLF001

@@ -86,11 +86,7 @@ def test_measuring_changes_nothing_of_the_training(
     whole_run: Trained,
 ) -> None:
     measured = trained(
-        tokenizer,
-        tmp_path,
-        validation_examples=validation_examples,
-        validation=3,
-        evaluate_every=4,
+        tokenizer, tmp_path, validation_examples=validation_examples, validation=3, evaluate_every=4
     )
     assert same_params(measured.params, whole_run.params)
     for row, unmeasured in zip(measured.log, whole_run.log, strict=True):

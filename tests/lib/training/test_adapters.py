@@ -11,11 +11,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from tqdm import tqdm
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-    TrainerCallback,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback
 
 from stages.lib.core.files import file_sha256
 from stages.lib.models.loading import load_model
@@ -31,6 +27,7 @@ from stages.lib.training.adapters import (
     unwrap,
     with_adapters,
 )
+from tests import arms
 from tests.conftest import tiny_model
 from tests.lib.sft.test_batches import NINE, planned, settings
 from tests.lib.sft.test_trainer import Beginnings
@@ -39,15 +36,7 @@ IDS = torch.arange(40).unsqueeze(0)
 
 
 def adapters(**changes: Any) -> AdapterTuning:
-    values = {
-        "method": "lora",
-        "r": 4,
-        "alpha": 8,
-        "dropout": 0.1,
-        "targets": ["q_proj", "down_proj"],
-        "optimizer": "adamw",
-    }
-    return AdapterTuning(**(values | changes))
+    return AdapterTuning.model_validate(arms.LORA | {"dropout": 0.1} | changes)
 
 
 LORA, QLORA = adapters(), adapters(method="qlora")
@@ -150,9 +139,19 @@ def test_in_32_bit_merged_and_unmerged_logits_agree_closely(
 
 
 @pytest.mark.parametrize("tuning", [LORA, QLORA])
-def test_a_merged_model_is_an_ordinary_one(tiny_base: Path, tuning: AdapterTuning) -> None:
-    model = merge_adapters(load_trainable(tiny_base, tuning, seed=1))
+def test_parameters_are_counted_and_a_merged_model_is_an_ordinary_one(
+    tiny_base: Path, tuning: AdapterTuning
+) -> None:
     full = load_trainable(tiny_base, FullTuning(method="full"), seed=1)
+    base = parameter_counts(full)
+    assert base["share"] == 1
+    tuned = load_trainable(tiny_base, tuning, seed=1)
+    counts = parameter_counts(tuned)
+    # Two layers; q_proj is 64 x 64, down_proj 64 x 128; r is 4.
+    assert counts["trainable"] == 2 * (4 * (64 + 64) + 4 * (64 + 128))
+    assert counts["total"] == base["total"] + counts["trainable"]
+    assert counts["share"] == counts["trainable"] / counts["total"]
+    model = merge_adapters(tuned)
     assert merge_adapters(full) is full
     assert {name: value.shape for name, value in model.state_dict().items()} == {
         name: value.shape for name, value in full.state_dict().items()
@@ -189,14 +188,3 @@ def test_a_target_that_the_model_lacks_is_named(tiny_base: Path) -> None:
         load_trainable(tiny_base, adapters(targets=["v_proj", "q_prj"]), seed=1)
     assert "\n" not in str(error.value)
     assert "lm_head" not in str(error.value)
-
-
-@pytest.mark.parametrize("tuning", [LORA, QLORA])
-def test_parameters_are_counted(tiny_base: Path, tuning: AdapterTuning) -> None:
-    base = parameter_counts(load_trainable(tiny_base, FullTuning(method="full"), seed=1))
-    assert base["share"] == 1
-    counts = parameter_counts(load_trainable(tiny_base, tuning, seed=1))
-    # Two layers; q_proj is 64 x 64, down_proj 64 x 128; r is 4.
-    assert counts["trainable"] == 2 * (4 * (64 + 64) + 4 * (64 + 128))
-    assert counts["total"] == base["total"] + counts["trainable"]
-    assert counts["share"] == counts["trainable"] / counts["total"]

@@ -12,15 +12,11 @@ from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft.loss import weighted_loss
 from stages.lib.training import adapters, attention
 from stages.lib.training.adapters import load_trainable
-from stages.lib.training.packing import micro_batch
 from tests.conftest import one_turn, tiny_model
+from tests.lib.sft.test_loss import FIRST, THIRD, packed
 from tests.lib.training.test_adapters import LORA, QLORA
 
-EXAMPLES = [
-    one_turn([10, 11, 12], [13, 14, 15, 16], 1.0),
-    one_turn([20], [22], 1.0),
-    one_turn([30, 31, 32, 33], [34, 35], 2.0),
-]
+EXAMPLES = [FIRST, one_turn([20], [22], 1.0), THIRD]
 
 
 @pytest.mark.parametrize("examples", [EXAMPLES, EXAMPLES[:1], EXAMPLES[::-1]])
@@ -32,7 +28,7 @@ def test_loss_and_gradient_are_those_of_masked_attention(
     products_up_to: int,
 ) -> None:
     monkeypatch.setattr(attention, "_PRODUCTS_UP_TO", products_up_to)
-    row = {name: torch.tensor([v]) for name, v in micro_batch(examples, 1.0).items()}
+    row = packed(examples)
     results = []
     for is_per_example in (False, True):
         model = tiny_model(tokenizer).double()

@@ -37,11 +37,8 @@ def panels(model: str, prompting: Prompting, question: str = QUESTION, **demo: A
 def test_reasoning_is_shown_as_it_grows_and_graded(with_models: None) -> None:
     *unfinished, last = panels("taught", "cot")
     statuses = [panel.status for panel in unfinished]
-    assert list(dict.fromkeys(statuses))[:3] == [
-        "Loading the model",
-        "Reading the question",
-        "Writing",
-    ]
+    begun = list(dict.fromkeys(statuses))[:3]
+    assert begun == ["Loading the model", "Reading the question", "Writing"]
     assert (last.text, last.status, last.program) == (TAUGHT["cot"], "Done", "")
     assert last.grade == "Right: 6303"
     size = (MODELS / "taught/model.safetensors").stat().st_size / 1e6
@@ -57,16 +54,14 @@ def test_a_program_is_run_in_the_sandbox_and_graded(with_models: None) -> None:
     assert (last.output, last.grade, last.status) == (OUTPUT, "Right: 6303", "Done")
 
 
+NONE_FOUND = "No answer was found; the correct answer is 6303"
+
+
 @pytest.mark.parametrize(
     ("prompting", "question", "output", "expected"),
     [
-        ("cot", QUESTION, "", "No answer was found; the correct answer is 6303"),
-        (
-            "pot",
-            QUESTION,
-            "There is no program.",
-            "No answer was found; the correct answer is 6303",
-        ),
+        ("cot", QUESTION, "", NONE_FOUND),
+        ("pot", QUESTION, "There is no program.", NONE_FOUND),
         ("cot", "Is there life on Mars?", "", ""),
     ],
 )

@@ -45,12 +45,8 @@ def test_rows_become_problems_with_a_kind_and_options(tmp_path: Path) -> None:
     cases = read_results(tmp_path, skipped.append)
     assert skipped == []
     problems = [case.problem for case in cases if case.prompting == "pot"]
-    assert [problem.kind for problem in problems] == [
-        "number",
-        "expression",
-        "choice",
-        "expression",
-    ]
+    kinds = [problem.kind for problem in problems]
+    assert kinds == ["number", "expression", "choice", "expression"]
     assert problems[2].choices == ["3", "f(A) + 4", "none of these"]
     assert [case.problem for case in cases if case.prompting == "cot"] == problems
 

@@ -118,10 +118,7 @@ def test_a_further_block_has_the_code_of_the_others(monkeypatch: pytest.MonkeyPa
     [
         ({}, None),
         ({"control": "frontier"}, r"^control: 'frontier': expected one of \['uniform', 'mas"),
-        (
-            {"easy": ["gcd/cot", "gdc/pot"]},
-            r"^easy: 'gdc/pot': expected one of \['chain-4-t",
-        ),
+        ({"easy": ["gcd/cot", "gdc/pot"]}, r"^easy: 'gdc/pot': expected one of \['chain-4-t"),
     ],
 )
 def test_a_study_has_the_arms_and_cells_of_its_recipe(
