@@ -52,7 +52,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Run:
+class Measurement:
     """The costs of a stage at a number of rows, and the load of the machine before it."""
 
     stage: str
@@ -72,7 +72,7 @@ STAGES = {
 }
 
 
-def measure(name: str, rows: int) -> Run:
+def measure(name: str, rows: int) -> Measurement:
     """Generate a stage's inputs and run it on them."""
     stage = STAGES[name]
     with TemporaryDirectory() as folder:
@@ -85,7 +85,9 @@ def measure(name: str, rows: int) -> Run:
         seconds, cpu_seconds, peak_mib = timed(
             [sys.executable, "-m", f"stages.{name}", *stage.arguments], Path(folder)
         )
-    return Run(name, rows, round(seconds, 1), round(cpu_seconds, 1), peak_mib, round(load, 1))
+    return Measurement(
+        name, rows, round(seconds, 1), round(cpu_seconds, 1), peak_mib, round(load, 1)
+    )
 
 
 def timed(command: Sequence[str], folder: Path) -> tuple[float, float, int]:
@@ -130,14 +132,14 @@ def _process_bytes(process: psutil.Process) -> int:
         return process.memory_info().rss
 
 
-def merge_with_saved(runs: Sequence[Run]) -> list[Run]:
+def merge_with_saved(runs: Sequence[Measurement]) -> list[Measurement]:
     """Return the runs and the saved ones of other stages and sizes, in order."""
-    saved = TypeAdapter(list[Run]).validate_python(read_csv(RUNS) if RUNS.exists() else [])
+    saved = TypeAdapter(list[Measurement]).validate_python(read_csv(RUNS) if RUNS.exists() else [])
     by_key = {(run.stage, run.rows): run for run in [*saved, *runs]}
     return sorted(by_key.values(), key=lambda run: (list(STAGES).index(run.stage), run.rows))
 
 
-def exponents(runs: Sequence[Run]) -> list[dict[str, str]]:
+def exponents(runs: Sequence[Measurement]) -> list[dict[str, str]]:
     """Return each stage's fits of seconds and memory; empty strings for too few sizes."""
     rows = []
     for name in dict.fromkeys(run.stage for run in runs):
@@ -155,7 +157,7 @@ def exponents(runs: Sequence[Run]) -> list[dict[str, str]]:
     return rows
 
 
-def table(runs: Sequence[Run], fits: Sequence[dict[str, str]]) -> str:
+def table(runs: Sequence[Measurement], fits: Sequence[dict[str, str]]) -> str:
     """Return seconds and GiB by stage and size as a Markdown table."""
     head = ["stage", *(f"{size:,}" for size in SIZES), "exponent of time", "of memory"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]

@@ -19,7 +19,7 @@ import reasoning_gym
 
 from benchmarks.report import print_line
 from stages.lib.data import packaged
-from stages.lib.data.decontamination import Overlap, find_overlaps
+from stages.lib.data.decontamination import OverlappingPair, find_overlaps
 from stages.lib.formats.files import raw_rows
 
 KINDS = {"words": (13, False), "template": (8, True)}
@@ -34,7 +34,9 @@ def generate_questions() -> tuple[list[str], list[str]]:
     return questions, [problem.question for problem in packaged.gsm8k()]
 
 
-def measure_ours(training: Sequence[str], evaluation: Sequence[str]) -> dict[str, list[Overlap]]:
+def measure_ours(
+    training: Sequence[str], evaluation: Sequence[str]
+) -> dict[str, list[OverlappingPair]]:
     """Run both checks."""
     return {
         kind: find_overlaps(training, evaluation, n=n, mask_numbers=mask_numbers)

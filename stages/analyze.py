@@ -17,7 +17,7 @@ from stages.lib.analysis.accuracy import accuracy_table, answer_frame, status_ta
 from stages.lib.analysis.comparisons import comparison_table, run_table
 from stages.lib.analysis.headline import headline, study_numbers
 from stages.lib.analysis.intervals import Bootstrap
-from stages.lib.analysis.quantization import Measurements, model_tables, unquantized_pairs
+from stages.lib.analysis.quantization import ModelMeasurements, model_tables, unquantized_pairs
 from stages.lib.analysis.records import grade_answers
 from stages.lib.analysis.response_style import style_frame, style_tables
 from stages.lib.analysis.seeds import pairs_with_runs
@@ -30,6 +30,7 @@ from stages.lib.core.paths import (
     LIKELIHOODS,
     MODEL_REPORTS,
     REPORTS,
+    STUDY_REPORTS,
     TABLES,
     TRAINING_LOGS,
 )
@@ -39,8 +40,6 @@ from stages.lib.generations.answers import read_answers, read_benchmarks, read_f
 from stages.lib.params.evaluation import Evaluate
 from stages.lib.params.load import load_params
 from stages.lib.runtime import console
-
-STUDY = REPORTS / "study"
 
 
 def main() -> None:
@@ -92,15 +91,15 @@ def doses(models: Iterable[str]) -> dict[str, Any]:
 
 def study_of(models: Iterable[str]) -> dict[str, Any]:
     """Return the numbers of the finished study that compares some of the models, if one does."""
-    if not (STUDY / "endpoints.csv").exists():
+    if not (STUDY_REPORTS / "endpoints.csv").exists():
         return {}
-    endpoints, arms = (read_csv(STUDY / f"{name}.csv") for name in ("endpoints", "arms"))
+    endpoints, arms = (read_csv(STUDY_REPORTS / f"{name}.csv") for name in ("endpoints", "arms"))
     if not {row[side] for row in endpoints for side in ("first", "second")} <= set(models):
         return {}
     return {"study": study_numbers(endpoints, arms)}
 
 
-def read_measurements(evaluate: Evaluate) -> Measurements:
+def read_measurements(evaluate: Evaluate) -> ModelMeasurements:
     """Read the reports and likelihoods of the evaluated models, and the reports of exports."""
     reports = {
         name: read_json(MODEL_REPORTS / f"{name}.json")
@@ -110,7 +109,7 @@ def read_measurements(evaluate: Evaluate) -> Measurements:
     likelihoods = {
         name: read_parquet(LIKELIHOODS / f"{name}.parquet", Likelihood) for name in evaluate.models
     }
-    return Measurements(reports, likelihoods, read_exports(reports, evaluate))
+    return ModelMeasurements(reports, likelihoods, read_exports(reports, evaluate))
 
 
 def read_exports(reports: dict[str, dict[str, Any]], evaluate: Evaluate) -> list[dict[str, Any]]:

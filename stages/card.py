@@ -43,12 +43,12 @@ def main() -> None:
             (tmp / f"{model}.md").write_text(text, encoding="utf-8")
 
 
-def read_measurements(params: Params) -> cards.Measurements:
+def read_measurements(params: Params) -> cards.CardInputs:
     """Read the tables and reports of other stages."""
     arms = list(params.weigh.arms)
     # A replay trains on the examples of its arm.
     trained_like = {name: replay.arm for name, replay in params.weigh.replays.items()}
-    return cards.Measurements(
+    return cards.CardInputs(
         accuracy=read_rows("accuracy"),
         comparisons=read_rows("comparisons"),
         statuses=read_rows("statuses"),

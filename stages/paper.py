@@ -20,7 +20,13 @@ from stages.lib.analysis.seeds import pairs_with_runs
 from stages.lib.analysis.significance import POWER
 from stages.lib.analysis.systems import evaluated_systems
 from stages.lib.core.files import atomic_replace, write_text
-from stages.lib.core.paths import FIGURES, GRADES, REPORTS
+from stages.lib.core.paths import (
+    FIGURES,
+    GRADES,
+    QUANTIZATION_REPORTS,
+    REPORTS,
+    STUDY_REPORTS,
+)
 from stages.lib.core.schema import EvalRecord
 from stages.lib.core.tables import read_parquet
 from stages.lib.generations.answers import read_answers, read_benchmarks
@@ -39,8 +45,6 @@ from stages.lib.runtime import console
 SOURCE = REPORTS / "paper.typ"
 PAPER = REPORTS / "paper.pdf"
 PAGE = REPORTS / "index.html"
-STUDY = REPORTS / "study"
-QUANTIZATION = REPORTS / "quantization"
 
 # The packages that results depend on, by the name that is imported.
 PACKAGES = (
@@ -83,7 +87,7 @@ def paper_inputs(params: Params, figures: list[str]) -> dict[str, Any]:
     comparisons = read_rows("comparisons")
     arms = [*params.weigh.arms, *params.weigh.replays]
     runs = read_rows("runs") if pairs_with_runs(params.analyze) else []
-    study = read_study(STUDY, arms)
+    study = read_study(STUDY_REPORTS, arms)
     return {
         "title": params.paper.title,
         "benchmarks": list(params.prepare.benchmarks),
@@ -103,7 +107,7 @@ def paper_inputs(params: Params, figures: list[str]) -> dict[str, Any]:
         "detectable": facts.detectable(params),
         "study": study,
         # Of the study's base model, which these parameters have if they have its arms.
-        "retention": read_retention(QUANTIZATION) if study else None,
+        "retention": read_retention(QUANTIZATION_REPORTS) if study else None,
         "runs": claims_of_runs(runs, params),
         "sources": facts.describe_sources(),
         "versions": versions(PACKAGES),
@@ -150,7 +154,7 @@ def page(params: Params, inputs: dict[str, Any], figures: dict[str, str]) -> str
     study = inputs["study"]
     pictures = [webpage.Figure(name, CAPTIONS[name], svg) for name, svg in figures.items()]
     if study:
-        forest = (STUDY / "forest.svg").read_text(encoding="utf-8")
+        forest = (STUDY_REPORTS / "forest.svg").read_text(encoding="utf-8")
         pictures.insert(0, webpage.Figure("study", STUDY_CAPTION, forest, "tools/study"))
         tables.insert(0, study_table(study))
     # Not "elsewhere": the page states findings on the held-out benchmark only.

@@ -14,14 +14,13 @@ from typing import Any
 from dvc.repo import Repo
 
 from stages.lib.analysis.answer_modes import ANSWER_MODES
-from stages.lib.core.paths import REPORTS
+from stages.lib.core.paths import STUDY_REPORTS
 from stages.lib.params.load import load_params
 from stages.lib.report.claims import TableRow, winner
 from stages.lib.report.numbers import p_value, percent
 from stages.lib.report.study import read_study
 from stages.lib.report.tables import read_rows
 
-STUDY = REPORTS / "study"
 WIDTH = 100
 
 
@@ -31,7 +30,7 @@ def main() -> None:
     benchmark, level = params.evaluate.held_out, params.analyze.interval
     with Repo() as repo:
         changes = repo.metrics.diff().get("diff", {})
-    study = read_study(STUDY, [*params.weigh.arms, *params.weigh.replays])
+    study = read_study(STUDY_REPORTS, [*params.weigh.arms, *params.weigh.replays])
     parts = {
         f"Accuracy on {benchmark} (%), {level:.0%} intervals over problems": accuracy_table(
             read_rows("accuracy"), benchmark

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from benchmarks import growth
-from benchmarks.growth import Run, exponents, merge_with_saved, table, timed
+from benchmarks.growth import Measurement, exponents, merge_with_saved, table, timed
 from benchmarks.growth_fit import fit
 from benchmarks.growth_problems import OVERLAPPING, ROWS, make_problems, make_rows, make_tables
 from stages.lib.core.paths import DIFFICULTY, EVAL_PROBLEMS, PARAMS, TABLES, TRAIN_PROBLEMS
@@ -26,7 +26,7 @@ from stages.lib.formats.read import load_rows
 from stages.lib.params.load import load_params
 
 SIZES = [1_000, 10_000, 100_000, 1_000_000]
-RUN = Run("weigh", 1_000, seconds=4.0, cpu_seconds=3.5, peak_mib=512, load=0.1)
+RUN = Measurement("weigh", 1_000, seconds=4.0, cpu_seconds=3.5, peak_mib=512, load=0.1)
 
 
 @pytest.mark.parametrize(

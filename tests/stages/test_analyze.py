@@ -177,13 +177,13 @@ def test_metrics_have_the_doses_and_the_study_of_these_arms(repository: None) ->
     write_json(paths.TRAINING_LOGS / "uniform.json", {"epochs": 1.5})
     values = {"difference": "0.05", "low": "0.03", "high": "0.07"}
     endpoint = {"first": "adaptive", "second": "uniform", "stratum": "hard"} | values
-    write_csv(analyze.STUDY / "endpoints.csv", [endpoint])
+    write_csv(paths.STUDY_REPORTS / "endpoints.csv", [endpoint])
     arm = {"system": "uniform", "stratum": "hard", "run_sd": "0.02"}
-    write_csv(analyze.STUDY / "arms.csv", [arm])
+    write_csv(paths.STUDY_REPORTS / "arms.csv", [arm])
     analyze.main()
     metrics = read_json(paths.REPORTS / "metrics.json")
     assert metrics["epochs"] == {"uniform": 1.5}
     assert metrics["study"]["run_sd"] == {"uniform": 0.02}
-    write_csv(analyze.STUDY / "endpoints.csv", [endpoint | {"first": "mastery"}])
+    write_csv(paths.STUDY_REPORTS / "endpoints.csv", [endpoint | {"first": "mastery"}])
     analyze.main()
     assert "study" not in read_json(paths.REPORTS / "metrics.json")

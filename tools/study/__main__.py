@@ -34,7 +34,7 @@ from typing import Any
 
 from stages.lib.analysis.records import grade_answers
 from stages.lib.core.files import read_json, write_json
-from stages.lib.core.paths import EVAL_PROBLEMS, GRADES, REPORTS
+from stages.lib.core.paths import EVAL_PROBLEMS, GRADES, STUDY_REPORTS
 from stages.lib.core.tables import write_csv
 from stages.lib.figures import style
 from stages.lib.generations.answers import read_answers, read_benchmarks
@@ -63,13 +63,12 @@ from tools.study.run import (
 )
 from tools.study.spec import Study, load_study
 
-FOLDER = REPORTS / "study"
-BLOCKS = FOLDER / "blocks"
+BLOCKS = STUDY_REPORTS / "blocks"
 
-BASE = FOLDER / "base.json"
+BASE = STUDY_REPORTS / "base.json"
 
 # Stands where a study was ended early: whoever has seen its result runs no further block.
-ENDED = FOLDER / "ended.json"
+ENDED = STUDY_REPORTS / "ended.json"
 
 
 def main(action: str) -> None:
@@ -93,7 +92,7 @@ def main(action: str) -> None:
     elif action == "dev":
         check_dev(load_params())
         outcomes, _ = read_outcomes(GRADES, EVAL_PROBLEMS / "ladder.parquet")
-        write_json(FOLDER / "dev.json", outcomes)
+        write_json(STUDY_REPORTS / "dev.json", outcomes)
     elif action == "base":
         base(study)
     else:
@@ -125,7 +124,7 @@ def run(study: Study) -> None:
 
 def dose(study: Study) -> None:
     """Run the blocks of the dose curve that have no file, and write what they show."""
-    folder, seeds, recipe = FOLDER / "dose", study.dose.seeds, study.dose.recipe
+    folder, seeds, recipe = STUDY_REPORTS / "dose", study.dose.seeds, study.dose.recipe
     check_dev(load_recipe(recipe))
     commit = head_commit()
     blocks = {block.seed: block for block in read_blocks(folder, seeds)}
@@ -135,11 +134,11 @@ def dose(study: Study) -> None:
             blocks[seed] = run_block(recipe, seed, commit)
             write_block(folder, blocks[seed])
     rows = dose_rows(study, load_recipe(recipe), [blocks[seed] for seed in seeds])
-    write_csv(FOLDER / "dose.csv", rows)
+    write_csv(STUDY_REPORTS / "dose.csv", rows)
     settings = load_params().figures
     colors = style.palette(settings.palette, [study.candidate, study.baseline])
     figure = draw_dose(rows, colors, width_in=settings.width_in)
-    style.save(figure, FOLDER / "dose", dpi=settings.dpi)
+    style.save(figure, STUDY_REPORTS / "dose", dpi=settings.dpi)
 
 
 def base(study: Study) -> None:
@@ -159,7 +158,7 @@ def base(study: Study) -> None:
 def report(study: Study, blocks: Sequence[Block]) -> None:
     """Write the tables and the figure of the blocks."""
     results, arms = endpoints(study, blocks), summaries(study, blocks)
-    write_json(FOLDER / "design.json", design(study, load_recipe(study.recipe), blocks))
+    write_json(STUDY_REPORTS / "design.json", design(study, load_recipe(study.recipe), blocks))
     rows: list[dict[str, Any]] = [
         {"endpoint": item.name, "first": item.first, "second": item.second}
         | {"stratum": item.stratum, "bound": item.bound, "blocks": len(blocks)}
@@ -167,10 +166,10 @@ def report(study: Study, blocks: Sequence[Block]) -> None:
         | {"verdict": item.verdict}
         for item in results
     ]
-    write_csv(FOLDER / "endpoints.csv", rows)
+    write_csv(STUDY_REPORTS / "endpoints.csv", rows)
     untrained = read_json(BASE) if BASE.exists() else {}
     write_csv(
-        FOLDER / "arms.csv",
+        STUDY_REPORTS / "arms.csv",
         [
             {"system": item.system, "stratum": item.stratum}
             | {"mean": round(item.mean, 4), "low": round(item.low, 4), "high": round(item.high, 4)}
@@ -179,8 +178,8 @@ def report(study: Study, blocks: Sequence[Block]) -> None:
             for item in [*untrained_summaries(study, blocks, untrained), *arms]
         ],
     )
-    write_csv(FOLDER / "cells.csv", cell_accuracies(study, blocks))
-    write_csv(FOLDER / "compute.csv", compute(study, blocks))
+    write_csv(STUDY_REPORTS / "cells.csv", cell_accuracies(study, blocks))
+    write_csv(STUDY_REPORTS / "compute.csv", compute(study, blocks))
     settings = load_params().figures
     figure = draw_forest(
         results,
@@ -189,7 +188,7 @@ def report(study: Study, blocks: Sequence[Block]) -> None:
         color=style.palette(settings.palette, [study.candidate])[study.candidate],
         width_in=settings.width_in,
     )
-    style.save(figure, FOLDER / "forest", dpi=settings.dpi)
+    style.save(figure, STUDY_REPORTS / "forest", dpi=settings.dpi)
     for row in rows:
         console.log_line(
             f"{row['endpoint']}: {row['difference']:+.4f} ({row['low']:+.4f} to "

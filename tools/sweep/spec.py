@@ -37,7 +37,7 @@ class Range(ParamGroup):
         return self
 
 
-class Score(ParamGroup):
+class Objective(ParamGroup):
     """A number that a trial writes into a file in git.
 
     ``key`` is a dotted path in a JSON file, or a column of the CSV table's row ``row``.
@@ -67,7 +67,7 @@ class Sweep(ParamGroup):
     overrides: list[NonEmpty]
     choices: dict[NonEmpty, Choices] = {}
     ranges: dict[NonEmpty, Range] = {}
-    score: Score
+    score: Objective
 
     @model_validator(mode="after")
     def _fits_its_method(self) -> Self:
@@ -126,7 +126,7 @@ def load_sweep(name: str) -> Sweep:
     return sweep
 
 
-def scored_test_set(score: Score, params: Params) -> str | None:
+def scored_test_set(score: Objective, params: Params) -> str | None:
     """Return a test set that the score is measured on, or None.
 
     ``dev`` and local files do not count as test sets; published benchmarks do.

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from tools.experiments import check_unchanged, experiment_ref, git, run_dvc
-from tools.sweep.spec import Score, Sweep, Values
+from tools.sweep.spec import Objective, Sweep, Values
 
 
 def saved_point(experiment: str, commit: str, sweep: Sweep) -> Values | None:
@@ -39,12 +39,12 @@ def run_trial(experiment: str, commit: str, sweep: Sweep, values: Values) -> str
     return run_dvc(*command, *overrides, *sweep.targets)
 
 
-def score_of(experiment: str, commit: str, score: Score) -> float:
+def score_of(experiment: str, commit: str, score: Objective) -> float:
     """Return the score of a saved trial. Raises ValueError if it has none."""
     return read_score(git("show", f"{experiment_ref(experiment, commit)}:{score.file}"), score)
 
 
-def read_score(text: str, score: Score) -> float:
+def read_score(text: str, score: Objective) -> float:
     """Read a score from the text of its file. Raises ValueError if it has no such number."""
     where = f"score: {score.file}"
     value: Any

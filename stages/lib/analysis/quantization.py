@@ -22,7 +22,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class Measurements:
+class ModelMeasurements:
     """Measurements of models: reports and likelihoods by model, and the reports of exports."""
 
     reports: Mapping[str, Mapping[str, Any]]
@@ -43,7 +43,7 @@ def unquantized_pairs(params: Params) -> list[Pair]:
 def model_tables(
     frame: pd.DataFrame,
     accuracy: pd.DataFrame,
-    measured: Measurements,
+    measured: ModelMeasurements,
     params: Params,
     bootstrap: intervals.Bootstrap,
 ) -> dict[str, pd.DataFrame]:

@@ -42,5 +42,7 @@ TIMINGS = REPORTS / "timings"
 CARDS = REPORTS / "cards"
 SWEEP_REPORTS = REPORTS / "sweeps"
 EXPORT_REPORTS = REPORTS / "exports"
+STUDY_REPORTS = REPORTS / "study"
+QUANTIZATION_REPORTS = REPORTS / "quantization"
 
 LOGS = Path("logs")

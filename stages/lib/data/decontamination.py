@@ -18,7 +18,7 @@ _ANY_NUMBER = "N"
 
 
 @dataclass(frozen=True, slots=True)
-class Overlap:
+class OverlappingPair:
     """The indices of two texts that share ``words``, as they were compared."""
 
     training: int
@@ -28,12 +28,12 @@ class Overlap:
 
 def find_overlaps(
     training: Iterable[str], evaluation: Sequence[str], *, n: int, mask_numbers: bool
-) -> list[Overlap]:
+) -> list[OverlappingPair]:
     """Return each training text that overlaps, with the first evaluation text that it overlaps.
 
     They are in the order of ``training``, each text at most once. Texts overlap when they
     share ``n`` words in a row: numbers and lower-cased runs of letters, whatever is between
-    them; with ``mask_numbers`` every number is the word ``N``. ``Overlap.words`` is the whole
+    them; with ``mask_numbers`` every number is the word ``N``. ``words`` of a pair is the whole
     shared run, starting at its first occurrence in the training text.
 
     A text of fewer than ``n`` words overlaps only with one that is the same as a whole, up to case,
@@ -64,7 +64,7 @@ def find_overlaps(
         )
         benchmark_text = benchmark_words[benchmark_index][0]
         common = _common_prefix(words[start:], benchmark_text[benchmark_start:])
-        overlaps.append(Overlap(index, benchmark_index, " ".join(common)))
+        overlaps.append(OverlappingPair(index, benchmark_index, " ".join(common)))
     return overlaps
 
 

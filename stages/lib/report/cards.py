@@ -28,8 +28,8 @@ READINGS = {"first": "better", "second": "worse", "neither": "not shown to diffe
 
 
 @dataclass(frozen=True)
-class Measurements:
-    """Measurements of all stages: tables of the analysis, and reports by model and by arm.
+class CardInputs:
+    """What cards are written from: tables of the analysis, and reports by model and by arm.
 
     ``models`` has the perplexity by model, ``reports`` weights and fingerprint, ``training``
     the counts of ``reports/training/<name>.json`` by arm and GRPO model, ``arm_metrics``
@@ -49,7 +49,7 @@ class Measurements:
 def render(
     model: str,
     params: Params,
-    measured: Measurements,
+    measured: CardInputs,
     *,
     license: str,
     versions: Sequence[tuple[str, str]],
@@ -89,7 +89,7 @@ def render(
     return ModelCard(render_template(TEMPLATE, values, escape=False)).content
 
 
-def _training(arm: str, params: Params, measured: Measurements) -> dict[str, Any]:
+def _training(arm: str, params: Params, measured: CardInputs) -> dict[str, Any]:
     """Return the template's values about supervised training."""
     arms, replays = params.weigh.arms, params.weigh.replays
     own = arms.get(replays[arm].arm if arm in replays else arm)
@@ -103,7 +103,7 @@ def _training(arm: str, params: Params, measured: Measurements) -> dict[str, Any
     }
 
 
-def _data(arm: str, params: Params, measured: Measurements) -> dict[str, Any]:
+def _data(arm: str, params: Params, measured: CardInputs) -> dict[str, Any]:
     """Return the template's values about training data."""
     arms = params.weigh.arms
     has_conversations = any(isinstance(value, ConversationsArm) for value in arms.values())
@@ -124,7 +124,7 @@ def _results(
     systems: Mapping[str, int],
     accuracy: Sequence[TableRow],
     params: Params,
-    measured: Measurements,
+    measured: CardInputs,
 ) -> dict[str, Any]:
     """Return the template's values about results; ``systems`` have the numbers of examples."""
     level = params.analyze.interval

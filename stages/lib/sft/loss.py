@@ -7,7 +7,7 @@ import torch
 from stages.lib.sft.factors import LossFactor, divergence, loss_factors
 from stages.lib.training.likelihood import supervised_logits, token_losses
 
-Score = tuple[int, float, bool]
+ExampleScore = tuple[int, float, bool]
 """An example's position in its step, its loss in nats, and whether greedy decoding writes it."""
 
 
@@ -15,7 +15,7 @@ def weighted_loss(
     model: torch.nn.Module,
     row: Mapping[str, torch.Tensor],
     total: torch.Tensor | int,
-    on_scores: Callable[[list[Score]], object] | None = None,
+    on_scores: Callable[[list[ExampleScore]], object] | None = None,
     factor: LossFactor | None = None,
     base: torch.nn.Module | None = None,
 ) -> torch.Tensor:
@@ -52,7 +52,7 @@ def weighted_loss(
 @torch.no_grad()
 def _example_scores(
     logits: torch.Tensor, targets: torch.Tensor, losses: torch.Tensor, positions: torch.Tensor
-) -> list[Score]:
+) -> list[ExampleScore]:
     """Sum up the tokens of each example; all are (n,), ``logits`` (n, vocabulary)."""
     distinct, lengths = positions.unique_consecutive(return_counts=True)
     sums = torch.segment_reduce(losses.double(), "sum", lengths=lengths)

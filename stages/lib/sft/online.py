@@ -23,7 +23,7 @@ from stages.lib.mixing.rules import Rule, Weights
 from stages.lib.mixing.stream import CellQueues
 from stages.lib.params.training import Train
 from stages.lib.sft.batches import Plan, check_step, name_unfit_example
-from stages.lib.sft.loss import Score
+from stages.lib.sft.loss import ExampleScore
 from stages.lib.sft.schedule import balance_micro_batches, check_examples, fill_step
 from stages.lib.sft.tokens import TokenizedExamples
 from stages.lib.training.packing import micro_batch
@@ -85,7 +85,7 @@ class OnlinePlan(Plan):
         ]
         return row
 
-    def observe(self, step: int, scores: Sequence[Score]) -> None:
+    def observe(self, step: int, scores: Sequence[ExampleScore]) -> None:
         """Record the scores of a step, from all processes and in any order.
 
         Raises ValueError unless it is the next step and has a score for each of its examples.
@@ -167,7 +167,7 @@ class Feedback(TrainerCallback):
     """
 
     plan: OnlinePlan
-    scores: list[Score]
+    scores: list[ExampleScore]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Gather the step's scores; every process plans on from all of them."""

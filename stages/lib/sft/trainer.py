@@ -20,7 +20,7 @@ from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.runtime.malloc import keep_freed_memory
 from stages.lib.sft.batches import Plan
 from stages.lib.sft.factors import LossFactor
-from stages.lib.sft.loss import Score, weighted_loss
+from stages.lib.sft.loss import ExampleScore, weighted_loss
 from stages.lib.sft.online import Feedback, OnlinePlan
 from stages.lib.sft.validation import Validation, restore, rows_by_step
 from stages.lib.training.adapters import Trainable, unwrap, upcast_adapters
@@ -51,7 +51,7 @@ class PlannedTrainer(SFTTrainer):
         super().__init__(*arguments, **options)
         # Pass num_items_in_batch to compute_loss even if the model's forward ignores it.
         self.model_accepts_loss_kwargs = True
-        self.on_scores: Callable[[list[Score]], object] | None = None
+        self.on_scores: Callable[[list[ExampleScore]], object] | None = None
         self.factor: LossFactor | None = None
         self.base: torch.nn.Module | None = None
 
@@ -59,7 +59,7 @@ class PlannedTrainer(SFTTrainer):
         self,
         factor: LossFactor | None,
         base: PreTrainedModel | None,
-        on_scores: Callable[[list[Score]], object],
+        on_scores: Callable[[list[ExampleScore]], object],
     ) -> None:
         """Weigh losses by a factor, which the frozen base model may be needed for."""
         self.factor, self.on_scores = factor, on_scores
@@ -119,7 +119,7 @@ def train(
     attend_per_example(unwrap(model))
     best = checkpoints / "best.safetensors"
     termination = Termination()
-    scores: list[Score] = []
+    scores: list[ExampleScore] = []
     # First: a checkpoint is marked as complete when the observations are in it.
     feedback = [Feedback(plan, scores)] if isinstance(plan, OnlinePlan) else []
     own = [*feedback, Progress(progress, plan.problem_ids, "loss"), termination]

@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from stages.lib.data.decontamination import Overlap, find_overlaps
+from stages.lib.data.decontamination import OverlappingPair, find_overlaps
 from stages.lib.data.ladder import RUNGS, sample_ladder
 
 ALPHABET = "alpha bravo charlie delta echo foxtrot golf hotel india juliett kilo lima mike november"
@@ -53,7 +53,11 @@ def test_each_training_text_is_paired_once_with_the_first_evaluation_text() -> N
     training = ["q r s", "x d e f a b c", "a b c", "e f g"]
     evaluation = ["a b c d", "d e f g", "a b c"]
     overlaps = find_overlaps(iter(training), evaluation, n=3, mask_numbers=False)
-    assert overlaps == [Overlap(1, 0, "a b c"), Overlap(2, 0, "a b c"), Overlap(3, 1, "e f g")]
+    assert overlaps == [
+        OverlappingPair(1, 0, "a b c"),
+        OverlappingPair(2, 0, "a b c"),
+        OverlappingPair(3, 1, "e f g"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +73,7 @@ def test_each_training_text_is_paired_once_with_the_first_evaluation_text() -> N
 )
 def test_the_shared_words_are_returned(training: str, evaluation: str, words: str) -> None:
     overlaps = find_overlaps([training], [evaluation], n=3, mask_numbers=True)
-    assert overlaps == [Overlap(0, 0, words)]
+    assert overlaps == [OverlappingPair(0, 0, words)]
 
 
 def test_a_sign_is_no_word_of_a_longer_text() -> None:

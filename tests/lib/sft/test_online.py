@@ -17,7 +17,7 @@ from stages.lib.mixing.cells import group_by_cell
 from stages.lib.mixing.rules import Frontier, Mastery, Rule, Trace, permuted, rule_of
 from stages.lib.params.strategies import FrontierArm, MasteryArm, PlannedArm
 from stages.lib.prompts.tokenize import TokenizedExample
-from stages.lib.sft.loss import Score, weighted_loss
+from stages.lib.sft.loss import ExampleScore, weighted_loss
 from stages.lib.sft.online import OnlinePlan
 from stages.lib.sft.tokens import tokenize_examples
 from tests.arms import FRONTIER, MASTERY, PLANNED
@@ -74,7 +74,7 @@ def plan_of(
 def simulate(plan: OnlinePlan, learner: Learner, steps: int, first: int = 0) -> None:
     """Let a learner take a plan's steps, each built one row ahead as the trainer's are."""
     for step in range(first, steps):
-        scores: list[Score] = []
+        scores: list[ExampleScore] = []
         plan.row(step * plan.per_step)
         if step + 1 < plan.settings.steps:
             plan.row((step + 1) * plan.per_step)
@@ -224,7 +224,7 @@ def row_of(examples: Sequence[TokenizedExample]) -> Row:
 
 def test_scores_are_the_losses_of_the_examples(tokenizer: PreTrainedTokenizerFast) -> None:
     model = tiny_model(tokenizer).double()
-    scores: list[Score] = []
+    scores: list[ExampleScore] = []
     weighted_loss(model, row_of([FIRST, SECOND, SECOND]), 10, scores.extend)
     assert [position for position, _, _ in scores] == [0, 1, 2]
     for (_, loss, exact), one in zip(scores, [FIRST, SECOND, SECOND], strict=True):
@@ -240,7 +240,7 @@ def test_exact_is_what_greedy_decoding_would_write(tokenizer: PreTrainedTokenize
         ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
     greedy = one_turn(ids[:3], ids[3:], 1.0)
     other = one_turn(ids[:3], [*ids[3:5], (ids[5] + 1) % 320], 1.0)
-    scores: list[Score] = []
+    scores: list[ExampleScore] = []
     weighted_loss(model, row_of([greedy, other]), 6, scores.extend)
     assert [exact for _, _, exact in scores] == [True, False]
 
@@ -248,5 +248,5 @@ def test_exact_is_what_greedy_decoding_would_write(tokenizer: PreTrainedTokenize
 def test_a_row_without_places_has_no_scores(tokenizer: PreTrainedTokenizerFast) -> None:
     row = row_of([FIRST])
     del row["example_positions"]
-    fail: Callable[[list[Score]], object] = pytest.fail  # type: ignore[assignment]
+    fail: Callable[[list[ExampleScore]], object] = pytest.fail  # type: ignore[assignment]
     assert math.isfinite(float(weighted_loss(tiny_model(tokenizer), row, 4, fail)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stages.lib.core.files import read_json
-from stages.lib.core.paths import PARAMS
+from stages.lib.core.paths import PARAMS, STUDY_REPORTS
 from stages.lib.core.tables import read_csv
 from tests.lib.report.test_study import DESIGN
 from tests.tools.study.test_endpoints import STUDY, gains, simulated
@@ -53,17 +53,17 @@ def test_nothing_is_compared_before_the_last_block(commit: Commit) -> None:
     write(first, run.registered_text(first), seeds=7)
     with pytest.raises(ValueError, match="7 of 8 blocks: expected all before anything"):
         command.main("report")
-    assert not (command.FOLDER / "endpoints.csv").exists()
+    assert not (STUDY_REPORTS / "endpoints.csv").exists()
     command.main("end")
-    rows = read_csv(command.FOLDER / "endpoints.csv")
+    rows = read_csv(STUDY_REPORTS / "endpoints.csv")
     assert [row["verdict"] for row in rows] == ["met", "met", "met"]
     assert {row["blocks"] for row in rows} == {"7"}
     # Sizes are those of the recipe; the made-up blocks have fewer cells.
     expected = DESIGN | {"commit": first, "hard_cells": 3, "easy_cells": 2}
-    assert read_json(command.FOLDER / "design.json") == expected
-    assert len(read_csv(command.FOLDER / "arms.csv")) == 6
-    assert len(read_csv(command.FOLDER / "compute.csv")) == 3
-    assert {path.name for path in command.FOLDER.glob("forest.*")} == {"forest.svg", "forest.png"}
+    assert read_json(STUDY_REPORTS / "design.json") == expected
+    assert len(read_csv(STUDY_REPORTS / "arms.csv")) == 6
+    assert len(read_csv(STUDY_REPORTS / "compute.csv")) == 3
+    assert {path.name for path in STUDY_REPORTS.glob("forest.*")} == {"forest.svg", "forest.png"}
     with pytest.raises(
         ValueError, match=r"ended\.json: the study was ended and .*: expected no more"
     ):
@@ -82,7 +82,7 @@ def test_a_finished_study_runs_nothing_more(
     monkeypatch.setattr(command, "run_block", no_block)
     command.main("run")
     command.main("report")
-    assert read_csv(command.FOLDER / "endpoints.csv")[0]["blocks"] == "8"
+    assert read_csv(STUDY_REPORTS / "endpoints.csv")[0]["blocks"] == "8"
 
 
 def test_a_block_of_another_text_is_refused(commit: Commit) -> None:
@@ -145,7 +145,7 @@ def test_the_untrained_model_answers_the_problems_of_the_study(
     monkeypatch.setattr(command, "outcomes_of", lambda *_: (answers, "p"))
     command.main("base")
     command.main("report")
-    rows = read_csv(command.FOLDER / "arms.csv")
+    rows = read_csv(STUDY_REPORTS / "arms.csv")
     assert [row["system"] for row in rows[:3]] == ["base-4shot", "base-4shot", "uniform"]
     assert [row["run_sd"] == "" for row in rows[:3]] == [True, True, False]
 

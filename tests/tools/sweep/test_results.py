@@ -8,11 +8,11 @@ import pytest
 from tests.tools.sweep.committed import committed
 from tools.sweep.__main__ import summary
 from tools.sweep.figure import draw_sweep
-from tools.sweep.spec import Score
+from tools.sweep.spec import Objective
 from tools.sweep.trials import read_score
 
-LOSS = Score(file="reports/a.json", key="deep.loss", direction="minimize")
-LADDER = Score(
+LOSS = Objective(file="reports/a.json", key="deep.loss", direction="minimize")
+LADDER = Objective(
     file="reports/tables/accuracy.csv",
     row={"benchmark": "ladder", "system": "adaptive", "answer_mode": "cot"},
     key="accuracy",
@@ -30,7 +30,7 @@ def test_scores_are_read() -> None:
     assert read_score(TABLE, LADDER) == 0.5
 
 
-BAD_SCORES: list[tuple[Score, str, str]] = [
+BAD_SCORES: list[tuple[Objective, str, str]] = [
     (LOSS, '{"deep": {"los": 1}}', "score: reports/a.json: key: 'loss': expected one of ['los']"),
     (LOSS, '{"deep": {"loss": "low"}}', "deep.loss: 'low': expected a number"),
     (LADDER, TABLE.replace("cot", "both"), "reports/tables/accuracy.csv: 0 rows of {'bench"),
@@ -38,7 +38,7 @@ BAD_SCORES: list[tuple[Score, str, str]] = [
 
 
 @pytest.mark.parametrize(("score", "text", "message"), BAD_SCORES)
-def test_a_missing_score_is_named(score: Score, text: str, message: str) -> None:
+def test_a_missing_score_is_named(score: Objective, text: str, message: str) -> None:
     with pytest.raises(ValueError) as error:
         read_score(text, score)
     assert message in str(error.value)
