@@ -48,6 +48,11 @@ def test_an_edit_must_not_run_what_it_cannot_change(edit: str) -> None:
         assert not reached(Path("stages", f"{stage}.py")) & packages, stage
 
 
+@pytest.mark.parametrize("stage", sorted(set(SCRIPTS) - {"check"}))
+def test_the_schema_of_one_group_runs_no_stage_of_another(stage: str) -> None:
+    assert "stages/lib/params" not in declared(stage)["deps"]
+
+
 @pytest.mark.parametrize("stage", sorted(CHOOSING))
 def test_what_comes_before_an_evaluation_cannot_read_its_problems(stage: str) -> None:
     assert not [dep for dep in declared(stage)["deps"] if Path(dep).is_relative_to(EVAL_PROBLEMS)]

@@ -141,6 +141,17 @@ def test_a_band_and_its_control_keep_the_same_number(scored: Change) -> None:
     assert {row.source for row in examples_of("control") if row.repeats} > {"fraction"}
 
 
+def test_a_curriculum_starts_source_by_source(scored: Change) -> None:
+    weigh_with_control(scored, {"strategy": "curriculum", "pace": 0.5})
+    assert {(row.source, round(row.start_fraction, 9)) for row in examples_of("arm")} == {
+        ("sum-1-digit", 0.0),
+        ("fraction", 0.25),
+        ("product-2x2", 0.5),
+    }
+    start_fractions = Counter(round(row.start_fraction, 9) for row in examples_of("control"))
+    assert start_fractions == {0.0: 12, 0.25: 12, 0.5: 12}
+
+
 def test_dart_trains_on_correct_samples_and_counts_the_missing_ones(
     scored: Change, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,6 +67,15 @@ def test_which_levels_can_give_the_published_step_counts(levels: list[float], fi
     assert solution.success == fits
 
 
+def test_one_set_of_levels_from_1_to_5_gives_the_published_step_counts() -> None:
+    per_level = [30_229, 20_000, 17_139, 33_633, 67_809]
+    levels = np.repeat([1, 2, 3, 4, 5], per_level).tolist()
+    assert len(levels) == EXAMPLES
+    for (base, factor), steps in PUBLISHED_STEPS.items():
+        repeats = repeat_counts(levels, base=base, factor=factor)
+        assert -(-int(repeats.sum()) // BATCH) == steps
+
+
 @pytest.mark.parametrize(
     ("hardness", "pace", "start_fraction"),
     [

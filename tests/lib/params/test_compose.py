@@ -37,7 +37,10 @@ WRONG = [
     (["~train.stepz"], "overrides: Could not delete from config. 'train.stepz' does not exist."),
     (["train.steps"], "overrides: 'train.steps': expected KEY=VALUE"),
     (["train.steps=1,2"], "overrides: Ambiguous value for argument 'train.steps=1,2'"),
-    (["prepare.train={path: x}"], "prepare.train: {path: x}: expected a list"),
+    (
+        ["prepare.train={source: file, path: x}"],
+        "prepare.train: {source: file, path: x}: expected a list",
+    ),
     (["prepare.benchmarks=[1]"], "prepare.benchmarks: [1]: expected a mapping"),
     (["model.base=${nope}"], "model.base: Interpolation key 'nope' not found"),
     (["model.base=???"], "model.base: Missing mandatory value"),

@@ -9,7 +9,7 @@ import yaml
 
 from stages.lib.params import training
 from stages.lib.params.load import load_params, parse_params
-from tests.arms import FRONTIER, GRPO, LORA, MASTERY, PLANNED, ROWS
+from tests.arms import FRONTIER, MASTERY, PLANNED
 from tests.conftest import REPOSITORY
 
 COMMITTED = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
@@ -54,7 +54,9 @@ def message_of(changes: dict[str, Any]) -> str:
 
 def rows(name: str, target: str = "problems", format: str = "gsm8k", **fields: Any) -> Any:
     """Return a source of ladder problems in the format of a data set."""
-    return ROWS | {"name": name, "format": format, "target": target, "path": "ladder:3"} | fields
+    source = {"source": "rows", "name": name, "format": format, "target": target}
+    source |= {"path": "ladder:3", "license": "Apache-2.0", "fraction": 1.0, "exclude": []}
+    return source | fields
 
 
 def talk(*sources: str) -> dict[str, Any]:
@@ -62,14 +64,14 @@ def talk(*sources: str) -> dict[str, Any]:
 
 
 SEQUENTIAL = {"width": 0.1, "interval": 0.9, "max_k": 16}
-QLORA = LORA | {"method": "qlora"}
+FULL = {"method": "full"}
+LORA = {"method": "lora", "r": 4, "alpha": 8, "targets": ["q_proj"], "optimizer": "adamw"}
+QLORA = LORA | {"method": "qlora", "dropout": 0.0}
+GRPO = {"parent": "uniform", "seed": 1, "tuning": FULL, "zero_variance_weight": 0.2}
 GPTQ = {"parent": "uniform", "method": "gptq", "bits": 4}
 GPTQ |= {"calibration_seed": 1, "calibrate_on": "difficulty"}
 BAND = {"strategy": "band", "low": 0.25, "high": 0.75}
 FOCAL = {"strategy": "focal", "gamma": 2.0, "level": "token"}
-DART = {"strategy": "dart_uniform", "per_problem": 2}
-DROPOUT = {"tuning": LORA | {"dropout": 0.1}}
-UNEQUAL_RUNS = {"base": ["base"] * 3, "uniform": ["uniform"] * 4}
 UNIFORM = {"uniform": {"strategy": "uniform"}}
 DDP = {"strategy": "ddp", "processes": 2}
 ZERO3 = {"strategy": "zero3", "processes": 2}
@@ -136,11 +138,15 @@ INVALID = [
     ("trian", {}, "trian: unknown key; did you mean train?"),
     ("train.lr", 0.1, "train.lr: unknown key"),
     ("train.tuning.r", 8, "train.tuning.r: unknown key"),
-    ("weigh.arms.adaptive.facter", 2, "did you mean weigh.arms.adaptive.factor?"),
+    (
+        "weigh.arms.adaptive.facter",
+        2,
+        "weigh.arms.adaptive.facter: unknown key; did you mean weigh.arms.adaptive.factor?",
+    ),
     (
         "prepare.train",
         [{"source": "ladder", "per_rng": 3}],
-        "mean prepare.train.0.per_rung?",
+        "prepare.train.0.per_rng: unknown key; did you mean prepare.train.0.per_rung?",
     ),
     ("sample.sequential", SEQUENTIAL | {"round": 2}, "sample.sequential.round: unknown key"),
     ("sample.k", MISSING, "sample.k: missing"),
@@ -149,7 +155,11 @@ INVALID = [
     ("sample.sequential", {"width": 0.1}, "sample.sequential.interval: missing"),
     ("weigh.arms", {"A b": {}}, "weigh.arms.A b: 'A b': expected text that matches ^[a-z0-9]"),
     # Kinds of values.
-    ("prepare.train", {"path": "a.jsonl"}, "prepare.train: {'path': 'a.jsonl'}: expected a list"),
+    (
+        "prepare.train",
+        {"source": "file", "path": "a.jsonl"},
+        "prepare.train: {'path': 'a.jsonl', 'source': 'file'}: expected a list",
+    ),
     ("train", None, "train: None: expected a mapping"),
     ("train.tuning", 3, "train.tuning: 3: expected a mapping"),
     ("evaluate.models.base", {}, "evaluate.models.base: {}: expected a list"),
@@ -176,12 +186,20 @@ INVALID = [
     ("weigh.arms.uniform", BAND | {"low": -0.1}, "weigh.arms.uniform.low: -0.1: "),
     ("weigh.arms.uniform", FOCAL | {"level": "word"}, "weigh.arms.uniform.level: 'word': "),
     ("weigh.arms.uniform", {"strategy": "curriculum", "pace": 0.0}, "uniform.pace: 0.0: "),
-    ("weigh.arms.uniform", DART | {"per_problem": 0}, "weigh.arms.uniform.per_problem: 0: "),
+    (
+        "weigh.arms.uniform",
+        {"strategy": "dart_uniform", "per_problem": 0},
+        "weigh.arms.uniform.per_problem: 0: ",
+    ),
     ("grpo.generations", 1, "grpo.generations: 1: "),
     ("grpo.beta", 0.0, "grpo.beta: 0.0: "),
     ("grpo.models", {"g": GRPO | {"zero_variance_weight": 1.5}}, "zero_variance_weight: 1.5: "),
     ("quantize.models.adaptive-gptq4.bits", 5, "adaptive-gptq4.bits: 5: expected 2, 3, 4 or 8"),
-    ("analyze.compare", [["adaptive"]], "compare.0: ['adaptive']: expected 2 or more items"),
+    (
+        "analyze.compare",
+        [["adaptive"]],
+        "analyze.compare.0: ['adaptive']: expected 2 or more items",
+    ),
     ("analyze.runs", {"base": ["base"] * 2}, "['base', 'base']: expected 3 or more items, not 2"),
     ("demo.port", 65536, "demo.port: 65536: expected at most 65535"),
     ("demo.models_in_memory", 1, "demo.models_in_memory: 1: "),
@@ -192,10 +210,18 @@ INVALID = [
     ("model.base", "package:no_such/a.gguf#sha256=" + "0" * 64, "package 'no_such' is not inst"),
     ("prepare.train", [rows("a", path="ladder:0")], "path: 'ladder:0': expected ladder:N, N"),
     ("prepare.train", [rows("a", path="ladder-bare:x")], "expected ladder-bare:N, N problems"),
-    ("sample.prompting", ["cot"] * 2, "sample.prompting: ['cot', 'cot']: expected no duplicates"),
+    (
+        "sample.prompting",
+        ["cot", "cot"],
+        "sample.prompting: ['cot', 'cot']: expected no duplicates",
+    ),
     ("sample.sequential", SEQUENTIAL | {"max_k": 4}, "sample.sequential.max_k: 4: expected more"),
     ("weigh.arms.uniform", BAND | {"high": 0.1}, "uniform.high: 0.1: expected at least low=0.25"),
-    ("weigh.arms.control.control_of", "x", "weigh.arms.control.control_of: 'x': expected an arm"),
+    (
+        "weigh.arms.control.control_of",
+        "adaptve",
+        "weigh.arms.control.control_of: 'adaptve': expected an arm",
+    ),
     ("train.keep", "best", "train.keep: 'best': expected train.evaluate_every, or 'last'"),
     ("train.evaluate_every", 2, "train.evaluate_every: 2: expected train.validation above 0"),
     ("train.launch", DDP, "train.micro_batches: 1: expected a multiple of launch.processes=2"),
@@ -204,19 +230,27 @@ INVALID = [
     ("grpo.iterations", 3, "grpo.steps: 20: expected a multiple of iterations: 3"),
     ("grpo.save_every", 0, "grpo.save_every: 0: "),
     ("grpo.micro_batches", 7, "grpo.micro_batches: 7: expected a divisor of the "),
-    ("grpo.rewards", {"answer": 0.0, "format": 0.0}, "0.0}: expected answer or format above 0"),
+    (
+        "grpo.rewards",
+        {"answer": 0.0, "format": 0.0},
+        "'format': 0.0}: expected answer or format above 0",
+    ),
     (
         "grpo.models",
-        {"g": GRPO | DROPOUT},
-        "g.tuning.dropout: 0.1: expected 0.0, as the model",
+        {"g": GRPO | {"tuning": LORA | {"dropout": 0.1}}},
+        "grpo.models.g.tuning.dropout: 0.1: expected 0.0, as the model that is trained",
     ),
-    ("analyze.runs", UNEQUAL_RUNS, "analyze.runs.uniform: 4 runs: expected 3, as the first has"),
+    (
+        "analyze.runs",
+        {"base": ["base"] * 3, "uniform": ["uniform"] * 4},
+        "analyze.runs.uniform: 4 runs: expected 3, as the first has",
+    ),
     # Names of other groups.
     ("analyze.runs", {"base": ["bass"] * 3}, "analyze.runs.base: 'bass': expected one of ['base'"),
     (
         "grpo.models",
         {"g": GRPO | {"parent": "g"}},
-        "g.parent: 'g': expected one of ['adaptive', ",
+        "grpo.models.g.parent: 'g': expected one of ['adaptive', 'base', 'control', ",
     ),
     ("grpo.models", {"base": GRPO}, "grpo.models.base: expected a name that is"),
     ("grpo.models", {"uniform": GRPO}, "grpo.models.uniform: expected a name "),
@@ -267,7 +301,8 @@ INCOMPATIBLE = [
     ),
     (
         TALK | {"weigh.arms": {"talk": talk("b", "nobody", "a")}},
-        "weigh.arms.talk.sources: ['b', 'nobody']: expected sources of prepare.train with target ",
+        "weigh.arms.talk.sources: ['b', 'nobody']: expected sources of prepare.train with target "
+        "conversations: ['a']",
     ),
     (
         TALK | {"prepare.train": [rows("a", "conversations")]},
@@ -275,20 +310,31 @@ INCOMPATIBLE = [
     ),
     (
         ONLINE | {"weigh.arms.c": control("frontier")},
-        "weigh.arms.c.control_of: 'frontier': its weights follow its training: expected an entry ",
+        "weigh.arms.c.control_of: 'frontier': its weights follow its training: expected an entry "
+        "of weigh.replays instead",
     ),
     (
         ONLINE | {"weigh.replays.dealt": DEALT | {"arm": "uniform"}},
-        "weigh.replays.dealt.arm: 'uniform': expected one of the online arms ['frontier', ",
+        "weigh.replays.dealt.arm: 'uniform': expected one of the online arms ['frontier', "
+        "'mastery', 'planned']",
     ),
-    (ONLINE | {"weigh.replays.uniform": DEALT}, "weigh.replays.uniform: expected a name that is"),
-    ({"quantize.models.uniform": GPTQ}, "quantize.models.uniform: expected a name that is not"),
+    (
+        ONLINE | {"weigh.replays.uniform": DEALT},
+        "weigh.replays.uniform: expected a name that is not taken",
+    ),
+    (
+        {"quantize.models.uniform": GPTQ},
+        "quantize.models.uniform: expected a name that is not taken",
+    ),
     ({"weigh.arms.base": {"strategy": "uniform"}}, "weigh.arms.base: expected a name that is not"),
-    ({"grpo.tracking": ["wandb"] * 2}, "grpo.tracking: ['wandb', 'wandb']: expected no duplicates"),
+    (
+        {"grpo.tracking": ["wandb", "wandb"]},
+        "grpo.tracking: ['wandb', 'wandb']: expected no duplicates",
+    ),
     ({"evaluate.models.base": [0, 0]}, "evaluate.models.base: [0, 0]: expected no duplicates"),
     (
-        ONLINE | {"quantize.models.q": GPTQ | {"parent": "dealt"}},
-        "quantize.models.q.parent: ",
+        ONLINE | {"quantize.models.new": GPTQ | {"parent": "dealt"}},
+        "quantize.models.new.parent: 'dealt': expected one of",
     ),
     (
         TALK | {"weigh.arms": {"talk": talk("a"), "c": control("talk")}},
@@ -300,24 +346,34 @@ INCOMPATIBLE = [
     ),
     (
         TALK | {"weigh.arms.hard": BAND},
-        "weigh.arms.hard: 'band': expected sample.k above 0",
+        "weigh.arms.hard: 'band': expected sample.k above 0, as the arm needs difficulty",
     ),
     (
         {"sample.prompting": ["pot"], "sample.sequential": SEQUENTIAL},
         "sample.prompting: ['pot']: expected cot, which sequential sampling is for",
     ),
     ({"sample.k": 0}, "weigh.arms.adaptive: 'repeat': expected sample.k above 0"),
-    (PUBLISHED | {"sample.k": 4}, "sample.k: 4: expected 0 with score.definition: 'published'"),
-    (PUBLISHED | {"weigh.arms.d": DART}, "weigh.arms.d: 'dart_uniform': expected sample.k above 0"),
+    (
+        PUBLISHED | {"sample.k": 4},
+        "sample.k: 4: expected 0 with score.definition: 'published'",
+    ),
+    (
+        PUBLISHED | {"weigh.arms.dart": {"strategy": "dart_uniform", "per_problem": 2}},
+        "weigh.arms.dart: 'dart_uniform': expected sample.k above 0, as the arm trains on samples",
+    ),
     (
         TALK | {"quantize.models": {"q": GPTQ}},
-        "quantize.models.q.calibrate_on: 'difficulty': ",
+        "quantize.models.q.calibrate_on: 'difficulty': expected sample.k above 0",
     ),
     (
         TALK | DIFFICULTY | {"quantize.models": {"q": GPTQ | {"parent": "talk"}}},
-        "quantize.models.q.calibrate_on: 'difficulty': expected 'training' or 'text' for an arm ",
+        "quantize.models.q.calibrate_on: 'difficulty': expected 'training' or 'text' for an arm "
+        "of conversations",
     ),
-    (TALK | {"sample.sequential": SEQUENTIAL}, "sample.sequential: expected null where sample.k "),
+    (
+        TALK | {"sample.sequential": SEQUENTIAL},
+        "sample.sequential: expected null where sample.k is 0",
+    ),
     (
         TALK | {"evaluate.models": {"base": [0, 2], "talk": [0]}},
         "evaluate.models.base: 2: expected at most prepare.demonstrations=0",
