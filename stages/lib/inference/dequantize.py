@@ -46,9 +46,11 @@ def dequantize(model: PreTrainedModel) -> PreTrainedModel:
     # transformers dequantizes bitsandbytes; the layers of GPTQModel do it one by one.
     if getattr(model, "is_quantized", False):
         model = cast(PreTrainedModel, model.dequantize(torch.bfloat16))
-    for name, layer in list(model.named_modules()):
-        if hasattr(layer, "dequantize_weight"):
-            model.set_submodule(name, _linear(cast(Any, layer)))
+    # GPTQModel would compile the function of each layer, for a single call.
+    with torch.compiler.set_stance("force_eager"):
+        for name, layer in list(model.named_modules()):
+            if hasattr(layer, "dequantize_weight"):
+                model.set_submodule(name, _linear(cast(Any, layer)))
     # The model still counts as quantized, and would be saved as such: move to a fresh one.
     config = type(model.config).from_dict(
         {k: v for k, v in model.config.to_dict().items() if k != "quantization_config"}
@@ -101,7 +103,7 @@ def _quantization(folder: Path) -> dict[str, Any]:
 
 
 def _linear(layer: Any) -> torch.nn.Linear:
-    linear = torch.nn.Linear(layer.in_features, layer.out_features, bias=False)
+    linear = torch.nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
     linear.weight = torch.nn.Parameter(layer.dequantize_weight().T.contiguous().bfloat16())
     if layer.bias is not None:
         linear.bias = torch.nn.Parameter(layer.bias.bfloat16())

@@ -20,15 +20,24 @@ os.environ.setdefault("GPTQMODEL_CPU_WORKERS", str(os.cpu_count()))
 CALIBRATION_BATCH = 8
 
 
-class _LayerProgress:
-    """GPTQModel's callback for finished layers."""
+class _Callback:
+    """What GPTQModel calls after each layer, and before and after each group of matrices."""
 
     def __init__(self, on_progress: Callable[[int], object]) -> None:
         self._on_progress = on_progress
+        self._threads = torch.get_num_threads()
 
     def layer_complete(self, *, layer_idx: int, submodule_finalized: bool) -> None:
         if submodule_finalized:
             self._on_progress(1)
+
+    def subset_event(self, *, stage: str, **_: object) -> None:
+        # Each matrix is quantized by a worker that may run on one core only. By default PyTorch
+        # would start a thread for each core there, and all of them would wait for that one core.
+        if stage == "quant_start":
+            torch.set_num_threads(1)
+        elif stage == "quant_complete":
+            torch.set_num_threads(self._threads)
 
 
 def layer_count(folder: Path) -> int:
@@ -85,7 +94,9 @@ def quantize_gptq_or_rtn(
         config = QuantizeConfig(**grid)
         texts = [{"input_ids": list(ids), "attention_mask": [1] * len(ids)} for ids in calibration]
     model = GPTQModel.load(str(parent), config, dtype=compute_dtype())
-    model.layer_callback = _LayerProgress(on_progress)  # pyright: ignore[reportArgumentType]
+    callback = _Callback(on_progress)
+    model.layer_callback = callback  # pyright: ignore[reportArgumentType]
+    model.subset_callback = callback  # pyright: ignore[reportArgumentType]
     model.quantize(texts, batch_size=CALIBRATION_BATCH)
     if calibration is None:
         on_progress(layer_count(parent))  # rounding makes no callback
