@@ -85,16 +85,17 @@ def measure_with_shots(
     ]
     greedy = Sampling(temperature=0.0, top_p=1.0, seed=0, stop=tuple(params.prompts.stop))
     answers = engine.generate(requests, greedy, lambda _: None)
-    right = is_correct(problems, [text for text, _, _ in answers])
-    low, high = wilson_interval(sum(right), len(right), level=params.analyze.interval)
+    correct = is_correct(problems, [text for text, _, _ in answers])
+    low, high = wilson_interval(sum(correct), len(correct), level=params.analyze.interval)
     return {
         "base": base,
         "shots": shots,
-        "problems": len(right),
-        "accuracy": round(sum(right) / len(right), 4),
+        "problems": len(correct),
+        "accuracy": round(sum(correct) / len(correct), 4),
         "low": round(low, 4),
         "high": round(high, 4),
         "bytes": weight_bytes(model),
+        # With the examples in the prompt, which lengthen the time to the first token.
         **summarize_speeds(
             measure_latency(engine_runner(engine, requests[0].prompt), params.evaluate.speed)
         ),

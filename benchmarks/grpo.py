@@ -165,8 +165,8 @@ def _pair(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     return {key: before[key] for key in ("set", "problem_id", "source")} | {
         "before": round(before["reward"], 4),
         "after": round(after["reward"], 4),
-        "right_before": round(before["right"], 4),
-        "right_after": round(after["right"], 4),
+        "right_before": round(before["correct"], 4),
+        "right_after": round(after["correct"], 4),
     }
 
 

@@ -39,7 +39,7 @@ def rewards(model: Path, params: Params, seed: int) -> list[dict[str, Any]]:
     """Return the mean rewards of a model's answers to each of ``fixed_problems``.
 
     A row has the ``set``, ``problem_id`` and ``source`` of a problem, ``reward`` as weighted
-    in training, and ``right``, the share of right answers. The engine runs in a separate
+    in training, and ``correct``, the share of correct answers. The engine runs in a separate
     process, which frees its memory.
     """
     # vLLM reads this at import; its log lines would clutter the output.
@@ -51,15 +51,15 @@ def rewards(model: Path, params: Params, seed: int) -> list[dict[str, Any]]:
 def mean_reward(
     problem: Problem, answers: Sequence[tuple[str, bool]], settings: Grpo, stops: Sequence[str]
 ) -> dict[str, float]:
-    """Return the mean ``reward`` of answers (text, ended) and the share of ``right`` ones."""
+    """Return the mean ``reward`` of answers (text, ended) and the share of ``correct`` ones."""
     from stages.lib.generations.requests import truncate_at_stop
     from stages.lib.grpo.rewards import answer_reward, format_reward
 
     texts = [(truncate_at_stop(text, stops), ended) for text, ended in answers]
-    right = fmean(answer_reward(problem, text) for text, _ in texts)
+    correct = fmean(answer_reward(problem, text) for text, _ in texts)
     form = fmean(format_reward(text, ended=ended) for text, ended in texts)
     weights = settings.rewards
-    return {"reward": weights.answer * right + weights.format * form, "right": right}
+    return {"reward": weights.answer * correct + weights.format * form, "correct": correct}
 
 
 def _measure(model: Path, params: Params, seed: int) -> list[dict[str, Any]]:

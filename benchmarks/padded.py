@@ -74,6 +74,7 @@ def measure_peer() -> dict[str, Any]:
                 per_device_train_batch_size=EXAMPLES_PER_STEP,
                 max_steps=STEPS,
                 learning_rate=training.settings().learning_rate,
+                # The collator needs the texts, which the model does not take.
                 remove_unused_columns=False,
                 save_strategy="no",
                 report_to="none",

@@ -62,20 +62,20 @@ RIVALS = (
 
 @dataclass(frozen=True)
 class Draws:
-    """Answers by problem: whether each is right, and its tokens, (problems, draws)."""
+    """Answers by problem: whether each is correct, and its tokens, (problems, draws)."""
 
     sources: Sequence[str]
-    right: NDArray[np.bool_]
+    correct: NDArray[np.bool_]
     tokens: NDArray[np.int64]
 
     def shuffled(self, rng: np.random.Generator) -> "Draws":
         """Return the draws with each problem's answers in a random order."""
         order = rng.permuted(
-            np.broadcast_to(np.arange(self.right.shape[1]), self.right.shape), axis=1
+            np.broadcast_to(np.arange(self.correct.shape[1]), self.correct.shape), axis=1
         )
         return Draws(
             self.sources,
-            np.take_along_axis(self.right, order, axis=1),
+            np.take_along_axis(self.correct, order, axis=1),
             np.take_along_axis(self.tokens, order, axis=1),
         )
 
@@ -89,6 +89,7 @@ def draw() -> Draws:
         Request(problem.id, "cot", sample.shots, 0, prompt, sample.max_tokens)
         for problem, prompt in zip(problems, prompts(problems), strict=True)
     ]
+    # No rule draws from the answers of the reference that it is judged by.
     n_draws = REFERENCE + max(rival.rule.max_k for rival in RIVALS)
     generate_missing(
         Store(ANSWERS),
@@ -102,20 +103,20 @@ def draw() -> Draws:
         desc="draw",
     )
     position_of = {problem.id: i for i, problem in enumerate(problems)}
-    right = np.zeros((len(problems), n_draws), dtype=np.bool_)
+    correct = np.zeros((len(problems), n_draws), dtype=np.bool_)
     tokens = np.zeros((len(problems), n_draws), dtype=np.int64)
     for row in Store(ANSWERS).rows():
         i = position_of[row.problem_id]
-        right[i, row.index] = solves(problems[i], row.text)
+        correct[i, row.index] = solves(problems[i], row.text)
         tokens[i, row.index] = row.n_tokens
-    return Draws([problem.source for problem in problems], right, tokens)
+    return Draws([problem.source for problem in problems], correct, tokens)
 
 
 def draw_by_rule(drawn: Draws, rival: Rival) -> NDArray[np.int64]:
     """Return the number of answers that the rule draws for each problem, (problems,)."""
     n = np.full(len(drawn.sources), rival.round)
     while True:
-        n_correct = sum_first(drawn.right, n)
+        n_correct = sum_first(drawn.correct, n)
         extra = extra_samples(
             drawn.sources, n_correct.tolist(), n.tolist(), k=rival.round, rule=rival.rule
         )
@@ -135,8 +136,8 @@ def compare(drawn: Draws, rival: Rival) -> dict[str, Any]:
     plain, posterior, tokens = [], [], []
     for _ in range(SHUFFLES):
         whole = drawn.shuffled(rng)
-        reference = Draws(drawn.sources, whole.right[:, :REFERENCE], whole.tokens[:, :REFERENCE])
-        rest = Draws(drawn.sources, whole.right[:, REFERENCE:], whole.tokens[:, REFERENCE:])
+        reference = Draws(drawn.sources, whole.correct[:, :REFERENCE], whole.tokens[:, :REFERENCE])
+        rest = Draws(drawn.sources, whole.correct[:, REFERENCE:], whole.tokens[:, REFERENCE:])
         all_draws = np.full(len(drawn.sources), REFERENCE)
         sides = [draw_by_rule(rest, rival), np.full(len(drawn.sources), rival.k)]
         tokens.append([int(sum_first(rest.tokens, n).sum()) for n in sides])
@@ -156,12 +157,12 @@ def compare(drawn: Draws, rival: Rival) -> dict[str, Any]:
 
 def rates(drawn: Draws, n: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the plain pass rates of the first n answers, (problems,)."""
-    return sum_first(drawn.right, n) / n
+    return sum_first(drawn.correct, n) / n
 
 
 def means(drawn: Draws, n: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the posterior means of the pass rates after the first n answers, (problems,)."""
-    n_correct = sum_first(drawn.right, n).tolist()
+    n_correct = sum_first(drawn.correct, n).tolist()
     return pass_rates(drawn.sources, n_correct, n.tolist(), interval=LEVEL)[0]
 
 

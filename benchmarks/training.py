@@ -131,6 +131,7 @@ def measure_peer() -> dict[str, Any]:
                 max_length=chosen.max_length,
                 per_device_train_batch_size=1,
                 gradient_accumulation_steps=ROWS_PER_STEP,
+                # Not STEPS: how many rows there are, and so steps, is up to the packing.
                 num_train_epochs=1,
                 learning_rate=chosen.learning_rate,
                 lr_scheduler_type="constant",

@@ -3,8 +3,8 @@
 Reads the outputs of the other stages: ``reports/metrics/``, ``data/``, ``tables/``, ``models/``,
 ``figures/`` and ``timings/``, the tables of a finished study in ``reports/study/`` and of recipe
 ``quantization`` in ``reports/quantization/``, the problems, answers and grades, ``params.yaml``
-and the hashes in ``dvc.lock``. Writes ``reports/paper.pdf`` from ``reports/paper.typ``, and
-``reports/index.html``.
+and the hashes in ``dvc.lock``. Writes ``reports/paper.pdf`` from ``reports/paper.typ``,
+``reports/index.html``, and what each arm cost into ``reports/compute.csv``.
 
     python -m stages.paper
 """
@@ -28,23 +28,42 @@ from stages.lib.core.paths import (
     STUDY_REPORTS,
 )
 from stages.lib.core.schema import EvalRecord
-from stages.lib.core.tables import read_parquet
+from stages.lib.core.tables import read_parquet, write_csv
 from stages.lib.generations.answers import read_answers, read_benchmarks
 from stages.lib.params.load import load_params
 from stages.lib.params.root import Params
 from stages.lib.provenance.versions import versions
 from stages.lib.report import descriptions, facts, webpage
-from stages.lib.report.captions import CAPTIONS, STUDY_CAPTION, figures_without_data
+from stages.lib.report.captions import (
+    CAPTIONS,
+    DOSE_CAPTION,
+    RETENTION_CAPTION,
+    STUDY_CAPTION,
+    figures_without_data,
+)
 from stages.lib.report.compute import compute_rows
 from stages.lib.report.findings import arms_overview, claims_by_subject, claims_of_runs
 from stages.lib.report.study import read_retention, read_study
 from stages.lib.report.tables import read_rows
-from stages.lib.report.webpage_tables import study_table, webpage_tables
+from stages.lib.report.webpage_tables import compute_table, study_table, webpage_tables
 from stages.lib.runtime import console
 
 SOURCE = REPORTS / "paper.typ"
 PAPER = REPORTS / "paper.pdf"
 PAGE = REPORTS / "index.html"
+COMPUTE = REPORTS / "compute.csv"
+
+# The figures that no stage draws: name, file, caption, and what draws it.
+STUDY_FIGURES = (
+    ("study", STUDY_REPORTS / "forest.svg", STUDY_CAPTION, "tools/study"),
+    ("dose", STUDY_REPORTS / "dose.svg", DOSE_CAPTION, "tools/study"),
+    (
+        "study-retention",
+        QUANTIZATION_REPORTS / "retention.svg",
+        RETENTION_CAPTION,
+        "stages/figures.py",
+    ),
+)
 
 # The packages that results depend on, by the name that is imported.
 PACKAGES = (
@@ -73,11 +92,12 @@ PACKAGES = (
 
 
 def main() -> None:
-    """Make the paper and the page."""
+    """Make the paper, the page and the table of compute."""
     params = load_params()
     left_out = figures_without_data(params)
     figures = {name: read_figure(name) for name in CAPTIONS if name not in left_out}
     inputs = paper_inputs(params, list(figures))
+    write_csv(COMPUTE, inputs["compute"])
     typeset(inputs)
     write_text(PAGE, page(params, inputs, figures))
 
@@ -151,11 +171,15 @@ def page(params: Params, inputs: dict[str, Any], figures: dict[str, str]) -> str
         level=params.analyze.interval,
         batch=params.evaluate.speed.prompts,
     )
+    tables.append(compute_table(inputs["compute"]))
     study = inputs["study"]
     pictures = [webpage.Figure(name, CAPTIONS[name], svg) for name, svg in figures.items()]
     if study:
-        forest = (STUDY_REPORTS / "forest.svg").read_text(encoding="utf-8")
-        pictures.insert(0, webpage.Figure("study", STUDY_CAPTION, forest, "tools/study"))
+        pictures = [
+            webpage.Figure(name, caption, file.read_text(encoding="utf-8"), drawn_by)
+            for name, file, caption, drawn_by in STUDY_FIGURES
+            if file.exists()
+        ] + pictures
         tables.insert(0, study_table(study))
     # Not "elsewhere": the page states findings on the held-out benchmark only.
     subjects = ("question", "others", "grpo", "quantization")

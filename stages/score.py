@@ -48,10 +48,9 @@ def main() -> None:
         difficulties = published_difficulties(problems)
     else:
         for prompting, by_problem in grades_by_problem(problems, grades).items():
-            difficulties += score_problems(
-                problems, prompting, by_problem, definition, params.score
-            )
-            metrics[prompting] = difficulty_metrics(problems, by_problem)
+            rows = score_problems(problems, prompting, by_problem, definition, params.score)
+            difficulties += rows
+            metrics[prompting] = difficulty_metrics(problems, by_problem, rows)
             metrics[prompting]["generated_tokens"] = generated[prompting]
     write_parquet(SAMPLE_GRADES, grades, may_be_empty=SampleGrade)
     write_parquet(DIFFICULTY, difficulties, may_be_empty=Difficulty)

@@ -3,17 +3,8 @@
 import ast
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 LIBRARY = Path("stages/lib")
-
-
-class Import(NamedTuple):
-    """A package of the library that a file imports, and where."""
-
-    package: str
-    file: Path
-    line: int
 
 
 def packages() -> list[str]:
@@ -27,9 +18,9 @@ def files_of(package: str) -> list[Path]:
 
 
 @cache
-def imports_of(file: Path) -> list[Import]:
-    """Return every import of a package of the library in a file, inside functions too."""
-    found: list[Import] = []
+def imports_of(file: Path) -> dict[str, int]:
+    """Return the packages of the library that a file imports, and where it does last."""
+    imported: dict[str, int] = {}
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert not node.level, f"{file}:{node.lineno}: expected an absolute import"
@@ -39,9 +30,9 @@ def imports_of(file: Path) -> list[Import]:
             names = [alias.name for alias in node.names]
         else:
             continue
-        for package in {name.split(".")[2] for name in names if name.startswith("stages.lib.")}:
-            found.append(Import(package, file, node.lineno))
-    return found
+        modules = [name for name in names if name.startswith("stages.lib.")]
+        imported |= dict.fromkeys((name.split(".")[2] for name in modules), node.lineno)
+    return imported
 
 
 def imported_modules(file: Path) -> set[str]:
@@ -60,8 +51,7 @@ def reached(file: Path) -> set[str]:
     visited: set[str] = set()
     queue = [file]
     while queue:
-        for item in imports_of(queue.pop()):
-            if item.package not in visited:
-                visited.add(item.package)
-                queue += files_of(item.package)
+        for package in imports_of(queue.pop()).keys() - visited:
+            visited.add(package)
+            queue += files_of(package)
     return visited

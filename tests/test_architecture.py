@@ -1,8 +1,9 @@
-"""The architecture: which package may import which, what parameters may hold, sizes."""
+"""The architecture: which package imports which, names, what parameters may hold, sizes."""
 
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,20 +12,20 @@ from stages.lib.params.base import ParamGroup
 from stages.lib.params.root import Params
 from tests.imports import files_of, imported_modules, imports_of, packages
 
-# What each package of the library may import, beside itself.
+# What each package of the library imports, beside itself.
 ARROWS = {
     "core": "",
     "sandbox": "",
     "params": "core",
     "runtime": "core",
-    "provenance": "core params",
+    "provenance": "params",
     "prompts": "core params",
     "models": "core params",
     "grading": "core params runtime sandbox",
     "generations": "core params runtime",
-    "formats": "core grading params prompts provenance runtime sandbox",
+    "formats": "core grading params prompts provenance sandbox",
     "data": "core formats grading params prompts provenance",
-    "difficulty": "core generations grading params prompts runtime",
+    "difficulty": "core generations grading params prompts",
     "inference": "core generations models params runtime",
     "quantization": "core models params",
     "mixing": "core params",
@@ -53,6 +54,16 @@ TOOLS = {
 SOURCES = sorted(path for folder in ("stages", "tools") for path in Path(folder).rglob("*.py"))
 LONGEST_MODULE, LONGEST_FUNCTION = 300, 50
 
+# The folders of tests, and the modules that they mirror.
+MIRRORED = {"lib": "stages/lib", "stages": "stages", "tools": "tools", "benchmarks": "benchmarks"}
+# Tests whose name is not that of a module, and what they test.
+NOT_MIRRORED = {
+    "tests/lib/generations/test_store_kills.py": "the store, in processes that are killed",
+    "tests/lib/sandbox/test_hostile.py": "all layers of the sandbox at once",
+    "tests/stages/test_nothing_to_do.py": "several stages in one process",
+    "tests/tools/study/test_main.py": "`__main__.py`",
+}
+
 
 def test_the_tables_name_every_package_and_every_tool() -> None:
     assert sorted(ARROWS) == packages()
@@ -61,22 +72,23 @@ def test_the_tables_name_every_package_and_every_tool() -> None:
 
 
 @pytest.mark.parametrize("package", ARROWS)
-def test_a_package_imports_only_what_the_table_allows(package: str) -> None:
+def test_a_package_imports_exactly_what_the_table_allows(package: str) -> None:
     allowed = {package, *ARROWS[package].split()}
+    imports = [(file, *item) for file in files_of(package) for item in imports_of(file).items()]
     broken = [
-        f"{item.file}:{item.line}: {package} imports {item.package}"
-        for file in files_of(package)
-        for item in imports_of(file)
-        if item.package not in allowed
+        f"{file}:{line}: {package} imports {name}"
+        for file, name, line in imports
+        if name not in allowed
     ]
     assert not broken, "\n".join(broken)
+    assert {name for _, name, _ in imports} | {package} == allowed
 
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_tool_imports_exactly_what_the_table_allows(tool: str) -> None:
     files = [file for file in SOURCES if file.parts[1] in (tool, f"{tool}.py")]
     assert files
-    assert {item.package for file in files for item in imports_of(file)} == {*TOOLS[tool].split()}
+    assert {name for file in files for name in imports_of(file)} == {*TOOLS[tool].split()}
 
 
 def test_arrows_go_one_way() -> None:
@@ -92,6 +104,28 @@ def test_packages_are_flat() -> None:
         for path in Path("stages/lib").glob("*/*")
         if path.is_dir() and path.name != "__pycache__"
     ]
+
+
+def test_every_file_of_tests_is_named_after_a_module() -> None:
+    unmatched = set()
+    for folder, mirrored in MIRRORED.items():
+        for test in Path("tests", folder).rglob("test_*.py"):
+            path = test.relative_to("tests", folder)
+            module = mirrored / path.with_name(path.name.removeprefix("test_"))
+            # The tests of a command, as of `tools/demo/`, lie beside those of its modules.
+            if not module.exists() and not module.with_suffix("").is_dir():
+                unmatched.add(str(test))
+    assert unmatched == set(NOT_MIRRORED)
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    counts = Counter(
+        node.name
+        for file in SOURCES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert not [name for name, count in counts.items() if count > 1]
 
 
 @pytest.mark.parametrize(("folder", "allowed"), [("stages", ()), ("tools", ("tools",))])

@@ -56,7 +56,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("overrides", nargs="+", metavar="KEY=VALUE")
+    parser.add_argument("overrides", nargs="+", metavar="KEY=VALUE", help="as after dvc exp run -S")
     parser.add_argument("--gpu-gib", type=float, default=80.0, help="memory of each GPU")
     arguments = parser.parse_intermixed_args()
     try:

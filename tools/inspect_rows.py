@@ -71,10 +71,14 @@ def _count_values(label: str, values: Iterable[str | int]) -> list[tuple[str, st
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("format", choices=get_args(Format))
-    parser.add_argument("path")
-    parser.add_argument("--exclude", nargs="*", default=[], metavar="NAME")
-    parser.add_argument("--target", choices=get_args(Target), default="problems")
+    parser.add_argument("format", choices=get_args(Format), help="the layout of the rows")
+    parser.add_argument("path", help="a file, a folder, a pattern or hub:ORG/NAME@COMMIT/PATTERN")
+    parser.add_argument(
+        "--exclude", nargs="*", default=[], metavar="NAME", help="sources of rows to skip"
+    )
+    parser.add_argument(
+        "--target", choices=get_args(Target), default="problems", help="what a row becomes"
+    )
 
 
 if __name__ == "__main__":

@@ -146,6 +146,7 @@ def main() -> None:
     hard = Stratum(
         values.hard_cells, values.problems, values.hard_accuracy, values.problem_sd, values.run_sd
     )
+    # Near the ceiling, rates differ less between problems and between runs.
     easy = Stratum(
         values.easy_cells,
         values.problems,

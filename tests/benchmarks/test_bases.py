@@ -24,11 +24,11 @@ def test_a_base_has_a_row_without_and_with_examples(
 ) -> None:
     monkeypatch.setattr("stages.lib.inference.engine.Engine", lambda *_: terse_engine)
     base = f"folder:{terse}"
-    exclude, with_ = bases.measure(base)
-    assert (exclude["base"], exclude["shots"], with_["shots"]) == (base, 0, 1)
-    for row in (exclude, with_):
-        right = round(row["accuracy"] * row["problems"])
-        low, high = wilson_interval(right, 6, level=0.95)
+    zero_shot, one_shot = bases.measure(base)
+    assert (zero_shot["base"], zero_shot["shots"], one_shot["shots"]) == (base, 0, 1)
+    for row in (zero_shot, one_shot):
+        n_correct = round(row["accuracy"] * row["problems"])
+        low, high = wilson_interval(n_correct, 6, level=0.95)
         assert (row["problems"], row["low"], row["high"]) == (6, round(low, 4), round(high, 4))
         assert row["bytes"] == weight_bytes(terse)
         assert min(row["tokens_per_second_single"], row["first_token_ms"]) > 0

@@ -69,10 +69,10 @@ def from_a_small_process(script: str, folder: Path) -> list[float]:
 
 
 def test_memory_of_children_at_once_is_added(tmp_path: Path) -> None:
-    held = "import sys; held = bytearray(b'1' * 2**27); print(flush=True); sys.stdin.read()"
+    child = "import sys; memory = bytearray(b'1' * 2**27); print(flush=True); sys.stdin.read()"
     parent = (
         "import subprocess as s, sys, time\n"
-        f"children = [s.Popen([sys.executable, '-c', {held!r}], stdin=s.PIPE, stdout=s.PIPE)"
+        f"children = [s.Popen([sys.executable, '-c', {child!r}], stdin=s.PIPE, stdout=s.PIPE)"
         " for _ in '12']\n"
         "for child in children: child.stdout.readline()\n"
         f"time.sleep({4 * growth.POLL_S})\n"
@@ -137,9 +137,9 @@ def test_made_problems_have_their_difficulty_and_a_benchmark(tmp_path: Path) -> 
     assert [row.source for row in difficulties] == [row.source for row in problems]
     assert len({problem.id for problem in problems}) == 30
     rungs = yaml.safe_load((tmp_path / PARAMS).read_text(encoding="utf-8"))["prepare"]["rungs"]
-    each, rest = divmod(30, len(rungs))
+    per_rung, rest = divmod(30, len(rungs))
     assert Counter(problem.source for problem in problems) == {
-        rung: each + (position < rest) for position, rung in enumerate(rungs)
+        rung: per_rung + (position < rest) for position, rung in enumerate(rungs)
     }
     assert read_parquet(tmp_path / EVAL_PROBLEMS / "ladder.parquet", Problem) == problems
     assert (tmp_path / TABLES / "accuracy.csv").exists()

@@ -58,8 +58,8 @@ def test_answers_earn_as_in_training() -> None:
     problem = make_problem("1", question="1 + 1", answer="2")
     answers = [("1 + 1 = 2. The answer is 2.", True), ("The answer is 3.", False)]
     result = grpo_rewards.mean_reward(problem, answers, settings, [])
-    # Right and whole: 1.2; wrong, and cut off behind its statement: 0.1.
-    assert result == {"reward": pytest.approx((1.2 + 0.1) / 2), "right": 0.5}
+    # Correct and whole: 1.2; wrong, and cut off behind its statement: 0.1.
+    assert result == {"reward": pytest.approx((1.2 + 0.1) / 2), "correct": 0.5}
 
 
 def test_kept_runs_are_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

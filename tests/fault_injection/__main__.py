@@ -59,6 +59,7 @@ def trial(seed: int, full: FullRun, folder: Path, clock: Path) -> list[str | int
         again = Run(folder, folder.parent / "then.txt", mark)
         then = ": ".join(part for part in _end(again, Fault(rng, site), full) if part)
         times = [round(middle - started, 1), round(time.monotonic() - middle, 1)]
+        # The folder is deleted below, and only its logs can explain a wrong ending.
         if "wrong" in ended + then:
             shutil.copytree(folder / "logs", folder.parent / "logs")
     finally:

@@ -1,4 +1,4 @@
-"""The cards of models, and what would be sent to the Hub."""
+"""The cards of models."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 import pytest
 from huggingface_hub import ModelCard
-from transformers import PreTrainedTokenizerFast
 
 from stages import card
 from stages.lib.analysis.answer_modes import ANSWER_MODES
@@ -18,16 +17,12 @@ from stages.lib.core.paths import (
     LIKELIHOOD_REPORTS,
     METRICS,
     MODEL_REPORTS,
-    MODELS,
     TABLES,
     TRAINING_LOGS,
 )
 from stages.lib.core.schema import STATUSES
-from stages.lib.models.fingerprint import model_fingerprint
 from tests.arms import GRPO, LORA, ROWS
-from tests.conftest import tiny_model
 from tests.stages.conftest import Change
-from tools import publish
 
 MODELS_EVALUATED = ("base", "uniform", "adaptive", "adaptive-gptq4")
 SYSTEMS = ("base", "base-1shot", "uniform", "adaptive", "adaptive-gptq4")
@@ -78,6 +73,7 @@ def measured(change: Change) -> Change:
             {"benchmark": "ladder", "system": system, "prompting": "cot", "cut": number} | no_counts
             for number, system in enumerate(SYSTEMS)
         ],
+        # The last is the model of ``add_grpo``.
         "models": [{"model": name} | perplexity | sizes for name in (*MODELS_EVALUATED, "grpo")],
     }
     TABLES.mkdir(parents=True)
@@ -231,69 +227,3 @@ def test_adapters_a_hub_base_and_an_unknown_license_are_said(
     assert "| its license | unknown (not named in its files) |" in text
     adapters = "r = 4, alpha = 8, dropout 0, on q_proj, down_proj; merged into the weights"
     assert f"| adapters | {adapters} |" in text
-
-
-class Recorder:
-    """A stand-in for the Hub that records what is sent."""
-
-    def __init__(self) -> None:
-        self.repos: list[tuple[str, bool]] = []
-        self.files: dict[str, bytes] = {}
-
-    def create_repo(self, repo: str, *, private: bool, exist_ok: bool) -> None:
-        assert exist_ok
-        self.repos.append((repo, private))
-
-    def create_commit(self, repo: str, operations: list[Any], *, commit_message: str) -> None:
-        assert [(repo, True)] == self.repos
-        assert commit_message.startswith("adaptive, ")
-        for operation in operations:
-            with operation.as_file() as stream:
-                self.files[operation.path_in_repo] = stream.read()
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    recorder = Recorder()
-    monkeypatch.setattr(publish, "HfApi", lambda: recorder)
-    monkeypatch.setattr(publish, "get_token", lambda: "hf_token")
-    return recorder
-
-
-@pytest.fixture
-def packaged(measured: Change, tokenizer: PreTrainedTokenizerFast) -> Change:
-    """Make a model and its card, and turn publishing on."""
-    tiny_model(tokenizer).save_pretrained(MODELS / "adaptive")
-    report = {"fingerprint": model_fingerprint(MODELS / "adaptive"), "weight_bytes": 2_500_000}
-    write_json(MODEL_REPORTS / "adaptive.json", report)
-    measured({"hub.push": {"repo": "org/uphill", "private": True}})
-    card.main()
-    return measured
-
-
-def test_a_model_goes_to_the_hub_with_its_card(packaged: Change, hub: Recorder) -> None:
-    publish.main("adaptive")
-    assert hub.repos == [("org/uphill-adaptive", True)]
-    folder = {path.name: path.read_bytes() for path in (MODELS / "adaptive").iterdir()}
-    assert hub.files == folder | {"README.md": (CARDS / "adaptive.md").read_bytes()}
-    assert "model.safetensors" in folder
-
-
-def test_nothing_is_sent_unasked_without_a_token_or_without_the_models_own_card(
-    packaged: Change,
-    hub: Recorder,
-    tokenizer: PreTrainedTokenizerFast,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with pytest.raises(ValueError, match="base: no card reports/cards/base.md"):
-        publish.main("base")
-    tiny_model(tokenizer, seed=1).save_pretrained(MODELS / "adaptive")
-    with pytest.raises(ValueError, match=r"adaptive\.md: not of the model in data/models/adaptive"):
-        publish.main("adaptive")
-    monkeypatch.setattr(publish, "get_token", lambda: None)
-    with pytest.raises(ValueError, match="no token: expected `hf auth login` first"):
-        publish.main("adaptive")
-    packaged({"hub.push": None})
-    with pytest.raises(ValueError, match=r"hub\.push: null: expected \{repo: ORG/NAME"):
-        publish.main("adaptive")
-    assert not hub.repos

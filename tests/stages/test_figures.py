@@ -1,6 +1,7 @@
 """The stage, from small tables to files."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from stages import figures
-from stages.lib.core.schema import Problem, content_id
+from stages.lib.core.schema import Problem, PublishedDifficulty, content_id
 from stages.lib.core.tables import write_parquet
+from stages.lib.difficulty.summary import published_difficulties
 from stages.lib.figures import paper, quantization, read
 from stages.lib.params.load import load_params
 from tests.arms import FRONTIER, GRPO
@@ -119,6 +121,21 @@ def test_without_samples_or_a_quantized_model_their_figures_are_left_out(undrawn
         pq.write_table(pa.table({}), f"data/{name}.parquet")
     left_out = {"difficulty", "topics", "width", "retention"}
     assert set(figures.draw(load_params())) == ALL - left_out
+
+
+def test_a_published_difficulty_is_drawn_without_samples(
+    undrawn: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables: list[pd.DataFrame] = []
+    monkeypatch.setattr(paper, "difficulty", lambda table, *_: tables.append(table) or Figure())
+    write(sample={"k": 0}, score={"definition": "published"})
+    source = problem("ladder", 7, None)
+    published = [PublishedDifficulty("cot", 0.25, 2), PublishedDifficulty("pot", 0.75, 4)]
+    rows = published_difficulties([replace(source, published=published)])
+    write_parquet(Path("data/difficulty.parquet"), rows)
+    assert set(figures.draw(load_params())) == ALL
+    (table,) = tables
+    assert table.values.tolist() == [["ladder", 0.75, 0.75, 0.75, 2.0]]
 
 
 def test_without_an_evaluated_tuned_model_there_are_no_figures_of_them(undrawn: None) -> None:

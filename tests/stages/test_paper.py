@@ -108,8 +108,11 @@ def test_the_paper_and_the_page_are_made(report_folder: Path) -> None:
     assert ATTACK not in page()
     assert figures_on_page() == set(reports.FIGURES)
     files = {path.name for path in Path("reports").iterdir() if path.is_file()}
-    expected = {"index.html", "metrics.json", "paper.pdf", "paper.typ", "references.bib"}
-    assert files == expected
+    made = {"compute.csv", "index.html", "metrics.json", "paper.pdf"}
+    assert files == made | {"paper.typ", "references.bib"}
+    costs = pd.read_csv("reports/compute.csv").set_index("arm")
+    assert costs["generated_tokens"].to_dict() == {"uniform": 0, "adaptive": 4000}
+    assert "Compute of each arm" in page()
 
 
 def test_an_export_of_the_evaluated_weights_is_in_the_table(report_folder: Path) -> None:
@@ -328,6 +331,18 @@ def runs_recipe() -> dict[str, Any]:
     )
 
 
+def published_recipe() -> dict[str, Any]:
+    """An arm by difficulty that the data set states, no samples, nothing quantized."""
+    return recipe(
+        sample={"k": 0},
+        score={"definition": "published"},
+        weigh={"arms": {"uniform": UNIFORM, "adaptive": ADAPTIVE}},
+        quantize={"models": {}},
+        evaluate={"models": {"base": [0], "uniform": [0], "adaptive": [0]}},
+        analyze={"compare": [["adaptive", "uniform"]]},
+    )
+
+
 TUNED_FIGURES = {"training", "accuracy", "sources", "programs"}
 RECIPES: list[tuple[Any, set[str], set[str], set[str]]] = [
     (
@@ -360,6 +375,12 @@ RECIPES: list[tuple[Any, set[str], set[str], set[str]]] = [
         {"Several runs", "Difficulty"},
         {"What survives quantization"},
     ),
+    (
+        published_recipe,
+        TUNED_FIGURES | {"difficulty"},
+        {"Difficulty"},
+        {"How answers changed", "What survives quantization"},
+    ),
 ]
 
 
@@ -391,6 +412,8 @@ def test_any_recipe_has_a_paper_and_a_page(
     assert figures_on_page() == figures
     if make_recipe is runs_recipe:
         check_runs(inputs["runs"])
+    if make_recipe is published_recipe:
+        assert any("Nothing was sampled." in text for text in texts_of("par", inputs))
 
 
 def check_runs(runs: dict[str, Any]) -> None:
@@ -482,7 +505,8 @@ def test_a_finished_study_of_the_arms_is_in_the_paper(
     assert "The two arms at 3 doses, 3 runs each" in dose
     (draws,) = texts_of("<fig-draws>", inputs)
     assert "Accuracy kept by uniform" in draws
-    assert "The registered study: mean accuracy" in paper.PAGE.read_text()
+    assert "The registered study: mean accuracy" in page()
+    assert all(f'id="figure-{name}"' in page() for name in ("study", "dose", "study-retention"))
     write_csv(folder / "endpoints.csv", [row | {"first": "other"} for row in endpoints])
     paper.main()
     assert "The registered study" not in texts_of("heading", inputs, field="body")

@@ -58,17 +58,17 @@ def calls(change: Change, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> l
     ]
     write_parquet(DIFFICULTY, rows)
     write_parquet(PASSAGES, [Passage("A long passage."), Passage("Short.")])
-    made: list[dict[str, Any]] = []
+    recorded: list[dict[str, Any]] = []
 
     def by_grid(parent: Path, out: Path, **options: Any) -> None:
-        made.append({"parent": parent, "out": out} | options)
+        recorded.append({"parent": parent, "out": out} | options)
 
     def by_library(parent: Path, out: Path, config: Any) -> None:
-        made.append({"parent": parent, "out": out, "config": config})
+        recorded.append({"parent": parent, "out": out, "config": config})
 
     monkeypatch.setattr(quantize, "quantize_gptq_or_rtn", by_grid)
     monkeypatch.setattr(quantize, "quantize_bitsandbytes", by_library)
-    return made
+    return recorded
 
 
 @pytest.mark.parametrize(("name", "chosen"), [("training", {0, 1, 2, 3}), ("difficulty", {1, 2})])

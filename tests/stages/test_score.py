@@ -37,6 +37,7 @@ def test_difficulty_counts_the_correct_samples(scored: None) -> None:
     assert read_json(METRICS / "difficulty.json") == {
         "cot": {
             "pass_rate": {"fraction": 0.5, "product-2x2": 0.0, "sum-1-digit": 1.0},
+            "levels": {"1": 0.333, "3": 0.333, "5": 0.333},
             "samples": {"correct": 36, "wrong": 36},
             "pass_at_1": 0.5,
             "pass_at_4": 0.667,
@@ -64,6 +65,7 @@ def test_problems_may_have_different_numbers_of_samples(scored: None) -> None:
     }
     # Metrics of all problems use the same number of samples for each.
     counts = {"samples": {"correct": 36, "wrong": 60}, "generated_tokens": 96 * 5}
+    counts |= {"levels": {"1": 0.333, "4": 0.333, "5": 0.333}}
     assert read_json(METRICS / "difficulty.json") == {"cot": metrics | counts}
     # Further rounds come last.
     grades = read_parquet(SAMPLE_GRADES, SampleGrade)

@@ -1,4 +1,4 @@
-"""A real sweep over DVC, of a pipeline with one quick stage."""
+"""A real sweep over DVC, of a pipeline with one quick stage, and the summary of a sweep."""
 
 import ctypes
 import os
@@ -16,7 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from tools.experiments import failure_reason
+from tests.tools.sweep.committed import committed, grid_rows
 from tools.sweep import __main__ as sweep
 from tools.sweep.spec import Sweep, Values
 
@@ -200,6 +200,7 @@ def test_a_search_keeps_its_saved_points_when_a_failed_trial_succeeds_later(
         sweep.main("toy")
     assert 0 < len(saved) < 4
     before = dict(saved)
+    # Another score before the saved trials, of which the search must not choose other points.
     fixed = True
     sweep.main("toy")
     assert {name: saved[name] for name in before} == before
@@ -220,19 +221,12 @@ def test_a_mistake_stops_a_sweep_before_any_trial(
     assert not (toy.parent / "runs").exists()
 
 
-FAILED = "ERROR: failed to reproduce 'train@a': failed to run: python -m x, exited with 1"
-START = ["Running stage 'train@a':", "> python -m x"]
-REASONS = [
-    ([*START, "train-a: ValueError: no", FAILED], "train-a: ValueError: no"),
-    ([*START, FAILED], FAILED.removeprefix("ERROR: ")),
-    ([*START, "ERROR: 'x' is busy:", "(PID 7)"], "'x' is busy: (PID 7)"),
-    (["", "ERROR: stage: 'x' not found"], "stage: 'x' not found"),
-    ([], "DVC gave no reason"),
-]
-
-
-@pytest.mark.parametrize(("output", "reason"), REASONS)
-def test_the_reason_is_the_last_line_of_the_stage_or_the_error_of_dvc(
-    output: list[str], reason: str
-) -> None:
-    assert failure_reason([f"{line}\n" for line in output]) == reason
+def test_a_failed_trial_is_counted_and_never_the_best() -> None:
+    grid, rows = committed("grid"), grid_rows()
+    assert sweep.summary(rows, grid) == (
+        "15 trials done, 1 failed; best is grid-05 with 0.9 at "
+        "weigh.arms.adaptive.base=1, weigh.arms.adaptive.factor=0.5"
+    )
+    lowest = grid.score.model_copy(update={"direction": "minimize"})
+    assert "best is grid-00" in sweep.summary(rows, grid.model_copy(update={"score": lowest}))
+    assert sweep.summary(rows[3:4], grid) == "0 trials done, 1 failed"

@@ -10,6 +10,7 @@ itself with smaller batches. ``analyze`` adds the exports of evaluated models to
     python -m tools.export MODEL --precision fp32|int8|int4
 """
 
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -94,7 +95,8 @@ def count_by_benchmark(
     problems: Sequence[Problem], correct: Sequence[bool], benchmarks: Benchmarks
 ) -> dict[str, dict[str, int]]:
     """Return the number of problems, and of correct answers, in each benchmark."""
-    correct_of = {problem.id: right for problem, right in zip(problems, correct, strict=True)}
+    ids = [problem.id for problem in problems]
+    correct_of = dict(zip(ids, correct, strict=True))
     answered = {
         name: [correct_of[problem.id] for problem in members if problem.id in correct_of]
         for name, members in benchmarks.items()
@@ -146,5 +148,10 @@ def run_vllm(
     return texts, small_batch_texts, latency
 
 
+def _arguments(parser: ArgumentParser) -> None:
+    precisions = ", ".join(onnx.BITS)
+    parser.add_argument("--precision", required=True, help=f"of the weights: {precisions}")
+
+
 if __name__ == "__main__":
-    console.run_stage("export", main, item="model", options=("precision",), timed=False)
+    console.run_stage("export", main, item="model", add_arguments=_arguments, timed=False)

@@ -18,6 +18,7 @@ status 3 says that something was skipped.
 
 import json
 import sys
+from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from stages.lib.params.evaluation import Analyze, Figures
 from stages.lib.params.load import load_params
 from stages.lib.runtime import console
 from tools.replicate import charts, regrade
-from tools.replicate.results import Model, read_results
+from tools.replicate.results import PublishedModel, read_results
 
 INCOMPLETE = 3
 
@@ -77,7 +78,10 @@ def main(results: str, out: str) -> None:
 
 
 def write_significance(
-    folder: Path, frames: Mapping[str, pd.DataFrame], models: Sequence[Model], analyze: Analyze
+    folder: Path,
+    frames: Mapping[str, pd.DataFrame],
+    models: Sequence[PublishedModel],
+    analyze: Analyze,
 ) -> None:
     """Write the comparisons with the baseline, if there is exactly one and another model."""
     baselines = [model.name for model in models if model.b is None]
@@ -96,7 +100,7 @@ def write_significance(
 
 
 def write_figures(
-    folder: Path, means: pd.DataFrame, models: Sequence[Model], figures: Figures
+    folder: Path, means: pd.DataFrame, models: Sequence[PublishedModel], figures: Figures
 ) -> None:
     """Draw the mean scores by w and by answer mode."""
     with atomic_replace(folder / "figures") as tmp:
@@ -111,5 +115,10 @@ def _write(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(tmp, index=False, lineterminator="\n")
 
 
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("results", help="the folder of published results")
+    parser.add_argument("--out", required=True, metavar="DIR", help="where to write")
+
+
 if __name__ == "__main__":
-    console.run_stage("replicate", main, item="results", options=["out"], timed=False)
+    console.run_stage("replicate", main, add_arguments=_arguments, timed=False)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from stages.lib.analysis.answer_modes import ANSWER_MODES
 from stages.lib.figures import style
-from tools.replicate.results import Model
+from tools.replicate.results import PublishedModel
 
 OFFSET = 1.07
 """The distance between the points of one w, as a factor on the logarithmic axis."""
@@ -21,7 +21,7 @@ OFFSET = 1.07
 
 @rc_context(style.STYLE)
 def score_by_weight(
-    table: pd.DataFrame, models: Sequence[Model], palette: str, width_in: float
+    table: pd.DataFrame, models: Sequence[PublishedModel], palette: str, width_in: float
 ) -> Figure:
     """Draw the mean PoT‖CoT score against w, a line per b; baselines are dashed."""
     table = style.select_rows(table, "answer_mode", ["fallback"])
@@ -56,7 +56,7 @@ def score_by_weight(
 
 @rc_context(style.STYLE)
 def score_by_answer_mode(
-    table: pd.DataFrame, models: Sequence[Model], palette: str, width_in: float
+    table: pd.DataFrame, models: Sequence[PublishedModel], palette: str, width_in: float
 ) -> Figure:
     """Draw the mean score of every model in every answer mode."""
     domains = list(table["domain"].unique())
@@ -77,7 +77,7 @@ def score_by_answer_mode(
     return figure
 
 
-def model_label(model: Model) -> str:
+def model_label(model: PublishedModel) -> str:
     """Return a model's short name."""
     if model.b is None or model.w is None:
         return "baseline"

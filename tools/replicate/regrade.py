@@ -24,7 +24,7 @@ from stages.lib.grading.grader import grade_program
 from stages.lib.grading.numbers import read_numeral, same_number
 from stages.lib.params.sampling import SandboxLimits
 from stages.lib.sandbox.pool import ProgramResult
-from tools.replicate.results import BENCHMARKS, IN_DOMAIN, Case, Model
+from tools.replicate.results import BENCHMARKS, IN_DOMAIN, Case, PublishedModel
 
 
 def published_records(cases: Sequence[Case]) -> list[EvalRecord]:
@@ -58,7 +58,7 @@ def grade_frame(cases: Sequence[Case], records: Sequence[EvalRecord]) -> pd.Data
     return accuracy.answer_frame(records, by_benchmark)
 
 
-def score_table(scores: pd.DataFrame, models: Sequence[Model]) -> pd.DataFrame:
+def score_table(scores: pd.DataFrame, models: Sequence[PublishedModel]) -> pd.DataFrame:
     """Return a row per model: b, w, steps, and percent by benchmark and answer mode.
 
     ``scores`` has the accuracy of each benchmark, system and answer mode. The cell of a

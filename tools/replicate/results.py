@@ -56,7 +56,7 @@ class PublishedRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class PublishedModel:
     """A model of the grid: its name, its b and w (None: the baseline) and its steps."""
 
     name: str
@@ -69,17 +69,17 @@ class Model:
 class Case:
     """One generation of one model, and the problem that it answers."""
 
-    model: Model
+    model: PublishedModel
     benchmark: str
     prompting: Prompting
     problem: Problem
     row: PublishedRow
 
 
-def parse_name(name: str) -> Model:
+def parse_name(name: str) -> PublishedModel:
     """Read b, w and the number of optimizer steps from a model's name."""
     grid, steps = _GRID.search(name), _STEPS.search(name)
-    return Model(
+    return PublishedModel(
         name=name,
         b=float(grid["b"]) if grid else None,
         w=float(grid["w"]) if grid else None,

@@ -15,10 +15,12 @@ another machine goes on with the next. After the last block, ``report`` writes i
 
 Before the last block nothing is compared. ``end`` ends a study early, for good, and reports on
 the blocks that there are. ``dose`` runs the dose curve, a block per seed in
-``reports/study/dose/``, and writes ``dose.csv``, ``dose.svg`` and ``dose.png``. ``dev`` writes the
-outcomes of the workspace's run, one of ``recipe=study-dev``, to ``reports/study/dev.json``: the
-choices before registration are based on it. ``base`` grades the untrained model's answers to the
-study's problems, which DVC's target ``evaluate@base`` makes, into ``base.json``.
+``reports/study/dose/``, and writes ``dose.csv``, ``dose.svg`` and ``dose.png``, and into
+``manipulation.csv`` how many examples each arm took of a hard cell, for one of an easy cell.
+``dev`` writes the outcomes of the workspace's run, one of ``recipe=study-dev``, to
+``reports/study/dev.json``: the choices before registration are based on it. ``base`` grades the
+untrained model's answers to the study's problems, which DVC's target ``evaluate@base`` makes,
+into ``base.json``.
 
     python -m tools.study run
     python -m tools.study report
@@ -42,7 +44,7 @@ from stages.lib.params.load import load_params
 from stages.lib.runtime import console
 from tools.experiments import head_commit
 from tools.study.blocks import Block, outcomes_of, read_blocks, read_outcomes, write_block
-from tools.study.dose import dose_rows
+from tools.study.dose import dose_rows, manipulation_rows
 from tools.study.endpoints import (
     cell_accuracies,
     compute,
@@ -133,8 +135,11 @@ def dose(study: Study) -> None:
             check_code(recipe, list(blocks.values()))
             blocks[seed] = run_block(recipe, seed, commit)
             write_block(folder, blocks[seed])
-    rows = dose_rows(study, load_recipe(recipe), [blocks[seed] for seed in seeds])
+    params, curve = load_recipe(recipe), [blocks[seed] for seed in seeds]
+    rows = dose_rows(study, params, curve)
     write_csv(STUDY_REPORTS / "dose.csv", rows)
+    if manipulation := manipulation_rows(study, params, curve):
+        write_csv(STUDY_REPORTS / "manipulation.csv", manipulation)
     settings = load_params().figures
     colors = style.palette(settings.palette, [study.candidate, study.baseline])
     figure = draw_dose(rows, colors, width_in=settings.width_in)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +28,8 @@ class Block:
     ``code`` identifies the code and the parameters but for the seed, ``registration`` the
     registered text, and ``problems`` the problems: they are the same in all blocks of a study.
     ``commit`` and ``cpu`` say where the runs come from. ``reports`` has what each training
-    reported, and its seconds.
+    reported, and its seconds. ``examples`` has how many examples of each cell it used; blocks that
+    ran before these were kept have none.
     """
 
     seed: int
@@ -39,6 +40,7 @@ class Block:
     problems: str
     outcomes: Outcomes
     reports: dict[str, dict[str, Any]]
+    examples: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def outcomes_of(
@@ -115,9 +117,9 @@ def _check_alike(path: Path, block: Block, first: Block) -> None:
     expected = next(iter(first.outcomes.values()), {})
     for system, cells in block.outcomes.items():
         for cell in sorted({*expected, *cells}):
-            found, wanted = len(cells.get(cell, "")), len(expected.get(cell, ""))
-            if found != wanted:
+            count, expected_count = len(cells.get(cell, "")), len(expected.get(cell, ""))
+            if count != expected_count:
                 raise ValueError(
-                    f"{path}: outcomes.{system}.{cell}: {found} problems: expected {wanted}, as in "
-                    f"{first.seed}.json"
+                    f"{path}: outcomes.{system}.{cell}: {count} problems: expected "
+                    f"{expected_count}, as in {first.seed}.json"
                 )

@@ -1,12 +1,12 @@
-"""The dose curve: two arms of the study at several numbers of steps."""
+"""The dose curve: two arms of the study at several numbers of steps, and what they trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.lib.core.settings import overlay
 from stages.lib.params.root import Params
 from tools.study.blocks import Block
-from tools.study.endpoints import compare, outcomes
+from tools.study.endpoints import cells_of, compare, outcomes
 from tools.study.spec import STRATA, Study
 
 
@@ -17,8 +17,7 @@ def dose_rows(study: Study, params: Params, blocks: Sequence[Block]) -> list[dic
     of one strategy differ in their steps alone. Raises ValueError for a number of steps that
     one of the two does not have.
     """
-    doses = {name: doses_of(params, name) for name in (study.baseline, study.candidate)}
-    baseline, candidate = doses[study.baseline], doses[study.candidate]
+    baseline, candidate = (doses_of(params, name) for name in (study.baseline, study.candidate))
     if sorted(baseline) != sorted(candidate):
         raise ValueError(
             f"{study.dose.recipe}: steps of {study.candidate}: {sorted(candidate)}: expected "
@@ -43,6 +42,34 @@ def dose_rows(study: Study, params: Params, blocks: Sequence[Block]) -> list[dic
                 }
             )
     return rows
+
+
+def manipulation_rows(
+    study: Study, params: Params, blocks: Sequence[Block]
+) -> list[dict[str, Any]]:
+    """Return how many examples each arm took of a hard cell, for one of an easy cell.
+
+    A row has one seed and one number of steps. Blocks without examples are left out.
+    """
+    arms = {name: doses_of(params, name) for name in (study.candidate, study.baseline)}
+    return [
+        {"seed": block.seed, "steps": steps}
+        | {
+            name: round(_hard_to_easy(study, blocks, block.examples[systems[steps]]), 2)
+            for name, systems in arms.items()
+        }
+        for block in blocks
+        if block.examples
+        for steps in sorted(arms[study.candidate])
+    ]
+
+
+def _hard_to_easy(study: Study, blocks: Sequence[Block], examples: Mapping[str, int]) -> float:
+    hard, easy = (
+        sum(examples[cell] for cell in cells) / len(cells)
+        for cells in (cells_of(study, blocks, stratum) for stratum in STRATA)
+    )
+    return hard / easy
 
 
 def doses_of(params: Params, arm: str) -> dict[int, str]:

@@ -53,12 +53,22 @@ def planned_seeds(study: Study, blocks: Sequence[Block]) -> list[int]:
     ``blocks`` are in the order of the seeds. Before there are enough to look at, no further
     seeds are planned.
     """
+    half_width = look_half_width(study, blocks)
+    if half_width is None or half_width <= study.look.half_width:
+        return study.seeds
+    return study.seeds + study.look.seeds
+
+
+def look_half_width(study: Study, blocks: Sequence[Block]) -> float | None:
+    """Return half the width of the interval that the look at the variance looks at.
+
+    None if the blocks that it needs are not there yet.
+    """
     first = list(blocks[: study.look.blocks])
     if [block.seed for block in first] != study.seeds[: study.look.blocks]:
-        return study.seeds
+        return None
     comparison = compare(study, first, study.candidate, study.baseline, "hard")
-    is_wide = (comparison.high - comparison.low) / 2 > study.look.half_width
-    return study.seeds + study.look.seeds if is_wide else study.seeds
+    return (comparison.high - comparison.low) / 2
 
 
 def endpoints(study: Study, blocks: Sequence[Block]) -> list[Endpoint]:
@@ -122,6 +132,7 @@ def design(study: Study, params: Params, blocks: Sequence[Block]) -> dict[str, A
     kinds = len(params.prepare.rungs)
     ladder = [part for part in params.prepare.train if isinstance(part, LadderSource)]
     hard, easy = (cells_of(study, blocks, stratum) for stratum in STRATA)
+    half_width = look_half_width(study, blocks)
     return {
         "commit": blocks[0].commit,
         "steps": params.train.steps,
@@ -132,6 +143,11 @@ def design(study: Study, params: Params, blocks: Sequence[Block]) -> dict[str, A
         "promptings": list(params.evaluate.prompting),
         "hard_cells": len(hard),
         "easy_cells": len(easy),
+        "look": {
+            "blocks": study.look.blocks,
+            "half_width": None if half_width is None else round(half_width, 4),
+            "limit": study.look.half_width,
+        },
     }
 
 

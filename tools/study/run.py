@@ -1,6 +1,8 @@
 """Run the blocks of a study, each as a DVC experiment in a folder of its own."""
 
+import csv
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,11 +40,16 @@ def load_recipe(recipe: str) -> Params:
 
 
 def check_names(study: Study) -> None:
-    """Raise ValueError for an arm or an easy cell that the study's recipe does not have."""
+    """Raise ValueError for names that do not fit the study's recipe.
+
+    That is an arm or an easy cell that the recipe does not have, or the control of another arm.
+    """
     params = load_recipe(study.recipe)
     for field in ("candidate", "baseline", "control"):
         if (name := getattr(study, field)) not in params.evaluate.models:
             raise ValueError(f"{field}: {name!r}: expected one of {[*params.evaluate.models]}")
+    if _controlled_by(study.control, params) != study.candidate:
+        raise ValueError(f"control: {study.control!r}: expected a control of {study.candidate!r}")
     if not isinstance(_benchmark(params), LadderBenchmark):
         return  # its cells are known when it is prepared
     cells = [
@@ -54,6 +61,13 @@ def check_names(study: Study) -> None:
         raise ValueError(f"easy: {unknown[0]!r}: expected one of {sorted(cells)}")
     if not set(cells) - set(study.easy):
         raise ValueError(f"easy: all {len(cells)} cells: expected others to be hard")
+
+
+def _controlled_by(control: str, params: Params) -> str | None:
+    """Return the arm that a replay or an arm is the control of, or None."""
+    if control in params.weigh.replays:
+        return params.weigh.replays[control].arm
+    return getattr(params.weigh.arms.get(control), "control_of", None)
 
 
 def check_dev(params: Params) -> None:
@@ -140,6 +154,7 @@ def read_block(recipe: str, seed: int, commit: str, revision: str, registration:
         problems=problems_id,
         outcomes=outcomes,
         reports=_reports(params, revision),
+        examples=examples_of(params, revision),
     )
 
 
@@ -152,6 +167,18 @@ def _reports(params: Params, revision: str) -> dict[str, dict[str, Any]]:
         | _json_at(revision, TIMINGS / f"{stage}-{name}.json")
         for stage, name in stages
     }
+
+
+def examples_of(params: Params, revision: str) -> dict[str, dict[str, int]]:
+    """Return how many examples of each cell each training of an experiment used."""
+    examples: dict[str, dict[str, int]] = {}
+    for name in (*params.weigh.arms, *params.weigh.replays):
+        table = git("show", f"{revision}:{TRAINING_LOGS / name / 'allocation.csv'}")
+        counts: Counter[str] = Counter()
+        for row in csv.DictReader(table.splitlines()):
+            counts[f"{row['source']}/{row['prompting']}"] += int(row["examples"])
+        examples[name] = dict(counts)
+    return examples
 
 
 def _json_at(revision: str, path: Path) -> dict[str, Any]:

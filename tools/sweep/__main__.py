@@ -14,6 +14,7 @@ Exit status 3 says that a trial failed.
 
 import signal
 import sys
+from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
@@ -95,7 +96,11 @@ def _cell(value: Any) -> int | float | str:
     return value if isinstance(value, int | float) else str(value)
 
 
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", help="a file of conf/sweep/, without its ending")
+
+
 if __name__ == "__main__":
     # A SIGTERM ends the running trial too, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    console.run_stage("sweep", main, item="sweep", timed=False)
+    console.run_stage("sweep", main, add_arguments=_arguments, timed=False)

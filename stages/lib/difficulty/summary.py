@@ -75,9 +75,13 @@ def _published(problem: Problem, row: PublishedDifficulty) -> Difficulty:
 
 
 def difficulty_metrics(
-    problems: Sequence[Problem], grades: Sequence[Sequence[SampleGrade]]
+    problems: Sequence[Problem],
+    grades: Sequence[Sequence[SampleGrade]],
+    difficulties: Sequence[Difficulty],
 ) -> dict[str, Any]:
-    """Return pass rates by source, statuses, pass@1, pass@k and maj@k; k is the least n.
+    """Return pass rates by source, shares of levels, statuses, pass@1, pass@k and maj@k.
+
+    k is the least n. ``grades[i]`` and ``difficulties[i]`` are of problem i.
 
     With sequential sampling, the samples of a problem decide how many it has, and its plain
     rate is biased. Every problem has its first k samples, whatever they are.
@@ -92,6 +96,10 @@ def difficulty_metrics(
     return {
         "pass_rate": {
             source: round(sum(rates) / len(rates), 3) for source, rates in rates_by_source.items()
+        },
+        "levels": {
+            f"{level:g}": round(count / len(problems), 3)
+            for level, count in sorted(Counter(row.level for row in difficulties).items())
         },
         "samples": dict(Counter(grade.status for of_problem in grades for grade in of_problem)),
         "pass_at_1": round(float(pass_at_k(n_correct, n, k=1).mean()), 3),

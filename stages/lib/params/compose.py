@@ -1,5 +1,6 @@
 """Compose the parameters from ``conf/`` with Hydra, as ``dvc exp run -S`` does."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
     ConfigTypeError,
+    InterpolationKeyError,
+    MissingMandatoryValue,
     OmegaConfBaseException,
 )
 from yaml import YAMLError
@@ -37,11 +40,21 @@ def compose(overrides: Sequence[str], conf: Path) -> dict[str, Any]:
             keys = _known_keys(overrides, conf)
             raise ValueError(unknown_key(cause.full_key, keys)) from error
         message = str(error).splitlines()[0]
+        if deleted := re.match(r"Could not delete from config\. '(.*)' does not exist", message):
+            raise ValueError(unknown_key(deleted[1], _known_keys(overrides, conf))) from error
+        if ambiguous := re.match(r"Ambiguous value for argument '(.*?)=(.*)'", message):
+            key, value = ambiguous.groups()
+            raise ValueError(f"{key}: {value}: expected one value or a [list]") from error
         if isinstance(cause, ConfigTypeError) and message.startswith("Error merging override "):
             expected = "a list" if cause.object_type is list else "a mapping"
             value = message.partition("=")[2]
             raise ValueError(f"{cause.full_key}: {value}: expected {expected}") from error
         raise ValueError(f"overrides: {message}") from error
+    except InterpolationKeyError as error:
+        name = str(error).split("'")[1]
+        raise ValueError(f"{error.full_key}: ${{{name}}}: expected a key that exists") from error
+    except MissingMandatoryValue as error:
+        raise ValueError(f"{error.full_key}: ???: expected a value") from error
     except OmegaConfBaseException as error:
         raise ValueError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     except YAMLError as error:

@@ -137,7 +137,7 @@ class ConversationsArm(ArmGroup):
 
 
 class OnlineGroup(ArmGroup):
-    """What every arm has whose mixture follows what the model shows while it trains.
+    """Parameters of all online arms, whose mixture adapts to the model during training.
 
     A cell is the examples of one source with one prompting. ``floor`` is the least weight of a
     cell, relative to the largest. Weights are equal until every cell has had
@@ -150,9 +150,9 @@ class OnlineGroup(ArmGroup):
 
 
 class MeasuredGroup(OnlineGroup):
-    """What every online arm has whose signal is a mean over the fresh examples of a cell.
+    """Parameters of online arms whose signal is a mean over the fresh examples of a cell.
 
-    An example counts half as much in it after ``half_life`` others.
+    An example's weight in this mean halves with every ``half_life`` examples after it.
     """
 
     half_life: PositiveFloat

@@ -42,7 +42,7 @@ Tuning = Annotated[FullTuning | AdapterTuning, Field(discriminator="method")]
 
 
 class Launch(ParamGroup):
-    """Several processes: how they share the work, and how many they are on all machines."""
+    """Distributed training: the strategy, and the number of processes on all machines."""
 
     strategy: Literal["ddp", "fsdp2", "zero1", "zero3"]
     processes: Annotated[int, Field(ge=2)]

@@ -40,6 +40,14 @@ STUDY_CAPTION = (
     "The registered endpoints: the mean difference over all runs with its 95% interval, and each "
     "run. Each interval has to stay above its dashed bound."
 )
+DOSE_CAPTION = (
+    "Two arms of the study at several doses, on development problems: described, not tested. Left: "
+    "accuracy on hard cells, the mean and each run. Right: the difference with its interval."
+)
+RETENTION_CAPTION = (
+    "Recipe quantization: accuracy of quantized models over that of their original, with intervals "
+    "over problems and, of several draws of calibration examples, over draws."
+)
 
 
 def figures_without_data(params: Params) -> set[str]:

@@ -32,7 +32,6 @@ def read_study(folder: Path, arms: Sequence[str]) -> dict[str, Any] | None:
         "endpoints": endpoints,
         "arms": read_csv(folder / "arms.csv"),
         "commit": sizes["commit"][:7],
-        "tokens": f"{sizes['tokens']:,}",
         "design": design(sizes, endpoints),
         "result": result(endpoints),
         "meaning": meaning(endpoints),
@@ -64,7 +63,21 @@ def design(sizes: Mapping[str, Any], endpoints: Sequence[EndpointRow]) -> str:
         f"tested on {sizes['test_problems']} other problems in each of {cells} cells (a kind of "
         f"problem with one prompting): {sizes['easy_cells']} easy ones, which "
         f"`{endpoints[0]['second']}` mostly solved on development problems, and "
-        f"{sizes['hard_cells']} hard ones."
+        f"{sizes['hard_cells']} hard ones.{_look(sizes['look'])}"
+    )
+
+
+def _look(look: Mapping[str, Any]) -> str:
+    """Return what the look at the variance decided; nothing if the study ended before it."""
+    half_width = look["half_width"]
+    if half_width is None:
+        return ""
+    is_wide = half_width > look["limit"]
+    return (
+        f" After {look['blocks']} runs of each arm the interval on hard cells reached "
+        f"{percent(half_width)} points to each side, {'more than' if is_wide else 'at most'} the "
+        f"{percent(look['limit'])} points registered: "
+        f"{'further' if is_wide else 'no further'} runs were added."
     )
 
 

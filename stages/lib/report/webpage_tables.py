@@ -91,6 +91,32 @@ def study_table(study: Mapping[str, Any]) -> Table:
     )
 
 
+def compute_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return what each arm trained on and what it cost, from ``compute_rows``."""
+    counts = {
+        "Examples": "examples",
+        "Different": "distinct_examples",
+        "Supervised": "supervised_tokens",
+        "Processed": "processed_tokens",
+        "Generated": "generated_tokens",
+    }
+    return Table(
+        "Compute of each arm: examples, tokens (supervised, processed, and generated to measure "
+        "difficulty), FLOPs and seconds, sampling included",
+        ["Arm", "Epochs", *counts, "TFLOPs", "Seconds"],
+        [
+            [
+                _plain(row["arm"]),
+                Cell(fixed(row["epochs"], 2), row["epochs"]),
+                *(Cell(f"{row[name]:,}", row[name]) for name in counts.values()),
+                Cell(fixed(row["flops"] / 1e12, 0), row["flops"]),
+                Cell(fixed(row["seconds"], 0), row["seconds"]),
+            ]
+            for row in rows
+        ],
+    )
+
+
 def _accuracy_table(
     rows: Sequence[TableRow], benchmarks: Sequence[str], systems: Sequence[str], level: float
 ) -> Table:

@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -31,6 +31,14 @@ _terminal: TextIO | None = None
 # A disk with fewer free bytes counts as full.
 _FULL = 1 << 20
 
+# Help for the argument that names what a command works on.
+_ITEM_HELP = {
+    "arm": "an arm of weigh.arms",
+    "name": "a model, as params.yaml names it",
+    "model": "a model of data/models/",
+    "action": "what to do, as listed above",
+}
+
 # Environment variable with the path of the launching process's terminal.
 _TERMINAL = "UPHILL_TERMINAL"
 
@@ -40,14 +48,13 @@ def run_stage(
     work: Callable[..., None],
     *,
     item: str | None = None,
-    options: Sequence[str] = (),
     add_arguments: Callable[[argparse.ArgumentParser], None] = lambda _: None,
     timed: bool = True,
 ) -> None:
     """Run ``work`` as a command with these arguments, and exit with status 1 if it fails.
 
-    ``item`` names a positional argument, such as ``arm``; ``options`` are required options
-    (``--out DIR``); ``add_arguments`` adds others. All are passed to ``work`` in this order.
+    ``item`` names a positional argument, such as ``arm``; ``add_arguments`` adds others. All are
+    passed to ``work`` in this order.
 
     A ValueError or OSError is the user's to correct and ends in one line on the terminal. So does
     any other exception, whose traceback goes to the log. If ``timed``, the seconds and the peak
@@ -64,9 +71,7 @@ def run_stage(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     if item:
-        parser.add_argument(item)
-    for option in options:
-        parser.add_argument(f"--{option}", required=True)
+        parser.add_argument(item, help=_ITEM_HELP.get(item))
     add_arguments(parser)
     arguments = list(vars(parser.parse_args()).values())
     # Logs and timings of each item have its name.

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.lib.analysis.models import families, model_table
+from stages.lib.analysis.models import families, has_difficulty, model_table
 from stages.lib.analysis.quantization import (
     export_table,
     quantization_differences,
@@ -15,6 +15,7 @@ from stages.lib.analysis.quantization import (
 )
 from stages.lib.core.schema import Likelihood
 from stages.lib.params.grpo import Grpo
+from stages.lib.params.load import load_params
 from stages.lib.params.quantization import Calibration, Gptq, Nf4, Quantize, Rtn
 from tests.rows import make_answers
 
@@ -146,3 +147,14 @@ def test_families_hold_the_quantized_models_of_an_original() -> None:
     evaluated = ["base", "b", "a", "a-4", "a-8", "b-4", "c"]
     quantize = QUANTIZE.model_copy(update={"models": models})
     assert families(quantize, evaluated) == [["b", "b-4"], ["a", "a-8", "a-4"]]
+
+
+@pytest.mark.parametrize(
+    ("k", "definition", "has"),
+    [(0, "floor", False), (0, "published", True), (4, "floor", True)],
+)
+def test_difficulty_is_measured_or_published(k: int, definition: str, has: bool) -> None:
+    params = load_params()
+    sample = params.sample.model_copy(update={"k": k})
+    score = params.score.model_copy(update={"definition": definition})
+    assert has_difficulty(sample, score) == has

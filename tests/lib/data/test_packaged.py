@@ -127,7 +127,7 @@ class TestPackagedBenchmarks:
 
 
 @pytest.mark.parametrize(
-    ("text", "held"),
+    ("text", "content"),
     [
         (r"so $\boxed{4}$.", "4"),
         (r"\boxed{\frac{1}{2}} and done", r"\frac{1}{2}"),
@@ -137,8 +137,8 @@ class TestPackagedBenchmarks:
         (r"\boxed{}", ""),
     ],
 )
-def test_last_boxed(text: str, held: str) -> None:
-    assert extraction.last_boxed(text) == held
+def test_last_boxed(text: str, content: str) -> None:
+    assert extraction.last_boxed(text) == content
 
 
 @pytest.mark.parametrize("text", ["", "4", "{4}", "4}", r"\boxed 4", r"\boxed{4", r"\boxed{4\}"])

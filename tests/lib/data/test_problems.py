@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.lib.core.paths import CONF
 from stages.lib.core.schema import Problem, content_id
 from stages.lib.data.ladder import RUNGS, part_of, sample_ladder
 from stages.lib.data.problems import check_problems, load_jsonl, subsample
+from stages.lib.params.compose import compose
 from tests.rows import make_problem
 
 PROBLEM = make_problem(
@@ -82,20 +84,40 @@ class TestLadder:
             sample_ladder(["sums"], per_rung=1, seed=1)
 
 
+def assert_no_part_shares(pattern: str, rungs: list[str], sizes: dict[str, int]) -> None:
+    """Sample parts of these sizes with two seeds; compare what the pattern finds in any order."""
+    keys = [
+        {
+            (p.source, *sorted(re.findall(pattern, p.question)))
+            for seed in (5, 6)
+            for p in sample_ladder(rungs, per_rung=size, seed=seed, part=part)
+        }
+        for part, size in sizes.items()
+    ]
+    for first, second in combinations(keys, 2):
+        assert first & second == set()
+
+
 class TestParts:
     def test_no_numbers_stand_in_two_parts_whatever_is_sampled(self) -> None:
         names = ["sum-1-digit", "product-1x1", "gcd"]
         sizes = {"train": 32, "dev": 5, "test": 18, "test-2": 12}
-        keys = [
-            {
-                (p.source, *sorted(re.findall(r"\d+", p.question)))
-                for seed in (5, 6)
-                for p in sample_ladder(names, per_rung=size, seed=seed, part=part)
-            }
-            for part, size in sizes.items()
-        ]
-        for first, second in combinations(keys, 2):
-            assert first & second == set()
+        assert_no_part_shares(r"\d+", names, sizes)
+
+    def test_no_numbers_and_signs_stand_in_two_parts_of_the_study(self) -> None:
+        study, dev = (
+            compose([f"recipe={name}"], CONF)["prepare"] for name in ("study", "study-dev")
+        )
+        (train,), test = study["train"], study["benchmarks"]["ladder"]
+        assert (test["part"], dev["benchmarks"]["ladder"]["part"]) == ("test", "dev")
+        sizes = {
+            "train": train["per_rung"],
+            "dev": dev["benchmarks"]["ladder"]["per_rung"],
+            "test": test["per_rung"],
+            "test-2": test["per_rung"],
+        }
+        assert study["rungs"] == dev["rungs"]
+        assert_no_part_shares(r"[\d.]*\d|[-+*/=]", study["rungs"], sizes)
 
     @pytest.mark.parametrize(
         ("part", "least"), [("train", 32), ("dev", 12), ("test", 20), ("test-2", 20)]

@@ -137,8 +137,8 @@ def test_the_interval_holds_the_true_pass_rate_as_often_as_it_says(
         [4] * 20_000,
         **SETTINGS,
     )
-    held = [row.low <= rate <= row.high for row, rate in zip(rows, rates, strict=True)]
-    assert np.mean(held) == pytest.approx(0.9, abs=0.01)
+    covered = [row.low <= rate <= row.high for row, rate in zip(rows, rates, strict=True)]
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.01)
 
 
 VALID = SETTINGS | {

@@ -185,6 +185,16 @@ def test_difficulty_shows_means_intervals_and_shares_of_levels() -> None:
     assert legend_of(levels.get_legend()) == ["level 1", "4", "5"]
 
 
+def test_a_published_pass_rate_is_a_dot_without_a_bar() -> None:
+    table = of_problems().assign(low=of_problems()["posterior_mean"])
+    figure = paper.difficulty(table.assign(high=table["low"]), ["easy", "hard"], 5.0)
+    rates, levels = figure.axes
+    assert dots(rates) == [[(55.0, 0), (10.0, 1)]]
+    assert bars(rates) == [(55.0, 55.0, 0), (10.0, 10.0, 1)]
+    assert legend_of(levels.get_legend()) == ["level 1", "4", "5"]
+    figure.draw_without_rendering()
+
+
 def test_training_shows_a_loss_per_arm_and_one_learning_rate() -> None:
     loss, rate = draw("training").axes
     drawn = [line for line in loss.lines if heights(line)]

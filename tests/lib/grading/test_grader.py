@@ -533,7 +533,7 @@ def test_reference_is_accepted(answer: str, kind: AnswerKind, choices: list[str]
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "choices", "complaint"),
+    ("answer", "kind", "choices", "message"),
     [
         ("twelve", "number", None, "answer: 'twelve': expected a number"),
         ("3, 4", "number", None, "expected a number"),
@@ -545,9 +545,9 @@ def test_reference_is_accepted(answer: str, kind: AnswerKind, choices: list[str]
     ],
 )
 def test_unusable_reference_is_refused(
-    answer: str, kind: AnswerKind, choices: list[str] | None, complaint: str
+    answer: str, kind: AnswerKind, choices: list[str] | None, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=complaint):
+    with pytest.raises(ValueError, match=message):
         check_answer(answer, kind, choices)
 
 

@@ -43,8 +43,8 @@ def test_the_plan_depends_on_the_seed_alone() -> None:
     assert counts(0.5, rounds=3, per_round=2, seed=7) == counts(0.5, rounds=3, per_round=2, seed=7)
 
 
-@pytest.mark.parametrize(("weight", "per_round", "held"), [(0.0, 4, 3), (0.4, 4, 3), (1.0, 6, 5)])
-def test_too_few_problems_are_named(weight: float, per_round: int, held: int) -> None:
-    message = rf"^grpo.prompts_per_step: {per_round}: expected at most {held}, .* of {weight}$"
+@pytest.mark.parametrize(("weight", "per_round", "limit"), [(0.0, 4, 3), (0.4, 4, 3), (1.0, 6, 5)])
+def test_too_few_problems_are_named(weight: float, per_round: int, limit: int) -> None:
+    message = rf"^grpo.prompts_per_step: {per_round}: expected at most {limit}, .* of {weight}$"
     with pytest.raises(ValueError, match=message):
         counts(weight, rounds=1, per_round=per_round)

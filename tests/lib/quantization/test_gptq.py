@@ -251,8 +251,8 @@ def test_widths_are_those_of_the_layers(
     tmp_path: Path, config: PreTrainedConfig, widths: list[int], fitting: list[int]
 ) -> None:
     config.save_pretrained(tmp_path)
-    complaint = f"expected one of {fitting}, which divide the layers' widths {widths}"
-    with pytest.raises(ValueError, match=re.escape(complaint)):
+    message = f"expected one of {fitting}, which divide the layers' widths {widths}"
+    with pytest.raises(ValueError, match=re.escape(message)):
         check_group_size(tmp_path, 128)
     for group_size in fitting:
         check_group_size(tmp_path, group_size)

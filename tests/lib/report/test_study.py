@@ -31,15 +31,33 @@ DESIGN = {
     "promptings": ["cot", "pot"],
     "hard_cells": 10,
     "easy_cells": 12,
+    "look": {"blocks": 6, "half_width": 0.037, "limit": 0.05},
 }
 
 
-def test_the_size_of_a_study_is_said() -> None:
-    assert design(DESIGN, endpoints("met", "met", "met")) == (
+@pytest.mark.parametrize(
+    ("half_width", "look"),
+    [
+        (
+            0.037,
+            " After 6 runs of each arm the interval on hard cells reached 3.7 points to each side, "
+            "at most the 5.0 points registered: no further runs were added.",
+        ),
+        (
+            0.061,
+            " After 6 runs of each arm the interval on hard cells reached 6.1 points to each side, "
+            "more than the 5.0 points registered: further runs were added.",
+        ),
+        (None, ""),
+    ],
+)
+def test_the_size_of_a_study_and_its_look_are_said(half_width: float | None, look: str) -> None:
+    sizes = DESIGN | {"look": {"blocks": 6, "half_width": half_width, "limit": 0.05}}
+    assert design(sizes, endpoints("met", "met", "met")) == (
         "Each run takes 96 steps, 43,008 supervised tokens, on 2,200 problems of 11 kinds, with "
         "CoT and with PoT, and is tested on 60 other problems in each of 22 cells (a kind of "
         "problem with one prompting): 12 easy ones, which `uniform` mostly solved on development "
-        "problems, and 10 hard ones."
+        "problems, and 10 hard ones." + look
     )
 
 
@@ -99,7 +117,7 @@ def test_a_study_is_read_once_it_is_finished_and_of_these_arms(tmp_path: Path) -
     study = read_study(tmp_path, [*arms, "another"])
     assert study is not None
     assert (study["blocks"], study["endpoints"], study["dose"]) == (10, rows, None)
-    assert (study["commit"], study["tokens"]) == ("0123456", "43,008")
+    assert study["commit"] == "0123456"
     doses = [{"steps": steps, "runs": 3} for steps in (12, 12, 24, 24)]
     write_csv(tmp_path / "dose.csv", doses)
     study = read_study(tmp_path, arms)

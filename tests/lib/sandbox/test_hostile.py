@@ -44,8 +44,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         return worlds[-1]
 
     yield make
-    for each in worlds:
-        each.close()
+    for opened in worlds:
+        opened.close()
 
 
 def with_honest(text: str) -> tuple[str, str]:

@@ -218,8 +218,8 @@ def test_what_fits_no_step_is_named(
 
 
 def row_of(examples: Sequence[TokenizedExample]) -> Row:
-    places = [position for position, ids in enumerate(examples) for _ in range(len(ids))]
-    return packed(examples) | {"example_positions": torch.tensor([places])}
+    positions = [position for position, ids in enumerate(examples) for _ in range(len(ids))]
+    return packed(examples) | {"example_positions": torch.tensor([positions])}
 
 
 def test_scores_are_the_losses_of_the_examples(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -227,8 +227,8 @@ def test_scores_are_the_losses_of_the_examples(tokenizer: PreTrainedTokenizerFas
     scores: list[ExampleScore] = []
     weighted_loss(model, row_of([FIRST, SECOND, SECOND]), 10, scores.extend)
     assert [position for position, _, _ in scores] == [0, 1, 2]
-    for (_, loss, exact), one in zip(scores, [FIRST, SECOND, SECOND], strict=True):
-        expected = weighted_loss(model, row_of([one]), 1)
+    for (_, loss, exact), scored in zip(scores, [FIRST, SECOND, SECOND], strict=True):
+        expected = weighted_loss(model, row_of([scored]), 1)
         assert loss == pytest.approx(float(expected), rel=1e-6)
         assert not exact
 
@@ -245,7 +245,7 @@ def test_exact_is_what_greedy_decoding_would_write(tokenizer: PreTrainedTokenize
     assert [exact for _, _, exact in scores] == [True, False]
 
 
-def test_a_row_without_places_has_no_scores(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_row_without_positions_has_no_scores(tokenizer: PreTrainedTokenizerFast) -> None:
     row = row_of([FIRST])
     del row["example_positions"]
     fail: Callable[[list[ExampleScore]], object] = pytest.fail  # type: ignore[assignment]

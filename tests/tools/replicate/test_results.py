@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tools.replicate.results import Model, parse_name, read_results
+from tools.replicate.results import PublishedModel, parse_name, read_results
 
 QUESTION = "How many?\nAnswer Choices: (A) 3 (B) f(A) + 4 (C) none of these"
 
@@ -34,7 +34,7 @@ def write(folder: Path, model: str, **files: Any) -> None:
 def test_b_w_and_steps_are_read_from_a_name(
     name: str, b: float | None, w: float | None, steps: int | None
 ) -> None:
-    assert parse_name(name) == Model(name, b, w, steps)
+    assert parse_name(name) == PublishedModel(name, b, w, steps)
 
 
 def test_rows_become_problems_with_a_kind_and_options(tmp_path: Path) -> None:

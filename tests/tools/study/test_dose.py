@@ -1,5 +1,7 @@
 """The dose curve, on made-up outcomes of the recipe's arms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from stages.lib.figures import style
 from stages.lib.params.root import Params
 from tests.tools.study.test_endpoints import STUDY as REGISTERED
 from tests.tools.study.test_endpoints import simulated
-from tools.study.dose import dose_rows, doses_of
+from tools.study.dose import dose_rows, doses_of, manipulation_rows
 from tools.study.endpoints import outcomes
 from tools.study.figure import draw_dose
 from tools.study.run import load_recipe
@@ -54,6 +56,21 @@ def test_a_row_has_the_accuracy_of_both_arms_and_their_difference(recipe: Params
     lines = {line.get_label(): line.get_ydata() for line in accuracy.get_lines()}
     assert np.allclose(lines["mastery"], [100 * row["mastery"] for row in rows[::2]])
     assert difference.get_ylabel() == "mastery − uniform (points)"
+
+
+def test_the_manipulation_is_examples_of_a_hard_cell_for_one_of_an_easy_cell(
+    recipe: Params,
+) -> None:
+    arms = [doses_of(recipe, arm)[steps] for arm in ("mastery", "uniform") for steps in STEPS]
+    first, second, third = simulated(dict.fromkeys(arms, {"hard": 0.0, "easy": 0.0}), seeds=3)
+    even = {"a/cot": 8, "a/pot": 8, "b/cot": 8, "b/pot": 8, "c/cot": 8}
+    uneven = {"a/cot": 2, "a/pot": 6, "b/cot": 10, "b/pot": 20, "c/cot": 0}
+    examples = dict.fromkeys(arms, even) | {"mastery-192": uneven}
+    blocks = [first, replace(second, examples=examples), third]
+    rows = manipulation_rows(STUDY, recipe, blocks)
+    assert [(row["seed"], row["steps"]) for row in rows] == [(2, steps) for steps in STEPS]
+    assert [row["mastery"] for row in rows] == [1, 1, 1, 1, 2.5]
+    assert {row["uniform"] for row in rows} == {1}
 
 
 def test_a_dose_of_one_arm_alone_is_refused(recipe: Params) -> None:

@@ -15,8 +15,10 @@ from tools.study.blocks import Block, outcomes_of, read_blocks, write_block
 from tools.study.endpoints import (
     Endpoint,
     cell_accuracies,
+    compare,
     compute,
     endpoints,
+    look_half_width,
     outcomes,
     planned_seeds,
     summaries,
@@ -127,7 +129,12 @@ def test_further_blocks_are_planned_if_the_first_vary_too_much() -> None:
     assert planned_seeds(STUDY, blocks) == [1, 2, 3, 4, 5, 6, 7, 8]
     assert planned_seeds(study, blocks) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
     assert planned_seeds(study, blocks[:6]) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
-    # Nothing is looked at before the first six are there, whichever there are.
+    # Six blocks are looked at, whatever follows, and nothing before they are there.
+    half_width = look_half_width(STUDY, blocks)
+    assert half_width == look_half_width(STUDY, blocks[:6])
+    first = compare(STUDY, blocks[:6], "frontier", "uniform", "hard")
+    assert half_width == pytest.approx(first.high - first.difference)
+    assert look_half_width(STUDY, blocks[:5]) is None
     assert planned_seeds(study, blocks[:5]) == planned_seeds(study, blocks[1:]) == study.seeds
 
 

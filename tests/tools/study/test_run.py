@@ -17,6 +17,7 @@ from tools.study.spec import load_study
 
 REPORT = {"epochs": 0.3}
 TIMING = {"seconds": 12.5}
+ALLOCATION = "step,source,prompting,examples\n1,gcd,cot,2\n1,gcd,pot,1\n2,gcd,cot,3"
 
 
 @pytest.fixture
@@ -43,6 +44,8 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             return f"tree of {argument}"
         assert command == "show"
         assert argument.startswith("revision:reports/")
+        if argument.endswith("allocation.csv"):
+            return ALLOCATION
         return json.dumps(TIMING if "/timings/" in argument else REPORT)
 
     monkeypatch.setattr(run, "DVCFileSystem", Files)
@@ -53,7 +56,9 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_block_has_the_outcomes_and_what_each_training_reported() -> None:
     block = run.read_block(STUDY.recipe, 3, "commit", "revision", "text")
     assert block.outcomes == {"uniform": {"gcd/cot": "01"}, "mastery": {"gcd/cot": "11"}}
-    assert block.reports == dict.fromkeys(("uniform", "mastery", "dealt"), REPORT | TIMING)
+    trained = ("uniform", "mastery", "dealt")
+    assert block.reports == dict.fromkeys(trained, REPORT | TIMING)
+    assert block.examples == dict.fromkeys(trained, {"gcd/cot": 5, "gcd/pot": 1})
     assert (block.seed, block.commit, block.registration) == (3, "commit", "text")
     assert block.code == run.code_id(STUDY.recipe)
 
@@ -118,6 +123,7 @@ def test_a_further_block_has_the_code_of_the_others(monkeypatch: pytest.MonkeyPa
     [
         ({}, None),
         ({"control": "frontier"}, r"^control: 'frontier': expected one of \['uniform', 'mas"),
+        ({"control": "uniform"}, "^control: 'uniform': expected a control of 'mastery'$"),
         ({"easy": ["gcd/cot", "gdc/pot"]}, r"^easy: 'gdc/pot': expected one of \['chain-4-t"),
     ],
 )

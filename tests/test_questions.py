@@ -1,15 +1,15 @@
 """The fixed questions of ``conf/questions.jsonl``: their answers are right."""
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
+from stages.lib.core.paths import CONF
 from stages.lib.core.schema import Problem
 from stages.lib.data.problems import load_jsonl
 from tests.lib.data.test_ladder_solutions import printed_by, value_of
 
-QUESTIONS = load_jsonl(Path(__file__).parents[3] / "conf" / "questions.jsonl")
+QUESTIONS = load_jsonl(CONF / "questions.jsonl")
 
 
 @pytest.mark.parametrize("problem", QUESTIONS, ids=lambda problem: problem.id)
