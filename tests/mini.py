@@ -26,6 +26,7 @@ TIMED = (
     "reports/models/",
     "reports/tables",
     "reports/figures",
+    "reports/compute.csv",
     "reports/paper.pdf",
     "reports/index.html",
 )
