@@ -1,1 +1,1 @@
-"""A registered study: blocks of runs, and what they say together."""
+"""A registered study: runs its blocks and analyzes them."""

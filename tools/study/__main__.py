@@ -1,4 +1,4 @@
-"""Run a registered study block by block, and say what its blocks show.
+"""Run a registered study block by block, and analyze it.
 
 Reads ``conf/study.yaml``. ``run`` runs the blocks that have no file yet, each as a DVC
 experiment of the current commit, and leaves ``reports/study/blocks/SEED.json``: commit it, and
@@ -125,7 +125,7 @@ def run(study: Study) -> None:
 
 
 def dose(study: Study) -> None:
-    """Run the blocks of the dose curve that have no file, and write what they show."""
+    """Run the blocks of the dose curve that have no file, and write its tables and figure."""
     folder, seeds, recipe = STUDY_REPORTS / "dose", study.dose.seeds, study.dose.recipe
     check_dev(load_recipe(recipe))
     commit = head_commit()
@@ -152,7 +152,9 @@ def base(study: Study) -> None:
     problems = read_benchmarks([params.evaluate.held_out])
     graded = grade_answers(read_answers(["base"]), {}, problems, params.sandbox)
     records = [record for _, record in graded]
-    source_of = {problem.id: problem.source for of in problems.values() for problem in of}
+    source_of = {
+        problem.id: problem.source for benchmark in problems.values() for problem in benchmark
+    }
     outcomes, answered = outcomes_of(records, source_of)
     blocks, _ = read(study)
     if not blocks or answered != blocks[0].problems:

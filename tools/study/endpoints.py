@@ -1,4 +1,4 @@
-"""What the blocks of a study say: a pure function of their outcomes and the specification."""
+"""The analysis of a study: a pure function of its blocks' outcomes and its specification."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Verdict = Literal["met", "not met", "not tested", "inconclusive"]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A registered comparison: the difference of two arms in a stratum, and what it had to beat."""
+    """A registered comparison of two arms in a stratum: its interval has to lie above ``bound``."""
 
     name: str
     first: str
