@@ -175,9 +175,16 @@ def table(runs: Sequence[Measurement], fits: Sequence[dict[str, str]]) -> str:
 def main() -> None:
     """Measure the requested stages and write the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth")
-    add, names = parser.add_argument, list(STAGES)
-    add("stages", nargs="*", choices=names, metavar="STAGE", help=f"default: {', '.join(names)}")
-    add("--most", type=int, default=SIZES[-1], metavar="ROWS", help="the largest size to measure")
+    parser.add_argument(
+        "stages",
+        nargs="*",
+        choices=list(STAGES),
+        metavar="STAGE",
+        help=f"default: {', '.join(STAGES)}",
+    )
+    parser.add_argument(
+        "--most", type=int, default=SIZES[-1], metavar="ROWS", help="the largest size to measure"
+    )
     args = parser.parse_args()
     sizes = [size for size in SIZES if size <= args.most]
     for name in args.stages or STAGES:

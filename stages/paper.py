@@ -53,7 +53,7 @@ PAPER = REPORTS / "paper.pdf"
 PAGE = REPORTS / "index.html"
 COMPUTE = REPORTS / "compute.csv"
 
-# The figures that no stage draws: name, file, caption, and what draws it.
+# The figures of other runs than this one: name, file, caption, and what draws it.
 STUDY_FIGURES = (
     ("study", STUDY_REPORTS / "forest.svg", STUDY_CAPTION, "tools/study"),
     ("dose", STUDY_REPORTS / "dose.svg", DOSE_CAPTION, "tools/study"),

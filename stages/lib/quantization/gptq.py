@@ -32,8 +32,8 @@ class _Callback:
             self._on_progress(1)
 
     def subset_event(self, *, stage: str, **_: object) -> None:
-        # Each matrix is quantized by a worker that may run on one core only. By default PyTorch
-        # would start a thread for each core there, and all of them would wait for that one core.
+        # There is a worker for each core. By default PyTorch would start as many threads again
+        # in each of them, which wait for each other.
         if stage == "quant_start":
             torch.set_num_threads(1)
         elif stage == "quant_complete":

@@ -16,6 +16,7 @@ from tests.tools.study.test_endpoints import STUDY, gains, simulated
 from tools.study import __main__ as command
 from tools.study import run
 from tools.study.blocks import Block, write_block
+from tools.study.endpoints import look_half_width
 
 Commit = Callable[[str], str]
 
@@ -60,9 +61,10 @@ def test_nothing_is_compared_before_the_last_block(commit: Commit) -> None:
     assert {row["blocks"] for row in rows} == {"7"}
     # Sizes are those of the recipe; the made-up blocks have fewer cells.
     expected = DESIGN | {"commit": first, "hard_cells": 3, "easy_cells": 2}
-    design = read_json(STUDY_REPORTS / "design.json")
-    assert design["look"].keys() == DESIGN["look"].keys()
-    assert design | {"look": DESIGN["look"]} == expected
+    half_width = look_half_width(STUDY, simulated(gains(0.12, 0.0)))
+    assert half_width is not None
+    expected["look"] = {"blocks": 6, "half_width": round(half_width, 4), "limit": 0.2}
+    assert read_json(STUDY_REPORTS / "design.json") == expected
     assert len(read_csv(STUDY_REPORTS / "arms.csv")) == 6
     assert len(read_csv(STUDY_REPORTS / "compute.csv")) == 3
     assert {path.name for path in STUDY_REPORTS.glob("forest.*")} == {"forest.svg", "forest.png"}
