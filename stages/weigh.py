@@ -9,7 +9,7 @@ example's difficulty is that of its problem with its own prompting, if that was 
     python -m stages.weigh ARM
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from itertools import chain
 
 import numpy as np
@@ -27,6 +27,7 @@ from stages.lib.core.paths import (
     TRAINING,
 )
 from stages.lib.core.schema import (
+    PROMPTINGS,
     Conversation,
     Difficulty,
     Example,
@@ -35,12 +36,12 @@ from stages.lib.core.schema import (
     SampleGrade,
     difficulty_by_problem,
 )
-from stages.lib.core.tables import read_parquet, write_parquet
+from stages.lib.core.tables import read_column, read_parquet, scan_parquet, write_parquet
 from stages.lib.difficulty.examples import (
     Completion,
+    ExampleCounts,
     chosen_samples,
     conversation_examples,
-    mean_level,
     problem_examples,
     worked_solutions,
 )
@@ -58,58 +59,50 @@ def main(name: str) -> None:
     if name not in params.arms:
         raise ValueError(f"weigh.arms: {name!r}: expected one of {list(params.arms)}")
     arm = params.arms[name]
-    difficulties = read_parquet(DIFFICULTY, Difficulty)
-    if isinstance(arm, ConversationsArm):
-        conversations = read_parquet(CONVERSATIONS, Conversation)
-        examples, n_missing = conversation_examples(conversations, arm.sources), 0
-    else:
-        examples, n_missing = build_examples(name, params, difficulties)
-    write_parquet(TRAINING / f"{name}.parquet", examples)
-
-    used = [example for example in examples if example.repeats]
-    metrics: dict[str, float] = {
-        "problems": len({example.problem_id for example in used}),
-        "examples": len(used),
-        "missing": n_missing,
+    rows = read_parquet(DIFFICULTY, Difficulty)
+    measured: Mapping[Prompting, Mapping[str, Difficulty]] = {
+        prompting: difficulty_by_problem(rows, prompting) for prompting in PROMPTINGS
     }
-    level = mean_level(used, difficulties)
-    if level is not None:
-        metrics["mean_level"] = round(level, 3)
-    write_json(ARM_METRICS / f"{name}.json", metrics)
+    n_missing = 0
+    if isinstance(arm, ConversationsArm):
+        examples = conversation_examples(scan_parquet(CONVERSATIONS, Conversation), arm.sources)
+    else:
+        examples, n_missing = build_examples(name, params, measured)
+    counts = ExampleCounts(measured)
+    write_parquet(TRAINING / f"{name}.parquet", counts.counted(examples))
+    write_json(ARM_METRICS / f"{name}.json", counts.metrics() | {"missing": n_missing})
 
 
 def build_examples(
-    name: str, params: Weigh, difficulties: Sequence[Difficulty]
-) -> tuple[list[Example], int]:
+    name: str, params: Weigh, measured: Mapping[Prompting, Mapping[str, Difficulty]]
+) -> tuple[Iterator[Example], int]:
     """Return the examples of an arm of problems, and how many samples it lacks."""
-    problems = read_parquet(TRAIN_PROBLEMS, Problem)
+    ids = read_column(TRAIN_PROBLEMS, "id")
     seed = permutation_seed(params, name)
     plans: dict[Prompting, ArmPlan] = {}
     for prompting in params.prompting:
-        by_id = difficulty_by_problem(difficulties, prompting)
-        in_order = [by_id[problem.id] for problem in problems] if by_id else []
-        plans[prompting] = plan_arm(params.arms, name, len(problems), in_order, seed=seed)
+        by_id = measured[prompting]
+        in_order = [by_id[problem_id] for problem_id in ids] if by_id else []
+        plans[prompting] = plan_arm(params.arms, name, len(ids), in_order, seed=seed)
     plan = plans[params.prompting[0]]
     if plan.n_samples is not None:
         shuffle_seed = seed if plan.samples_shuffled else None
-        completions, n_missing = own_samples(name, problems, plan.n_samples, shuffle_seed, params)
-    else:
-        completions, n_missing = worked_solutions(problems, params.prompting), 0
-        if not completions:
-            raise ValueError(
-                f"weigh.prompting: {params.prompting}: no training problem has such a solution"
-            )
-    return problem_examples(problems, completions, plans), n_missing
+        chosen, n_missing = own_samples(name, plan.n_samples, shuffle_seed, params)
+        return problem_examples(chosen, plans), n_missing
+    solutions = worked_solutions(scan_parquet(TRAIN_PROBLEMS, Problem), params.prompting)
+    first = next(solutions, None)
+    if first is None:
+        raise ValueError(
+            f"weigh.prompting: {params.prompting}: no training problem has such a solution"
+        )
+    return problem_examples(chain([first], solutions), plans), 0
 
 
 def own_samples(
-    name: str,
-    problems: Sequence[Problem],
-    n_samples: NDArray[np.int64],
-    shuffle_seed: int | None,
-    params: Weigh,
+    name: str, n_samples: NDArray[np.int64], shuffle_seed: int | None, params: Weigh
 ) -> tuple[list[Completion], int]:
     """Return the base model's correct samples that an arm trains on, and how many are missing."""
+    problems = read_parquet(TRAIN_PROBLEMS, Problem)
     samples = list(chain(Store(SAMPLES).rows(), Store(RESAMPLES).rows()))
     grades = read_parquet(SAMPLE_GRADES, SampleGrade)
     correct = correct_samples(samples, grades, params.prompting)

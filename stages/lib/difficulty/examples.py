@@ -1,13 +1,12 @@
 """Training examples of an arm: from problems, the model's own samples, or conversations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.core.schema import (
-    PROMPTINGS,
     Conversation,
     Difficulty,
     Example,
@@ -15,7 +14,6 @@ from stages.lib.core.schema import (
     Problem,
     Prompting,
     Turn,
-    difficulty_by_problem,
 )
 from stages.lib.difficulty.rejection_sampling import take_first
 from stages.lib.difficulty.strategies import ArmPlan
@@ -24,23 +22,22 @@ from stages.lib.prompts.templates import model_response, user_message
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A response to train on; ``problem`` is the index of its problem."""
+    """A response to train on; ``index`` is the position of its problem among all."""
 
-    problem: int
+    index: int
+    problem: Problem
     prompting: Prompting
     response: str
 
 
 def worked_solutions(
-    problems: Sequence[Problem], promptings: Sequence[Prompting]
-) -> list[Completion]:
-    """Return the worked solutions of the problems, in order; some have none for a prompting."""
-    return [
-        Completion(i, prompting, response)
-        for i, problem in enumerate(problems)
-        for prompting in promptings
-        if (response := model_response(problem, prompting))
-    ]
+    problems: Iterable[Problem], promptings: Sequence[Prompting]
+) -> Iterator[Completion]:
+    """Yield the worked solutions of the problems, in order; some have none for a prompting."""
+    for index, problem in enumerate(problems):
+        for prompting in promptings:
+            if response := model_response(problem, prompting):
+                yield Completion(index, problem, prompting, response)
 
 
 def chosen_samples(
@@ -60,45 +57,72 @@ def chosen_samples(
     if shuffle_seed is not None:
         mask = np.random.default_rng(shuffle_seed).permutation(mask)
     completions = [
-        Completion(index_of[row.problem_id], row.prompting, row.text)
+        Completion(index, problems[index], row.prompting, row.text)
         for row, is_chosen in zip(correct, mask, strict=True)
         if is_chosen
+        for index in [index_of[row.problem_id]]
     ]
-    return sorted(completions, key=lambda completion: completion.problem)
+    return sorted(completions, key=lambda completion: completion.index)
 
 
 def problem_examples(
-    problems: Sequence[Problem],
-    completions: Sequence[Completion],
-    plans: Mapping[Prompting, ArmPlan],
-) -> list[Example]:
-    """Return one example per completion, with the numbers of its problem in its plan."""
-    return [_example(problems[row.problem], row, plans[row.prompting]) for row in completions]
+    completions: Iterable[Completion], plans: Mapping[Prompting, ArmPlan]
+) -> Iterator[Example]:
+    """Yield one example per completion, with the numbers of its problem in its plan."""
+    for completion in completions:
+        yield _example(completion, plans[completion.prompting])
 
 
 def conversation_examples(
-    conversations: Sequence[Conversation], sources: Sequence[str]
-) -> list[Example]:
-    """Return one example per conversation of the given sources."""
-    return [
-        Example(row.id, row.source, "cot", row.turns, repeats=1, weight=1.0, system=row.system)
-        for row in conversations
-        if row.source in sources
-    ]
+    conversations: Iterable[Conversation], sources: Sequence[str]
+) -> Iterator[Example]:
+    """Yield one example per conversation of the given sources."""
+    for row in conversations:
+        if row.source in sources:
+            yield Example(
+                row.id, row.source, "cot", row.turns, repeats=1, weight=1.0, system=row.system
+            )
 
 
-def mean_level(examples: Sequence[Example], difficulties: Sequence[Difficulty]) -> float | None:
-    """Return the mean level per epoch, by repeats and weights; None if no level was measured."""
-    measured = {p: difficulty_by_problem(difficulties, p) for p in PROMPTINGS}
-    counted = [row for row in examples if row.weight and row.problem_id in measured[row.prompting]]
-    if not counted:
-        return None
-    levels = [measured[row.prompting][row.problem_id].level for row in counted]
-    return float(np.average(levels, weights=[row.repeats * row.weight for row in counted]))
+class ExampleCounts:
+    """How many examples an arm trains on, of how many problems, and their mean level."""
+
+    def __init__(self, measured: Mapping[Prompting, Mapping[str, Difficulty]]) -> None:
+        """Count from zero. ``measured`` has the difficulty of each problem by its id."""
+        self._measured = measured
+        self._problem_ids: set[str] = set()
+        self._examples = 0
+        self._level_sum = self._weight_sum = 0.0
+
+    def counted(self, examples: Iterable[Example]) -> Iterator[Example]:
+        """Yield the examples, all of them, and count those with repeats on the way."""
+        for example in examples:
+            if example.repeats:
+                self._count(example)
+            yield example
+
+    def _count(self, example: Example) -> None:
+        self._examples += 1
+        self._problem_ids.add(example.problem_id)
+        difficulty = self._measured[example.prompting].get(example.problem_id)
+        if difficulty is not None:
+            weight = example.repeats * example.weight
+            self._level_sum += weight * difficulty.level
+            self._weight_sum += weight
+
+    def metrics(self) -> dict[str, float]:
+        """Return the counts; ``mean_level``, by repeats and weights, if one was measured."""
+        counts: dict[str, float] = {
+            "problems": len(self._problem_ids),
+            "examples": self._examples,
+        }
+        if self._weight_sum:
+            counts["mean_level"] = round(self._level_sum / self._weight_sum, 3)
+        return counts
 
 
-def _example(problem: Problem, completion: Completion, plan: ArmPlan) -> Example:
-    i = completion.problem
+def _example(completion: Completion, plan: ArmPlan) -> Example:
+    i, problem = completion.index, completion.problem
     return Example(
         problem_id=problem.id,
         source=problem.source,

@@ -20,8 +20,11 @@ def test_an_example_has_every_number_of_its_problem_in_the_plan_of_its_prompting
     )
     other = ArmPlan(np.array([7, 8]), np.ones(2), np.zeros(2))
     problems = [make_problem("one"), make_problem("two", source="gcd")]
-    completions = [Completion(1, "cot", "It is 1."), Completion(0, "pot", "print(1)")]
-    first, second = problem_examples(problems, completions, {"cot": plan, "pot": other})
+    completions = [
+        Completion(1, problems[1], "cot", "It is 1."),
+        Completion(0, problems[0], "pot", "print(1)"),
+    ]
+    first, second = problem_examples(completions, {"cot": plan, "pot": other})
     assert (first.problem_id, first.source, first.prompting) == ("two", "gcd", "cot")
     assert (first.turns[0].question, first.turns[0].response) == ("What is two?", "It is 1.")
     assert (first.repeats, first.weight, first.start_fraction) == (3, 2.0, 0.25)
