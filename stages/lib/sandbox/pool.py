@@ -1,4 +1,4 @@
-"""Run Python programs that a model wrote, each in a confined fork of a warm worker.
+"""Run Python programs that a model wrote in confined forks of warm workers.
 
 A worker (``stages.lib.sandbox.worker``) is a separate interpreter with an empty
 environment. This module is the caller's side: it starts workers, gives them programs, and
@@ -16,7 +16,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -30,7 +30,8 @@ PROGRAM_CHARACTERS = 100_000
 # Programs with these names run where numpy and sympy are already imported.
 _LIBRARIES = re.compile(r"\b(?:numpy|sympy|scipy|pandas)\b")
 _STOP_S, _GRACE_S = 5.0, 10.0
-_IDLE = -1
+# How many programs a worker gets at once: plain ones share a fork.
+_BATCH = 16
 # The whole environment of a worker. The seed fixes the order in which sets print.
 _ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 _START_WORKER = (
@@ -43,7 +44,7 @@ _START_WORKER = (
 class _Worker:
     process: subprocess.Popen[bytes]
     channel: Connection
-    index: int = _IDLE  # of the program that it is running
+    batch: list[int] = field(default_factory=list)  # the programs that it is running
     deadline: float = math.inf
 
 
@@ -56,9 +57,9 @@ def run_programs(
     allow_unprotected: bool = False,
     on_progress: Callable[[int], object] = lambda _: None,
 ) -> list[ProgramResult]:
-    """Run each program in a fork of its own, and return the results in order.
+    """Run the programs, and return their results in order.
 
-    ``memory_mb`` (MiB) is what one program may map beyond the warm interpreter. ``on_progress`` is
+    ``memory_mb`` (MiB) is what one fork may map beyond the warm interpreter. ``on_progress`` is
     called with the number of programs that just finished. Warns once of the layers that this
     machine lacks. Raises OSError if all layers are missing and ``allow_unprotected`` is false, or
     if a worker does not start, and ValueError for a limit that is not positive.
@@ -69,11 +70,13 @@ def run_programs(
     results = {i: result for i, text in enumerate(programs) if (result := _refuse(text))}
     on_progress(len(results))
     for libraries in (False, True):
-        pending = deque(
+        chosen = [
             i
             for i, text in enumerate(programs)
             if i not in results and bool(_LIBRARIES.search(text)) == libraries
-        )
+        ]
+        # No program that names a library is plain.
+        pending = _batches(chosen, size=1 if libraries else _BATCH, workers=workers)
         with TemporaryDirectory(prefix="programs-") as folder:
             config = WorkerConfig(folder, libraries, timeout_s, memory_mb)
             crew: list[_Worker] = []
@@ -82,13 +85,19 @@ def run_programs(
                 crew += [_start(config) for _ in range(min(workers, len(pending)))]
                 for worker in crew:
                     _await_start(worker, allow_unprotected)
-                for index, result in _run_pending(crew, programs, pending, config):
-                    results[index] = result
-                    on_progress(1)
+                for batch, batch_results in _run_pending(crew, programs, pending, config):
+                    results |= zip(batch, batch_results, strict=True)
+                    on_progress(len(batch))
             finally:
                 for worker in crew:
                     _stop(worker)
     return [results[i] for i in range(len(programs))]
+
+
+def _batches(indices: Sequence[int], *, size: int, workers: int) -> deque[list[int]]:
+    """Cut batches of at most ``size``, and at least one for each worker."""
+    size = min(size, math.ceil(len(indices) / workers) or 1)
+    return deque(list(indices[i : i + size]) for i in range(0, len(indices), size))
 
 
 def _refuse(text: str) -> ProgramResult | None:
@@ -156,48 +165,49 @@ def _stop(worker: _Worker) -> None:
 
 
 def _run_pending(
-    crew: list[_Worker], programs: Sequence[str], pending: deque[int], config: WorkerConfig
-) -> Iterator[tuple[int, ProgramResult]]:
-    """Yield the index and the result of each pending program as it ends.
+    crew: list[_Worker], programs: Sequence[str], pending: deque[list[int]], config: WorkerConfig
+) -> Iterator[tuple[list[int], list[ProgramResult]]]:
+    """Yield each pending batch, as indices of programs, and their results as it ends.
 
-    A program whose worker is lost gets a second chance in a new worker.
+    Programs whose worker is lost get a second chance, each by itself in a new worker.
     """
     lost: set[int] = set()
-    while pending or any(worker.index != _IDLE for worker in crew):
+    while pending or any(worker.batch for worker in crew):
         for worker in crew:
-            if worker.index == _IDLE and pending:
+            if pending and not worker.batch:
                 _send(worker, pending.popleft(), programs, config.timeout_s)
-        busy = [worker for worker in crew if worker.index != _IDLE]
+        busy = [worker for worker in crew if worker.batch]
         ready = wait([worker.channel for worker in busy], timeout=1.0)
         for worker in busy:
             # Workers enforce the time limit; an overdue worker has hung.
             late = time.monotonic() > worker.deadline
             if worker.channel not in ready and not late:
                 continue
-            index, worker.index = worker.index, _IDLE
-            result = None if late else _receive(worker)
-            if result is None:
+            batch, worker.batch = worker.batch, []
+            results = None if late else _receive(worker)
+            if results is None:
                 crew.remove(worker)
                 worker.process.kill()
                 _stop(worker)
                 crew.append(_start(config))
                 _await_start(crew[-1], allow_unprotected=True)
-                if index not in lost:
-                    lost.add(index)
-                    pending.appendleft(index)
+                if lost.isdisjoint(batch):
+                    lost.update(batch)
+                    pending.extendleft([index] for index in reversed(batch))
                     continue
-                result = ProgramResult("crashed", "", "its worker was lost, twice", 0.0)
-            yield index, result
+                results = [ProgramResult("crashed", "", "its worker was lost, twice", 0.0)]
+            yield batch, results
 
 
-def _send(worker: _Worker, index: int, programs: Sequence[str], timeout_s: float) -> None:
-    worker.index, worker.deadline = index, time.monotonic() + timeout_s + _GRACE_S
-    with suppress(ConnectionError):  # a dead worker is noticed when its result is read
-        worker.channel.send_bytes(programs[index].encode())
+def _send(worker: _Worker, batch: list[int], programs: Sequence[str], timeout_s: float) -> None:
+    worker.batch = batch
+    worker.deadline = time.monotonic() + len(batch) * timeout_s + _GRACE_S
+    with suppress(ConnectionError):  # a dead worker is noticed when its results are read
+        worker.channel.send_bytes(json.dumps([programs[i] for i in batch]).encode())
 
 
-def _receive(worker: _Worker) -> ProgramResult | None:
+def _receive(worker: _Worker) -> list[ProgramResult] | None:
     try:
-        return ProgramResult(*json.loads(worker.channel.recv_bytes()))
+        return [ProgramResult(*values) for values in json.loads(worker.channel.recv_bytes())]
     except (EOFError, ConnectionResetError):
         return None

@@ -1,5 +1,6 @@
-"""The worker process of the sandbox: a warm interpreter that forks once per program.
+"""The worker process of the sandbox: a warm interpreter that forks for its programs.
 
+Plain programs share a fork (``stages.lib.sandbox.plain``), any other has one of its own.
 Modules imported before the fork cost a program no time, but each page of them makes every
 fork slower: only the workers for programs that name numpy or the like import numpy and sympy.
 
@@ -19,13 +20,16 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
 from stages.lib.sandbox.confinement import SCRATCH_BYTES, Confinement, kill_descendants, prepare
+from stages.lib.sandbox.plain import become_plain_programs
 from stages.lib.sandbox.program import REFUSED_EXIT, become_program
 
 ProgramStatus = Literal["ok", "timeout", "crashed", "refused"]
@@ -36,6 +40,8 @@ CHECK = "print(6 * 7)"
 START_S = 120.0
 
 _DISK_CHECK_S = 0.02
+# What a fork of plain programs may take: thousands of times what most of them need.
+_PLAIN_S = 0.25
 _TIMEOUT = "it ran too long"
 # OpenBLAS, OpenMP and MKL start their threads when they are loaded.
 _THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -66,6 +72,16 @@ class ProgramResult:
     seconds: float
 
 
+class _Ended(NamedTuple):
+    """How a fork ended: why it was stopped, or "", its exit status, and what it wrote."""
+
+    stop_reason: str
+    exit_code: int
+    out: bytes
+    err: bytes
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
     """Settings of a worker: scratch folder, whether it imports numpy and sympy, limits."""
@@ -77,7 +93,7 @@ class WorkerConfig:
 
 
 def serve(config_json: str) -> NoReturn:
-    """Run each program that arrives on descriptor 0 and send back its result, until the end."""
+    """Run the programs that arrive on descriptor 0 and send back their results, until the end."""
     config = WorkerConfig(**json.loads(config_json))
     channel = Connection(os.dup(0))
     with Path(os.devnull).open("rb") as nothing:
@@ -94,9 +110,13 @@ def serve(config_json: str) -> NoReturn:
     channel.send_bytes(json.dumps(greeting).encode())
     with suppress(EOFError, ConnectionError):
         while True:
-            text = channel.recv_bytes().decode()
-            result = _run(text, confinement, channel, config.timeout_s)
-            channel.send_bytes(json.dumps(astuple(result)).encode())
+            texts = json.loads(channel.recv_bytes())
+            results = _run_plain(texts, confinement, channel) if len(texts) > 1 else {}
+            for position, text in enumerate(texts):
+                if position not in results:
+                    results[position] = _run(text, confinement, channel, config.timeout_s)
+            in_order = [astuple(results[position]) for position in range(len(texts))]
+            channel.send_bytes(json.dumps(in_order).encode())
     os._exit(0)
 
 
@@ -121,14 +141,37 @@ def _warm_up(*, libraries: bool) -> None:
     gc.freeze()
 
 
+def _run_plain(
+    texts: Sequence[str], confinement: Confinement, channel: Connection
+) -> dict[int, ProgramResult]:
+    """Run plain programs, and return the results of those that end well, by their positions."""
+    ended = _fork(partial(become_plain_programs, texts, confinement), channel, _PLAIN_S)
+    results = {}
+    with suppress(ValueError):  # the last line is not whole if the fork was stopped
+        for line in ended.out.splitlines():
+            position, printed, seconds = json.loads(line)
+            if len(printed.encode()) <= OUTPUT_BYTES:
+                results[position] = ProgramResult("ok", printed, "", seconds)
+    return results
+
+
 def _run(
     text: str, confinement: Confinement, channel: Connection, timeout_s: float
 ) -> ProgramResult:
+    ended = _fork(partial(become_program, text, confinement), channel, timeout_s)
+    stderr = ended.err[-ERROR_BYTES:].decode(errors="replace")
+    status, error = _outcome(ended.stop_reason, ended.exit_code, stderr)
+    stdout = ended.out[:OUTPUT_BYTES].decode(errors="replace")
+    return ProgramResult(status, stdout, error, ended.seconds)
+
+
+def _fork(become: Callable[[int, int], NoReturn], channel: Connection, timeout_s: float) -> _Ended:
+    """Fork, call ``become`` with the ends of two pipes in the fork, and wait for its end."""
     started = time.monotonic()
     (out, out_end), (err, err_end) = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
-        become_program(text, confinement, out_end, err_end)
+        become(out_end, err_end)
     os.close(out_end)
     os.close(err_end)
     output = {out: bytearray(), err: bytearray()}
@@ -144,10 +187,8 @@ def _run(
         os.close(pipe)
     _empty(Path())
     stop_reason = stop_reason or _excess_output(output)
-    stderr = output[err][-ERROR_BYTES:].decode(errors="replace")
-    status, error = _outcome(stop_reason, exit_code, stderr)
-    stdout = output[out][:OUTPUT_BYTES].decode(errors="replace")
-    return ProgramResult(status, stdout, error, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return _Ended(stop_reason, exit_code, bytes(output[out]), bytes(output[err]), seconds)
 
 
 def _watch(pid: int, output: dict[int, bytearray], channel: Connection, deadline: float) -> str:

@@ -145,9 +145,14 @@ print(os.read(read_end, 99).decode())
 @needs_root  # without seccomp, only root may have more processes
 @pytest.mark.parametrize("layers", [("namespaces",), ("landlock",)])
 def test_daemons_end_with_their_program(
-    layers: tuple[str, ...], run: Run, keep_layers: KeepLayers, temporary: Path
+    layers: tuple[str, ...],
+    run: Run,
+    keep_layers: KeepLayers,
+    temporary: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     keep_layers(*layers)
+    monkeypatch.setattr(pool, "_BATCH", 1)  # to look after each program
     alive: list[int] = []
     try:
         _, daemon, _ = run(
