@@ -39,12 +39,14 @@ lint: setup
 	ruff format --check .
 	basedpyright
 
-# Fills a virtual environment ($(1)) from a complete lock ($(2)).
+# Fills a virtual environment ($(1)) from a complete lock ($(2)), some packages a core at a time.
+# Python compiles a module when it is first imported: compiling all takes two minutes.
 # PyPI's torch is built for CUDA and does not import without its libraries; where that
 # is what pip found, PyTorch's own index has the same version for the CPU.
 define install
 	$(PYTHON) -m venv $(1)
-	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(2)
+	grep '^[^#]' $(2) | xargs -d '\n' -n 40 -P $$(nproc) $(1)/bin/python -m pip install --quiet \
+	  --no-compile --no-deps --disable-pip-version-check
 	$(1)/bin/python -c "import torch" || $(1)/bin/python -m pip install --no-deps --force-reinstall \
 	  --index-url $(TORCH_CPU) $$(grep '^torch==' $(2))
 	$(1)/bin/python -c "import torch, transformers"
