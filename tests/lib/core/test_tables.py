@@ -37,7 +37,8 @@ def test_a_row_is_checked_only_when_its_batch_is_read(tmp_path: Path) -> None:
     table = pq.read_table(path)
     answers = table["answer"].to_pylist()
     answers[3] = ""
-    pq.write_table(table.set_column(table.column_names.index("answer"), "answer", [answers]), path)
+    changed = table.set_column(table.column_names.index("answer"), "answer", [answers])
+    pq.write_table(changed, path, row_group_size=2)
     rows = scan_parquet(path, Problem)
     assert [next(rows).id, next(rows).id] == ["p0", "p1"]
     with pytest.raises(ValueError, match=r"problems\.parquet: row 3: answer: ''"):
