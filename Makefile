@@ -45,7 +45,7 @@ lint: setup
 # is what pip found, PyTorch's own index has the same version for the CPU.
 define install
 	$(PYTHON) -m venv $(1)
-	grep '^[^#]' $(2) | xargs -d '\n' -n 40 -P $$(nproc) $(1)/bin/python -m pip install --quiet \
+	grep '^[^#]' $(2) | xargs -n 40 -P $$(nproc) $(1)/bin/python -m pip install --quiet \
 	  --no-compile --no-deps --disable-pip-version-check
 	$(1)/bin/python -c "import torch" || $(1)/bin/python -m pip install --no-deps --force-reinstall \
 	  --index-url $(TORCH_CPU) $$(grep '^torch==' $(2))
