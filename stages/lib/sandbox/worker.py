@@ -40,7 +40,7 @@ CHECK = "print(6 * 7)"
 START_S = 120.0
 
 _DISK_CHECK_S = 0.02
-# What a fork of plain programs may take: thousands of times what most of them need.
+# The most that a fork of plain programs may take: thousands of times what most of them need.
 _PLAIN_S = 0.25
 _TIMEOUT = "it ran too long"
 # OpenBLAS, OpenMP and MKL start their threads when they are loaded.
@@ -111,12 +111,8 @@ def serve(config_json: str) -> NoReturn:
     with suppress(EOFError, ConnectionError):
         while True:
             texts = json.loads(channel.recv_bytes())
-            results = _run_plain(texts, confinement, channel) if len(texts) > 1 else {}
-            for position, text in enumerate(texts):
-                if position not in results:
-                    results[position] = _run(text, confinement, channel, config.timeout_s)
-            in_order = [astuple(results[position]) for position in range(len(texts))]
-            channel.send_bytes(json.dumps(in_order).encode())
+            results = _run_batch(texts, confinement, channel, config.timeout_s)
+            channel.send_bytes(json.dumps([astuple(result) for result in results]).encode())
     os._exit(0)
 
 
@@ -141,11 +137,24 @@ def _warm_up(*, libraries: bool) -> None:
     gc.freeze()
 
 
+def _run_batch(
+    texts: Sequence[str], confinement: Confinement, channel: Connection, timeout_s: float
+) -> list[ProgramResult]:
+    """Run the plain programs of several in one fork, and each that is left in a fork of its own."""
+    plain = {}
+    if len(texts) > 1:
+        plain = _run_plain(texts, confinement, channel, min(timeout_s, _PLAIN_S))
+    return [
+        plain.get(position) or _run(text, confinement, channel, timeout_s)
+        for position, text in enumerate(texts)
+    ]
+
+
 def _run_plain(
-    texts: Sequence[str], confinement: Confinement, channel: Connection
+    texts: Sequence[str], confinement: Confinement, channel: Connection, timeout_s: float
 ) -> dict[int, ProgramResult]:
     """Run plain programs, and return the results of those that end well, by their positions."""
-    ended = _fork(partial(become_plain_programs, texts, confinement), channel, _PLAIN_S)
+    ended = _fork(partial(become_plain_programs, texts, confinement), channel, timeout_s)
     results = {}
     with suppress(ValueError):  # the last line is not whole if the fork was stopped
         for line in ended.out.splitlines():

@@ -126,6 +126,13 @@ def test_one_that_does_not_end_takes_no_other_with_it(run: Run) -> None:
     assert [results[i].stdout for i in (0, 2, 4)] == ["1\n", "3\n", "5\n"]
 
 
+def test_none_gets_more_time_than_by_itself(run: Run, patch_workers: Callable[..., None]) -> None:
+    patch_workers("from stages.lib.sandbox import worker", "worker._PLAIN_S = 60")
+    long = "x = 0\nfor i in range(10 ** 9): x += i\nprint(x)"
+    statuses = [result.status for result in run("print(1)", long, timeout_s=1)]
+    assert statuses == ["ok", "timeout"]
+
+
 def test_plain_programs_share_a_fork(run: Run, patch_workers: Callable[..., None]) -> None:
     # A worker that cannot fork for one program alone still runs plain ones.
     patch_workers(
