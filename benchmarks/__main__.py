@@ -11,6 +11,7 @@ NAMES = (
     "sampling",
     "training",
     "padded",
+    "quantization",
     "programs",
     "overlap",
     "store",
