@@ -46,7 +46,7 @@ def timed(quantize: Callable[[Path], object]) -> dict[str, float]:
 
 def measure_ours() -> dict[str, float]:
     """Measure what the stage does."""
-    import gptqmodel  # noqa: F401, I001 (so that its import is not counted)
+    import gptqmodel  # noqa: F401 (so that its import is not counted)
 
     from stages.lib.quantization.gptq import quantize_gptq_or_rtn
 
