@@ -39,7 +39,7 @@ lint: setup
 	ruff format --check .
 	basedpyright
 
-# Fills a virtual environment ($(1)) from a complete lock ($(2)), some packages a core at a time.
+# Fills a virtual environment ($(1)) from a complete lock ($(2)), on every core.
 # Python compiles a module when it is first imported: compiling all takes two minutes.
 # PyPI's torch is built for CUDA and does not import without its libraries; where that
 # is what pip found, PyTorch's own index has the same version for the CPU.

@@ -1,13 +1,12 @@
-"""Seconds of GPTQ at 4 bits: as the ``quantize`` stage does it against GPTQModel called plainly.
+"""Seconds of GPTQ: as the ``quantize`` stage does it against GPTQModel called plainly.
 
-Both sides quantize the same model with the same calibration texts and settings, and save it.
-The peer has GPTQModel's defaults otherwise, but for the two workers without which it fails on two
-cores. Imports and the calibration texts are not counted.
+Both sides quantize the model of ``quantize.models.adaptive-gptq4`` with its calibration texts and
+settings, and save it. The peer has GPTQModel's defaults otherwise, but for a worker for each core,
+without which it fails on two. Imports and the calibration texts are not counted.
 
     python -m benchmarks.quantization
 """
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,25 +14,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.report import print_line, run_sides
-from stages.lib.core.paths import MODELS, TRAINING
-from stages.lib.core.schema import Example
-from stages.lib.core.tables import read_parquet
-from stages.lib.models.loading import load_tokenizer
+from stages.lib.core.paths import MODELS
 from stages.lib.models.precision import compute_dtype
 from stages.lib.params.load import load_params
-from stages.lib.prompts.tokenize import tokenize
+from stages.lib.params.quantization import Gptq
+from stages.lib.quantization.gptq import quantize_gptq_or_rtn
+from stages.quantize import calibration_tokens
 
-BITS = 4
+MODEL = "adaptive-gptq4"
 
 
-def calibration() -> list[list[int]]:
-    """Return the first training examples of the uniform arm, as token ids."""
-    params = load_params()
-    tokenizer = load_tokenizer(MODELS / "base")
-    settings = params.quantize.calibration
-    examples = read_parquet(TRAINING / "uniform.parquet", Example)[: settings.examples]
-    texts = [tokenize(example, tokenizer, params.prompts).ids for example in examples]
-    return [ids[: settings.max_length] for ids in texts]
+def model_spec() -> Gptq:
+    """Return what the model is quantized to."""
+    spec = load_params().quantize.models[MODEL]
+    if not isinstance(spec, Gptq):
+        raise ValueError(f"quantize.models.{MODEL}: {spec.method}: expected gptq")
+    return spec
 
 
 def timed(quantize: Callable[[Path], object]) -> dict[str, float]:
@@ -48,15 +44,14 @@ def measure_ours() -> dict[str, float]:
     """Measure what the stage does."""
     import gptqmodel  # noqa: F401 (so that its import is not counted)
 
-    from stages.lib.quantization.gptq import quantize_gptq_or_rtn
-
-    texts, settings = calibration(), load_params().quantize
+    params, spec = load_params(), model_spec()
+    texts = calibration_tokens(spec, params)
     return timed(
         lambda out: quantize_gptq_or_rtn(
-            MODELS / "base",
+            MODELS / spec.parent,
             out,
-            bits=BITS,
-            settings=settings,
+            bits=spec.bits,
+            settings=params.quantize,
             calibration=texts,
             on_progress=lambda _: None,
         )
@@ -65,13 +60,14 @@ def measure_ours() -> dict[str, float]:
 
 def measure_peer() -> dict[str, float]:
     """Measure GPTQModel."""
-    os.environ["GPTQMODEL_CPU_WORKERS"] = "2"
     from gptqmodel import GPTQModel, QuantizeConfig
 
-    settings = load_params().quantize
-    texts: Any = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in calibration()]
+    params, spec = load_params(), model_spec()
+    settings = params.quantize
+    tokens = calibration_tokens(spec, params)
+    texts: Any = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in tokens]
     options: dict[str, Any] = {
-        "bits": BITS,
+        "bits": spec.bits,
         "group_size": settings.group_size,
         "sym": settings.symmetric,
         "desc_act": settings.desc_act,
@@ -80,7 +76,7 @@ def measure_peer() -> dict[str, float]:
 
     def quantize(out: Path) -> None:
         model = GPTQModel.load(
-            str(MODELS / "base"), QuantizeConfig(**options), dtype=compute_dtype()
+            str(MODELS / spec.parent), QuantizeConfig(**options), dtype=compute_dtype()
         )
         model.quantize(texts)
         model.save(str(out))

@@ -57,10 +57,9 @@ def chosen_samples(
     if shuffle_seed is not None:
         mask = np.random.default_rng(shuffle_seed).permutation(mask)
     completions = [
-        Completion(index, problems[index], row.prompting, row.text)
+        Completion(i := index_of[row.problem_id], problems[i], row.prompting, row.text)
         for row, is_chosen in zip(correct, mask, strict=True)
         if is_chosen
-        for index in [index_of[row.problem_id]]
     ]
     return sorted(completions, key=lambda completion: completion.index)
 

@@ -94,10 +94,10 @@ def run_programs(
     return [results[i] for i in range(len(programs))]
 
 
-def _batches(indices: Sequence[int], *, size: int, workers: int) -> deque[list[int]]:
+def _batches(indices: list[int], *, size: int, workers: int) -> deque[list[int]]:
     """Cut batches of at most ``size``, and at least one for each worker."""
     size = min(size, math.ceil(len(indices) / workers) or 1)
-    return deque(list(indices[i : i + size]) for i in range(0, len(indices), size))
+    return deque(indices[i : i + size] for i in range(0, len(indices), size))
 
 
 def _refuse(text: str) -> ProgramResult | None:
