@@ -30,6 +30,7 @@ from stages.lib.training.callbacks import Progress, Termination
 from stages.lib.training.checkpoints import latest_complete
 from stages.lib.training.distributed import count_processes, splits_model, uses_deepspeed
 from stages.lib.training.optim import optimizer_of
+from stages.lib.training.packing import as_tensors
 
 Weights = dict[str, torch.Tensor]
 
@@ -64,7 +65,7 @@ class PlannedTrainer(SFTTrainer):
         """Weigh losses by a factor, which the frozen base model may be needed for."""
         self.factor, self.on_scores = factor, on_scores
         if base is not None:
-            attend_per_example(base)
+            attend_per_example(base, self.accelerator.device)
             frozen: torch.nn.Module = base.requires_grad_(False).eval()
             self.base = frozen.to(self.accelerator.device)
 
@@ -80,7 +81,14 @@ class PlannedTrainer(SFTTrainer):
             raise ValueError("num_items_in_batch: None: expected the step's supervised tokens")
         # The count spans all processes, whose gradients are then averaged.
         loss = weighted_loss(
-            model, inputs, num_items_in_batch, self.on_scores, self.factor, self.base
+            model,
+            inputs,
+            num_items_in_batch,
+            self.on_scores,
+            self.factor,
+            self.base,
+            # On a CPU it would score prompts, too, and be slower than plain logits.
+            fused=self.accelerator.device.type == "cuda",
         )
         return loss * self.accelerator.num_processes
 
@@ -116,7 +124,6 @@ def train(
     checkpoint has been saved.
     """
     keep_freed_memory()
-    attend_per_example(unwrap(model))
     best = checkpoints / "best.safetensors"
     termination = Termination()
     scores: list[ExampleScore] = []
@@ -136,6 +143,8 @@ def train(
         callbacks=[*own, *callbacks],
         optimizer_cls_and_kwargs=_optimizer(settings),
     )
+    # The trainer moves the model to its device only when the training begins.
+    attend_per_example(unwrap(model), trainer.accelerator.device)
     trainer.prepare_loss(plan.factor, base, scores.extend)
     upcast_adapters(model)
     _check_launch(trainer.accelerator, settings)
@@ -162,10 +171,9 @@ def _gathered(trainer: PlannedTrainer, settings: Train) -> Weights | None:
     return cast(Weights | None, trainer.accelerator.get_state_dict(trainer.model_wrapped))
 
 
-def _build_row(plan: Plan, batch: Sequence[dict[str, int]]) -> dict[str, torch.Tensor]:
+def _build_row(plan: Plan, batch: Sequence[dict[str, int]]) -> dict[str, Any]:
     """Return the row of the one micro-batch whose number ``batch`` holds, as a collator does."""
-    row = plan.row(batch[0]["index"])
-    return {name: torch.tensor([values]) for name, values in row.items()}
+    return as_tensors(plan.row(batch[0]["index"]))
 
 
 def _check_launch(accelerator: Accelerator, settings: Train) -> None:

@@ -19,7 +19,6 @@ from stages.lib.models.fingerprint import save_atomically
 from stages.lib.models.loading import load_model
 from stages.lib.models.precision import compute_dtype
 from stages.lib.params.training import AdapterTuning, FullTuning, Tuning
-from stages.lib.training.attention import flash_attention
 
 Trainable = PreTrainedModel | PeftModel
 
@@ -30,8 +29,8 @@ def load_trainable(folder: Path, tuning: Tuning, *, seed: int) -> Trainable:
     Raises ValueError if the model lacks a layer that should get an adapter.
     """
     if isinstance(tuning, FullTuning):
-        return load_model(folder, compute_dtype(), **flash_attention())
-    options = flash_attention() | (_nf4() if tuning.method == "qlora" else {})
+        return load_model(folder, compute_dtype())
+    options = _nf4() if tuning.method == "qlora" else {}
     return with_adapters(load_model(folder, compute_dtype(), **options), tuning, seed=seed)
 
 

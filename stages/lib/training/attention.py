@@ -1,9 +1,9 @@
 """Attention inside the examples of a packed row.
 
 Attention over a whole row computes a score for every pair of tokens and masks pairs from
-different examples. Here, on a CPU, examples become a padded batch for the attention alone,
-so only scores within an example are computed. On a GPU, FlashAttention does the same where
-its package is installed; without it the scores of the whole row are masked.
+different examples. Only scores within an example are needed. On a GPU, FlashAttention computes
+these alone (``stages.lib.training.varlen``). On a CPU, examples become a padded batch here, for
+the attention alone.
 
 An example may branch: several responses follow one prompt, each with the positions that it
 would have alone. None of them attends to another.
@@ -13,8 +13,10 @@ from math import sqrt
 from typing import Any
 
 import torch
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 from transformers.utils.import_utils import is_flash_attn_2_available
+
+from stages.lib.training import varlen
 
 NAME = "per_example"
 
@@ -23,29 +25,42 @@ NAME = "per_example"
 _PRODUCTS_UP_TO = 512
 
 
-def flash_attention() -> dict[str, str]:
-    """Return the options that load a model with FlashAttention, or none if it is not available.
+# The first GPUs that FlashAttention's kernels run on: Ampere.
+_FLASH_CAPABILITY = (8, 0)
 
-    It needs a GPU and the package ``flash-attn``.
+
+def attend_per_example(model: PreTrainedModel, device: torch.device | None = None) -> None:
+    """Make a model attend inside the examples of packed rows, by the best kernel of a device.
+
+    ``device`` is where the model will run, by default where it is. The model can no longer
+    generate: it needs the rows of ``stages.lib.training.packing``. A model that no kernel is
+    for keeps its attention, which masks the scores of the whole row.
     """
-    return {"attn_implementation": "flash_attention_2"} if is_flash_attn_2_available() else {}
-
-
-def attend_per_example(model: PreTrainedModel) -> None:
-    """Make a model on a CPU attend inside the examples of packed rows.
-
-    It can no longer generate: rows must come whole, with ``position_ids`` that begin
-    at 0 in each example. Models with capped or windowed scores are left unchanged.
-    """
-    if can_attend_per_example(model):
-        model.set_attn_implementation(NAME)
+    name = choose_attention(model.config, model.device if device is None else device)
+    if name is not None:
+        model.set_attn_implementation(name)
 
 
 def can_attend_per_example(model: PreTrainedModel) -> bool:
-    """Return whether a model is on a CPU and its scores are neither capped nor windowed."""
-    unsupported = ("attn_logit_softcapping", "sliding_window")
-    used = [name for name in unsupported if getattr(model.config, name, None) is not None]
-    return model.device.type == "cpu" and not used
+    """Return whether a model is on a CPU and ``attend`` computes its attention."""
+    return choose_attention(model.config, model.device) == NAME
+
+
+def choose_attention(config: PreTrainedConfig, device: torch.device) -> str | None:
+    """Return transformers' name of the attention inside examples, or None if there is none.
+
+    On a CPU scores must be neither capped nor windowed. On a GPU the package ``flash-attn`` is
+    used if it is installed, and else PyTorch's kernels, which neither cap scores nor drop them.
+    """
+    is_capped = getattr(config, "attn_logit_softcapping", None) is not None
+    if device.type == "cpu":
+        is_windowed = getattr(config, "sliding_window", None) is not None
+        return None if is_capped or is_windowed else NAME
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < _FLASH_CAPABILITY:
+        return None
+    if is_flash_attn_2_available():
+        return "flash_attention_2"
+    return None if is_capped or getattr(config, "attention_dropout", 0) else varlen.NAME
 
 
 def attend(

@@ -9,12 +9,14 @@ from transformers import PreTrainedModel
 from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.runtime.malloc import keep_freed_memory
 from stages.lib.training.attention import attend_per_example
-from stages.lib.training.packing import IGNORED, micro_batch
+from stages.lib.training.packing import IGNORED, as_tensors, attention_bounds, micro_batch
 
-_ROW_TOKENS = 1024
+# The most tokens of a row, on a CPU and on a GPU, which only long rows keep busy.
+_ROW_TOKENS, _GPU_ROW_TOKENS = 1024, 16384
 
-# Of how many tokens the probabilities of the whole vocabulary are held at once.
-_TOKENS = 16
+# Of how many tokens the probabilities of the whole vocabulary are held at once. On a CPU they
+# are so few that they stay in its caches.
+_TOKENS, _GPU_TOKENS = 16, 2048
 
 
 @torch.no_grad()
@@ -31,10 +33,12 @@ def negative_log_likelihoods(
     keep_freed_memory()
     attend_per_example(model)
     likelihoods: list[float] = []
-    for row in _rows(examples):
+    most = _ROW_TOKENS if model.device.type == "cpu" else _GPU_ROW_TOKENS
+    for row in _rows(examples, most):
+        tensors = as_tensors(micro_batch(row, 1.0))
         batch = {
-            name: torch.tensor([values], device=model.device)
-            for name, values in micro_batch(row, 1.0).items()
+            name: value.to(model.device) if isinstance(value, torch.Tensor) else value
+            for name, value in tensors.items()
         }
         logits, targets, _ = supervised_logits(model, batch)
         losses = token_losses(logits, targets)
@@ -44,21 +48,21 @@ def negative_log_likelihoods(
     return likelihoods
 
 
-def _rows(examples: Sequence[TokenizedExample]) -> list[list[TokenizedExample]]:
+def _rows(examples: Sequence[TokenizedExample], most: int) -> list[list[TokenizedExample]]:
     rows: list[list[TokenizedExample]] = [[]]
     for example in examples:
-        if rows[-1] and sum(map(len, rows[-1])) + len(example) > _ROW_TOKENS:
+        if rows[-1] and sum(map(len, rows[-1])) + len(example) > most:
             rows.append([])
         rows[-1].append(example)
     return rows
 
 
 def supervised_logits(
-    model: torch.nn.Module, row: Mapping[str, torch.Tensor]
+    model: torch.nn.Module, row: Mapping[str, Any]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the logits of a row's supervised tokens, the tokens, and their positions minus one.
 
-    ``row`` holds tensors of shape (1, length). The shapes are (n, vocabulary), (n,) and (n,).
+    ``row`` is that of ``as_tensors``. The shapes are (n, vocabulary), (n,) and (n,).
     Logits are computed at these positions only.
     """
     labels = row["labels"][0, 1:]
@@ -68,6 +72,7 @@ def supervised_logits(
         position_ids=row["position_ids"],
         logits_to_keep=positions,
         use_cache=False,
+        **attention_bounds(row),
     ).logits[0]
     return logits, labels[positions], positions
 
@@ -81,7 +86,7 @@ def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 class _TokenLosses(torch.autograd.Function):
-    """Cross-entropy, a few tokens at a time.
+    """Cross-entropy, a part of the tokens at a time.
 
     PyTorch's own makes four copies of the logits in 32 bits. With a large vocabulary they do not
     fit into the caches of a CPU, and moving them takes a tenth of a training step.
@@ -89,7 +94,9 @@ class _TokenLosses(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        normalizers = torch.cat([_widened(part).logsumexp(-1) for part in logits.split(_TOKENS)])
+        ctx.size = _TOKENS if logits.device.type == "cpu" else _GPU_TOKENS
+        parts = logits.split(ctx.size)
+        normalizers = torch.cat([_widened(part).logsumexp(-1) for part in parts])
         ctx.save_for_backward(logits, targets, normalizers)
         return normalizers - logits.gather(-1, targets[:, None]).squeeze(-1)
 
@@ -98,7 +105,7 @@ class _TokenLosses(torch.autograd.Function):
         logits, targets, normalizers = ctx.saved_tensors
         columns = (logits, targets[:, None], normalizers[:, None], gradients[0][:, None])
         result = torch.empty_like(logits)
-        parts = zip(*(column.split(_TOKENS) for column in (result, *columns)), strict=True)
+        parts = zip(*(column.split(ctx.size) for column in (result, *columns)), strict=True)
         for out, part, target, normalizer, gradient in parts:
             # The derivative of a loss: the probabilities, less one at the target.
             derivative = (_widened(part) - normalizer).exp_()

@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+from trl.trainer.utils import add_fused_lm_head
 
 from stages.lib.prompts.tokenize import TokenizedExample
-from stages.lib.sft.loss import weighted_loss
-from stages.lib.training.packing import micro_batch
+from stages.lib.sft.loss import ExampleScore, weighted_loss
+from stages.lib.training.packing import as_tensors, micro_batch
 from tests.conftest import one_turn, tiny_model
 
 Gradients = list[torch.Tensor]
-Row = dict[str, torch.Tensor]
+Row = dict[str, Any]
 
 FIRST = one_turn([10, 11, 12], [13, 14, 15, 16], 1.0)
 SECOND = one_turn([20, 21], [22, 23, 24], 1.0)
@@ -28,7 +30,7 @@ def model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
 
 
 def packed(examples: Sequence[TokenizedExample]) -> Row:
-    return {name: torch.tensor([values]) for name, values in micro_batch(examples, 1.0).items()}
+    return as_tensors(micro_batch(examples, 1.0))
 
 
 def gradients(model: Qwen2ForCausalLM, rows: Sequence[Row], total: int = TOTAL) -> Gradients:
@@ -42,6 +44,34 @@ def gradients(model: Qwen2ForCausalLM, rows: Sequence[Row], total: int = TOTAL) 
 def assert_same(first: Gradients, second: Gradients) -> None:
     for gradient, expected in zip(first, second, strict=True):
         torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-8)
+
+
+def test_the_fused_output_layer_has_the_same_loss_gradient_and_scores(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    model = tiny_model(tokenizer)
+    prompt = [10, 11, 12]
+    likeliest = int(model(input_ids=torch.tensor([prompt])).logits[0, -1].argmax())
+    examples = [FIRST, one_turn(prompt, [likeliest], 1.5), THIRD]
+    row = packed(examples)
+    positions = [number for number, example in enumerate(examples) for _ in example.ids]
+    row["example_positions"] = torch.tensor([positions])
+    add_fused_lm_head(model, outputs=("log_probs", "entropy", "is_top1"))
+    scores: list[list[ExampleScore]] = []
+    losses, gradients = [], []
+    for fused in (False, True):
+        model.zero_grad()
+        losses.append(weighted_loss(model, row, TOTAL, scores.append, fused=fused))
+        losses[-1].backward()
+        gradients.append([param.grad for param in model.parameters()])
+    torch.testing.assert_close(losses[1], losses[0])
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-7)
+    plain_scores, fused_scores = scores
+    assert [is_exact for _, _, is_exact in plain_scores] == [False, True, False]
+    assert [score[::2] for score in fused_scores] == [score[::2] for score in plain_scores]
+    assert [loss for _, loss, _ in fused_scores] == pytest.approx(
+        [loss for _, loss, _ in plain_scores], rel=1e-6
+    )
 
 
 def test_the_loss_is_the_mean_negative_log_likelihood(model: Qwen2ForCausalLM) -> None:

@@ -26,12 +26,15 @@ from stages.lib.params.training import Launch
 from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft import trainer
 from stages.lib.sft.batches import TrainingPlan
+from stages.lib.sft.loss import weighted_loss
 from stages.lib.sft.online import OnlinePlan
 from stages.lib.sft.trainer import train
+from stages.lib.training import attention, varlen
 from tests.arms import FRONTIER
 from tests.conftest import tiny_model
 from tests.lib.sft.test_batches import NINE, planned, settings
 from tests.lib.sft.test_online import plan_of
+from tests.lib.training.test_varlen import per_example
 
 
 class Beginnings(TrainerCallback):
@@ -150,6 +153,39 @@ def test_a_model_that_takes_no_token_count_and_recomputed_activations_learn_the_
 ) -> None:
     monkeypatch.setattr(Qwen2ForCausalLM, "accepts_loss_kwargs", False, raising=False)
     assert_same(trained(tokenizer, tmp_path, gradient_checkpointing=True), whole_run)
+
+
+def test_the_path_of_a_gpu_learns_the_same(
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    whole_run: Trained,
+) -> None:
+    devices: list[torch.device] = []
+    bounds: list[int] = []
+
+    def choose(_: Any, device: torch.device) -> str:
+        devices.append(device)
+        return varlen.NAME
+
+    def kernel(*arguments: Any, **options: Any) -> torch.Tensor:
+        bounds.append(len(arguments[3]) - 1)
+        return per_example(*arguments, **options)
+
+    def fused_loss(*arguments: Any, fused: bool) -> torch.Tensor:
+        assert not fused  # on a CPU
+        return weighted_loss(*arguments, fused=True)
+
+    monkeypatch.setattr(attention, "choose_attention", choose)
+    monkeypatch.setattr(varlen, "varlen_attn", kernel)
+    monkeypatch.setattr(trainer, "weighted_loss", fused_loss)
+    run = trained(tokenizer, tmp_path, gradient_checkpointing=True)
+    assert devices == [torch.device("cpu")]
+    assert max(bounds) > 1
+    ours, expected = ([row["loss"] for row in log] for log in (run.log, whole_run.log))
+    # In bf16 the two paths round differently.
+    assert ours == pytest.approx(expected, rel=2e-2)
+    assert ours != expected
 
 
 def test_one_process_trains_where_several_gpus_are_visible(

@@ -1,20 +1,16 @@
 """Attention inside examples, against transformers' own under a mask."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, PreTrainedTokenizerFast
 
-from stages.lib.params.training import FullTuning, Tuning
 from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft.loss import weighted_loss
-from stages.lib.training import adapters, attention
-from stages.lib.training.adapters import load_trainable
+from stages.lib.training import attention
 from tests.conftest import one_turn, tiny_model
 from tests.lib.sft.test_loss import FIRST, THIRD, packed
-from tests.lib.training.test_adapters import LORA, QLORA
 
 EXAMPLES = [FIRST, one_turn([20], [22], 1.0), THIRD]
 
@@ -73,29 +69,6 @@ def test_a_model_with_windows_keeps_its_own_attention(tokenizer: PreTrainedToken
     model.config.sliding_window = 8
     attention.attend_per_example(model)
     assert model.config._attn_implementation == before  # noqa: SLF001
-
-
-@pytest.mark.parametrize("tuning", [FullTuning(method="full"), LORA, QLORA])
-@pytest.mark.parametrize(
-    ("available", "chosen"), [(True, "flash_attention_2"), (False, None)], ids=["flash", "none"]
-)
-def test_flash_attention_is_chosen_where_it_can_be_had(
-    tokenizer: PreTrainedTokenizerFast,
-    monkeypatch: pytest.MonkeyPatch,
-    available: bool,
-    chosen: str | None,
-    tuning: Tuning,
-) -> None:
-    calls: list[dict[str, Any]] = []
-
-    def load(*_: Any, **options: Any) -> PreTrainedModel:
-        calls.append(options)
-        return tiny_model(tokenizer)
-
-    monkeypatch.setattr(attention, "is_flash_attn_2_available", lambda: available)
-    monkeypatch.setattr(adapters, "load_model", load)
-    load_trainable(Path("base"), tuning, seed=1)
-    assert calls[0].get("attn_implementation") == chosen
 
 
 def test_a_saved_model_does_not_ask_for_it(
