@@ -114,7 +114,7 @@ def measure_peer() -> tuple[float, list[dict[str, Any]]]:
 
 def model_args() -> str:
     """Return the harness's settings of the model, as JSON."""
-    # As in our ``encode_prompt``: a chat template already contains the special tokens.
+    # As in our ``encode_prompts``: a chat template already contains the special tokens.
     special = load_params().prompts.format == "alpaca"
     return json.dumps({"pretrained": str(MODEL), "dtype": "bfloat16", "add_bos_token": special})
 

@@ -5,7 +5,8 @@ A row is a frozen dataclass that validates itself when it is constructed.
 """
 
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import field, fields
 from hashlib import sha256
 from typing import Annotated, Literal, TypeVar
 
@@ -199,6 +200,27 @@ class Example:
     factor_unit: FactorUnit = "token"
     factor_shuffled: bool = False
     anchor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+    def info(self) -> "ExampleInfo":
+        """Return what a plan needs of the example, without its texts."""
+        return ExampleInfo(*(getattr(self, entry.name) for entry in fields(ExampleInfo)))
+
+
+@plain_dataclass(frozen=True, slots=True)
+class ExampleInfo:
+    """An example without its texts, of which a training keeps one for each example."""
+
+    problem_id: str
+    source: str
+    prompting: Prompting
+    repeats: int
+    weight: float
+    start_fraction: float
+    factor: Factor
+    factor_power: float
+    factor_unit: FactorUnit
+    factor_shuffled: bool
+    anchor: float
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)

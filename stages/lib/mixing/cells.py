@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stages.lib.core.schema import Example
+from stages.lib.core.schema import ExampleInfo
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Cells:
     cell_of: list[int]
 
 
-def group_by_cell(examples: Sequence[Example]) -> Cells:
+def group_by_cell(examples: Sequence[ExampleInfo]) -> Cells:
     """Group examples by source and prompting."""
     name_of = [(example.source, example.prompting) for example in examples]
     names = sorted(set(name_of))

@@ -104,11 +104,13 @@ def prompt_response_pairs(
     return pairs
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, settings: Prompts, prompt: str) -> list[int]:
-    """Return the token ids of a prompt."""
+def encode_prompts(
+    tokenizer: PreTrainedTokenizerBase, settings: Prompts, prompts: list[str]
+) -> list[list[int]]:
+    """Return the token ids of prompts."""
     # A chat template writes its own special tokens.
-    ids = tokenizer(prompt, add_special_tokens=settings.format == "alpaca")["input_ids"]
-    return cast(list[int], ids)
+    ids = tokenizer(prompts, add_special_tokens=settings.format == "alpaca")["input_ids"]
+    return cast(list[list[int]], ids)
 
 
 def problem_prompt(
@@ -131,7 +133,7 @@ def question_prompt(
 ) -> tuple[int, ...]:
     """Return the token ids of a question's prompt, with examples before the question."""
     text = prompt_text(tokenizer, settings, question, examples)
-    return tuple(encode_prompt(tokenizer, settings, text))
+    return tuple(encode_prompts(tokenizer, settings, [text])[0])
 
 
 def _alpaca_question(question: str) -> str:

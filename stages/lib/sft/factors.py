@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stages.lib.core.schema import Example, Factor, FactorUnit
+from stages.lib.core.schema import ExampleInfo, Factor, FactorUnit
 
 NO_UNIT = -1
 
@@ -46,7 +46,7 @@ class LossFactor:
         return self.kind == "base_likelihood" or self.anchor > 0
 
 
-def loss_factor(examples: Sequence[Example]) -> LossFactor | None:
+def loss_factor(examples: Sequence[ExampleInfo]) -> LossFactor | None:
     """Return the factor of an arm's examples, which share it, or None if they have none.
 
     Raises ValueError if they do not share it, and for an anchor without a factor.
@@ -64,13 +64,15 @@ def loss_factor(examples: Sequence[Example]) -> LossFactor | None:
     return factor
 
 
-def count_units(example: Example, supervised: int) -> int:
+def count_units(example: ExampleInfo, supervised: int) -> int:
     """Return the number of units of an example with ``supervised`` tokens."""
     return supervised if example.factor_unit == "token" else 1
 
 
 def factor_columns(
-    examples: Sequence[Example], loss_masks: Sequence[Sequence[bool]], rng: np.random.Generator
+    examples: Sequence[ExampleInfo],
+    loss_masks: Sequence[Sequence[bool]],
+    rng: np.random.Generator,
 ) -> dict[str, list[Any]]:
     """Return the columns that ``loss_factors`` needs for a row of concatenated examples.
 

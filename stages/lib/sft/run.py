@@ -1,8 +1,9 @@
 """A whole fine-tuning: from an arm's examples to a saved model, its logs and its report."""
 
 import shutil
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
@@ -17,7 +18,7 @@ from stages.lib.core.paths import (
     TRAINING_LOGS,
 )
 from stages.lib.core.schema import Conversation, Example, Problem, content_id
-from stages.lib.core.tables import read_parquet, write_csv
+from stages.lib.core.tables import scan_parquet, write_csv
 from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.models.loading import load_model, load_tokenizer
 from stages.lib.models.precision import compute_dtype
@@ -119,11 +120,21 @@ def _validation_questions(count: int, *, seed: int) -> set[str]:
     """Choose the first questions of the problems and conversations to validate on."""
     if count == 0:
         return set()
-    problems = [problem.question for problem in read_parquet(TRAIN_PROBLEMS, Problem)]
-    conversations = [row.turns[0].question for row in read_parquet(CONVERSATIONS, Conversation)]
+    problems = (problem.question for problem in scan_parquet(TRAIN_PROBLEMS, Problem))
+    conversations = (row.turns[0].question for row in scan_parquet(CONVERSATIONS, Conversation))
     return validation.choose_validation(problems, count, seed=seed) | validation.choose_validation(
         conversations, count, seed=seed
     )
+
+
+@dataclass(frozen=True)
+class _ExampleFile:
+    """The examples of a file, which are read again each time they are iterated."""
+
+    file: Path
+
+    def __iter__(self) -> Iterator[Example]:
+        return scan_parquet(self.file, Example)
 
 
 def _tokenize(
@@ -136,14 +147,14 @@ def _tokenize(
     base_fingerprint: str,
 ) -> tuple[TokenizedExamples, TokenizedExamples]:
     """Return the examples to train on and those to validate on, as tokens."""
-    examples = read_parquet(file, Example)
     train_set, validation_set = (
         tokenize_examples(part, tokenizer, prompts, settings, TOKENS / base_fingerprint)
-        for part in validation.split_validation(examples, held_out)
+        for part in validation.split_validation(_ExampleFile(file), held_out)
     )
     if overlong := train_set.overlong + validation_set.overlong:
+        n_examples = train_set.table.num_rows + validation_set.table.num_rows
         console.log_line(
-            f"{name}: train.max_length: {settings.max_length}: {overlong} of {len(examples)} "
+            f"{name}: train.max_length: {settings.max_length}: {overlong} of {n_examples} "
             f"examples were longer: {settings.overlong}"
         )
     return train_set, validation_set

@@ -4,7 +4,7 @@ A checkpoint is chosen by this loss and never by a benchmark, whose scores would
 """
 
 import math
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,31 +36,41 @@ def choose_validation(questions: Iterable[str], count: int, *, seed: int) -> set
 
 
 def split_validation(
-    examples: Sequence[Example], chosen: Set[str]
-) -> tuple[list[Example], list[Example]]:
+    examples: Iterable[Example], chosen: Set[str]
+) -> tuple[Iterable[Example], Iterable[Example]]:
     """Split an arm's examples into those to train on and those whose first question is chosen.
 
-    A validation example is measured once, however often the arm would repeat it.
-    Raises ValueError if either part would be empty although questions were chosen.
+    ``examples`` is iterated whenever a part is. A validation example is measured once, however
+    often the arm would repeat it. Raises ValueError if either part would be empty although
+    questions were chosen.
     """
-    training: list[Example] = []
-    validation: list[Example] = []
-    for example in examples:
-        if _normalize(example.turns[0].question) in chosen:
-            validation.append(replace(example, repeats=1))
-        else:
-            training.append(example)
+    training = _Part(examples, chosen, is_chosen=False)
+    validation = _Part(examples, chosen, is_chosen=True)
     if chosen and not any(example.repeats for example in training):
         raise ValueError(
             f"train.validation: {len(chosen)} problems or conversations are for validation, and "
             "nothing of the arm is left to train on: expected fewer"
         )
-    if chosen and not validation:
+    if chosen and not any(True for _ in validation):
         raise ValueError(
             f"train.validation: {len(chosen)} problems or conversations are for validation, and "
             "the arm has none of them: expected more"
         )
     return training, validation
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The examples of an arm whose first question is chosen, or those whose is not."""
+
+    examples: Iterable[Example]
+    chosen: Set[str]
+    is_chosen: bool
+
+    def __iter__(self) -> Iterator[Example]:
+        for example in self.examples:
+            if (_normalize(example.turns[0].question) in self.chosen) == self.is_chosen:
+                yield replace(example, repeats=1) if self.is_chosen else example
 
 
 def _normalize(question: str) -> str:

@@ -60,7 +60,10 @@ def test_a_cell_without_an_example_and_weights_without_one_above_0_are_refused()
 def test_a_cell_is_a_source_and_a_prompting() -> None:
     names = [("b", "cot"), ("a", "pot"), ("a", "cot"), ("b", "cot")]
     cells = group_by_cell(
-        [make_example("p", source=source, prompting=prompting) for source, prompting in names]
+        [
+            make_example("p", source=source, prompting=prompting).info()
+            for source, prompting in names
+        ]
     )
     assert cells.names == [("a", "cot"), ("a", "pot"), ("b", "cot")]
     assert cells.members == [[2], [1], [0, 3]]

@@ -8,7 +8,7 @@ from stages.lib.core.schema import Problem, Turn
 from stages.lib.params.data import Prompts
 from stages.lib.prompts.few_shot import choose_demonstrations
 from stages.lib.prompts.templates import (
-    encode_prompt,
+    encode_prompts,
     model_response,
     problem_prompt,
     prompt_response_pairs,
@@ -40,8 +40,8 @@ def test_special_tokens_come_from_the_chat_template_alone() -> None:
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single=f"{END} $A", special_tokens=[(END, end)]
     )
-    assert encode_prompt(tokenizer, ALPACA, "a")[0] == end
-    assert end not in encode_prompt(tokenizer, CHAT, "a")
+    assert encode_prompts(tokenizer, ALPACA, ["a"])[0][0] == end
+    assert end not in encode_prompts(tokenizer, CHAT, ["a"])[0]
 
 
 def test_a_chat_prompt_ends_where_the_answer_begins(tokenizer: PreTrainedTokenizerFast) -> None:

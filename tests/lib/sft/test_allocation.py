@@ -64,7 +64,7 @@ def test_a_trace_of_other_cells_or_without_weights_is_refused(
     file = tmp_path / "allocation.csv"
     write_csv(file, allocation(run))
     with pytest.raises(ValueError, match=r"allocation\.csv: 4 cells: expected the 1 of this run's"):
-        read_trace(file, group_by_cell(NINE))
+        read_trace(file, group_by_cell([row.info() for row in NINE]))
     rows = [row | {"weight": ""} for row in read_csv(file)]
     write_csv(file, rows)
     with pytest.raises(ValueError, match=r"allocation\.csv: weight: empty: expected the weights"):

@@ -52,7 +52,7 @@ def example(
 
 
 def factor_of(like: Example) -> LossFactor:
-    factor = loss_factor([like])
+    factor = loss_factor([like.info()])
     assert factor is not None
     return factor
 
@@ -60,7 +60,7 @@ def factor_of(like: Example) -> LossFactor:
 def tensors(tokens: Sequence[TokenizedExample], like: Example, seed: int = 0) -> Row:
     """Return a row of examples, all of which are weighed like ``like``."""
     masks = [example_tokens.loss_mask for example_tokens in tokens]
-    columns = factor_columns([like] * len(tokens), masks, np.random.default_rng(seed))
+    columns = factor_columns([like.info()] * len(tokens), masks, np.random.default_rng(seed))
     return packed(tokens) | {name: torch.tensor([values]) for name, values in columns.items()}
 
 
@@ -90,19 +90,19 @@ def losses_of(model: Qwen2ForCausalLM, tokens: TokenizedExample) -> torch.Tensor
 def test_columns_number_the_units_of_a_row() -> None:
     rng = np.random.default_rng(0)
     masks = [[False, False, True, True, True], [False, True]]
-    by_token = factor_columns([example(2.0, "token")] * 2, masks, rng)
+    by_token = factor_columns([example(2.0, "token").info()] * 2, masks, rng)
     assert by_token["units"] == by_token["factor_units"] == [-1, -1, 0, 1, 2, -1, 3]
-    by_example = factor_columns([example(2.0, "example")] * 2, masks, rng)
+    by_example = factor_columns([example(2.0, "example").info()] * 2, masks, rng)
     assert by_example["units"] == by_example["factor_units"] == [-1, -1, 0, 0, 0, -1, 1]
 
 
 def test_an_anchor_without_a_factor_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^examples: anchor 0.5: expected a loss factor"):
-        loss_factor([replace(example(1.0, "token", "none"), anchor=0.5)])
+        loss_factor([replace(example(1.0, "token", "none"), anchor=0.5).info()])
 
 
 def test_examples_without_a_factor_have_none() -> None:
-    assert loss_factor([example(1.0, "token", "none")] * 2) is None
+    assert loss_factor([example(1.0, "token", "none").info()] * 2) is None
     assert not factor_of(example(1.0, "token")).needs_base
     assert factor_of(example(1.0, "token", "base_likelihood")).needs_base
 

@@ -70,7 +70,7 @@ def test_overlong_examples_are_dropped_and_counted(
     dropping = settings(max_length=limit, overlong="drop")
     data = tokenize_examples(examples, tokenizer, CHAT, dropping, tmp_path)
     fitting = [index for index in range(9) if len(whole[index]) <= limit]
-    assert data.examples == [examples[index] for index in fitting]
+    assert data.examples == [examples[index].info() for index in fitting]
     assert tokens_of(data) == [whole[index] for index in fitting]
     assert data.overlong == 9 - len(fitting) > 0
     with pytest.raises(ValueError, match=r"train.max_length: 5: all 9 examples are longer"):
@@ -85,7 +85,7 @@ def test_an_example_that_is_never_repeated_may_be_overlong(
     unused = example(4, repeats=0)
     strict = settings(max_length=limit)
     data = tokenize_examples([example(0), unused], tokenizer, CHAT, strict, tmp_path)
-    assert (data.examples, data.overlong) == ([example(0)], 0)
+    assert (data.examples, data.overlong) == ([example(0).info()], 0)
     with pytest.raises(ValueError, match=rf"train.max_length: {limit}: example of problem p4 "):
         tokenize_examples([example(0), example(4)], tokenizer, CHAT, strict, tmp_path)
 
@@ -113,7 +113,7 @@ def test_a_prompt_that_leaves_nothing_to_learn_is_dropped(
     long = replace(example(4), turns=[Turn("4?" * 9, "yes")])
     limit = len(prompt_of(tokenize(long, tokenizer, CHAT)))
     data = truncated([example(0), long], tokenizer, limit, tmp_path)
-    assert (data.examples, data.overlong) == ([example(0)], 1)
+    assert (data.examples, data.overlong) == ([example(0).info()], 1)
     with pytest.raises(ValueError, match=f"train.max_length: {limit}: all 1 examples are longer"):
         truncated([long], tokenizer, limit, tmp_path)
 
@@ -123,12 +123,12 @@ def test_arms_with_the_same_texts_share_the_cache(
 ) -> None:
     calls: list[str] = []
 
-    def counting(*arguments: Any) -> TokenizedExample:
-        calls.append("")
-        return original(*arguments)
+    def counting(batch: Sequence[Example], *arguments: Any) -> list[TokenizedExample]:
+        calls.extend("" for _ in batch)
+        return original(batch, *arguments)
 
-    original = sft_tokens.tokenize
-    monkeypatch.setattr(sft_tokens, "tokenize", counting)
+    original = sft_tokens.tokenize_batch
+    monkeypatch.setattr(sft_tokens, "tokenize_batch", counting)
 
     roomy = settings(max_length=512)
 
