@@ -22,7 +22,13 @@ from stages.lib.params.data import (
 )
 from stages.lib.params.quantization import Gptq, Rtn
 from stages.lib.params.root import Params
-from stages.lib.params.strategies import AsftArm, ControlArm, ConversationsArm, PriftArm
+from stages.lib.params.strategies import (
+    AsftArm,
+    ControlArm,
+    ConversationsArm,
+    OnlineGroup,
+    PriftArm,
+)
 from stages.lib.params.training import FullTuning
 from stages.lib.provenance.catalog import Shape
 from stages.lib.provenance.ladder_path import parse_ladder_path
@@ -161,9 +167,11 @@ def _train(params: Params, shape: Shape, stage: str, name: str, arm_name: str) -
     # The parameters fix the supervised tokens; the prompts come on top.
     supervised = settings.steps * settings.tokens_per_step
     tokens = supervised * (mean.prompt + mean.answer) / mean.answer
-    rows = settings.steps * settings.micro_batches
+    row = tokens / settings.steps / settings.micro_batches
+    if settings.row_tokens is not None and not isinstance(arm, OnlineGroup):
+        row = settings.row_tokens
     peak = formulas.training_bytes(
-        shape, settings, tokens=round(tokens / rows), supervised=round(supervised / rows)
+        shape, settings, tokens=round(row), supervised=round(row * supervised / tokens)
     )
     source = params.weigh.arms[arm.control_of] if isinstance(arm, ControlArm) else arm
     if isinstance(source, AsftArm | PriftArm):

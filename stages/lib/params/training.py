@@ -75,7 +75,9 @@ class Train(ParamGroup):
     """Supervised fine-tuning; every arm gets ``steps * tokens_per_step`` supervised tokens.
 
     An arm may replace ``seed``, ``tuning`` and ``steps`` (``weigh.arms.<arm>.train``).
-    ``validation`` problems are held out; the loss on them is measured and may choose the
+    A step's examples are spread over ``micro_batches`` rows or, where ``row_tokens`` is given, over
+    the fewest rows of at most that many tokens; online arms, whose steps are not known beforehand,
+    keep ``micro_batches``. ``validation`` problems are held out; the loss on them is measured and may choose the
     checkpoint to keep.
     ``launch`` spreads each step's micro-batches over several processes. ``tracking`` names
     experiment trackers beside DVCLive.
@@ -86,6 +88,7 @@ class Train(ParamGroup):
     steps: PositiveInt
     tokens_per_step: PositiveInt
     micro_batches: PositiveInt
+    row_tokens: PositiveInt | None
     gradient_checkpointing: bool
     max_length: PositiveInt
     overlong: Literal["error", "drop", "truncate"]
@@ -109,6 +112,14 @@ class Train(ParamGroup):
             )
         if self.keep == "best" and self.evaluate_every is None:
             raise ValueError("keep: 'best': expected train.evaluate_every, or 'last'")
+        return self
+
+    @model_validator(mode="after")
+    def _rows_hold_any_example(self) -> "Train":
+        if self.row_tokens is not None and self.row_tokens < self.max_length:
+            raise ValueError(
+                f"row_tokens: {self.row_tokens}: expected at least max_length={self.max_length}"
+            )
         return self
 
     @model_validator(mode="after")

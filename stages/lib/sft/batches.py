@@ -2,7 +2,7 @@
 
 Each step is planned beforehand: whole examples whose supervised tokens sum to the same
 number in every step and every arm. A step's examples are spread over a fixed number of
-micro-batches. A micro-batch becomes one row of concatenated examples, told apart by their
+micro-batches, given or as many as rows of a given length need. A micro-batch becomes one row of concatenated examples, told apart by their
 position ids, so nothing is padded and no example attends to another.
 """
 
@@ -19,8 +19,14 @@ import numpy as np
 from stages.lib.core.schema import content_id
 from stages.lib.params.training import Train
 from stages.lib.sft.factors import LossFactor, count_units, factor_columns, loss_factor
-from stages.lib.sft.schedule import UnfitExampleError, balance_micro_batches, plan_steps
+from stages.lib.sft.schedule import (
+    UnfitExampleError,
+    balance_micro_batches,
+    max_load,
+    plan_steps,
+)
 from stages.lib.sft.tokens import TokenizedExamples
+from stages.lib.training.distributed import count_processes
 from stages.lib.training.packing import micro_batch
 
 
@@ -79,7 +85,7 @@ class TrainingPlan(Plan):
 
 
 def plan_training(data: TokenizedExamples, settings: Train) -> TrainingPlan:
-    """Plan a whole run: ``settings.micro_batches`` for each of ``settings.steps``.
+    """Plan a whole run of ``settings.steps``, all with the same number of micro-batches.
 
     Every step has exactly ``settings.tokens_per_step`` supervised tokens. Weights are
     scaled to mean 1 over all supervised tokens of the run. Raises ValueError for an example
@@ -95,8 +101,9 @@ def plan_training(data: TokenizedExamples, settings: Train) -> TrainingPlan:
             tokens_per_step=settings.tokens_per_step,
             rng=rng,
         )
+    per_step = _count_micro_batches(data, steps, settings)
     for number, step in enumerate(steps):
-        check_step(number, step, settings)
+        check_step(number, step, per_step)
     total = settings.steps * settings.tokens_per_step
     mean = sum(data.examples[i].weight * data.supervised[i] for step in steps for i in step) / total
     if mean == 0:
@@ -104,11 +111,11 @@ def plan_training(data: TokenizedExamples, settings: Train) -> TrainingPlan:
     batches = [
         [step[position] for position in batch]
         for step in steps
-        for batch in balance_micro_batches([data.lengths[i] for i in step], settings.micro_batches)
+        for batch in balance_micro_batches([data.lengths[i] for i in step], per_step)
     ]
     factor = loss_factor(data.examples)
     rngs = list(_factor_rngs(data, batches, rng)) if factor is not None else ()
-    return TrainingPlan(data, batches, settings.micro_batches, mean, factor, rngs)
+    return TrainingPlan(data, batches, per_step, mean, factor, rngs)
 
 
 def exposure_stats(plan: Plan) -> dict[str, float]:
@@ -154,13 +161,31 @@ def name_unfit_example(data: TokenizedExamples, settings: Train) -> Iterator[Non
         ) from error
 
 
-def check_step(number: int, step: Sequence[int], settings: Train) -> None:
+def check_step(number: int, step: Sequence[int], micro_batches: int) -> None:
     """Raise ValueError for a step, the first being 0, of fewer examples than micro-batches."""
-    if len(step) < settings.micro_batches:
+    if len(step) < micro_batches:
         raise ValueError(
-            f"train.micro_batches: {settings.micro_batches}: step {number + 1} has {len(step)} "
+            f"train.micro_batches: {micro_batches}: step {number + 1} has {len(step)} "
             "examples: expected at most as many, or a larger train.tokens_per_step"
         )
+
+
+def _count_micro_batches(
+    data: TokenizedExamples, steps: Sequence[Sequence[int]], settings: Train
+) -> int:
+    """Return how many micro-batches each step needs, a multiple of the processes.
+
+    With ``settings.row_tokens`` it is the least number with which no row of the run is longer.
+    """
+    if settings.row_tokens is None:
+        return settings.micro_batches
+    processes = count_processes(settings.launch)
+    count = processes
+    for step in steps:
+        lengths = [data.lengths[i] for i in step]
+        while max_load(lengths, count) > settings.row_tokens:
+            count += processes
+    return count
 
 
 def _factor_rngs(

@@ -135,7 +135,7 @@ class OnlinePlan(Plan):
             step, n_skipped = fill_step(
                 pending, stream, self.data.supervised, self.settings.tokens_per_step
             )
-            check_step(number, step, self.settings)
+            check_step(number, step, self.per_step)
             # Of those passed over before, a step takes at most as many as it has.
             n_passed = max(n_skipped, n_passed - len(step))
             taken += step

@@ -101,6 +101,15 @@ def balance_micro_batches(lengths: Sequence[int], bins: int) -> list[list[int]]:
     return micro_batches
 
 
+def max_load(lengths: Sequence[int], bins: int) -> int:
+    """Return the total length of the fullest of the bins of ``balance_micro_batches``.
+
+    It is the longest item where there are more bins than items.
+    """
+    filled = balance_micro_batches(lengths, min(bins, len(lengths)))
+    return max(sum(lengths[i] for i in batch) for batch in filled)
+
+
 def _epochs(repeats: Sequence[int], rng: np.random.Generator) -> Iterator[int]:
     epoch = np.repeat(np.arange(len(repeats)), repeats)
     while True:

@@ -137,9 +137,9 @@ def train(
         model=model,
         processing_class=tokenizer,
         # The trainer's data are the numbers of the micro-batches; rows are built one at a time.
-        train_dataset=Dataset.from_dict({"index": range(settings.steps * settings.micro_batches)}),
+        train_dataset=Dataset.from_dict({"index": range(settings.steps * plan.per_step)}),
         data_collator=partial(_build_row, plan),
-        args=_arguments(settings, checkpoints),
+        args=_arguments(settings, plan.per_step, checkpoints),
         callbacks=[*own, *callbacks],
         optimizer_cls_and_kwargs=_optimizer(settings),
     )
@@ -191,14 +191,14 @@ def _check_launch(accelerator: Accelerator, settings: Train) -> None:
         )
 
 
-def _arguments(settings: Train, checkpoints: Path) -> SFTConfig:
+def _arguments(settings: Train, micro_batches: int, checkpoints: Path) -> SFTConfig:
     return trainer_arguments(
         SFTConfig,
         settings,
         checkpoints,
         seed=settings.seed,
         per_device_train_batch_size=1,
-        gradient_accumulation_steps=settings.micro_batches // count_processes(settings.launch),
+        gradient_accumulation_steps=micro_batches // count_processes(settings.launch),
         use_cpu=not torch.cuda.is_available(),  # else processes on CPUs do not find each other
         weight_decay=settings.weight_decay,
         # Bf16 by autocast: the model is in bf16 anyway, but DeepSpeed needs the setting.

@@ -12,9 +12,10 @@ from transformers import PreTrainedTokenizerFast
 
 from stages.lib.core.schema import Example, Turn
 from stages.lib.params.data import Prompts
-from stages.lib.params.training import FullTuning, Train
+from stages.lib.params.training import FullTuning, Launch, Train
 from stages.lib.sft.batches import TrainingPlan, exposure_stats, plan_training
 from stages.lib.sft.factors import LossFactor, factor_columns
+from stages.lib.sft.schedule import max_load
 from stages.lib.sft.tokens import tokenize_examples
 from stages.lib.training.packing import IGNORED, micro_batch
 from tests.conftest import one_turn
@@ -40,6 +41,7 @@ def settings(**changes: Any) -> Train:
         "steps": 6,
         "tokens_per_step": 40,
         "micro_batches": 2,
+        "row_tokens": None,
         "gradient_checkpointing": False,
         "max_length": 64,
         "overlong": "error",
@@ -126,6 +128,29 @@ def test_every_step_of_every_arm_has_the_same_supervised_tokens(
         )
         assert all(f"{problem[1:]}?" in texts for problem in plan.problem_ids(step))
         assert len(plan.problem_ids(step)) == texts.count("?")
+
+
+@pytest.mark.parametrize("processes", [None, 2, 3])
+@pytest.mark.parametrize("row_tokens", [64, 80, 1000])
+def test_rows_of_at_most_some_tokens_are_as_few_as_can_be(
+    tokenizer: PreTrainedTokenizerFast, row_tokens: int, processes: int | None
+) -> None:
+    launch = None if processes is None else Launch(strategy="ddp", processes=processes)
+    by_count = planned(NINE, tokenizer, settings())
+    plan = planned(NINE, tokenizer, settings(micro_batches=6, row_tokens=row_tokens, launch=launch))
+    assert plan.per_step % (processes or 1) == 0
+    lengths = [len(row["labels"]) for row in rows_of(plan)]
+    assert max(lengths) <= row_tokens
+    # One process fewer, or one row, would not do.
+    fewer = plan.per_step - (processes or 1)
+    if fewer:
+        assert any(
+            max_load([plan.data.lengths[i] for i in plan.step(step)], fewer) > row_tokens
+            for step in range(6)
+        )
+    # The steps have the same examples, and so the same number of supervised tokens.
+    for step in range(6):
+        assert sorted(plan.step(step)) == sorted(by_count.step(step))
 
 
 def test_weights_have_mean_one_over_the_supervised_tokens(
