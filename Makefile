@@ -5,6 +5,7 @@
 # make results the last run's table, and what changed since the last commit
 # make demo    a page on 127.0.0.1 that asks two of the models one question
 # make export  a model for CPUs without PyTorch: MODEL=adaptive PRECISION=int4, int8 or fp32
+# make bench-gpu what a GPU must reach, and whether this one does
 # make verify  read every file of DVC's cache and name those whose bytes have changed
 # make harness a second opinion on an accuracy, from lm-evaluation-harness in its own .venv-harness
 # All set up .venv where needed. Nothing else has to be installed by hand.
@@ -26,7 +27,7 @@ SWEEP ?= grid
 MODEL ?= adaptive
 PRECISION ?= int8
 
-.PHONY: repro test lint setup lock params sweep study results demo export bench verify harness clean
+.PHONY: repro test lint setup lock params sweep study results demo export bench bench-gpu verify harness clean
 
 repro: setup
 	dvc repro
@@ -102,6 +103,9 @@ verify:
 
 bench: setup
 	python -m benchmarks
+
+bench-gpu: setup
+	python -m benchmarks.gpu
 
 harness: setup $(HARNESS)/ready
 	python -m benchmarks.harness

@@ -34,7 +34,7 @@ from stages.lib.sft.tokens import TokenizedExamples, tokenize_examples
 MODULE = "benchmarks.plan_memory"
 AIM_GIB = 1.0
 POLL_S = 0.02
-WORDS = "the sum of two and three apples is five so we add them again to get what remains".split()
+WORDS = ("the", "sum", "of", "two", "apples", "is", "five", "so", "we", "get", "what", "remains")
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,8 @@ class Train(ParamGroup):
     An arm may replace ``seed``, ``tuning`` and ``steps`` (``weigh.arms.<arm>.train``).
     A step's examples are spread over ``micro_batches`` rows or, where ``row_tokens`` is given, over
     the fewest rows of at most that many tokens; online arms, whose steps are not known beforehand,
-    keep ``micro_batches``. ``validation`` problems are held out; the loss on them is measured and may choose the
-    checkpoint to keep.
+    keep ``micro_batches``. ``validation`` problems are held out; the loss on them is measured and
+    may choose the checkpoint to keep.
     ``launch`` spreads each step's micro-batches over several processes. ``tracking`` names
     experiment trackers beside DVCLive.
     """
@@ -90,6 +90,7 @@ class Train(ParamGroup):
     micro_batches: PositiveInt
     row_tokens: PositiveInt | None
     gradient_checkpointing: bool
+    compile: bool
     max_length: PositiveInt
     overlong: Literal["error", "drop", "truncate"]
     learning_rate: PositiveFloat

@@ -2,8 +2,9 @@
 
 Each step is planned beforehand: whole examples whose supervised tokens sum to the same
 number in every step and every arm. A step's examples are spread over a fixed number of
-micro-batches, given or as many as rows of a given length need. A micro-batch becomes one row of concatenated examples, told apart by their
-position ids, so nothing is padded and no example attends to another.
+micro-batches, which is given or follows from the length of a row. A micro-batch becomes one
+row of concatenated examples, told apart by their position ids, so nothing is padded and no
+example attends to another.
 """
 
 from abc import ABC, abstractmethod

@@ -28,6 +28,7 @@ from stages.lib.training.arguments import trainer_arguments
 from stages.lib.training.attention import attend_per_example
 from stages.lib.training.callbacks import Progress, Termination
 from stages.lib.training.checkpoints import latest_complete
+from stages.lib.training.compilation import compile_layers
 from stages.lib.training.distributed import count_processes, splits_model, uses_deepspeed
 from stages.lib.training.optim import optimizer_of
 from stages.lib.training.packing import as_tensors
@@ -145,6 +146,8 @@ def train(
     )
     # The trainer moves the model to its device only when the training begins.
     attend_per_example(unwrap(model), trainer.accelerator.device)
+    if settings.compile:
+        compile_layers(unwrap(model))
     trainer.prepare_loss(plan.factor, base, scores.extend)
     upcast_adapters(model)
     _check_launch(trainer.accelerator, settings)

@@ -224,6 +224,7 @@ INVALID = [
     ),
     ("train.keep", "best", "train.keep: 'best': expected train.evaluate_every, or 'last'"),
     ("train.evaluate_every", 2, "train.evaluate_every: 2: expected train.validation above 0"),
+    ("train.row_tokens", 511, "train.row_tokens: 511: expected at least max_length=512"),
     ("train.launch", DDP, "train.micro_batches: 1: expected a multiple of launch.processes=2"),
     ("train.tracking", ["wandb"] * 2, "train.tracking: ['wandb', 'wandb']: expected no duplicates"),
     ("weigh.arms.uniform.train", {"seed": -1}, "weigh.arms.uniform.train.seed: -1: "),

@@ -43,6 +43,7 @@ def settings(**changes: Any) -> Train:
         "micro_batches": 2,
         "row_tokens": None,
         "gradient_checkpointing": False,
+        "compile": False,
         "max_length": 64,
         "overlong": "error",
         "learning_rate": 1e-3,
