@@ -50,7 +50,7 @@ def unequal(problem: Problem, position: int) -> Difficulty:
     return make_difficulty(problem.id, position % 5 / 4, source=problem.source)
 
 
-@pytest.mark.parametrize("recipe", PUBLISHED)
+@pytest.mark.parametrize("recipe", [*PUBLISHED, "study-math"])
 def test_a_miniature_has_something_to_learn_and_nothing_of_its_benchmarks(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

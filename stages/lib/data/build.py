@@ -11,6 +11,7 @@ import numpy as np
 from stages.lib.core.files import file_sha256
 from stages.lib.core.schema import Problem, RowT
 from stages.lib.data import packaged
+from stages.lib.data.cells import divide
 from stages.lib.data.ladder import sample_ladder
 from stages.lib.data.problems import load_jsonl, rng_for, subsample
 from stages.lib.data.sdat_suite import read_suite
@@ -84,7 +85,10 @@ def _load_training(source: TrainingSource, settings: Prepare, sandbox: SandboxLi
             return _load_file(Path(source.path).stem, source)
         case RowsSource():
             loaded = _load_rows(source, settings, sandbox)
-            return replace(loaded, rows=_sample_fraction(loaded.rows, source, settings.seed))
+            rows = _sample_fraction(loaded.rows, source, settings.seed)
+            if source.cells is not None:
+                rows = replace(rows, problems=divide(rows.problems, source.cells))
+            return replace(loaded, rows=rows)
 
 
 def _load_rows(source: RowsSource, settings: Prepare, sandbox: SandboxLimits) -> DataSource:

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from stages.lib.core.schema import NonEmpty
 from stages.lib.params.base import Name, ParamGroup, Seed
@@ -11,6 +11,7 @@ from stages.lib.params.base_model import parse_base
 
 Format = Literal["mathinstruct", "numina", "orca-math", "sharegpt", "gsm8k", "math"]
 Target = Literal["problems", "conversations"]
+CellField = Literal["topic", "level", "steps"]
 
 
 class Model(ParamGroup):
@@ -85,7 +86,8 @@ class RowsSource(ParamGroup):
     ``ladder:N``: N problems of each rung, written in this format (``ladder-bare:N``: with
     answers without steps). Rows whose own source is in ``exclude`` are skipped. ``target`` says
     whether rows become ``problems``, for which their answer must be readable, or
-    ``conversations``. A random ``fraction`` of the result is used.
+    ``conversations``. A random ``fraction`` of the result is used. ``cells`` divides the problems
+    into sources of their own, by which online arms mix: by topic, level or steps of the solution.
     """
 
     source: Literal["rows"]
@@ -96,6 +98,13 @@ class RowsSource(ParamGroup):
     fraction: Annotated[float, Field(gt=0, le=1)]
     exclude: list[str]
     target: Target
+    cells: Annotated[list[CellField], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _conversations_have_no_cells(self) -> "RowsSource":
+        if self.cells is not None and self.target == "conversations":
+            raise ValueError(f"cells: {self.cells}: expected null for target: conversations")
+        return self
 
     @field_validator("path")
     @classmethod

@@ -99,6 +99,12 @@ MODELS = {
     "EleutherAI/llemma_7b": ModelFacts(
         "llama2", False, Shape(32, 4096, 11_008, 32, 32, 128, 32_016, tied=False)
     ),
+    "Qwen/Qwen2.5-0.5B": ModelFacts(
+        "apache-2.0", False, Shape(24, 896, 4864, 14, 2, 64, 151_936, tied=True, qkv_bias=True)
+    ),
+    "Qwen/Qwen2.5-1.5B": ModelFacts(
+        "apache-2.0", False, Shape(28, 1536, 8960, 12, 2, 128, 151_936, tied=True, qkv_bias=True)
+    ),
     "Qwen/Qwen2.5-7B": ModelFacts(
         "apache-2.0",
         False,
