@@ -51,7 +51,14 @@ def measure(
         model = random_model(shape)
         row_tokens = tokens if rows == 1 else tokens // rows
         trained = run_training(
-            model, data, *callbacks, row_tokens=row_tokens, rows=rows, checkpoints=folder, **options
+            shape,
+            model,
+            data,
+            *callbacks,
+            row_tokens=row_tokens,
+            rows=rows,
+            checkpoints=folder,
+            **options,
         )
         return trained, model
 

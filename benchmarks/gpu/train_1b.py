@@ -45,6 +45,7 @@ def measure_ours(
     clock = Clock()
     data = random_examples(shape, ROWS * row_tokens * steps, longest=longest)
     run = run_training(
+        shape,
         random_model(shape),
         data,
         clock,

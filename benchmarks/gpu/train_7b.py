@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.common import Clock, Result, peak_flops, random_examples, random_model
-from benchmarks.gpu.training import flops_per_token, run_training
+from benchmarks.gpu.training import run_training
 from stages.lib.provenance.catalog import MODELS, Shape
 
 SHAPE = MODELS["Qwen/Qwen2.5-7B"].shape
@@ -36,6 +36,7 @@ def measure(
     data = random_examples(shape, ROWS * row_tokens * steps, longest=longest)
     clock = Clock()
     run = run_training(
+        shape,
         model,
         data,
         clock,
@@ -44,12 +45,12 @@ def measure(
         rows=ROWS,
         **(SETTINGS if settings is None else settings),
     )
-    rate = run.tokens_per_step / clock.seconds_per_step(min(SKIP, steps - 1))
+    seconds = clock.seconds_per_step(min(SKIP, steps - 1))
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     peak = peak_flops(name)
-    mfu = None if peak is None else rate * flops_per_token(shape, longest) / peak
+    mfu = None if peak is None else run.flops_per_step / seconds / peak
     gib = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None
-    return judge(rate, mfu, gib, run.losses)
+    return judge(run.tokens_per_step / seconds, mfu, gib, run.losses)
 
 
 def judge(rate: float, mfu: float | None, gib: float | None, losses: list[float]) -> Result:

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, TrainerCallback
 
 from benchmarks.gpu.common import any_tokenizer, train_settings
+from stages.lib.costs.flops import training_flops
 from stages.lib.provenance.catalog import Shape
 from stages.lib.sft.batches import TrainingPlan, plan_training
 from stages.lib.sft.tokens import TokenizedExamples
@@ -17,14 +18,16 @@ from stages.lib.sft.trainer import train
 
 @dataclass(frozen=True)
 class Run:
-    """The tokens of a step, prompts included, the loss of each step, and the plan."""
+    """The tokens and model FLOPs of a step, prompts included, the losses, and the plan."""
 
     tokens_per_step: float
+    flops_per_step: float
     losses: list[float]
     plan: TrainingPlan
 
 
 def run_training(
+    shape: Shape,
     model: PreTrainedModel,
     data: TokenizedExamples,
     *callbacks: TrainerCallback,
@@ -57,18 +60,12 @@ def run_training(
             progress,
             callbacks=callbacks,
         )
-    tokens = sum(data.lengths[i] for batch in plan.micro_batches for i in batch)
-    return Run(tokens / steps, [row["loss"] for row in output.log], plan)
-
-
-def flops_per_token(shape: Shape, context: int) -> float:
-    """Return the model FLOPs of forward and backward for a token of an example.
-
-    They are 6 for each weight of a linear layer and of the output layer (Kaplan et al. 2020) and
-    6 for each value of the queries and each of the ``context`` / 2 tokens that it sees on average
-    (Chowdhery et al. 2022, PaLM, appendix B, halved for causal attention). Recomputed activations
-    do not count.
-    """
-    weights = shape.linear_parameters() + shape.vocabulary * shape.hidden
-    attention = shape.layers * shape.heads * shape.head_dim * context
-    return 6.0 * (weights + attention)
+    lengths = [data.lengths[i] for batch in plan.micro_batches for i in batch]
+    flops = training_flops(
+        shape,
+        tokens=sum(lengths) / steps,
+        supervised=settings.tokens_per_step,
+        # The mean length of the example that a token is in.
+        context=sum(length**2 for length in lengths) / sum(lengths),
+    )
+    return Run(sum(lengths) / steps, flops, [row["loss"] for row in output.log], plan)

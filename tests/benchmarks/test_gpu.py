@@ -11,8 +11,8 @@ import torch
 from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import attention, exact, head, train_1b, train_7b, which_kernels
 from benchmarks.gpu.common import Result, peak_flops, random_examples, random_model
-from benchmarks.gpu.training import flops_per_token, run_training
-from stages.lib.provenance.catalog import MODELS, Shape
+from benchmarks.gpu.training import run_training
+from stages.lib.provenance.catalog import Shape
 from stages.lib.training import varlen
 from tests.lib.training.test_varlen import per_example
 
@@ -40,19 +40,15 @@ def test_random_examples_have_as_many_tokens_as_asked() -> None:
 
 def test_a_training_fills_its_rows() -> None:
     data = random_examples(TINY, 4000, longest=40)
-    run = run_training(random_model(TINY), data, steps=3, row_tokens=256, rows=2)
+    run = run_training(TINY, random_model(TINY), data, steps=3, row_tokens=256, rows=2)
     assert len(run.losses) == 3
     assert run.plan.per_step == 2
     assert 0.8 * 512 < run.tokens_per_step <= 512
+    # Six for each of the blocks' weights, and those of the output layer and of attention.
+    assert 6 * TINY.linear_parameters() * run.tokens_per_step < run.flops_per_step
 
 
-def test_flops_are_six_a_weight_and_those_of_attention() -> None:
-    # Of a 7B model, attention within 2,048 tokens is a few percent.
-    shape = MODELS["Qwen/Qwen2.5-7B"].shape
-    weights = shape.linear_parameters() + shape.vocabulary * shape.hidden
-    ratio = flops_per_token(shape, 2048) / (6 * weights)
-    assert ratio == pytest.approx(1 + 28 * 3584 * 2048 / weights)
-    assert 1.02 < ratio < 1.04
+def test_the_peak_of_a_gpu_is_known_by_its_name() -> None:
     assert peak_flops("NVIDIA H100 80GB HBM3") == 989e12
     assert peak_flops("NVIDIA L4") is None
 

@@ -91,6 +91,7 @@ class DataFacts:
 NONE_STATED = "none stated"
 
 SMOLLM2 = ModelFacts("apache-2.0", False, Shape(30, 576, 1536, 9, 3, 64, 49_152, tied=True))
+LLAMA_8B = Shape(32, 4096, 14_336, 32, 8, 128, 128_256, tied=False)
 LLAMA_1B = Shape(16, 2048, 8192, 32, 8, 64, 128_256, tied=True)
 
 # By the id on the Hub. Llemma has the license of its parent, Code Llama; "llama3.2" and "gemma"
