@@ -90,7 +90,13 @@ def quantize_gptq_or_rtn(
     config: Any = RTNConfig(**grid)
     texts: Any = None
     if calibration is not None:
-        grid |= {"desc_act": settings.desc_act, "damp_percent": settings.damping}
+        # GPTQModel refuses both orders; groups of whole columns have nothing to order within.
+        by_group = settings.act_group_aware and not settings.desc_act and settings.group_size > 0
+        grid |= {
+            "desc_act": settings.desc_act,
+            "act_group_aware": by_group,
+            "damp_percent": settings.damping,
+        }
         config = QuantizeConfig(**grid)
         texts = [{"input_ids": list(ids), "attention_mask": [1] * len(ids)} for ids in calibration]
     model = GPTQModel.load(str(parent), config, dtype=compute_dtype())

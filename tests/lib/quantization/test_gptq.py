@@ -38,6 +38,7 @@ def settings(**changes: Any) -> Quantize:
         "models": {},
         "group_size": 32,
         "desc_act": False,
+        "act_group_aware": True,
         "symmetric": True,
         "damping": 0.05,
         "calibration": Calibration(examples=16, max_length=64),
