@@ -74,9 +74,9 @@ def test_the_model_is_scored_on_the_gpu_where_there_is_one(
         asked.append(options["device_map"])
         return loading.load_model(folder, dtype)
 
-    assert problems
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr("stages.lib.inference.dequantize.load_model", load_model)
-    monkeypatch.setattr(likelihood, "score", lambda *_: [])
+    row = Likelihood(problems[0].id, problems[0].source, nats=1.0, n_tokens=2)
+    monkeypatch.setattr(likelihood, "score", lambda *_: [row])
     likelihood.main("base")
     assert asked == [{"": device}]

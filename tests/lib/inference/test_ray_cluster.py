@@ -102,14 +102,15 @@ ROLLING = RUNNING + BATCH
 
 
 @pytest.mark.parametrize(
-    ("limit", "count", "most"), [(1, 9, [1] * 3), (ROLLING, 4, [1] * 3), (ROLLING, 30, [3] * 3)]
+    ("limit", "count", "most"),
+    [(1, 9, [1]), (ROLLING, 4, [1]), (ROLLING, 8, [2]), (ROLLING, 60, [4, 5])],
 )
 def test_actors_hold_as_many_batches_as_they_have_room_for_and_their_share(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: int, count: int, most: list[int]
 ) -> None:
     actors, cluster = pool(monkeypatch, tmp_path, limit=limit)
     check(actors, count)
-    assert cluster.most == most
+    assert set(cluster.most) <= set(most)
     check(actors, count)
     assert len(cluster.most) == 3  # the actors of the round before
 
