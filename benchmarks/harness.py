@@ -165,7 +165,7 @@ def differing(first: Sequence[bool], second: Sequence[bool]) -> float:
 def main() -> None:
     """Measure both sides."""
     limits = load_params().engine
-    halved = limits.model_copy(update={"max_num_seqs": limits.max_num_seqs // 2})
+    halved = limits.model_copy(update={"max_num_seqs": (limits.max_num_seqs or BATCH) // 2})
     # A process that ``timed`` started measures one of our sides.
     if len(sys.argv) > 1:
         chosen = {"ours": limits, "repeated": halved}[sys.argv[1]]

@@ -71,6 +71,7 @@ def measure_peer() -> dict[str, float]:
         "group_size": settings.group_size,
         "sym": settings.symmetric,
         "desc_act": settings.desc_act,
+        "act_group_aware": settings.act_group_aware,
         "damp_percent": settings.damping,
     }
 

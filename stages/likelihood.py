@@ -10,6 +10,7 @@ weights take as they are saved, quantized ones included.
 
 from collections.abc import Sequence
 
+import torch
 from transformers import PreTrainedModel
 
 from stages.lib.core.files import write_json
@@ -37,7 +38,7 @@ def main(name: str) -> None:
     model_fingerprint(folder)  # raises an error if the weights are damaged
     problems = with_solution(held_out, read_benchmarks([held_out])[held_out])
     solutions = tokenize_solutions(problems, name, params)
-    model = load_quantized(folder)
+    model = load_quantized(folder, "cuda:0" if torch.cuda.is_available() else "cpu")
     memory = memory_bytes(model)
     # transformers declares a wrapper's signature for ``to``, which hides its arguments.
     plain = dequantize(model).to(compute_dtype())  # pyright: ignore[reportArgumentType]

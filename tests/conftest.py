@@ -150,6 +150,8 @@ def engine_config(**changes: Any) -> EngineConfig:
         "max_num_seqs": 8,
         "block_size": 32,
         "batch_size": 8,
+        "queue": "batch",
+        "batch_invariant": False,
     }
     return EngineConfig(**defaults | changes)
 

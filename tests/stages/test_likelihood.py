@@ -2,14 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from transformers import PreTrainedModel
 
 from stages import likelihood
 from stages.lib.core.files import read_json
 from stages.lib.core.paths import EVAL_PROBLEMS, LIKELIHOOD_REPORTS, LIKELIHOODS, MODELS
 from stages.lib.core.schema import Likelihood, Problem
 from stages.lib.core.tables import read_parquet, write_parquet
+from stages.lib.models import loading
 from stages.lib.models.folder import weight_bytes
 from tests.stages.conftest import Change
 
@@ -58,3 +62,21 @@ def test_a_solution_that_does_not_fit_is_named(
     change({"engine.max_model_len": 32})
     with pytest.raises(ValueError, match=rf"max_model_len: 32: .*{problems[0].id} \(cot\) has"):
         likelihood.main("base")
+
+
+@pytest.mark.parametrize(("cuda", "device"), [(True, "cuda:0"), (False, "cpu")])
+def test_the_model_is_scored_on_the_gpu_where_there_is_one(
+    problems: list[Problem], monkeypatch: pytest.MonkeyPatch, *, cuda: bool, device: str
+) -> None:
+    asked: list[dict[str, str]] = []
+
+    def load_model(folder: Path, dtype: torch.dtype, **options: Any) -> PreTrainedModel:
+        asked.append(options["device_map"])
+        return loading.load_model(folder, dtype)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr("stages.lib.inference.dequantize.load_model", load_model)
+    row = Likelihood(problems[0].id, problems[0].source, nats=1.0, n_tokens=2)
+    monkeypatch.setattr(likelihood, "score", lambda *_: [row])
+    likelihood.main("base")
+    assert asked == [{"": device}]

@@ -248,7 +248,9 @@ def _generate(
     """Return the cost of a stage and item that generates, with ``weights`` bytes of weights."""
     engine = params.engine
     memory = engine.tensor_parallel * gpu_gib * GIB
-    limit = min(engine.max_num_seqs, engine.batch_size)
+    limit = engine.max_num_seqs or formulas.ENGINE_SEQUENCES
+    if engine.queue == "batch":
+        limit = min(limit, engine.batch_size)
     tokens, cache = 0, 0.0
     for workload in workloads:
         prompt, answer = workload.mean

@@ -21,6 +21,9 @@ from stages.lib.provenance.catalog import Shape
 # Share of a GPU's memory that vLLM takes for weights, keys and values.
 ENGINE_SHARE = 0.9
 
+# How many requests vLLM runs at a time by default, on a GPU of 70 GiB or more.
+ENGINE_SEQUENCES = 1024
+
 # NF4 with double quantization: 4 bits, an 8-bit scale per 64 weights and a 32-bit one per
 # 256 of these (Dettmers et al. 2023, QLoRA, section 3).
 NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)

@@ -35,7 +35,7 @@ def generate_missing(
     while requests:
         _check_lengths(requests, settings.max_model_len)
         keys = [request.key(model, sampling) for request in requests]
-        _generate_round(store, requests, keys, sampling, settings.batch_size, backend, desc)
+        _generate_round(store, requests, keys, sampling, settings, backend, desc)
         all_keys += keys
         requests = next_round(list(store.get(keys))) if next_round else []
     store.compact(all_keys)
@@ -46,7 +46,7 @@ def _generate_round(
     requests: Sequence[Request],
     keys: Sequence[Key],
     sampling: Sampling,
-    batch_size: int,
+    settings: EngineConfig,
     load: Callable[[], Backend],
     desc: str,
 ) -> None:
@@ -54,11 +54,12 @@ def _generate_round(
     missing = store.missing(keys)
     if not missing:
         return
+    order = range(len(requests)) if settings.queue == "batch" else by_prompt(requests)
     # Batches are cut from the whole round, and only then lose the requests that the store has.
     # So a request has the same neighbors, and its sums the same rounding, wherever an earlier
     # run stopped.
-    starts = range(0, len(requests), batch_size)
-    whole = [range(start, min(start + batch_size, len(requests))) for start in starts]
+    starts = range(0, len(requests), settings.batch_size)
+    whole = [order[start : start + settings.batch_size] for start in starts]
     reduced = [[i for i in batch if keys[i] in missing] for batch in whole]
     batches = [batch for batch in reduced if batch]
     backend = load()
@@ -68,6 +69,18 @@ def _generate_round(
         for number, texts in backend.generate_batches(request_batches, sampling, progress.update):
             pairs = zip(batches[number], texts, strict=True)
             store.append([_row(keys[i], text) for i, text in pairs])
+
+
+def by_prompt(requests: Sequence[Request]) -> list[int]:
+    """Return the indices of requests, those with the same prompt one after the other.
+
+    Prompts come in the order of their first requests. So the prefix cache still holds a prompt
+    when its next sample begins.
+    """
+    first: dict[tuple[int, ...], int] = {}
+    for i, request in enumerate(requests):
+        first.setdefault(request.prompt, i)
+    return sorted(range(len(requests)), key=lambda i: first[requests[i].prompt])
 
 
 def _row(key: Key, generated: GeneratedText) -> Generation:

@@ -29,7 +29,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Request:
-    """A request for one generation: sample ``index`` of a prompt, which is token ids."""
+    """A request for one generation: sample ``index`` of a prompt, which is token ids.
+
+    With ``ignore_eos`` it has ``max_tokens`` tokens whatever they say, for measuring speed.
+    """
 
     problem_id: str
     prompting: Prompting
@@ -37,6 +40,7 @@ class Request:
     index: int
     prompt: tuple[int, ...]
     max_tokens: int
+    ignore_eos: bool = False
 
     def key(self, model: str, sampling: Sampling) -> Key:
         """Return the key of the generation that answers this request."""

@@ -19,14 +19,20 @@ from stages.lib.core.files import atomic_replace
 from stages.lib.core.paths import UNPACKED
 from stages.lib.models.loading import load_model, load_tokenizer
 
+# The widths of GPTQ that vLLM runs with Humming's kernels alone, on GPUs.
+_HUMMING_BITS = (2, 3)
 
-def load_quantized(folder: Path) -> PreTrainedModel:
-    """Load a model folder with its weights as saved; GPTQModel loads those of GPTQ."""
+
+def load_quantized(folder: Path, device: str = "cpu") -> PreTrainedModel:
+    """Load a model folder with its weights as saved; GPTQModel loads those of GPTQ.
+
+    All of it lies on ``device``, such as "cuda:0". Both loaders would choose one by themselves.
+    """
     if _quantization(folder).get("quant_method") != "gptq":
-        return load_model(folder, torch.bfloat16).eval()
+        return load_model(folder, torch.bfloat16, device_map={"": device}).eval()
     from gptqmodel import BACKEND, GPTQModel
 
-    loaded = GPTQModel.load(str(folder), dtype=torch.bfloat16, backend=BACKEND.TORCH)
+    loaded = GPTQModel.load(str(folder), dtype=torch.bfloat16, backend=BACKEND.TORCH, device=device)
     return cast(PreTrainedModel, loaded.model).eval()
 
 
@@ -37,7 +43,7 @@ def memory_bytes(model: PreTrainedModel) -> int:
 
 
 def dequantize(model: PreTrainedModel) -> PreTrainedModel:
-    """Return the model with all weights in bf16; an unquantized model comes back as it is.
+    """Return the model with all weights in bf16 on its device, or as it is if unquantized.
 
     Do not use a quantized ``model`` afterwards: its layers are replaced.
     """
@@ -55,7 +61,8 @@ def dequantize(model: PreTrainedModel) -> PreTrainedModel:
     config = type(model.config).from_dict(
         {k: v for k, v in model.config.to_dict().items() if k != "quantization_config"}
     )
-    with no_init_weights():  # they are replaced next
+    # Weights are not initialized, since they are replaced next.
+    with no_init_weights(), model.device:
         plain = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     plain.load_state_dict(model.state_dict())
     return plain.eval()
@@ -64,22 +71,33 @@ def dequantize(model: PreTrainedModel) -> PreTrainedModel:
 def has_kernel(folder: Path) -> bool:
     """Return whether the engine runs the weights of a model folder as they are saved.
 
-    vLLM runs GPTQ (round to nearest is saved in its format) with 4 bits, on a GPU also with 8;
-    on a CPU only with AVX-512. The weights must be symmetric, not in groups of 16, and with
-    columns in order or in one group. It runs nothing of bitsandbytes.
+    vLLM runs GPTQ (round to nearest is saved in its format) with 4 bits, on a CPU only with
+    AVX-512, and on a GPU also with 8, 2 and 3; the last two in groups. The weights must be
+    symmetric, not in groups of 16, and with columns in order or in one group. It runs nothing of
+    bitsandbytes.
     """
     quantization = _quantization(folder)
     if not quantization:
         return True
     if quantization["quant_method"] != "gptq":
         return False
-    widths = (4, 8)
-    if not torch.cuda.is_available():
+    group_size = quantization["group_size"]
+    if torch.cuda.is_available():
+        widths = (4, 8) if group_size == -1 else (4, 8, *_HUMMING_BITS)
+    else:
         # vLLM picks its CPU library by the same test; the one for AVX2 has no kernel for 4 bits.
         widths = (4,) if torch.cpu._is_avx512_supported() else ()
-    group_size = quantization["group_size"]
     in_order = not quantization["desc_act"] or group_size == -1
     return quantization["sym"] and quantization["bits"] in widths and group_size != 16 and in_order
+
+
+def needs_humming(folder: Path) -> bool:
+    """Return whether vLLM has to be told to run the weights with the Humming kernels.
+
+    It chooses Marlin's for GPTQ by itself, which have 4 and 8 bits alone. Humming reads GPTQ of
+    any width, as GPTQModel packs it.
+    """
+    return has_kernel(folder) and _quantization(folder).get("bits") in _HUMMING_BITS
 
 
 @contextmanager

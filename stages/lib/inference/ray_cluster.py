@@ -1,34 +1,44 @@
-"""Engines as actors of a Ray cluster; Ray Data distributes the batches.
+"""Engines as actors of a Ray cluster, which take batches as they have room for them.
 
-A batch is one task. If an actor dies, Ray Data starts it again and repeats its task. Every
+If an actor dies, another takes its place, and its unfinished batches are generated again. Every
 node needs the model folder at the same path.
 """
 
 import os
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import pyarrow as pa
+from typing import Any
 
 import stages
-from stages.lib.generations.requests import GeneratedText, Request, Sampling
+from stages.lib.generations.requests import Request, Sampling
 from stages.lib.inference.engine import Engine
+from stages.lib.inference.queue import FinishedBatch
 from stages.lib.params.sampling import EngineConfig
 
 # Ray reads it when it is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray  # noqa: E402
-from ray.data import ActorPoolStrategy, DataContext, from_items  # noqa: E402
-from ray.exceptions import RayError  # noqa: E402
+from ray.exceptions import RayActorError, RayError  # noqa: E402
 from ray.util import get_node_ip_address  # noqa: E402
 
 # How often a batch is tried, if its actor dies, before the run ends.
 _ATTEMPTS = 4
 
 
+@dataclass(eq=False)
+class _Assignment:
+    """An actor, the batches that it has not finished, and whether it has room for another."""
+
+    actor: Any
+    unfinished: set[int] = field(default_factory=set)
+    has_room: bool = True
+
+
 class RayPool:
-    """A connection to Ray; actors live as long as one call of ``generate_batches``."""
+    """A connection to Ray, with actors that live as long as it does."""
 
     def __init__(self, folder: Path, config: EngineConfig) -> None:
         """Connect to RAY_ADDRESS, or start Ray on this machine.
@@ -49,6 +59,7 @@ class RayPool:
             },
         )
         self._folder, self._config = folder.resolve(), config
+        self._workers: list[_Assignment] = []
         try:
             self._gpus, self._cpus = actor_resources(
                 config, [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -62,46 +73,79 @@ class RayPool:
         batches: Sequence[Sequence[Request]],
         sampling: Sampling,
         on_progress: Callable[[int], object],
-    ) -> Iterator[tuple[int, list[GeneratedText]]]:
+    ) -> Iterator[FinishedBatch]:
         """Yield the index and the texts of each batch as it finishes; see ``Backend``.
 
         Raises ValueError if an actor cannot load the model, and RuntimeError for any other
-        failure that Ray could not recover from.
+        failure that another actor does not recover from.
         """
-        DataContext.get_current().enable_progress_bars = False
-        rows = [
-            {"batch": number, "requests": [vars(request) for request in batch]}
-            for number, batch in enumerate(batches)
-        ]
-        # One block, and so one task, per batch.
-        generated = from_items(rows, override_num_blocks=len(rows)).map_batches(
-            Actor,
-            fn_constructor_args=(self._folder, self._config, sampling),
-            batch_size=1,
-            batch_format="pyarrow",
-            compute=ActorPoolStrategy(
-                size=min(self._config.engines, len(batches)), max_tasks_in_flight_per_actor=1
-            ),
-            # Deprecated, but Ray 2.60 has no other limit, and retries forever without one.
-            max_task_retries=_ATTEMPTS - 1,
-            num_gpus=self._gpus,
-            num_cpus=self._cpus,
-        )
+        while len(self._workers) < min(self._config.engines, len(batches)):
+            self._workers.append(_Assignment(self._start()))
         try:
-            for row in generated.iter_rows():
-                fields = zip(row["texts"], row["finish_reasons"], row["n_tokens"], strict=True)
-                texts = [GeneratedText(text, reason, int(n)) for text, reason, n in fields]
+            for number, texts in self._share(batches, sampling):
                 on_progress(len(texts))
-                yield int(row["batch"]), texts
+                yield number, texts
         except RayError as error:
             # The actor's own message is the last line; the whole trace is in the log.
             last = str(error).strip().splitlines()[-1]
             kind, _, message = last.partition(": ")
             raise ValueError(message) if kind == "ValueError" else RuntimeError(last) from error
+        finally:
+            for worker in [worker for worker in self._workers if worker.unfinished]:
+                ray.kill(worker.actor)
+                self._workers.remove(worker)
 
     def close(self) -> None:
         """Disconnect from the cluster, and end it if it was started here."""
         ray.shutdown()
+
+    def _start(self) -> Any:
+        options = {"num_gpus": self._gpus, "num_cpus": self._cpus}
+        return ray.remote(Actor).options(**options).remote(self._folder, self._config)
+
+    def _share(
+        self, batches: Sequence[Sequence[Request]], sampling: Sampling
+    ) -> Iterator[FinishedBatch]:
+        """Hand out the batches to actors that have room, and yield finished ones."""
+        waiting = deque(range(len(batches)))
+        deaths = Counter[int]()
+        # An actor that takes many at a time leaves their share to the others.
+        most = max(1, len(batches) // len(self._workers))
+        calls: dict[Any, _Assignment] = {}
+        while True:
+            busy = set(calls.values())
+            for worker in (worker for worker in self._workers if worker not in busy):
+                new = {}
+                if waiting and worker.has_room and len(worker.unfinished) < most:
+                    number = waiting.popleft()
+                    worker.unfinished.add(number)
+                    new[number] = batches[number]
+                if worker.unfinished:
+                    more = bool(waiting) and len(worker.unfinished) < most
+                    calls[worker.actor.advance.remote(new, sampling, more=more)] = worker
+            if not calls:
+                return
+            (call,), _ = ray.wait(list(calls), num_returns=1)
+            worker = calls.pop(call)
+            try:
+                finished, worker.has_room = ray.get(call)
+            except RayActorError as error:
+                deaths.update(worker.unfinished)
+                self._replace(worker, deaths, error)
+                waiting.extendleft(sorted(worker.unfinished, reverse=True))
+                worker.unfinished = set()
+                continue
+            worker.unfinished -= {number for number, _ in finished}
+            yield from finished
+
+    def _replace(self, worker: _Assignment, deaths: Counter[int], error: RayActorError) -> None:
+        """Start another actor in place of a dead one.
+
+        Raises the error if it could not load the model, or died too often of the same batch.
+        """
+        if error.actor_init_failed or max(deaths[i] for i in worker.unfinished) == _ATTEMPTS:
+            raise error
+        worker.actor, worker.has_room = self._start(), True
 
 
 def actor_resources(
@@ -134,30 +178,26 @@ def actor_resources(
 class Actor:
     """An engine in a process that Ray manages."""
 
-    def __init__(self, folder: Path, config: EngineConfig, sampling: Sampling) -> None:
+    def __init__(self, folder: Path, config: EngineConfig) -> None:
         """Load a model folder. Raises ValueError if this node has none at that path."""
         if not folder.is_dir():
             raise ValueError(
                 f"{folder}: not on node {get_node_ip_address()}: expected the model's "
                 "folder at the same path on every node of the cluster, as on a shared disk"
             )
-        self._engine = Engine(folder, config)
-        self._sampling = sampling
+        self._queue = Engine(folder, config).queue
 
-    def __call__(self, table: pa.Table) -> pa.Table:
-        """Generate the batch in a table's only row."""
-        (row,) = table.to_pylist()
-        # Arrow turns the tuple of token ids into a list.
-        requests = [
-            Request(**fields | {"prompt": tuple(fields["prompt"])}) for fields in row["requests"]
-        ]
-        generated = self._engine.generate(requests, self._sampling, lambda _: None)
-        texts, reasons, counts = (list(column) for column in zip(*generated, strict=True))
-        return pa.table(
-            {
-                "batch": [row["batch"]],
-                "texts": [texts],
-                "finish_reasons": [reasons],
-                "n_tokens": [counts],
-            }
-        )
+    def advance(
+        self, new: Mapping[int, Sequence[Request]], sampling: Sampling, *, more: bool
+    ) -> tuple[list[FinishedBatch], bool]:
+        """Add batches, and generate until one is finished.
+
+        If there are ``more`` batches, return as soon as there is room for one. Returns the
+        finished batches, and whether there is room.
+        """
+        for number, batch in new.items():
+            self._queue.add(number, batch, sampling)
+        finished: list[FinishedBatch] = []
+        while len(self._queue) and not finished and not (more and self._queue.has_room):
+            finished = self._queue.step(lambda _: None)
+        return finished, self._queue.has_room

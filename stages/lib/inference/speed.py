@@ -48,9 +48,10 @@ def engine_runner(engine: "Engine", prompt: tuple[int, ...]) -> Callable[[int], 
 def _generate(engine: "Engine", prompts: Sequence[tuple[int, ...]], tokens: int) -> object:
     greedy = Sampling(temperature=0.0, top_p=1.0, seed=0)
     requests = [
-        Request("speed", "cot", 0, number, prompt, tokens) for number, prompt in enumerate(prompts)
+        Request("speed", "cot", 0, number, prompt, tokens, ignore_eos=True)
+        for number, prompt in enumerate(prompts)
     ]
-    return engine.generate(requests, greedy, lambda _: None, ignore_eos=True)
+    return engine.generate(requests, greedy, lambda _: None)
 
 
 def _rates(work: Callable[[], object], tokens: int, speed: Speed) -> list[float]:

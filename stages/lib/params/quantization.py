@@ -65,6 +65,7 @@ class Quantize(ParamGroup):
     models: dict[Name, QuantizedModel]
     group_size: Literal[-1, 16, 32, 64, 128]
     desc_act: bool
+    act_group_aware: bool
     symmetric: bool
     damping: Annotated[float, Field(gt=0, lt=1)]
     calibration: Calibration

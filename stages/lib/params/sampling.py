@@ -25,9 +25,11 @@ class EngineConfig(ParamGroup):
 
     kv_cache_gib: PositiveInt
     max_model_len: PositiveInt
-    max_num_seqs: PositiveInt
+    max_num_seqs: PositiveInt | None
     block_size: Annotated[int, Field(ge=16, multiple_of=16)]
     batch_size: PositiveInt
+    queue: Literal["batch", "rolling"]
+    batch_invariant: bool
 
 
 class SandboxLimits(ParamGroup):
@@ -35,7 +37,7 @@ class SandboxLimits(ParamGroup):
 
     timeout_s: PositiveFloat
     memory_mb: Annotated[int, Field(ge=64)]
-    workers: PositiveInt
+    workers: PositiveInt | None
     allow_unprotected: bool
 
 

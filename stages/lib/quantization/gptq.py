@@ -90,8 +90,7 @@ def quantize_gptq_or_rtn(
     config: Any = RTNConfig(**grid)
     texts: Any = None
     if calibration is not None:
-        grid |= {"desc_act": settings.desc_act, "damp_percent": settings.damping}
-        config = QuantizeConfig(**grid)
+        config = QuantizeConfig(**grid, **_order(settings), damp_percent=settings.damping)
         texts = [{"input_ids": list(ids), "attention_mask": [1] * len(ids)} for ids in calibration]
     model = GPTQModel.load(str(parent), config, dtype=compute_dtype())
     callback = _Callback(on_progress)
@@ -108,6 +107,13 @@ def quantize_gptq_or_rtn(
     with save_atomically(out) as tmp:
         model.save(str(tmp))
         _sort_log(tmp / "quant_log.csv")
+
+
+def _order(settings: Quantize) -> dict[str, bool]:
+    """Return GPTQModel's arguments for the order of columns."""
+    # It refuses both orders at once, and the second one without groups.
+    by_group = settings.act_group_aware and not settings.desc_act and settings.group_size > 0
+    return {"desc_act": settings.desc_act, "act_group_aware": by_group}
 
 
 def _sort_log(log: Path) -> None:

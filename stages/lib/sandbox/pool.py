@@ -7,6 +7,7 @@ replaces a worker that is lost.
 
 import json
 import math
+import os
 import re
 import socket
 import subprocess
@@ -53,17 +54,20 @@ def run_programs(
     *,
     timeout_s: float,
     memory_mb: int,
-    workers: int,
+    workers: int | None,
     allow_unprotected: bool = False,
     on_progress: Callable[[int], object] = lambda _: None,
 ) -> list[ProgramResult]:
     """Run the programs, and return their results in order.
 
-    ``memory_mb`` (MiB) is what one fork may map beyond the warm interpreter. ``on_progress`` is
+    ``memory_mb`` (MiB) is what one fork may map beyond the warm interpreter, ``workers`` how many
+    programs run at a time: None stands for the cores of this process. ``on_progress`` is
     called with the number of programs that just finished. Warns once of the layers that this
     machine lacks. Raises OSError if all layers are missing and ``allow_unprotected`` is false, or
     if a worker does not start, and ValueError for a limit that is not positive.
     """
+    if workers is None:
+        workers = len(os.sched_getaffinity(0))
     for name, value in (("timeout_s", timeout_s), ("memory_mb", memory_mb), ("workers", workers)):
         if not 0 < value < math.inf:
             raise ValueError(f"{name}: {value}: expected a positive number")

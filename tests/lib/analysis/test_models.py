@@ -27,6 +27,7 @@ QUANTIZE = Quantize(
     },
     group_size=32,
     desc_act=False,
+    act_group_aware=True,
     symmetric=True,
     damping=0.05,
     calibration=Calibration(examples=1, max_length=8),

@@ -1,6 +1,7 @@
 """Completing a store: only what is missing, in batches that do not depend on it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,8 @@ def run(
         assert engine, "an engine was loaded"
         return engine
 
-    arguments: dict[str, Any] = {"sampling": SAMPLING} | changes
-    generate_missing(
-        Store(folder), missing, model="m", settings=CONFIG, load=load, desc="test", **arguments
-    )
+    arguments = {"sampling": SAMPLING, "settings": CONFIG} | changes
+    generate_missing(Store(folder), missing, model="m", load=load, desc="test", **arguments)
 
 
 def test_more_samples_add_only_the_missing_ones(tmp_path: Path) -> None:
@@ -91,6 +90,36 @@ def test_batches_in_another_order_end_with_the_same_bytes(tmp_path: Path) -> Non
     assert kept == {("c", 2), ("a", 2), ("b", 2)}
     run(tmp_path / "not", requests(3), FakeEngine(backwards=True))
     assert names(tmp_path / "ordered") == names(tmp_path / "not")
+
+
+ROLLING = engine_config(max_model_len=32, batch_size=2, queue="rolling")
+
+
+def by_problem(k: int) -> list[Request]:
+    """Return requests as ``requests`` does, but with a prompt for each problem."""
+    return [replace(request, prompt=(ord(request.problem_id),)) for request in requests(k)]
+
+
+def test_in_a_rolling_queue_the_samples_of_a_prompt_follow_each_other(tmp_path: Path) -> None:
+    engine, in_order = FakeEngine(), FakeEngine()
+    run(tmp_path / "rolling", by_problem(3), engine, settings=ROLLING)
+    assert engine.generated == [(p, index) for p in "abc" for index in range(3)]
+    run(tmp_path / "batch", by_problem(3), in_order)
+    assert in_order.generated == [(p, index) for index in range(3) for p in "abc"]
+    # The store has the order of the requests either way.
+    assert names(tmp_path / "rolling") == names(tmp_path / "batch")
+
+
+def test_a_rolling_run_is_resumed_from_whichever_batches_it_stored(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, by_problem(3), FakeEngine(batches=2, backwards=True), settings=ROLLING)
+    kept = {(row.problem_id, row.index) for row in Store(tmp_path).rows()}
+    assert kept == {("c", 2), ("c", 1), ("c", 0)}
+    engine = FakeEngine()
+    run(tmp_path, by_problem(4), engine, settings=ROLLING)
+    expected = {(p, index) for p in "abc" for index in range(4)} - kept
+    assert set(engine.generated) == expected
+    assert len(engine.generated) == len(expected)
 
 
 def once_more(rows: Sequence[Generation]) -> list[Request]:

@@ -1,11 +1,18 @@
 """The engine: its kernels for CPUs, and texts that depend on their own request alone."""
 
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
-from stages.lib.generations.requests import Request, Sampling
+from stages.lib.core.schema import Generation
+from stages.lib.generations.complete import generate_missing
+from stages.lib.generations.requests import GeneratedText, Request, Sampling
+from stages.lib.generations.store import Store
+from stages.lib.inference.queue import BatchQueue, run_batches
+from tests.conftest import engine_config
 
 if TYPE_CHECKING:
     from stages.lib.inference.engine import Engine
@@ -42,3 +49,70 @@ def test_a_text_does_not_depend_on_the_other_requests(tiny_engine: "Engine") -> 
     assert together == backwards[::-1]
     assert together[4:6] == tiny_engine.generate(requests[4:6], sampling, lambda _: None)
     assert len({generated.text for generated in together}) == 12
+
+
+class Rolling:
+    """The tiny engine with a queue of a limit: what ``engine.queue: rolling`` makes of it."""
+
+    def __init__(self, engine: "Engine", limit: int) -> None:
+        self.queue = BatchQueue(engine, limit)
+        self.together = 0
+
+    def generate_batches(
+        self,
+        batches: Sequence[Sequence[Request]],
+        sampling: Sampling,
+        on_progress: Callable[[int], object],
+    ) -> Iterator[tuple[int, list[GeneratedText]]]:
+        for finished in run_batches(self.queue, batches, sampling, on_progress):
+            self.together = max(self.together, len(self.queue) + 1)
+            yield finished
+
+
+class FullDisk(Store):
+    """Has room for two shards."""
+
+    def append(self, rows: Sequence[Generation]) -> None:
+        if len(list(self.folder.glob("*.parquet"))) == 2:
+            raise OSError("no space left")
+        super().append(rows)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_rolling_queue_stores_what_batches_do_also_when_resumed(
+    tmp_path: Path, tiny_engine: "Engine", temperature: float
+) -> None:
+    # A model as small as this rounds the same whatever else runs; see the test above.
+    requests = [
+        Request(f"p{i % 10}", "cot", 0, i // 10, (5, i % 10, 7), 4 + 11 * i % 40) for i in range(60)
+    ]
+    rolling = Rolling(tiny_engine, limit=20)
+
+    def complete(store: Store, backend: "Engine | Rolling", queue: str) -> list[str]:
+        generate_missing(
+            store,
+            requests,
+            model="m",
+            sampling=Sampling(temperature, top_p=1.0, seed=3),
+            settings=engine_config(batch_size=8, queue=queue),
+            load=lambda: backend,
+            desc="test",
+        )
+        return sorted(shard.name for shard in store.folder.iterdir())
+
+    expected = complete(Store(tmp_path / "batch"), tiny_engine, "batch")
+    assert complete(Store(tmp_path / "rolling"), rolling, "rolling") == expected
+    assert rolling.together > 1
+    with pytest.raises(OSError, match="no space left"):
+        complete(FullDisk(tmp_path / "killed"), rolling, "rolling")
+    assert complete(Store(tmp_path / "killed"), rolling, "rolling") == expected
+
+
+def test_a_cpu_has_no_batch_invariant_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.lib.inference.engine import Engine
+
+    monkeypatch.delenv("VLLM_BATCH_INVARIANT", raising=False)
+    with pytest.raises(ValueError, match=r"^engine\.batch_invariant: true: expected false on this"):
+        Engine(tmp_path / "not-read", engine_config(batch_invariant=True))

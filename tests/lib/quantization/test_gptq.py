@@ -17,6 +17,7 @@ from stages.lib.inference.dequantize import (
     has_kernel,
     load_quantized,
     memory_bytes,
+    needs_humming,
 )
 from stages.lib.models.bitsandbytes import int8, nf4
 from stages.lib.models.folder import weight_bytes
@@ -38,6 +39,7 @@ def settings(**changes: Any) -> Quantize:
         "models": {},
         "group_size": 32,
         "desc_act": False,
+        "act_group_aware": True,
         "symmetric": True,
         "damping": 0.05,
         "calibration": Calibration(examples=16, max_length=64),
@@ -45,14 +47,14 @@ def settings(**changes: Any) -> Quantize:
     return Quantize(**(values | changes))
 
 
-def quantize(parent: Path, out: Path, bits: Bits, *, calibrated: bool) -> int:
+def quantize(parent: Path, out: Path, bits: Bits, *, calibrated: bool, **changes: Any) -> int:
     """Quantize a model; return how many layers were reported as finished."""
     layers: list[int] = []
     quantize_gptq_or_rtn(
         parent,
         out,
         bits=bits,
-        settings=settings(),
+        settings=settings(**changes),
         calibration=CALIBRATION if calibrated else None,
         on_progress=layers.append,
     )
@@ -192,18 +194,76 @@ def test_formats_of_bitsandbytes_load_again(
     assert math.isclose(loss(original), loss(again), rel_tol=0.05)
 
 
-def test_the_engine_has_no_kernel_for_groups_of_16(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("cuda", "changes", "kernel", "humming"),
+    [
+        (False, {}, True, False),
+        (False, {"group_size": 16}, False, False),
+        (True, {}, True, False),
+        (True, {"bits": 8}, True, False),
+        (True, {"bits": 8, "group_size": -1, "desc_act": True}, True, False),
+        (True, {"bits": 3}, True, True),
+        (True, {"bits": 2}, True, True),
+        (True, {"bits": 2, "group_size": 16}, False, False),
+        (True, {"bits": 3, "group_size": -1}, False, False),
+        (True, {"bits": 3, "desc_act": True}, False, False),
+        (True, {"bits": 2, "sym": False}, False, False),
+    ],
+)
+def test_which_grids_the_engine_has_kernels_for(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    cuda: bool,
+    changes: dict[str, Any],
+    kernel: bool,
+    humming: bool,
 ) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: True)
-    quantization = {"quant_method": "gptq", "bits": 4, "sym": True, "desc_act": False}
-    for group_size in (16, 32):
-        config = {
-            "model_type": "llama",
-            "quantization_config": quantization | {"group_size": group_size},
-        }
-        (tmp_path / "config.json").write_text(json.dumps(config))
-        assert has_kernel(tmp_path) == (group_size == 32)
+    grid = {"quant_method": "gptq", "bits": 4, "sym": True, "desc_act": False, "group_size": 32}
+    config = {"model_type": "llama", "quantization_config": grid | changes}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert (has_kernel(tmp_path), needs_humming(tmp_path)) == (kernel, humming)
+
+
+@pytest.mark.parametrize(
+    ("changes", "by_group", "in_order"),
+    [
+        ({}, True, True),
+        ({"act_group_aware": False}, False, True),
+        ({"desc_act": True}, False, False),
+        ({"group_size": -1}, False, True),
+    ],
+)
+def test_columns_are_quantized_in_the_order_that_is_asked_for(
+    tiny_base: Path, tmp_path: Path, *, changes: dict[str, Any], by_group: bool, in_order: bool
+) -> None:
+    quantize(tiny_base, tmp_path / "out", 4, calibrated=True, **changes)
+    saved = AutoConfig.from_pretrained(tmp_path / "out").quantization_config
+    assert saved["meta"]["act_group_aware"] == by_group
+    groups = load_file(tmp_path / "out" / "model.safetensors")[
+        f"{LAYER.removesuffix('weight')}g_idx"
+    ]
+    assert bool((groups.diff() >= 0).all()) == in_order
+
+
+def test_packed_weights_are_loaded_on_the_device_that_is_asked_for(
+    rounded: dict[Bits, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gptqmodel import GPTQModel
+
+    asked: list[str] = []
+    original = GPTQModel.load
+
+    def load(*args: Any, device: str, **options: Any) -> Any:
+        asked.append(device)
+        return original(*args, device="cpu", **options)
+
+    monkeypatch.setattr(GPTQModel, "load", load)
+    load_quantized(rounded[4], "cuda:0")
+    load_quantized(rounded[4])
+    assert asked == ["cuda:0", "cpu"]
 
 
 def test_the_engine_gets_an_unpacked_copy_where_it_has_no_kernel(

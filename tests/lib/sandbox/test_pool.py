@@ -118,6 +118,18 @@ def test_results_keep_their_order(run: Run) -> None:
     assert run() == []
 
 
+def test_without_a_number_of_workers_there_is_one_for_each_core(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+    start = pool._start
+    monkeypatch.setattr(pool, "_start", lambda config: started.append(config) or start(config))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 3, 5})
+    results = run(*(f"print({i})" for i in range(7)), workers=None)
+    assert [result.stdout for result in results] == [f"{i}\n" for i in range(7)]
+    assert len(started) == 3
+
+
 @pytest.mark.parametrize(
     "limit", [{"timeout_s": 0.0}, {"timeout_s": float("inf")}, {"memory_mb": -1}, {"workers": 0}]
 )
