@@ -29,6 +29,8 @@ NEEDS = {
     "train_7b": ("trl", "torchao"),
     "train_1b": ("trl",),
     "exact": ("trl",),
+    "vllm_queue": ("vllm",),
+    "evaluate": ("vllm", "gptqmodel"),
 }
 
 

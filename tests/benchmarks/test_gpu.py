@@ -9,9 +9,19 @@ import pytest
 import torch
 
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu import attention, exact, head, train_1b, train_7b, which_kernels
+from benchmarks.gpu import (
+    attention,
+    evaluate,
+    exact,
+    head,
+    train_1b,
+    train_7b,
+    vllm_queue,
+    which_kernels,
+)
 from benchmarks.gpu.common import Result, peak_flops, random_examples, random_model
 from benchmarks.gpu.training import run_training
+from stages.lib.generations.requests import Sampling
 from stages.lib.provenance.catalog import Shape
 from stages.lib.training import varlen
 from tests.lib.training.test_varlen import per_example
@@ -123,6 +133,45 @@ def test_rows_and_a_stop_leave_the_training_as_it_is() -> None:
     assert rows[1] >= 4
     assert result.figures["resumed_equal"]
     assert result.figures["largest_difference"] < 0.05
+
+
+def test_requests_share_prompts_and_have_lengths_of_their_own() -> None:
+    requests = vllm_queue.make_requests(40, 300, mean=10)
+    assert len({request.prompt for request in requests}) == 40 // vllm_queue.SAMPLES
+    assert len({request.max_tokens for request in requests}) > 5
+    assert all(request.ignore_eos for request in requests)
+    keys = {request.seed(Sampling(0.7, 1.0, 1)) for request in requests}
+    assert len(keys) == 40
+
+
+def test_a_saved_random_model_generates_all_tokens_and_is_scored(tmp_path: Path) -> None:
+    vllm_queue.save_model(TINY, tmp_path / "bf16")
+    requests = vllm_queue.make_requests(12, TINY.vocabulary, mean=5)
+    # Without a limit of its own, as vLLM's for a CPU.
+    config = vllm_queue.engine_config("rolling", kv_cache_gib=1)
+    result = vllm_queue.measure_way(tmp_path / "bf16", requests, config)
+    assert result.figures["tokens"] == sum(request.max_tokens for request in requests)
+    assert result.figures["rate"] > 0
+    scored = evaluate.score(tmp_path / "bf16", tokens=500, longest=40)
+    assert scored.figures["rate"] > 0
+
+
+@pytest.mark.parametrize(
+    ("kernels", "rate", "passed"),
+    [
+        (["MarlinLinearKernel"], 30_000, True),
+        (["MarlinLinearKernel"], 29_999, False),
+        (["ExllamaLinearKernel"], 30_000, False),
+        ([], 30_000, False),
+    ],
+)
+def test_evaluation_is_judged_by_kernels_and_rate(
+    kernels: list[str], rate: int, passed: bool
+) -> None:
+    plain = {"generate": {"rate": 1.0, "kernels": []}, "score": {"rate": 40_000}}
+    packed = {"generate": {"rate": 1.0, "kernels": kernels}, "score": {"rate": rate}}
+    assert evaluate.judge({"bf16": plain, "gptq4": packed}).passed == passed
+    assert vllm_queue.judge({"batch": 1.0, "rolling": rate, "invariant": 1.0}).passed
 
 
 def answer(*_: Any, stdout: str = "", stderr: str = "", code: int = 0, **__: Any) -> Any:
