@@ -1,8 +1,9 @@
-"""A stand-in for nvidia-smi on PATH."""
+"""Stand-ins for GPUs: nvidia-smi on PATH, and what torch counts."""
 
 from pathlib import Path
 
 import pytest
+import torch
 
 
 def fake_gpus(
@@ -16,3 +17,9 @@ def fake_gpus(
     command.chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=":")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def count_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Let torch count GPUs, and use none: its build for CUDA would look for the first."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
