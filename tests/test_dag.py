@@ -21,6 +21,7 @@ from stages.lib.core.paths import CHECKPOINTS, FOLLOW_UPS, GRADES, MODELS, REPOR
 from stages.lib.core.schema import EvalRecord, system_name
 from stages.lib.core.tables import read_parquet
 from stages.lib.generations.store import Store
+from tests.conftest import skip_without_engine
 from tests.mini import clone, commit, cut, hashes, locked, set_params, stages_run, start, tables
 
 # One worker runs them all, and the undisturbed run that they share.
@@ -52,6 +53,7 @@ def kill_when(repository: Path, condition: Callable[[], bool]) -> None:
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
     """Return a repository in which the pipeline ran undisturbed."""
+    skip_without_engine()
     repository = clone(tmp_path_factory.mktemp("dag") / "full", tiny_base)
     finish(start(repository))
     return repository

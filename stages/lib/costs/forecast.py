@@ -111,6 +111,15 @@ def sum_costs(costs: Sequence[StageCost]) -> StageCost:
     )
 
 
+def host_bytes(params: Params, shape: Shape) -> float:
+    """Return the bytes of host memory for loading the model: bf16, once for each process.
+
+    ``model``, ``quantize`` and every process of ``train`` load it whole before a GPU gets it.
+    """
+    launch = params.train.launch
+    return 2 * shape.parameters() * (1 if launch is None else launch.processes)
+
+
 def count_rows(source: TrainingSource | BenchmarkSource, rungs: int) -> int:
     """Return how many rows of a source are used, 0 if that is unknown."""
     if isinstance(source, LadderSource):

@@ -83,8 +83,12 @@ def _notes(params: Params, sources: Sequence[Availability], shape: Shape | None)
 
 
 def _download_notes(sources: Sequence[Availability]) -> Iterator[str]:
+    commands: dict[str, list[str]] = {}  # one may bring several sources
     for source in sources:
-        if source.files is None or source.available:
+        if source.available:
+            continue
+        if source.files is None:
+            commands.setdefault(source.command, []).append(source.name)
             continue
         if source.gated and get_token() is None:
             yield (
@@ -92,6 +96,7 @@ def _download_notes(sources: Sequence[Availability]) -> Iterator[str]:
                 f"https://huggingface.co/{source.files.repository}, then `hf auth login`"
             )
         yield (
-            f"{source.name}: not here; a run with network access downloads it, or: "
-            f"{source.files.download_command()}"
+            f"{source.name}: not here; a run with network access downloads it, or: {source.command}"
         )
+    for command, names in commands.items():
+        yield f"{', '.join(names)}: not here, and no run downloads it: {command}"

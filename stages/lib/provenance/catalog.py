@@ -137,7 +137,7 @@ DATASETS = {
     "AI-MO/NuminaMath-TIR": DataFacts("apache-2.0", 72_441, 119, 477),
     "microsoft/orca-math-word-problems-200k": DataFacts("mit", 200_035, 70, 280),
     "mlabonne/FineTome-100k": DataFacts(NONE_STATED, 100_000, 177, 405),
-    "PJMixers/Math-Multiturn-100K-ShareGPT": DataFacts(NONE_STATED, 100_000, 300, 300),
+    "PJMixers/Math-Multiturn-100K-ShareGPT": DataFacts("apache-2.0", 100_000, 300, 300),
     "openai/gsm8k": DataFacts("mit", 7_473, 62, 98, counted=True),
     "EleutherAI/hendrycks_math": DataFacts("mit", 7_500, 74, 228, counted=True),
 }

@@ -18,7 +18,7 @@ from stages.lib.params.data import (
     SuiteSource,
     TrainingSource,
 )
-from stages.lib.provenance import catalog, hub
+from stages.lib.provenance import catalog, hub, suite
 from stages.lib.provenance.catalog import DataFacts
 from stages.lib.provenance.hub import HubFiles
 from stages.lib.provenance.ladder_path import parse_ladder_path
@@ -34,6 +34,7 @@ class Availability:
     """A model or a data set that a run needs, and whether it is on this machine.
 
     ``gated`` is None if that is unknown; ``files`` are those on the Hub, None for a local source.
+    ``command`` brings what is missing into the Hub's cache or this folder, "" if nothing does.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Availability:
     gated: bool | None = False
     available: bool = True
     files: HubFiles | None = None
+    command: str = ""
 
 
 def locate_model(base: str) -> Availability:
@@ -79,7 +81,10 @@ def locate_training_source(source: TrainingSource) -> Availability:
 
 
 def locate_benchmark(name: str, source: BenchmarkSource) -> Availability:
-    """Look up a benchmark. Raises ValueError for a local file that does not exist."""
+    """Look up a benchmark.
+
+    Raises ValueError for a user's own file that does not exist.
+    """
     label, license = f"benchmark {name}", find_facts(source).license
     match source:
         case LadderSource():
@@ -88,9 +93,13 @@ def locate_benchmark(name: str, source: BenchmarkSource) -> Availability:
             return Availability(label, PACKAGED, license)
         case SuiteSource(path="hub"):
             return _on_hub(label, hub.benchmark_files(source.source), license)
-        case SuiteSource() | FileSource():
+        case SuiteSource():
+            exists = Path(source.path).exists()
+            command = suite.download_command(source.source, source.path)
+            return Availability(label, source.path, license, available=exists, command=command)
+        case FileSource():
             _check_exists(f"prepare.benchmarks.{name}.path", source.path)
-            return Availability(label, source.path, license or OWN_LICENSE)
+            return Availability(label, source.path, OWN_LICENSE)
 
 
 def locate_all(base: str, prepare: Prepare) -> Iterator[Availability]:
@@ -142,7 +151,8 @@ def _locate_rows(source: RowsSource) -> Availability:
 
 
 def _on_hub(name: str, files: HubFiles, license: str, gated: bool | None = False) -> Availability:
-    return Availability(name, files.repository, license, gated, files.is_cached(), files)
+    is_cached, command = files.is_cached(), files.download_command()
+    return Availability(name, files.repository, license, gated, is_cached, files, command)
 
 
 def _check_exists(key: str, path: str) -> None:

@@ -11,6 +11,7 @@ from stages.lib.costs.forecast import (
     StageCost,
     count_rows,
     estimate_stages,
+    host_bytes,
     mean_tokens,
     sum_costs,
 )
@@ -51,6 +52,14 @@ def test_every_item_of_every_stage_has_a_row_and_tokens_follow_from_the_paramete
     once = 160 * 96
     assert costs["evaluate", "uniform"].tokens == once
     assert costs["evaluate", "base"].tokens == 2 * once
+
+
+def test_every_process_loads_the_model_on_the_host() -> None:
+    launch = "train.launch={strategy: ddp, processes: 8}"
+    parameters = 7_615_616_512  # of Qwen2.5-7B
+    assert host_bytes(composed("recipe=ladder"), QWEN) == 2 * parameters
+    launched = composed("recipe=ladder", launch, "train.micro_batches=8")
+    assert host_bytes(launched, QWEN) == 8 * 2 * parameters
 
 
 def test_grpo_holds_the_policy_its_parent_and_the_engine() -> None:

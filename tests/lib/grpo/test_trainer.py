@@ -20,6 +20,7 @@ from stages.lib.params.grpo import Grpo, GrpoModel, Rewards
 from stages.lib.params.training import FullTuning, Tuning
 from stages.lib.prompts.templates import question_prompt
 from stages.lib.training.adapters import load_trainable
+from tests.fake_gpus import count_gpus
 from tests.lib.grpo.test_rewards import problem
 from tests.lib.sft.test_batches import CHAT
 from tests.lib.sft.test_trainer import Beginnings, TerminatingBar, same_params
@@ -131,7 +132,7 @@ def test_sigterm_saves_a_checkpoint_between_rounds(
 def test_one_process_trains_where_several_gpus_are_visible(
     tokenizer: PreTrainedTokenizerFast, terse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    count_gpus(monkeypatch, 2)
     assert len(train_grpo(tokenizer, terse, tmp_path, steps=1)[0]) == 1
 
 

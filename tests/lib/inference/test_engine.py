@@ -24,6 +24,8 @@ def test_norms_run_in_the_kernels_for_cpus() -> None:
     from vllm import ir
     from vllm.platforms import current_platform
 
+    if not current_platform.is_cpu():
+        pytest.skip("vLLM's build for CUDA has none of these kernels")
     from stages.lib.inference.cpu_kernels import PRIORITY
 
     current_platform.import_kernels()

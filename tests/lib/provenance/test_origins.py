@@ -98,10 +98,25 @@ def test_a_local_model(tiny_base: Path) -> None:
 def test_benchmarks() -> None:
     ladder = locate_benchmark("easy", LadderBenchmark(source="ladder", per_rung=2, part="test"))
     assert (ladder.available, ladder.where) == (True, GENERATED)
-    with pytest.raises(ValueError, match="prepare.benchmarks.s.path: 'sat.json': no such file"):
-        locate_benchmark("s", SuiteSource(source="sat", path="sat.json", size="all"))
+    with pytest.raises(ValueError, match="prepare.benchmarks.s.path: 'my.jsonl': no such file"):
+        locate_benchmark("s", FileSource(source="file", path="my.jsonl"))
     with pytest.raises(ValueError, match="prepare.benchmarks: sat: not on the Hub"):
         locate_benchmark("s", SuiteSource(source="sat", path="hub", size="all"))
+
+
+def test_a_benchmark_of_the_authors_is_available_or_a_command_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = Path("data/benchmarks/sat/sat.json")
+    source = SuiteSource(source="sat", path=str(file), size="all")
+    sat = locate_benchmark("sat", source)
+    assert (sat.available, sat.files, sat.where) == (False, None, str(file))
+    assert sat.command.startswith("dvc get https://github.com/tongyx361/")
+    assert sat.command.endswith(" -o data/benchmarks")
+    file.parent.mkdir(parents=True)
+    file.write_text("[]")
+    assert locate_benchmark("sat", source).available
 
 
 def test_a_benchmark_of_the_hub_is_available_with_all_its_files() -> None:

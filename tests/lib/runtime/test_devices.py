@@ -7,13 +7,14 @@ import torch
 from transformers import TrainingArguments
 
 from stages.lib.runtime.devices import gpus, partition, use_one_gpu
+from tests.fake_gpus import count_gpus
 
 
 @pytest.mark.parametrize("visible", [0, 1, 2])
 def test_a_trainer_of_one_process_uses_at_most_one_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: int
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: visible)
+    count_gpus(monkeypatch, visible)
     arguments = TrainingArguments(output_dir=str(tmp_path))
     assert arguments.n_gpu == visible
     use_one_gpu(arguments)

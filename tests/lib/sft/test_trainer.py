@@ -32,6 +32,7 @@ from stages.lib.sft.trainer import train
 from stages.lib.training import attention, varlen
 from tests.arms import FRONTIER
 from tests.conftest import tiny_model
+from tests.fake_gpus import count_gpus
 from tests.lib.sft.test_batches import NINE, planned, settings
 from tests.lib.sft.test_online import plan_of
 from tests.lib.training.test_varlen import per_example
@@ -195,7 +196,7 @@ def test_one_process_trains_where_several_gpus_are_visible(
         changed: dict[str, Any] = options | {"use_cpu": False}
         return SFTConfig(**changed)
 
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    count_gpus(monkeypatch, 2)
     monkeypatch.setattr(trainer, "SFTConfig", with_gpus)
     assert len(trained(tokenizer, tmp_path, steps=1).log) == 1
 
