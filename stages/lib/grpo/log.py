@@ -15,6 +15,7 @@ COLUMNS = {
     "replaced_groups": REPLACED,
     "generated_tokens": TOKENS,
     "clipped": "clip_ratio/region_mean",
+    "sampler_gap": "sampling/sampling_logp_difference/mean",
     "entropy": "entropy",
 }
 
@@ -29,7 +30,8 @@ def rows_by_step(
     length limit, ``clipped`` that of tokens whose ratio was clipped; ``generated_tokens`` counts
     those of the ``replaced_groups`` too, which ``groups_without_signal``, a share, does not. A
     step that reuses the completions of the step before has no rewards. ``kl`` (to the parent; not
-    measured where ``grpo.beta`` is 0) and ``entropy`` are in nats per token.
+    measured where ``grpo.beta`` is 0) and ``entropy`` are in nats per token, as is ``sampler_gap``,
+    how far vLLM's log-probability of a token is from the trainer's (on a GPU).
     """
     names = {"reward": "reward"} | {f"{name}_reward": f"rewards/{name}/mean" for name in rewards}
     return [

@@ -54,8 +54,6 @@ def train(
     when a checkpoint has been saved.
     """
     keep_freed_memory()
-    end_ids = end_tokens(unwrap(model), tokenizer)
-    scorer = Scorer(schedule.problems, rewards, tokenizer, end_ids, schedule.stop)
     rollouts = RolloutLog(settings.logged_answers)
     termination = Termination(every=settings.iterations)
 
@@ -67,7 +65,7 @@ def train(
     own = [rollouts, Progress(progress, problem_ids, "reward"), termination]
     trainer = ScheduledTrainer(
         schedule,
-        scorer,
+        _scorer(model, tokenizer, schedule, rewards),
         rollouts,
         max_resamples=settings.max_resamples,
         model=cast(Any, model),
@@ -78,17 +76,23 @@ def train(
         optimizers=(_optimizer(model, settings, spec), None),
     )
     _check_launch(trainer.accelerator.num_processes, settings)
-    if isinstance(model, PeftModel) and "ref" in model.peft_config:
-        # TRL's copy of the new adapters, which a resumed run would load instead of them.
-        # Without it the parent is the model without adapters, as it should be.
-        model.delete_adapter("ref")
-    upcast_adapters(model)
+    _keep_new_adapters_only(model)
     checkpoint = latest_complete(checkpoints)
     if checkpoint is not None:
         rollouts.restore(Path(checkpoint))
     with termination.handle_sigterm():
         trainer.train(resume_from_checkpoint=checkpoint)
     return trainer.state.log_history, rollouts
+
+
+def _scorer(
+    model: Trainable,
+    tokenizer: PreTrainedTokenizerBase,
+    schedule: PromptSchedule,
+    rewards: Sequence[RewardFunction],
+) -> Scorer:
+    end_ids = end_tokens(unwrap(model), tokenizer)
+    return Scorer(schedule.problems, rewards, tokenizer, end_ids, schedule.stop)
 
 
 def _rows(schedule: PromptSchedule) -> Dataset:
@@ -105,6 +109,14 @@ def _optimizer(model: Trainable, settings: Grpo, spec: GrpoModel) -> torch.optim
     options = {"lr": settings.learning_rate, "weight_decay": 0.0} | options
     trained = [param for param in model.parameters() if param.requires_grad]
     return cast(Any, optimizer)(trained, **options)
+
+
+def _keep_new_adapters_only(model: Trainable) -> None:
+    if isinstance(model, PeftModel) and "ref" in model.peft_config:
+        # TRL's copy of the new adapters, which a resumed run would load instead of them.
+        # Without it the parent is the model without adapters, as it should be.
+        model.delete_adapter("ref")
+    upcast_adapters(model)
 
 
 def _check_launch(processes: int, settings: Grpo) -> None:

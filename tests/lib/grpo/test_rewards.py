@@ -141,9 +141,7 @@ def test_a_function_that_cannot_be_called_is_named(
     ("source", "message"),
     [("import no_such_module", "ModuleNotFoundError: No mod"), ("1 / 0", "ZeroDivisionError: div")],
 )
-def test_a_module_that_cannot_be_imported_is_named(
-    module: Path, source: str, message: str
-) -> None:
+def test_a_module_that_cannot_be_imported_is_named(module: Path, source: str, message: str) -> None:
     module.write_text(source, encoding="utf-8")
     with pytest.raises(ValueError, match=f"own.function: .*cannot be imported: {message}") as error:
         load_rewards(own(module, "brief"))

@@ -103,6 +103,12 @@ def train_grpo(
     return Run(rows_by_step(history, list(settings.rewards)), trained, rollouts)
 
 
+def mean_difference(run: Run, other: Run) -> float:
+    """Return the mean absolute difference of parameters; a step of Adam is the learning rate."""
+    pairs = zip(run.params, other.params, strict=True)
+    return float(torch.cat([(one - two).abs().flatten() for one, two in pairs]).mean())
+
+
 def test_the_reward_rises(tokenizer: PreTrainedTokenizerFast, terse: Path, tmp_path: Path) -> None:
     log = train_grpo(
         tokenizer,
@@ -281,8 +287,7 @@ def test_recomputed_activations_learn_the_same(
     options["gradient_checkpointing"] = True
     recomputed = train_grpo(tokenizer, terse, tmp_path / "recomputed", **options)
     assert recomputed.log[0]["reward"] == whole.log[0]["reward"]
-    for param, other in zip(recomputed.params, whole.params, strict=True):
-        torch.testing.assert_close(param, other, rtol=0, atol=0.02)
+    assert mean_difference(recomputed, whole) < 1e-3
 
 
 def test_sigterm_saves_a_checkpoint_between_rounds(
@@ -308,8 +313,7 @@ def test_micro_batches_do_not_change_a_step(
     options: dict[str, Any] = {"steps": 1, "save_every": 1, "learning_rate": 1e-2}
     whole = train_grpo(tokenizer, terse, tmp_path / "1", **options)
     split = train_grpo(tokenizer, terse, tmp_path / "4", micro_batches=4, **options)
-    for param, other in zip(split.params, whole.params, strict=True):
-        torch.testing.assert_close(param, other, rtol=0, atol=0.02)
+    assert mean_difference(split, whole) < 1e-3
 
 
 def test_a_loss_that_is_not_a_number_names_its_step_and_problems(
