@@ -136,7 +136,7 @@ def summarize_runs(seeds: Sequence[int]) -> dict[str, dict[str, Any]]:
     first, *others = [read_json(_info_path(seed))["settings"] for seed in seeds]
     if any(other != first for other in others):
         raise ValueError(f"{RESULTS}: seeds {list(seeds)} ran with other settings: run all of them")
-    max_reward = sum(first["rewards"].values())
+    max_reward = sum(reward["weight"] for reward in first["rewards"].values())
     tables = [pd.read_csv(_rewards_path(seed)) for seed in seeds]
     step_rewards = [pd.read_csv(RESULTS / f"grpo-{seed}.csv")["reward"].dropna() for seed in seeds]
     return {

@@ -53,13 +53,16 @@ def mean_reward(
 ) -> dict[str, float]:
     """Return the mean ``reward`` of answers (text, ended) and the share of ``correct`` ones."""
     from stages.lib.generations.requests import truncate_at_stop
-    from stages.lib.grpo.rewards import answer_reward, format_reward
+    from stages.lib.grpo.rewards import answer_reward, load_rewards, weighted_sum
 
     texts = [(truncate_at_stop(text, stops), ended) for text, ended in answers]
+    rewards = load_rewards(settings.rewards)
+    means = [
+        fmean(reward.score(text, problem, ended=ended) for text, ended in texts)
+        for reward in rewards
+    ]
     correct = fmean(answer_reward(problem, text) for text, _ in texts)
-    form = fmean(format_reward(text, ended=ended) for text, ended in texts)
-    weights = settings.rewards
-    return {"reward": weights.answer * correct + weights.format * form, "correct": correct}
+    return {"reward": weighted_sum(rewards, means), "correct": correct}
 
 
 def _measure(model: Path, params: Params, seed: int) -> list[dict[str, Any]]:

@@ -86,8 +86,9 @@ def draw(params: Params) -> dict[str, Figure]:
         seen = {name: tables[name] for name in params.weigh.arms if name in tables}
         figures["learning"] = allocation.learning(seen, order, width_in)
     if grpo_models:
+        metrics = [name for name in paper.GRPO_LABELS if name != "kl" or params.grpo.beta]
         figures["grpo"] = paper.grpo(
-            read_logs(grpo_models, list(paper.GRPO_LABELS), "model"),
+            read_logs(grpo_models, metrics, "model"),
             {name: colors[name] for name in grpo_models},
             width_in,
         )

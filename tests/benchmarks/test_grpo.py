@@ -8,7 +8,7 @@ import pytest
 from benchmarks import grpo, grpo_rewards
 from benchmarks.grpo import summarize_problems, summarize_rises, summarize_steps
 from stages.lib.core.files import write_json
-from stages.lib.params.grpo import Rewards
+from stages.lib.params.grpo import Reward
 from stages.lib.params.load import load_params
 from tests.rows import make_problem
 
@@ -54,7 +54,8 @@ def test_problems_are_compared_inside_sources_that_have_several() -> None:
 
 
 def test_answers_earn_as_in_training() -> None:
-    settings = load_params().grpo.model_copy(update={"rewards": Rewards(answer=1.0, format=0.2)})
+    rewards = {"answer": Reward(weight=1.0), "format": Reward(weight=0.2)}
+    settings = load_params().grpo.model_copy(update={"rewards": rewards})
     problem = make_problem("1", question="1 + 1", answer="2")
     answers = [("1 + 1 = 2. The answer is 2.", True), ("The answer is 3.", False)]
     result = grpo_rewards.mean_reward(problem, answers, settings, [])
@@ -64,7 +65,8 @@ def test_answers_earn_as_in_training() -> None:
 
 def test_kept_runs_are_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grpo, "RESULTS", tmp_path)
-    about = {"seconds": 1.0, "settings": {"rewards": {"answer": 1.0, "format": 0.2}, "steps": 4}}
+    rewards = {"answer": {"weight": 1.0}, "format": {"weight": 0.2}}
+    about = {"seconds": 1.0, "settings": {"rewards": rewards, "steps": 4}}
     for seed, rise in zip((1, 2, 3), (0.1, 0.2, 0.3), strict=True):
         both = [
             table([0.0] * 4, [gain] * 4).assign(set=kind)

@@ -109,6 +109,19 @@ def test_every_figure_is_written_twice_and_the_folder_replaced(workspace: Path) 
         figures.main()
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_grpo_without_a_weight_of_the_divergence_is_drawn_without_it(workspace: Path) -> None:
+    log = pd.DataFrame({"step": [1, 2, 3], "reward": [0.2, None, 0.4]})
+    log = log.assign(answer_tokens=[30, None, 20], groups_without_signal=[0.5, None, 0.25])
+    folder = write_log("grpo", log)
+    write(grpo={"models": {"grpo": GRPO}, "beta": 0.0})
+    figures.main()
+    assert (workspace / "reports/figures/grpo.svg").exists()
+    write(grpo={"models": {"grpo": GRPO}, "beta": 0.1})
+    with pytest.raises(FileNotFoundError, match=f"{folder}/kl.tsv"):
+        figures.main()
+
+
 def test_without_samples_or_a_quantized_model_their_figures_are_left_out(undrawn: None) -> None:
     write(
         sample={"k": 0},

@@ -199,18 +199,25 @@ def _grpo(params: Params, shape: Shape, name: str, gpu_gib: float) -> StageCost:
     length = round(prompt + settings.max_tokens)
     answers = settings.prompts_per_step * settings.generations
     micro_batch = answers // settings.micro_batches
+    # GRPO trains QLoRA's adapters beside dequantized weights (``adapters.load_policy``).
+    held = tuning.model_copy(update={"method": "lora"}) if tuning.method == "qlora" else tuning
     # Beside the training state, the GPU holds the parent's weights, which adapters share with
     # the trained model, and vLLM's share.
-    parent = weights if isinstance(tuning, FullTuning) else 0
-    backward, step = formulas.state_bytes(shape, tuning, None)
-    backward += formulas.activation_bytes(shape, tuning, micro_batch * length, longest=length)
-    backward += formulas.head_bytes(shape, micro_batch * settings.max_tokens)
+    parent = weights if isinstance(tuning, FullTuning) and settings.beta > 0 else 0
+    backward, step = formulas.state_bytes(shape, held, settings.launch)
+    activations = formulas.activation_bytes(shape, held, micro_batch * length, longest=length)
+    if settings.gradient_checkpointing:
+        activations = formulas.recomputed_bytes(shape, activations, micro_batch * length)
+    backward += activations + formulas.head_bytes(shape, micro_batch * settings.max_tokens)
     peak = max(backward, step) + parent + settings.gpu_memory_share * gpu_gib * GIB
     checkpoints = formulas.checkpoint_bytes(
         shape, tuning, steps=settings.steps, save_every=settings.save_every
     )
-    tokens = settings.steps * answers * length
-    return StageCost("grpo", name, tokens, 1, peak / GIB, weights, checkpoints)
+    # At most, as all groups of a round may have to be replaced each time.
+    resamples = settings.steps // settings.iterations * settings.max_resamples
+    tokens = (settings.steps + resamples) * answers * length
+    gpus = 1 if settings.launch is None else settings.launch.processes
+    return StageCost("grpo", name, tokens, gpus, peak / GIB, weights, checkpoints)
 
 
 def _quantize(params: Params, shape: Shape, name: str) -> StageCost:

@@ -119,16 +119,23 @@ def head_bytes(shape: Shape, supervised: int) -> float:
 def training_bytes(shape: Shape, settings: Train, *, tokens: int, supervised: int) -> float:
     """Return the peak bytes on each GPU, in a row's backward pass or in the optimizer's step.
 
-    A row has ``tokens``, of which ``supervised`` are learned. Gradient checkpointing keeps each
-    block's inputs, 2h per token, and the activations of the one block that is computed again
-    (Chen et al. 2016, arXiv:1604.06174).
+    A row has ``tokens``, of which ``supervised`` are learned.
     """
     tuning = settings.tuning
     backward, step = state_bytes(shape, tuning, settings.launch)
     activations = activation_bytes(shape, tuning, tokens, longest=tokens)
     if settings.gradient_checkpointing:
-        activations = activations / shape.layers + 2 * shape.hidden * shape.layers * tokens
+        activations = recomputed_bytes(shape, activations, tokens)
     return max(backward + activations + head_bytes(shape, supervised), step)
+
+
+def recomputed_bytes(shape: Shape, activations: float, tokens: int) -> float:
+    """Return what is left of a row's ``activations`` bytes with gradient checkpointing.
+
+    Each block's inputs stay, 2h per token, and the activations of the one block that is computed
+    again (Chen et al. 2016, arXiv:1604.06174).
+    """
+    return activations / shape.layers + 2 * shape.hidden * shape.layers * tokens
 
 
 def engine_batch(shape: Shape, weights: float, context: float, *, memory: float, limit: int) -> int:

@@ -94,14 +94,17 @@ def training(table: pd.DataFrame, colors: style.Colors, width_in: float) -> Figu
 def grpo(table: pd.DataFrame, colors: style.Colors, width_in: float) -> Figure:
     """Draw each metric of ``GRPO_LABELS`` by step, and its mean over ``SMOOTHING_STEPS``.
 
-    ``table`` has ``model``, ``step`` and the columns of ``GRPO_LABELS``, empty where a
-    step had no answers of its own.
+    ``table`` has ``model``, ``step`` and columns of ``GRPO_LABELS``, empty where a step had no
+    answers of its own. Runs without a weight of the divergence have no ``kl``.
     """
     figure = Figure(figsize=(width_in, 3.8), layout="constrained")
     panels = figure.subplots(2, 2, sharex=True).ravel()
     options: dict[str, Any] = {"x": "step", "hue": "model", "palette": dict(colors)}
     options |= {"legend": False}
-    for panel, (column, label) in zip(panels, GRPO_LABELS.items(), strict=True):
+    labels = {column: label for column, label in GRPO_LABELS.items() if column in table}
+    for panel in panels[len(labels) :]:
+        panel.remove()
+    for panel, (column, label) in zip(panels, labels.items(), strict=False):
         rows = table.dropna(subset=[column])
         means = rows.groupby("model")[column].transform(
             lambda values: values.rolling(SMOOTHING_STEPS, center=True, min_periods=1).mean()

@@ -65,7 +65,8 @@ def pack_shared_prompts(
             scored += range(len(row), len(row) + len(tokens) - 1)
             row += tokens[:-1]
             positions += range(len(prompt), len(prompt) + len(tokens) - 1)
-    columns = torch.tensor(targets, device=input_ids.device).unbind(1)
+    # Completions that are left out of the loss have no tokens here; all of them may be.
+    columns = input_ids.new_tensor(targets).reshape(-1, 4).unbind(1)
     return PackedCompletions(
         input_ids.new_tensor([row]),
         input_ids.new_tensor([positions]),
@@ -81,18 +82,20 @@ def log_probabilities(
     max_length: int,
     *,
     temperature: float,
+    forward: torch.nn.Module | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return each completion's log-probabilities and entropies, (completions, max_length).
 
     Both are in nats, under logits divided by the temperature, and 0 at padding. For the
-    shapes see ``pack_shared_prompts``. Entropies carry no gradient.
+    shapes see ``pack_shared_prompts``. Entropies carry no gradient. ``forward`` is called in
+    place of the model where a wrapper averages gradients over processes.
     """
     packed = pack_shared_prompts(input_ids, attention_mask, max_length)
     # The model attends inside packed rows here, and has to generate afterwards.
     attention = cast(str, model.config._attn_implementation)
     attend_per_example(model)
     try:
-        logits = model(
+        logits = (forward or model)(
             input_ids=packed.input_ids,
             position_ids=packed.position_ids,
             logits_to_keep=packed.scored,

@@ -18,13 +18,15 @@ from stages.lib.core.schema import Problem
 class PromptSchedule:
     """Problems with their prompts as token ids, and the problems of each round.
 
-    ``rounds`` holds indices of problems, (rounds, problems of a round); ``stop`` are the texts
-    that end a completion besides the end-of-turn token.
+    ``rounds`` holds indices of problems, (rounds, problems of a round), and ``candidates`` for
+    each round those that may replace some of them; ``stop`` are the texts that end a completion
+    besides the end-of-turn token.
     """
 
     problems: Sequence[Problem]
     prompts: Sequence[tuple[int, ...]]
     rounds: NDArray[np.int64]
+    candidates: Sequence[Sequence[int]]
     stop: Sequence[str]
 
 
@@ -43,8 +45,7 @@ def plan_rounds(
     a round differ: one that would come twice waits for the next. Raises ValueError if an
     epoch holds, on average, fewer problems than a round.
     """
-    rates = np.asarray(pass_rates, dtype=float)
-    weights = np.where((rates == 0) | (rates == 1), zero_variance_weight, 1.0)
+    weights = _draw_probabilities(pass_rates, zero_variance_weight)
     epoch_size = int(weights.sum())
     if epoch_size < per_round:
         raise ValueError(
@@ -56,10 +57,38 @@ def plan_rounds(
     for _ in range(rounds):
         # Only distinct problems count: those that must wait stay at the head of the list.
         while len(set(upcoming)) < per_round:
-            drawn = np.flatnonzero(rng.random(len(rates)) < weights)
+            drawn = np.flatnonzero(rng.random(len(weights)) < weights)
             upcoming += rng.permutation(drawn).tolist()
         chosen = list(dict.fromkeys(upcoming))[:per_round]
         for index in chosen:
             upcoming.remove(index)
         planned.append(chosen)
     return np.array(planned)
+
+
+def plan_candidates(
+    pass_rates: Sequence[float],
+    rounds: NDArray[np.int64],
+    *,
+    most: int,
+    zero_variance_weight: float,
+    rng: np.random.Generator,
+) -> list[list[int]]:
+    """Return the problems that may replace those of each round, at most ``most``, in order.
+
+    They are drawn with the probabilities of ``plan_rounds``; none is one of the round's own.
+    """
+    weights = _draw_probabilities(pass_rates, zero_variance_weight)
+    planned = []
+    for chosen in rounds:
+        drawn = np.flatnonzero(rng.random(len(weights)) < weights)
+        others = rng.permutation(np.setdiff1d(drawn, chosen))
+        planned.append(others[:most].tolist())
+    return planned
+
+
+def _draw_probabilities(
+    pass_rates: Sequence[float], zero_variance_weight: float
+) -> NDArray[np.float64]:
+    rates = np.asarray(pass_rates, dtype=float)
+    return np.where((rates == 0) | (rates == 1), zero_variance_weight, 1.0)

@@ -16,9 +16,9 @@ CAPTIONS = {
     "learning": "Learning curves of the sources and promptings: the accuracy that an online arm "
     "saw in its fresh examples before it trained on them, which decides the weights.",
     "grpo": "GRPO by optimizer step: the reward, a weighted sum for correct answers and their "
-    "form, the divergence from the parent, the length of answers, and the share of groups whose "
-    "answers all have the same reward, which give no signal. Thin: each step; thick: the mean "
-    "over five.",
+    "form, the divergence from the parent if it has a weight, the length of answers, and the "
+    "share of groups whose answers all have the same reward, which give no signal. Thin: each "
+    "step; thick: the mean over five.",
     "accuracy": "Accuracy on each benchmark by system and answer mode, with intervals. Scales "
     "differ: a benchmark near the floor has a finer one.",
     "sources": "Accuracy by source of the held-out benchmark with CoT: each tuned model beside "

@@ -34,6 +34,20 @@ def load_trainable(folder: Path, tuning: Tuning, *, seed: int) -> Trainable:
     return with_adapters(load_model(folder, compute_dtype(), **options), tuning, seed=seed)
 
 
+def load_policy(folder: Path, tuning: Tuning, *, seed: int) -> Trainable:
+    """Load a model that generates while it is trained: as ``load_trainable``, without NF4.
+
+    For QLoRA the weights are rounded to NF4 and dequantized: adapters are trained beside the
+    same values, and the engine that generates gets weights that it can load. vLLM 0.32 runs
+    none of bitsandbytes' formats, and packed weights are of the wrong shape for it (TRL #4973).
+    """
+    if isinstance(tuning, FullTuning) or tuning.method == "lora":
+        return load_trainable(folder, tuning, seed=seed)
+    packed = load_model(folder, compute_dtype(), **flash_attention(), **_nf4())
+    dequantized = cast(PreTrainedModel, packed.dequantize(compute_dtype()))
+    return with_adapters(dequantized, tuning, seed=seed)
+
+
 def with_adapters(model: PreTrainedModel, tuning: AdapterTuning, *, seed: int) -> PeftModel:
     """Add new low-rank adapters to a model; they alone are trained, and start without effect."""
     layers = _linear_layers(model)

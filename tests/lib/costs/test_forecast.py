@@ -73,6 +73,29 @@ def test_grpo_holds_the_policy_its_parent_and_the_engine() -> None:
     assert cost.gpu_gib == pytest.approx((backward + parent) / GIB + 0.3 * 80)
 
 
+def grpo_of(*overrides: str) -> StageCost:
+    costs = costs_of(composed("recipe=grpo", *overrides))
+    return next(cost for key, cost in costs.items() if key[0] == "grpo")
+
+
+def test_grpo_without_divergence_holds_no_parent_and_replaced_groups_cost_tokens() -> None:
+    plain = grpo_of()
+    without = grpo_of("grpo.beta=0.0", "grpo.max_resamples=2")
+    assert plain.gpu_gib - without.gpu_gib == pytest.approx(2 * SHAPE.parameters() / GIB)
+    assert without.tokens == 3 * plain.tokens
+    launch = "grpo.launch={strategy: ddp, processes: 2}"
+    shared = grpo_of(launch, "grpo.micro_batches=2")
+    assert (shared.gpus, shared.tokens) == (2, plain.tokens)
+
+
+def test_grpo_keeps_qloras_weights_in_16_bits_and_recomputes_activations_if_told() -> None:
+    tuning = "grpo.models.uniform-grpo.tuning={method: %s, r: 8, alpha: 8, dropout: 0.0, "
+    tuning += "targets: [q_proj], optimizer: adamw}"
+    lora, qlora = (grpo_of("+" + tuning % method) for method in ("lora", "qlora"))
+    assert qlora.gpu_gib == lora.gpu_gib
+    assert grpo_of("grpo.gradient_checkpointing=true").gpu_gib < grpo_of().gpu_gib
+
+
 def test_disks_keep_models_and_for_a_while_checkpoints_and_unpacked_copies() -> None:
     params = composed("recipe=quantization")
     costs = costs_of(params)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.lib.grpo.schedule import plan_rounds
+from stages.lib.grpo.schedule import plan_candidates, plan_rounds
 
 # Two problems always or never solved among five.
 RATES = [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -48,3 +48,34 @@ def test_too_few_problems_are_named(weight: float, per_round: int, limit: int) -
     message = rf"^grpo.prompts_per_step: {per_round}: expected at most {limit}, .* of {weight}$"
     with pytest.raises(ValueError, match=message):
         counts(weight, rounds=1, per_round=per_round)
+
+
+def candidates(weight: float, most: int, rounds: int = 400) -> list[list[int]]:
+    return plan_candidates(
+        RATES,
+        np.array([[1, 2]] * rounds),
+        most=most,
+        zero_variance_weight=weight,
+        rng=np.random.default_rng(1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("weight", "most", "expected"),
+    [(0.0, 9, {3}), (1.0, 9, {0, 3, 4}), (1.0, 0, set())],
+)
+def test_a_rounds_candidates_are_other_problems(
+    weight: float, most: int, expected: set[int]
+) -> None:
+    planned = candidates(weight, most)
+    assert all(set(others) == expected and len(others) == len(expected) for others in planned)
+    if len(expected) > 1:
+        assert len({tuple(others) for others in planned}) == 6
+
+
+def test_candidates_are_limited_and_drawn_with_the_rounds_probabilities() -> None:
+    planned = candidates(0.25, 2)
+    assert max(map(len, planned)) == 2
+    drawn = np.bincount([index for others in planned for index in others], minlength=5)
+    assert drawn[[1, 2]].tolist() == [0, 0]
+    assert all(0.15 < drawn[index] / 400 < 0.35 for index in (0, 4))

@@ -74,6 +74,8 @@ BAND = {"strategy": "band", "low": 0.25, "high": 0.75}
 FOCAL = {"strategy": "focal", "gamma": 2.0, "level": "token"}
 UNIFORM = {"uniform": {"strategy": "uniform"}}
 DDP = {"strategy": "ddp", "processes": 2}
+FSDP2 = {"strategy": "fsdp2", "processes": 2}
+OWN = {"function": "my.rewards:brief", "weight": 0.1}
 ZERO3 = {"strategy": "zero3", "processes": 2}
 
 
@@ -116,6 +118,9 @@ VALID = [
     TALK | PUBLISHED | {"weigh.arms.hard": BAND, "quantize.models": {"q": GPTQ}},
     {"evaluate.models": {"base": [0], "uniform": [0]}, "analyze.compare": [["uniform", "base"]]},
     {"train.launch": DDP, "train.micro_batches": 2, "train.tuning": QLORA},
+    {"grpo.launch": DDP, "grpo.micro_batches": 4, "grpo.beta": 0.0, "grpo.epsilon_high": 0.28},
+    {"grpo.rewards": {"answer": 1, "format": 0.0, "brief": OWN}},
+    {"grpo.rewards": {"brief": OWN | {"options": {"most": 80, "unit": "words"}}}},
     ONLINE,
     {
         "weigh.arms": UNIFORM | {"frontier": FRONTIER},
@@ -192,7 +197,17 @@ INVALID = [
         "weigh.arms.uniform.per_problem: 0: ",
     ),
     ("grpo.generations", 1, "grpo.generations: 1: "),
-    ("grpo.beta", 0.0, "grpo.beta: 0.0: "),
+    ("grpo.beta", -0.1, "grpo.beta: -0.1: expected at least 0"),
+    ("grpo.epsilon_high", 0.0, "grpo.epsilon_high: 0.0: expected more than 0"),
+    ("grpo.loss_type", "ppo", "grpo.loss_type: 'ppo': expected 'grpo', 'dapo' or 'dr_grpo'"),
+    ("grpo.scale_rewards", "std", "grpo.scale_rewards: 'std': expected 'group', 'batch' or 'none'"),
+    ("grpo.max_resamples", -1, "grpo.max_resamples: -1: expected at least 0"),
+    ("grpo.rewards.answer", -1.0, "grpo.rewards.answer: -1.0: expected at least 0"),
+    ("grpo.rewards.answer", "x", "grpo.rewards.answer: 'x': expected a number"),
+    ("grpo.rewards.brief", {"weight": 0.1, "functon": "a:b"}, "functon: unknown key; did you mean"),
+    ("grpo.rewards.brief", {"function": "a:b"}, "grpo.rewards.brief.weight: missing"),
+    ("grpo.rewards.brief", OWN | {"function": "a.b"}, "brief.function: 'a.b': expected text that"),
+    ("grpo.rewards", {"Brief": OWN}, "grpo.rewards.Brief: 'Brief': expected text that matches"),
     ("grpo.models", {"g": GRPO | {"zero_variance_weight": 1.5}}, "zero_variance_weight: 1.5: "),
     ("quantize.models.adaptive-gptq4.bits", 5, "adaptive-gptq4.bits: 5: expected 2, 3, 4 or 8"),
     (
@@ -234,7 +249,24 @@ INVALID = [
     (
         "grpo.rewards",
         {"answer": 0.0, "format": 0.0},
-        "'format': 0.0}: expected answer or format above 0",
+        "'format': 0.0}: expected a reward with a weight above 0",
+    ),
+    (
+        "grpo.rewards",
+        {"answer": 1.0, "brief": 0.1},
+        "expected {function: package.module:name, weight: 1.0} for brief, as the built-in rewards",
+    ),
+    (
+        "grpo.rewards",
+        {"answer": OWN},
+        "expected a number for answer, which has a function already",
+    ),
+    ("grpo.launch", FSDP2, "grpo.launch.strategy: 'fsdp2': expected 'ddp', as every process gener"),
+    ("grpo.launch", DDP, "grpo.micro_batches: 1: expected a multiple of launch.processes=2"),
+    (
+        "grpo.launch",
+        DDP | {"processes": 5},
+        "grpo.prompts_per_step: 12: expected a multiple of launch.processes=5",
     ),
     (
         "grpo.models",
