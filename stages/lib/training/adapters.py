@@ -43,7 +43,7 @@ def load_policy(folder: Path, tuning: Tuning, *, seed: int) -> Trainable:
     """
     if isinstance(tuning, FullTuning) or tuning.method == "lora":
         return load_trainable(folder, tuning, seed=seed)
-    packed = load_model(folder, compute_dtype(), **flash_attention(), **_nf4())
+    packed = load_model(folder, compute_dtype(), **_nf4())
     dequantized = cast(PreTrainedModel, packed.dequantize(compute_dtype()))
     return with_adapters(dequantized, tuning, seed=seed)
 
