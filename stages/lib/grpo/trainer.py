@@ -97,7 +97,7 @@ def train(
     def problem_ids(step: int) -> list[str]:
         return [schedule.problems[i].id for i in schedule.rounds[step // settings.iterations]]
 
-    optimizer, options = optimizer_of(spec.tuning, deepspeed=False)
+    optimizer, options = optimizer_of(spec.tuning, seed=spec.seed)
     options = {"lr": settings.learning_rate, "weight_decay": 0.0} | options
     trained = [param for param in model.parameters() if param.requires_grad]
     rows = [

@@ -20,7 +20,7 @@ from tests.lib.sft.test_batches import settings as train_settings
 
 GIB = 2**30
 TRAIN = train_settings()
-FULL = FullTuning(method="full")
+FULL = FullTuning(method="full", optimizer="adamw")
 SMALL = Shape(2, 128, 352, 4, 2, 32, 500, tied=True)
 
 

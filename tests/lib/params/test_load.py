@@ -64,7 +64,7 @@ def talk(*sources: str) -> dict[str, Any]:
 
 
 SEQUENTIAL = {"width": 0.1, "interval": 0.9, "max_k": 16}
-FULL = {"method": "full"}
+FULL = {"method": "full", "optimizer": "adamw"}
 LORA = {"method": "lora", "r": 4, "alpha": 8, "targets": ["q_proj"], "optimizer": "adamw"}
 QLORA = LORA | {"method": "qlora", "dropout": 0.0}
 GRPO = {"parent": "uniform", "seed": 1, "tuning": FULL, "zero_variance_weight": 0.2}

@@ -75,7 +75,7 @@ def test_a_model_with_windows_keeps_its_own_attention(tokenizer: PreTrainedToken
     assert model.config._attn_implementation == before  # noqa: SLF001
 
 
-@pytest.mark.parametrize("tuning", [FullTuning(method="full"), LORA, QLORA])
+@pytest.mark.parametrize("tuning", [FullTuning(method="full", optimizer="adamw"), LORA, QLORA])
 @pytest.mark.parametrize(
     ("available", "chosen"), [(True, "flash_attention_2"), (False, None)], ids=["flash", "none"]
 )
