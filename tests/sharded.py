@@ -2,8 +2,9 @@
 
 accelerate launch --config_file conf/accelerate/fsdp2.yaml -m tests.sharded ARM
 
-Accelerate shards on GPUs alone (``AcceleratorState.__init__``); PyTorch does on CPUs too. Each
-process writes what it held after the micro-batches to ``sharding-rank{N}.json``.
+Accelerate shards on GPUs alone (``AcceleratorState.__init__``); PyTorch does on CPUs too. Models
+compute in bf16, as on GPUs. Each process writes to ``sharding-rank{N}.json`` which models it read,
+and what it held after each micro-batch.
 """
 
 import os
@@ -56,6 +57,7 @@ def _noting_what_is_held(self: PlannedTrainer, model: torch.nn.Module, *rest: An
             "split": all(isinstance(tensor, DTensor) for tensor in [*params, *grads]),
             "types": sorted({str(tensor.dtype) for tensor in [*params, *grads]}),
             "frozen": sorted({str(p.dtype) for p in model.parameters() if not p.requires_grad}),
+            "computed_in": sorted({str(group.mp_policy.param_dtype) for group in groups}),
             "reduced_in": sorted({str(group.mp_policy.reduce_dtype) for group in groups}),
             "whole_gradients": sum(
                 param.unsharded_accumulated_grad is not None
@@ -70,6 +72,7 @@ def _noting_what_is_held(self: PlannedTrainer, model: torch.nn.Module, *rest: An
 
 
 if __name__ == "__main__":
+    torch.cpu._is_avx512_supported = lambda: True
     AcceleratorState.__init__ = _on_cpus_as_well
     PlannedTrainer.training_step = _noting_what_is_held
     adapters.load_model = _noting_what_is_read

@@ -28,15 +28,15 @@ def test_a_model_that_does_not_fit_is_refused_after_the_report(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     overrides = ["recipe=ladder", f"model.base=hub:EleutherAI/llemma_7b@{COMMIT}"]
-    with pytest.raises(ValueError, match=r"train uniform: 125.5 GiB of a GPU: expected at most 80"):
+    with pytest.raises(ValueError, match=r"train uniform: 106.1 GiB of a GPU: expected at most 80"):
         estimate.estimate(overrides, 80)
     report = capsys.readouterr().out
     assert "llama2" in report
     assert f"hf download EleutherAI/llemma_7b --revision {COMMIT}" in report
     estimate.estimate(overrides, 192)
-    launch = "train.launch={strategy: zero1, processes: 8}"
+    launch = "train.launch={strategy: fsdp2, processes: 8}"
     estimate.estimate([*overrides, launch, "train.micro_batches=8"], 80)
-    assert "GiB on each of 8 GPUs (zero1)" in capsys.readouterr().out
+    assert "GiB on each of 8 GPUs (fsdp2)" in capsys.readouterr().out
 
 
 def test_a_gated_model_says_what_to_do(

@@ -118,7 +118,9 @@ class Params(ParamGroup):
                 cause = f"{tuning.optimizer}, which updates whole parameters"
             else:
                 continue
-            raise ValueError(f"train.launch.strategy: '{launch.strategy}': expected 'ddp' with {cause}")
+            raise ValueError(
+                f"train.launch.strategy: '{launch.strategy}': expected 'ddp' with {cause}"
+            )
 
     def _check_quantized(self) -> None:
         """Raise ValueError if a quantized model could not be compared with its parent."""

@@ -25,9 +25,7 @@ from stages.lib.training.attention import flash_attention
 Trainable = PreTrainedModel | PeftModel
 
 
-def load_trainable(
-    folder: Path, tuning: Tuning, *, seed: int, sharded: bool = False
-) -> Trainable:
+def load_trainable(folder: Path, tuning: Tuning, *, seed: int, sharded: bool = False) -> Trainable:
     """Load a base model, for QLoRA in NF4, ready to be trained; ``seed`` initializes adapters.
 
     A model to be ``sharded`` has its trained weights in 32 bits, and none in any process but the

@@ -94,6 +94,4 @@ def load_unrounded(optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
     for key, param in zip(saved, params, strict=True):
         if key in state_dict["state"]:
             state = state_dict["state"][key]
-            optimizer.state[param] = {
-                name: value.to(param.device) for name, value in state.items()
-            }
+            optimizer.state[param] = {name: value.to(param.device) for name, value in state.items()}

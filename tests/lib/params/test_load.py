@@ -74,7 +74,7 @@ BAND = {"strategy": "band", "low": 0.25, "high": 0.75}
 FOCAL = {"strategy": "focal", "gamma": 2.0, "level": "token"}
 UNIFORM = {"uniform": {"strategy": "uniform"}}
 DDP = {"strategy": "ddp", "processes": 2}
-ZERO3 = {"strategy": "zero3", "processes": 2}
+FSDP2 = {"strategy": "fsdp2", "processes": 2}
 
 
 def control(arm: str) -> dict[str, Any]:
@@ -116,6 +116,8 @@ VALID = [
     TALK | PUBLISHED | {"weigh.arms.hard": BAND, "quantize.models": {"q": GPTQ}},
     {"evaluate.models": {"base": [0], "uniform": [0]}, "analyze.compare": [["uniform", "base"]]},
     {"train.launch": DDP, "train.micro_batches": 2, "train.tuning": QLORA},
+    {"train.launch": FSDP2, "train.micro_batches": 2, "train.tuning": FULL},
+    {"train.tuning": FULL | {"optimizer": "adamw_8bit"}},
     ONLINE,
     {
         "weigh.arms": UNIFORM | {"frontier": FRONTIER},
@@ -285,11 +287,22 @@ def test_an_invalid_parameter_is_named(key: str, value: Any, message: str) -> No
 INCOMPATIBLE = [
     (
         {
-            "train.launch": ZERO3,
+            "train.launch": FSDP2,
             "train.micro_batches": 2,
             "weigh.arms.uniform.train": {"tuning": QLORA},
         },
-        "train.launch.strategy: 'zero3': expected 'ddp' with qlora",
+        "train.launch.strategy: 'fsdp2': expected 'ddp' with qlora, whose 4-bit weights stay whole",
+    ),
+    *(
+        (
+            {"train.launch": FSDP2, "train.micro_batches": 2, "train.tuning": tuning},
+            f"train.launch.strategy: 'fsdp2': expected 'ddp' with {tuning['optimizer']}, which "
+            "updates whole parameters",
+        )
+        for tuning in (
+            FULL | {"optimizer": "adamw_8bit"},
+            LORA | {"dropout": 0.0, "optimizer": "paged_adamw_8bit"},
+        )
     ),
     (
         TALK | {"prepare.train": [rows("a"), rows("a", "conversations")]},
