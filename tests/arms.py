@@ -24,7 +24,7 @@ LORA: dict[str, Any] = {
 GRPO: dict[str, Any] = {
     "parent": "uniform",
     "seed": 1,
-    "tuning": {"method": "full"},
+    "tuning": {"method": "full", "optimizer": "adamw"},
     "zero_variance_weight": 0.2,
 }
 

@@ -134,9 +134,14 @@ def test_a_weight_below_0_or_not_a_number_is_named(ready: Change, weight: float)
     assert "\n" not in str(error.value)
 
 
-def losses(arm: str) -> list[float]:
-    table = TRAINING_LOGS / arm / "plots" / "metrics" / "loss.tsv"
+def logged(arm: str, metric: str) -> list[float]:
+    """Return what an arm's table of a metric has, by step."""
+    table = TRAINING_LOGS / arm / "plots" / "metrics" / f"{metric}.tsv"
     return [float(line.split("\t")[1]) for line in table.read_text().splitlines()[1:]]
+
+
+def losses(arm: str) -> list[float]:
+    return logged(arm, "loss")
 
 
 # No model has it.
@@ -194,31 +199,82 @@ def run(*module: str, terminate: bool, arm: str = "uniform") -> tuple[int, str]:
 
 
 FSDP = ("-m", "accelerate.commands.launch", "--config_file", str(ACCELERATE / "fsdp2.yaml"))
+SHARDED = (*FSDP, "--num_processes", "2", "-m", "tests.sharded")
+WITHOUT_DROPOUT = LORA.model_copy(update={"dropout": 0.0})
 
 
-def test_two_processes_train_as_one_also_if_they_split_the_model_and_are_stopped(
-    ready: Change,
-) -> None:
+def sharded(ready: Change, monkeypatch: pytest.MonkeyPatch, **train_changes: Any) -> None:
+    """Train ``adaptive`` in this process, in bf16, and let ``uniform`` be trained in two."""
     shutil.copytree(REPOSITORY / ACCELERATE, ACCELERATE)
-    ready(
-        {
-            "train.steps": 12,
-            "train.save_every": 3,
-            "train.micro_batches": 2,
-            "weigh.arms.adaptive.train": {},
-        }
-    )
+    changes = {"steps": 8, "save_every": 2, "micro_batches": 4} | train_changes
+    ready({f"train.{name}": value for name, value in changes.items()})
+    ready({"weigh.arms.adaptive.train": {}})
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: True)
     train.main("adaptive")
     ready({"train.launch": {"strategy": "fsdp2", "processes": 2}})
-    command = (*FSDP, "--num_processes", "2", "-m", "tests.sharded")
-    status, terminal = run(*command, terminate=True)
+
+
+def stop_and_resume() -> str:
+    """Train ``uniform`` in two processes that are stopped and resumed; return its fingerprint."""
+    status, terminal = run(*SHARDED, terminate=True)
     assert status == 1
     assert terminal.count("train-uniform: stopped by SIGTERM after step ") == 1
+    for checkpoint in CHECKPOINTS.glob("uniform/*/checkpoint-*"):
+        for part in ("pytorch_model_fsdp_0", "optimizer_0"):
+            names = sorted(path.name for path in (checkpoint / part).iterdir())
+            assert names == [".metadata", "__0_0.distcp", "__1_0.distcp"]
     mark_checkpoints("uniform")
-    status, terminal = run(*command, terminate=False)
+    status, terminal = run(*SHARDED, terminate=False)
     assert status == 0, terminal
     assert losses("uniform")[0] == MARK
-    assert losses("uniform")[1:] == pytest.approx(losses("adaptive")[1:], rel=1e-5)
+    return model_fingerprint(MODELS / "uniform")
+
+
+def assert_trained_alike(metrics: dict[str, float]) -> None:
+    """Compare both arms: what was logged from the second step on, and the models."""
+    for metric, tolerance in metrics.items():
+        alone, split = (logged(arm, metric) for arm in ("adaptive", "uniform"))
+        assert split[1:] == pytest.approx(alone[1:], rel=tolerance), metric
     whole, split = (load_model(MODELS / arm, torch.float32) for arm in ("adaptive", "uniform"))
     for (name, param), other in zip(whole.named_parameters(), split.parameters(), strict=True):
-        torch.testing.assert_close(param, other, rtol=0.02, atol=1e-3, msg=name)
+        torch.testing.assert_close(param, other, rtol=0.02, atol=4e-3, msg=name)
+
+
+def test_two_processes_that_split_a_model_train_as_one_and_resume_to_the_same_bytes(
+    ready: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems = [replace(problem("s", number, 1), question=f"{number}?") for number in range(9)]
+    write_parquet(TRAIN_PROBLEMS, problems)
+    write_parquet(CONVERSATIONS, [Conversation("c", "talk", "", [Turn("20?", "yes")])])
+    sharded(ready, monkeypatch, validation=1, evaluate_every=4)
+    resumed = stop_and_resume()
+    # One process sums the gradients of micro-batches in bf16, two in 32 bits.
+    assert_trained_alike({"loss": 5e-4, "grad_norm": 5e-3, "validation_loss": 5e-4})
+    facts = [read_json(Path(f"sharding-rank{rank}.json")) for rank in (0, 1)]
+    assert [fact["read"] for fact in facts] == [["base"], []]
+    for held in facts[0]["micro_batches"] + facts[1]["micro_batches"]:
+        assert held == {
+            "split": True,
+            "types": ["torch.float32"],
+            "frozen": [],
+            "computed_in": ["torch.bfloat16"],
+            "reduced_in": ["torch.float32"],
+            "whole_gradients": 0,
+            "optimizer": "AdamW",
+        }
+    status, terminal = run(*SHARDED, terminate=False)
+    assert status == 0, terminal
+    assert losses("uniform")[0] != MARK
+    assert model_fingerprint(MODELS / "uniform") == resumed
+
+
+def test_two_processes_that_split_a_model_with_adapters_train_as_one(
+    ready: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuning = WITHOUT_DROPOUT.model_dump()
+    sharded(ready, monkeypatch, tuning=tuning, gradient_checkpointing=True)
+    stop_and_resume()
+    assert_trained_alike({"loss": 5e-4, "grad_norm": 2e-2})
+    held = read_json(Path("sharding-rank1.json"))["micro_batches"][-1]
+    assert (held["types"], held["frozen"]) == (["torch.float32"], ["torch.bfloat16"])
+    assert held["split"] and not held["whole_gradients"]

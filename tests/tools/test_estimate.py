@@ -32,7 +32,7 @@ def test_a_model_that_does_not_fit_is_refused_after_the_report(
 ) -> None:
     overrides = ["recipe=ladder", f"model.base=hub:EleutherAI/llemma_7b@{COMMIT}"]
     assert estimate.estimate(overrides, None) == [
-        f"{item}: 125.5 GiB of a GPU: expected at most 80 (--gpu-gib); more train.micro_batches, "
+        f"{item}: 106.1 GiB of a GPU: expected at most 80 (--gpu-gib); more train.micro_batches, "
         "train.launch or adapters would need less"
         for item in ("train mastery", "replay dealt")
     ]
@@ -40,9 +40,9 @@ def test_a_model_that_does_not_fit_is_refused_after_the_report(
     assert "llama2" in report
     assert f"hf download EleutherAI/llemma_7b --revision {COMMIT}" in report
     assert estimate.estimate(overrides, 192) == []
-    launch = "train.launch={strategy: zero1, processes: 8}"
+    launch = "train.launch={strategy: fsdp2, processes: 8}"
     assert estimate.estimate([*overrides, launch, "train.micro_batches=8"], 80) == []
-    assert "GiB on each of 8 GPUs (zero1)" in capsys.readouterr().out
+    assert "GiB on each of 8 GPUs (fsdp2)" in capsys.readouterr().out
 
 
 def test_a_gated_model_says_what_to_do(

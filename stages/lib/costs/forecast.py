@@ -186,7 +186,11 @@ def _train(params: Params, shape: Shape, stage: str, name: str, arm_name: str) -
     if isinstance(source, AsftArm | PriftArm):
         peak += 2 * shape.parameters()  # the frozen base model
     checkpoints = formulas.checkpoint_bytes(
-        shape, settings.tuning, steps=settings.steps, save_every=settings.save_every
+        shape,
+        settings.tuning,
+        settings.launch,
+        steps=settings.steps,
+        save_every=settings.save_every,
     )
     gpus = 1 if settings.launch is None else settings.launch.processes
     return StageCost(stage, name, tokens, gpus, peak / GIB, 2 * shape.parameters(), checkpoints)
@@ -211,7 +215,7 @@ def _grpo(params: Params, shape: Shape, name: str, gpu_gib: float) -> StageCost:
     backward += activations + formulas.head_bytes(shape, micro_batch * settings.max_tokens)
     peak = max(backward, step) + parent + settings.gpu_memory_share * gpu_gib * GIB
     checkpoints = formulas.checkpoint_bytes(
-        shape, tuning, steps=settings.steps, save_every=settings.save_every
+        shape, tuning, None, steps=settings.steps, save_every=settings.save_every
     )
     # At most, as all groups of a round may have to be replaced each time.
     resamples = settings.steps // settings.iterations * settings.max_resamples

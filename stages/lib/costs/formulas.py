@@ -28,9 +28,6 @@ ENGINE_SEQUENCES = 1024
 # 256 of these (Dettmers et al. 2023, QLoRA, section 3).
 NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
 
-# DeepSpeed's defaults for reduce_bucket_size and stage3_max_live_parameters, in bf16.
-_BUCKET_BYTES, _LIVE_BYTES = 2 * 5e8, 2 * 1e9
-
 
 def trained_parameters(shape: Shape, tuning: Tuning) -> int:
     """Return the number of trained parameters: all, or those of the adapters."""
@@ -50,37 +47,46 @@ def base_bytes(shape: Shape, tuning: Tuning) -> float:
 def state_bytes(shape: Shape, tuning: Tuning, launch: Launch | None) -> tuple[float, float]:
     """Return the bytes on one GPU of weights, gradients and optimizer: in backward, in a step.
 
-    Full tuning keeps 16 bytes per parameter (``stages.lib.training.optim``): weights and
-    gradients in bf16, and in 32 bits a copy of the weights and Adam's two moments. The step makes
-    4 more, the gradients in 32 bits. Adapters are 32-bit numbers, with moments of 32 or 8 bits.
-    ZeRO and FSDP divide what they shard by the processes (Rajbhandari et al. 2020, ZeRO,
-    section 3), and hold at a time DeepSpeed's buckets, or the embeddings and two blocks. DDP
-    adds a copy of the gradients.
+    Every trained parameter takes ``parameter_bytes``. FSDP divides these and the frozen weights by
+    the processes (Rajbhandari et al. 2020, ZeRO, section 3), and has the embeddings and two blocks
+    whole at a time; in full tuning also the gradients of one of them, in bf16 and as they are
+    summed. DDP adds a copy of the gradients. The step of full tuning works on one parameter at a
+    time, with its gradient in 32 bits or, in 8-bit AdamW, its new moments.
     """
     count = trained_parameters(shape, tuning)
-    strategy = None if launch is None else launch.strategy
-    share = 1 if launch is None else 1 / launch.processes
-    # Bytes per trained parameter: weights, gradients, optimizer state, gradients in 32 bits.
+    weights, gradients, states = parameter_bytes(tuning, launch)
+    trained = (weights + gradients + states) * count
+    largest = max(map(prod, shape.linear_layers().values()))
+    frozen, extra, step = 0.0, 0.0, 0.0
     if isinstance(tuning, AdapterTuning):
-        adam = 2 if tuning.optimizer == "paged_adamw_8bit" else 8
-        weights, gradients, states, copies = 4, 4, adam, 0
         frozen = base_bytes(shape, tuning)
-        largest = max(map(prod, shape.linear_layers().values()))
         # QLoRA dequantizes one layer at a time to bf16.
         extra = 2 * largest if tuning.method == "qlora" else 0
-    else:
-        weights, gradients, states, copies, frozen, extra = 2, 2, 12, 4, 0.0, 0
-    if strategy in ("fsdp2", "zero3"):
-        weights, gradients, frozen = weights * share, gradients * share, frozen * share
-        extra += _unsharded(shape) if strategy == "fsdp2" else min(_LIVE_BYTES, 2 * count)
-    if strategy in ("fsdp2", "zero1", "zero3"):
-        states, copies = states * share, copies * share
-    if strategy == "zero1":
-        extra += _BUCKET_BYTES
-    if strategy == "ddp":
+    elif not _is_sharded(launch):
+        step = (4 if tuning.optimizer == "adamw" else 8) * max(largest, _output_parameters(shape))
+    if launch is not None and _is_sharded(launch):
+        trained, frozen = trained / launch.processes, frozen / launch.processes
+        extra += _unsharded(shape, tuning)
+    elif launch is not None:
         extra += gradients * count
-    backward = frozen + extra + (weights + gradients + states) * count
-    return backward, backward + copies * count
+    backward = frozen + extra + trained
+    return backward, backward + step
+
+
+def parameter_bytes(tuning: Tuning, launch: Launch | None) -> tuple[float, float, float]:
+    """Return the bytes of a trained parameter: of weight, gradient, and optimizer's state.
+
+    Full tuning keeps weights and gradients in bf16 and, in 32 bits, a copy of the weights and
+    Adam's two moments (``stages.lib.training.optim``); or the moments alone, in 8 bits with a
+    32-bit scale for each 256 (``stages.lib.training.adamw_8bit``). Adapters, and what FSDP shards,
+    are 32-bit numbers, with moments of 32 bits or, adapters', of 8.
+    """
+    if tuning.method == "full" and tuning.optimizer == "adamw_8bit":
+        return 2, 2, 2 * (1 + 4 / 256)
+    if tuning.method == "full" and not _is_sharded(launch):
+        return 2, 2, 12
+    moments = 2 if tuning.optimizer == "paged_adamw_8bit" else 8
+    return 4, 4, moments
 
 
 def activation_bytes(shape: Shape, tuning: Tuning, tokens: int, *, longest: int) -> float:
@@ -182,19 +188,36 @@ def quantizing_bytes(shape: Shape, model: QuantizedModel, *, tokens: int) -> flo
     return block + 4 * largest + hessians + 2 * 2 * tokens * shape.hidden
 
 
-def checkpoint_bytes(shape: Shape, tuning: Tuning, *, steps: int, save_every: int) -> float:
+def checkpoint_bytes(
+    shape: Shape, tuning: Tuning, launch: Launch | None, *, steps: int, save_every: int
+) -> float:
     """Return the most bytes on disk of a run's checkpoints: three, while the third is written.
 
-    Full tuning saves weights in bf16 and the optimizer's 12 bytes per parameter.
+    One holds the trained weights and the optimizer's state, from all processes together.
     """
-    per_parameter = 14
-    if isinstance(tuning, AdapterTuning):
-        per_parameter = 4 + (2 if tuning.optimizer == "paged_adamw_8bit" else 8)
+    weights, _, states = parameter_bytes(tuning, launch)
     # The end of the run saves the model, not a checkpoint.
     written = (steps - 1) // save_every
-    return min(written, 3) * per_parameter * trained_parameters(shape, tuning)
+    return min(written, 3) * (weights + states) * trained_parameters(shape, tuning)
 
 
-def _unsharded(shape: Shape) -> float:
-    """Return the bytes of what FSDP gathers at a time: the embeddings and two blocks."""
-    return 2 * (shape.embedding_parameters() + 2 * shape.linear_parameters() / shape.layers)
+def _is_sharded(launch: Launch | None) -> bool:
+    return launch is not None and launch.strategy == "fsdp2"
+
+
+def _output_parameters(shape: Shape) -> int:
+    """Return the number of weights in the output layer, the largest parameter of most models."""
+    return shape.vocabulary * shape.hidden
+
+
+def _unsharded(shape: Shape, tuning: Tuning) -> float:
+    """Return the bytes of what FSDP has whole at a time.
+
+    The weights are in bf16. Full tuning has gradients in bf16 and, while they are summed over the
+    processes, in 32 bits.
+    """
+    block = shape.linear_parameters() / shape.layers
+    weights = 2 * (shape.embedding_parameters() + 2 * block)
+    if isinstance(tuning, AdapterTuning):
+        return weights
+    return weights + (2 + 4) * max(block, _output_parameters(shape))

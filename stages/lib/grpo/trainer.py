@@ -105,7 +105,7 @@ def _rows(schedule: PromptSchedule) -> Dataset:
 
 
 def _optimizer(model: Trainable, settings: Grpo, spec: GrpoModel) -> torch.optim.Optimizer:
-    optimizer, options = optimizer_of(spec.tuning, deepspeed=False)
+    optimizer, options = optimizer_of(spec.tuning, seed=spec.seed)
     options = {"lr": settings.learning_rate, "weight_decay": 0.0} | options
     trained = [param for param in model.parameters() if param.requires_grad]
     return cast(Any, optimizer)(trained, **options)

@@ -6,11 +6,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.initialization import no_init_weights
 
 from stages.lib.models.folder import existing_model
 
@@ -40,3 +42,17 @@ def load_model(folder: Path, dtype: torch.dtype, **options: Any) -> PreTrainedMo
         )
     except SafetensorError as error:
         raise ValueError(f"{folder}: damaged model file: {error}") from error
+
+
+def load_without_weights(folder: Path, dtype: torch.dtype, **options: Any) -> PreTrainedModel:
+    """Return the model of a folder with arbitrary weights, which take no memory until written to.
+
+    Its weights are not read. Errors are those of ``load_model``, except for damaged weights.
+    """
+    config = AutoConfig.from_pretrained(existing_model(folder), trust_remote_code=False)
+    with no_init_weights():
+        model = AutoModelForCausalLM.from_config(
+            config, dtype=dtype, trust_remote_code=False, **options
+        )
+    model.tie_weights()
+    return model

@@ -111,10 +111,15 @@ class Params(ParamGroup):
         if launch is None or launch.strategy == "ddp":
             return
         tunings = [self.train.tuning, *(arm.train.tuning for arm in self.weigh.arms.values())]
-        if any(tuning is not None and tuning.method == "qlora" for tuning in tunings):
+        for tuning in (tuning for tuning in tunings if tuning is not None):
+            if tuning.method == "qlora":
+                cause = "qlora, whose 4-bit weights stay whole"
+            elif tuning.optimizer != "adamw":
+                cause = f"{tuning.optimizer}, which updates whole parameters"
+            else:
+                continue
             raise ValueError(
-                f"train.launch.strategy: '{launch.strategy}': expected 'ddp' with qlora, "
-                "whose 4-bit weights stay whole"
+                f"train.launch.strategy: '{launch.strategy}': expected 'ddp' with {cause}"
             )
 
     def _check_quantized(self) -> None:

@@ -19,9 +19,13 @@ Schedule = Literal["cosine", "linear", "constant_with_warmup"]
 
 
 class FullTuning(ParamGroup):
-    """Every parameter is trained."""
+    """Every parameter is trained, with 32-bit copies (adamw), or rounded at random (adamw_8bit).
+
+    ``adamw_8bit`` keeps bf16 weights alone, and Adam's moments in 8 bits.
+    """
 
     method: Literal["full"]
+    optimizer: Literal["adamw", "adamw_8bit"]
 
 
 class AdapterTuning(ParamGroup):
@@ -44,7 +48,7 @@ Tuning = Annotated[FullTuning | AdapterTuning, Field(discriminator="method")]
 class Launch(ParamGroup):
     """Distributed training: the strategy, and the number of processes on all machines."""
 
-    strategy: Literal["ddp", "fsdp2", "zero1", "zero3"]
+    strategy: Literal["ddp", "fsdp2"]
     processes: Annotated[int, Field(ge=2)]
 
 
@@ -133,7 +137,7 @@ class Train(ParamGroup):
                 f"micro_batches: {self.micro_batches}: "
                 f"expected a multiple of launch.processes={launch.processes}"
             )
-        if self.keep == "best" and launch.strategy in ("fsdp2", "zero3"):
+        if self.keep == "best" and launch.strategy == "fsdp2":
             raise ValueError(
                 f"keep: 'best': expected 'last' with {launch.strategy}, "
                 "whose processes hold no whole model"

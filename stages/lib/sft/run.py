@@ -33,6 +33,7 @@ from stages.lib.sft.tokens import TokenizedExamples, tokenize_examples
 from stages.lib.sft.trainer import TrainOutput
 from stages.lib.training import adapters, tracking
 from stages.lib.training.checkpoints import checkpoint_dir
+from stages.lib.training.distributed import splits_model
 
 BASE = MODELS / "base"
 
@@ -70,7 +71,9 @@ def fine_tune(
         *plan_inputs,
         *sorted(held_out),
     )
-    model = adapters.load_trainable(BASE, settings.tuning, seed=settings.seed)
+    model = adapters.load_trainable(
+        BASE, settings.tuning, seed=settings.seed, sharded=splits_model(settings.launch)
+    )
     counts = adapters.parameter_counts(model)
     console.log_line(
         f"train {name}: {settings.tuning.method}, {counts['trainable']:,} of {counts['total']:,} "

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -29,19 +29,16 @@ from stages.lib.training.attention import attend_per_example
 from stages.lib.training.callbacks import Progress, Termination
 from stages.lib.training.checkpoints import latest_complete
 from stages.lib.training.compilation import compile_layers
-from stages.lib.training.distributed import count_processes, splits_model, uses_deepspeed
+from stages.lib.training.distributed import count_processes, splits_model
 from stages.lib.training.optim import optimizer_of
 from stages.lib.training.packing import as_tensors
-
-Weights = dict[str, torch.Tensor]
+from stages.lib.training.sharding import Weights, gather_weights, shard
 
 # How accelerate names each strategy.
 _DISTRIBUTED_TYPES = {
     None: {DistributedType.NO},
     "ddp": {DistributedType.MULTI_GPU, DistributedType.MULTI_CPU},
     "fsdp2": {DistributedType.FSDP},
-    "zero1": {DistributedType.DEEPSPEED},
-    "zero3": {DistributedType.DEEPSPEED},
 }
 
 
@@ -144,12 +141,8 @@ def train(
         callbacks=[*own, *callbacks],
         optimizer_cls_and_kwargs=_optimizer(settings),
     )
-    # The trainer moves the model to its device only when the training begins.
-    attend_per_example(unwrap(model), trainer.accelerator.device)
-    if settings.compile:
-        compile_layers(unwrap(model))
+    _prepare(model, trainer.accelerator.device, settings)
     trainer.prepare_loss(plan.factor, base, scores.extend)
-    upcast_adapters(model)
     _check_launch(trainer.accelerator, settings)
     checkpoint = latest_complete(checkpoints)
     if feedback and checkpoint is not None:
@@ -161,9 +154,19 @@ def train(
     return TrainOutput(rows_by_step(trainer.state.log_history), _gathered(trainer, settings))
 
 
+def _prepare(model: Trainable, device: torch.device, settings: Train) -> None:
+    """Choose the attention for the device, which the trainer moves the model to when it begins."""
+    attend_per_example(unwrap(model), device)
+    if settings.compile:
+        compile_layers(unwrap(model))
+    upcast_adapters(model)
+
+
 def _optimizer(settings: Train) -> tuple[Any, dict[str, Any]]:
     """Return the class of the optimizer and its options."""
-    optimizer, options = optimizer_of(settings.tuning, deepspeed=uses_deepspeed(settings.launch))
+    optimizer, options = optimizer_of(
+        settings.tuning, seed=settings.seed, sharded=splits_model(settings.launch)
+    )
     return optimizer, {"lr": settings.learning_rate} | options
 
 
@@ -171,7 +174,7 @@ def _gathered(trainer: PlannedTrainer, settings: Train) -> Weights | None:
     """Return the whole weights of a model that the processes split, else None."""
     if not splits_model(settings.launch):
         return None
-    return cast(Weights | None, trainer.accelerator.get_state_dict(trainer.model_wrapped))
+    return gather_weights(trainer.accelerator, trainer.model_wrapped)
 
 
 def _build_row(plan: Plan, batch: Sequence[dict[str, int]]) -> dict[str, Any]:
@@ -195,7 +198,7 @@ def _check_launch(accelerator: Accelerator, settings: Train) -> None:
 
 
 def _arguments(settings: Train, micro_batches: int, checkpoints: Path) -> SFTConfig:
-    return trainer_arguments(
+    arguments = trainer_arguments(
         SFTConfig,
         settings,
         checkpoints,
@@ -204,8 +207,7 @@ def _arguments(settings: Train, micro_batches: int, checkpoints: Path) -> SFTCon
         gradient_accumulation_steps=micro_batches // count_processes(settings.launch),
         use_cpu=not torch.cuda.is_available(),  # else processes on CPUs do not find each other
         weight_decay=settings.weight_decay,
-        # Bf16 by autocast: the model is in bf16 anyway, but DeepSpeed needs the setting.
-        bf16=uses_deepspeed(settings.launch),
+        bf16=False,
         gradient_checkpointing=settings.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
         max_length=None,
@@ -213,3 +215,6 @@ def _arguments(settings: Train, micro_batches: int, checkpoints: Path) -> SFTCon
         train_sampling_strategy="sequential",
         dataset_kwargs={"skip_prepare_dataset": True},
     )
+    if splits_model(settings.launch):
+        shard(arguments)
+    return arguments

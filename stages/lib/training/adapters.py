@@ -16,22 +16,25 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from stages.lib.models.bitsandbytes import nf4
 from stages.lib.models.fingerprint import save_atomically
-from stages.lib.models.loading import load_model
+from stages.lib.models.loading import load_model, load_without_weights
 from stages.lib.models.precision import compute_dtype
 from stages.lib.params.training import AdapterTuning, FullTuning, Tuning
+from stages.lib.runtime import console
 
 Trainable = PreTrainedModel | PeftModel
 
 
-def load_trainable(folder: Path, tuning: Tuning, *, seed: int) -> Trainable:
+def load_trainable(folder: Path, tuning: Tuning, *, seed: int, sharded: bool = False) -> Trainable:
     """Load a base model, for QLoRA in NF4, ready to be trained; ``seed`` initializes adapters.
 
-    Raises ValueError if the model lacks a layer that should get an adapter.
+    A model to be ``sharded`` has its trained weights in 32 bits, and none in any process but the
+    first. Raises ValueError if the model lacks a layer that should get an adapter.
     """
+    load = load_without_weights if sharded and console.rank() > 0 else load_model
     if isinstance(tuning, FullTuning):
-        return load_model(folder, compute_dtype())
+        return load(folder, torch.float32 if sharded else compute_dtype())
     options = _nf4() if tuning.method == "qlora" else {}
-    return with_adapters(load_model(folder, compute_dtype(), **options), tuning, seed=seed)
+    return with_adapters(load(folder, compute_dtype(), **options), tuning, seed=seed)
 
 
 def load_policy(folder: Path, tuning: Tuning, *, seed: int) -> Trainable:

@@ -23,14 +23,9 @@ def count_processes(launch: Launch | None) -> int:
     return 1 if launch is None else launch.processes
 
 
-def uses_deepspeed(launch: Launch | None) -> bool:
-    """Return whether DeepSpeed shares the work."""
-    return launch is not None and launch.strategy in ("zero1", "zero3")
-
-
 def splits_model(launch: Launch | None) -> bool:
     """Return whether no process holds all of the parameters while training."""
-    return launch is not None and launch.strategy in ("fsdp2", "zero3")
+    return launch is not None and launch.strategy == "fsdp2"
 
 
 def launch_processes(launch: Launch, stage: str, item: str) -> None:

@@ -1,4 +1,4 @@
-"""The optimizers: AdamW on 32-bit numbers, or with 8-bit states for adapters."""
+"""The optimizers: AdamW on 32-bit numbers, or with 8-bit states."""
 
 from typing import Any, cast
 
@@ -9,13 +9,21 @@ from torch.optim.adamw import adamw
 from stages.lib.params.training import FullTuning, Tuning
 
 
-def optimizer_of(tuning: Tuning, *, deepspeed: bool) -> tuple[type[Optimizer], dict[str, Any]]:
+def optimizer_of(
+    tuning: Tuning, *, seed: int, sharded: bool = False
+) -> tuple[type[Optimizer], dict[str, Any]]:
     """Return the optimizer's class and its options other than the learning rate.
 
-    Adapters are 32-bit numbers, so AdamW needs no copies of them; DeepSpeed keeps its own.
+    ``seed`` is that of stochastic rounding. Adapters, and all weights of a model that is
+    ``sharded``, are 32-bit numbers, so AdamW needs no copies of them.
     """
-    if isinstance(tuning, FullTuning):
-        return (AdamW, {"fused": True}) if deepspeed else (MasterAdamW, {})
+    if tuning.optimizer == "adamw_8bit":
+        # Imported here because it takes seconds.
+        from stages.lib.training.adamw_8bit import SeededAdamW8bit
+
+        return SeededAdamW8bit, {"seed": seed}
+    if isinstance(tuning, FullTuning) and not sharded:
+        return MasterAdamW, {}
     if tuning.optimizer == "adamw":
         return AdamW, {"fused": True}
     # Imported here because it takes seconds. A GPU can page its states out to the host's
@@ -66,12 +74,7 @@ class MasterAdamW(AdamW):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state without rounding it to the parameters' type, as the base class does."""
         super().load_state_dict(state_dict)
-        saved = [key for group in state_dict["param_groups"] for key in group["params"]]
-        params = [param for group in self.param_groups for param in group["params"]]
-        for key, param in zip(saved, params, strict=True):
-            if key in state_dict["state"]:
-                state = state_dict["state"][key]
-                self.state[param] = {name: value.to(param.device) for name, value in state.items()}
+        load_unrounded(self, state_dict)
 
     def _state_of(self, param: torch.Tensor) -> dict[str, torch.Tensor]:
         state = self.state[param]
@@ -82,3 +85,13 @@ class MasterAdamW(AdamW):
             state["exp_avg_sq"] = torch.zeros_like(master)
             state["step"] = torch.zeros((), dtype=torch.float32, device=param.device)
         return state
+
+
+def load_unrounded(optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
+    """Replace an optimizer's state by a saved one, in the types that it was saved in."""
+    saved = [key for group in state_dict["param_groups"] for key in group["params"]]
+    params = [param for group in optimizer.param_groups for param in group["params"]]
+    for key, param in zip(saved, params, strict=True):
+        if key in state_dict["state"]:
+            state = state_dict["state"][key]
+            optimizer.state[param] = {name: value.to(param.device) for name, value in state.items()}

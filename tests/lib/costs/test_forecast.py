@@ -144,12 +144,29 @@ def test_micro_batches_and_processes_lower_the_memory_of_training() -> None:
     parts = train("train.tokens_per_step=8960", "train.micro_batches=10")
     assert whole.gpu_gib > 4 * parts.gpu_gib
     assert whole.tokens == parts.tokens
-    launch = "train.launch={strategy: zero3, processes: 8}"
+    launch = "train.launch={strategy: fsdp2, processes: 8}"
     alone = train("train.micro_batches=8", shape=QWEN)
     shared = train("train.micro_batches=8", launch, shape=QWEN)
-    assert alone.gpu_gib == pytest.approx(20 * QWEN.parameters() / GIB)
+    step = 4 * QWEN.vocabulary * QWEN.hidden
+    assert alone.gpu_gib == pytest.approx((16 * QWEN.parameters() + step) / GIB)
     assert shared.gpu_gib < alone.gpu_gib / 5
     assert (alone.gpus, shared.gpus) == (1, 8)
+
+
+def test_paradigm_fits_one_gpu_with_8_bit_moments_alone() -> None:
+    needed = {
+        optimizer: costs_of(
+            composed(
+                "recipe=paradigm",
+                "train.launch=null",
+                f"train.tuning={{method: full, optimizer: {optimizer}}}",
+            ),
+            QWEN,
+        )["train", "paradigm"].gpu_gib
+        for optimizer in ("adamw", "adamw_8bit")
+    }
+    assert needed["adamw"] > 113  # 16 bytes for each of 7.6e9 parameters
+    assert 43 < needed["adamw_8bit"] < 72  # 6, and activations; a tenth of the GPU stays free
 
 
 def test_engines_take_more_gpus_and_tensor_parallelism_splits_the_memory() -> None:

@@ -1,10 +1,11 @@
 """Bytes: by hand, and against autograd, the optimizer and files of the default run."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
+from torch.optim.adamw import adamw
 from transformers import GemmaConfig, GemmaForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from stages.lib.core.files import read_json
@@ -14,13 +15,16 @@ from stages.lib.params.load import load_params
 from stages.lib.params.quantization import Gptq, Int8, Nf4, Rtn
 from stages.lib.params.training import AdapterTuning, FullTuning, Launch, Tuning
 from stages.lib.provenance.catalog import MODELS, SMOLLM2, Shape
+from stages.lib.training import optim
+from stages.lib.training.adamw_8bit import SeededAdamW8bit
 from stages.lib.training.adapters import with_adapters
 from stages.lib.training.optim import MasterAdamW
 from tests.lib.sft.test_batches import settings as train_settings
 
 GIB = 2**30
 TRAIN = train_settings()
-FULL = FullTuning(method="full")
+FULL = FullTuning(method="full", optimizer="adamw")
+FULL_8BIT = FullTuning(method="full", optimizer="adamw_8bit")
 SMALL = Shape(2, 128, 352, 4, 2, 32, 500, tied=True)
 
 
@@ -94,9 +98,16 @@ def test_dropout_keeps_a_byte_for_each_input() -> None:
     assert with_dropout - without == SMALL.layers * 10 * inputs
 
 
-def test_full_tuning_holds_what_its_optimizer_holds() -> None:
+def test_full_tuning_holds_what_its_optimizer_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small(2, LlamaConfig, LlamaForCausalLM)
     optimizer = MasterAdamW(model.parameters(), lr=1e-3)
+    widened: list[int] = []
+
+    def noting(params: Any, grads: list[torch.Tensor], *rest: Any, **options: Any) -> None:
+        widened.append(sum(grad.nbytes for grad in grads))
+        adamw(params, grads, *rest, **options)
+
+    monkeypatch.setattr(optim, "adamw", noting)
     model(input_ids=torch.zeros(1, 4, dtype=torch.long)).logits.sum().backward()
     optimizer.step()
     tensors: list[Any] = list(model.parameters())
@@ -105,26 +116,59 @@ def test_full_tuning_holds_what_its_optimizer_holds() -> None:
     tensors += [value for value in states if value.ndim]
     backward, step = formulas.state_bytes(SMALL, FULL, None)
     assert backward == sum(tensor.nbytes for tensor in tensors)
-    assert step - backward == 4 * SMALL.parameters()
+    # Gradients are 32-bit numbers for one parameter at a time.
+    assert step - backward == max(widened) == 4 * SMALL.vocabulary * SMALL.hidden
+
+
+def test_8_bit_full_tuning_holds_what_its_optimizer_holds() -> None:
+    model = small(2, LlamaConfig, LlamaForCausalLM)
+    optimizer = SeededAdamW8bit(model.parameters(), lr=1e-3, seed=1)
+    model(input_ids=torch.zeros(1, 4, dtype=torch.long)).logits.sum().backward()
+    optimizer.step()
+    held = sum(weight.nbytes + cast(Any, weight.grad).nbytes for weight in model.parameters())
+    for state in optimizer.state.values():
+        for name in ("exp_avg", "exp_avg_sq"):
+            parts = (
+                [state[name]]
+                if type(state[name]) is torch.Tensor
+                else [
+                    state[name].codes,
+                    state[name].scale,
+                ]
+            )
+            held += sum(part.nbytes for part in parts)
+    backward, _ = formulas.state_bytes(SMALL, FULL_8BIT, None)
+    # The moments of norms have 32 bits.
+    assert held / backward == pytest.approx(1, abs=0.01)
 
 
 N = MODELS["EleutherAI/llemma_7b"].shape.parameters()
-BLOCKS = 2 * (2 * 32_016 * 4096 + 2 * (4 * 4096**2 + 3 * 4096 * 11_008))
+OUTPUT, BLOCK = 32_016 * 4096, 4 * 4096**2 + 3 * 4096 * 11_008
+WHOLE = 2 * (2 * OUTPUT + 2 * BLOCK)
 STATES = [
-    (None, 16 * N, 20 * N),
-    (Launch(strategy="ddp", processes=4), 18 * N, 22 * N),
-    (Launch(strategy="zero1", processes=4), 4 * N + 3 * N + 1e9, 4 * N + 4 * N + 1e9),
-    (Launch(strategy="zero3", processes=8), 2 * N + 2e9, 2.5 * N + 2e9),
-    (Launch(strategy="fsdp2", processes=8), 2 * N + BLOCKS, 2.5 * N + BLOCKS),
+    (FULL, None, 16 * N, 4 * OUTPUT),
+    (FULL_8BIT, None, (6 + 1 / 32) * N, 8 * OUTPUT),
+    (FULL, Launch(strategy="ddp", processes=4), 18 * N, 4 * OUTPUT),
+    (FULL_8BIT, Launch(strategy="ddp", processes=4), (8 + 1 / 32) * N, 8 * OUTPUT),
+    (FULL, Launch(strategy="fsdp2", processes=8), 2 * N + WHOLE + 6 * BLOCK, 0),
 ]
 
 
-@pytest.mark.parametrize(("launch", "backward", "step"), STATES)
+@pytest.mark.parametrize(("tuning", "launch", "backward", "step"), STATES)
 def test_processes_share_what_their_strategy_splits(
-    launch: Launch | None, backward: float, step: float
+    tuning: Tuning, launch: Launch | None, backward: float, step: float
 ) -> None:
     shape = MODELS["EleutherAI/llemma_7b"].shape
-    assert formulas.state_bytes(shape, FULL, launch) == pytest.approx((backward, step))
+    expected = pytest.approx((backward, backward + step))
+    assert formulas.state_bytes(shape, tuning, launch) == expected
+
+
+def test_adapters_of_a_sharded_model_have_no_whole_gradients() -> None:
+    shape = MODELS["EleutherAI/llemma_7b"].shape
+    trained = shape.adapter_parameters(8, list(SMALL.linear_layers()))
+    launch = Launch(strategy="fsdp2", processes=8)
+    backward, step = formulas.state_bytes(shape, adapters("lora"), launch)
+    assert backward == step == pytest.approx((2 * N + 16 * trained) / 8 + WHOLE)
 
 
 def test_qlora_of_gemma_holds_its_weights_in_four_bits() -> None:
@@ -232,6 +276,13 @@ def test_two_checkpoints_are_kept_while_a_third_is_written(
     steps: int, save_every: int, count: int
 ) -> None:
     settings = {"steps": steps, "save_every": save_every}
-    assert formulas.checkpoint_bytes(SMALL, FULL, **settings) == count * 14 * SMALL.parameters()
+
+    def size(tuning: Tuning, launch: Launch | None = None) -> float:
+        return formulas.checkpoint_bytes(SMALL, tuning, launch, **settings)
+
+    assert size(FULL) == count * 14 * SMALL.parameters()
+    assert size(FULL_8BIT) == count * (4 + 1 / 32) * SMALL.parameters()
+    sharded = Launch(strategy="fsdp2", processes=2)
+    assert size(FULL, sharded) == count * 12 * SMALL.parameters()
     trained = SMALL.adapter_parameters(8, list(SMALL.linear_layers()))
-    assert formulas.checkpoint_bytes(SMALL, adapters("lora"), **settings) == count * 12 * trained
+    assert size(adapters("lora")) == size(adapters("lora"), sharded) == count * 12 * trained

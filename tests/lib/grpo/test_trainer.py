@@ -59,7 +59,7 @@ SETTINGS: dict[str, Any] = {
     "gpu_memory_share": 0.3,
     "tracking": [],
 }
-FULL, LORA = FullTuning(method="full"), adapters(dropout=0.0)
+FULL, LORA = FullTuning(method="full", optimizer="adamw"), adapters(dropout=0.0)
 PROBLEMS = [replace(problem(str(number)), id=f"p{number}") for number in range(4)]
 
 

@@ -11,7 +11,7 @@ import torch
 from stages.lib.models.base import convert_base
 from stages.lib.models.fingerprint import FINGERPRINT_FILE, model_fingerprint
 from stages.lib.models.folder import weight_bytes
-from stages.lib.models.loading import load_model, load_tokenizer
+from stages.lib.models.loading import load_model, load_tokenizer, load_without_weights
 from stages.lib.params.base_model import Base, parse_base
 
 HEX = "0" * 64
@@ -83,6 +83,22 @@ def test_a_damaged_model_is_named(out: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ValueError, match="out: damaged model file"):
         load_model(out, torch.bfloat16)
+
+
+def test_a_model_without_weights_is_otherwise_the_same_and_reads_none(out: Path) -> None:
+    whole = load_model(out, torch.bfloat16)
+    (out / "model.safetensors").write_bytes(b"damaged")
+    empty = load_without_weights(out, torch.bfloat16)
+    named = [dict(model.named_parameters()) for model in (whole, empty)]
+    for params in named:
+        assert params["model.embed_tokens.weight"].dtype == torch.bfloat16
+    assert [(name, param.shape) for name, param in named[0].items()] == [
+        (name, param.shape) for name, param in named[1].items()
+    ]
+    # One matrix is both the embedding and the output layer.
+    assert empty.get_input_embeddings().weight is empty.get_output_embeddings().weight
+    for (name, buffer), other in zip(whole.named_buffers(), empty.buffers(), strict=True):
+        assert torch.equal(buffer, other), name
 
 
 def test_a_damaged_tokenizer_is_named(out: Path) -> None:

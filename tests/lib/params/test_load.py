@@ -64,7 +64,7 @@ def talk(*sources: str) -> dict[str, Any]:
 
 
 SEQUENTIAL = {"width": 0.1, "interval": 0.9, "max_k": 16}
-FULL = {"method": "full"}
+FULL = {"method": "full", "optimizer": "adamw"}
 LORA = {"method": "lora", "r": 4, "alpha": 8, "targets": ["q_proj"], "optimizer": "adamw"}
 QLORA = LORA | {"method": "qlora", "dropout": 0.0}
 GRPO = {"parent": "uniform", "seed": 1, "tuning": FULL, "zero_variance_weight": 0.2}
@@ -76,7 +76,6 @@ UNIFORM = {"uniform": {"strategy": "uniform"}}
 DDP = {"strategy": "ddp", "processes": 2}
 FSDP2 = {"strategy": "fsdp2", "processes": 2}
 OWN = {"function": "my.rewards:brief", "weight": 0.1}
-ZERO3 = {"strategy": "zero3", "processes": 2}
 
 
 def control(arm: str) -> dict[str, Any]:
@@ -121,6 +120,8 @@ VALID = [
     {"grpo.launch": DDP, "grpo.micro_batches": 4, "grpo.beta": 0.0, "grpo.epsilon_high": 0.28},
     {"grpo.rewards": {"answer": 1, "format": 0.0, "brief": OWN}},
     {"grpo.rewards": {"brief": OWN | {"options": {"most": 80, "unit": "words"}}}},
+    {"train.launch": FSDP2, "train.micro_batches": 2, "train.tuning": FULL},
+    {"train.tuning": FULL | {"optimizer": "adamw_8bit"}},
     ONLINE,
     {
         "weigh.arms": UNIFORM | {"frontier": FRONTIER},
@@ -318,11 +319,22 @@ def test_an_invalid_parameter_is_named(key: str, value: Any, message: str) -> No
 INCOMPATIBLE = [
     (
         {
-            "train.launch": ZERO3,
+            "train.launch": FSDP2,
             "train.micro_batches": 2,
             "weigh.arms.uniform.train": {"tuning": QLORA},
         },
-        "train.launch.strategy: 'zero3': expected 'ddp' with qlora",
+        "train.launch.strategy: 'fsdp2': expected 'ddp' with qlora, whose 4-bit weights stay whole",
+    ),
+    *(
+        (
+            {"train.launch": FSDP2, "train.micro_batches": 2, "train.tuning": tuning},
+            f"train.launch.strategy: 'fsdp2': expected 'ddp' with {tuning['optimizer']}, which "
+            "updates whole parameters",
+        )
+        for tuning in (
+            FULL | {"optimizer": "adamw_8bit"},
+            LORA | {"dropout": 0.0, "optimizer": "paged_adamw_8bit"},
+        )
     ),
     (
         TALK | {"prepare.train": [rows("a"), rows("a", "conversations")]},

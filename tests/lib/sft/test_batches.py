@@ -37,7 +37,7 @@ NINE = [example(number) for number in range(9)]
 def settings(**changes: Any) -> Train:
     values = {
         "seed": 1,
-        "tuning": FullTuning(method="full"),
+        "tuning": FullTuning(method="full", optimizer="adamw"),
         "steps": 6,
         "tokens_per_step": 40,
         "micro_batches": 2,
