@@ -32,7 +32,7 @@ def test_a_model_that_does_not_fit_is_refused_after_the_report(
 ) -> None:
     overrides = ["recipe=ladder", f"model.base=hub:EleutherAI/llemma_7b@{COMMIT}"]
     assert estimate.estimate(overrides, None) == [
-        f"{item}: 106.1 GiB of a GPU: expected at most 80 (--gpu-gib); more train.micro_batches, "
+        f"{item}: 106.4 GiB of a GPU: expected at most 80 (--gpu-gib); more train.micro_batches, "
         "train.launch or adapters would need less"
         for item in ("train mastery", "replay dealt")
     ]
@@ -141,7 +141,7 @@ EXITS = [
         ["recipe=ladder", "train.steps=x"],
         "estimate: recipe=ladder train.steps=x: train.steps: 'x': expected a whole number",
     ),
-    (["--gpu-gib", "2", "recipe=ladder"], "estimate: train mastery: 3.0 GiB of a GPU: expected"),
+    (["--gpu-gib", "2", "recipe=ladder"], "estimate: train mastery: 2.9 GiB of a GPU: expected"),
     (["recipe=ladder", "--gpu-gib", "8", "size=mini"], ""),
 ]
 

@@ -7,16 +7,19 @@ tokens are an upper bound.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from statistics import fmean
 from typing import NamedTuple
 
 from stages.lib.core.settings import overlay
 from stages.lib.costs import formulas
+from stages.lib.costs.flops import forward_flops, generation_flops, training_flops
+from stages.lib.costs.sources import (
+    TEMPLATE_TOKENS,
+    MeanTokens,
+    count_rows,
+    mean_tokens,
+    problem_sources,
+)
 from stages.lib.params.data import (
-    BenchmarkSource,
-    FileSource,
-    LadderSource,
     RowsSource,
     TrainingSource,
 )
@@ -31,13 +34,9 @@ from stages.lib.params.strategies import (
 )
 from stages.lib.params.training import FullTuning
 from stages.lib.provenance.catalog import Shape
-from stages.lib.provenance.ladder_path import parse_ladder_path
 from stages.lib.provenance.origins import find_facts
 
 GIB = 2**30
-
-# Tokens of a prompt beside the question: 19 in the embedded model's template, assumed for all.
-TEMPLATE_TOKENS = 20
 
 # Bytes on disk per generated token, in Parquet: 0.7 to 1.4 in the default run.
 BYTES_PER_TOKEN = 1.4
@@ -45,7 +44,7 @@ BYTES_PER_TOKEN = 1.4
 
 @dataclass(frozen=True, slots=True)
 class StageCost:
-    """Cost of a stage for one item: tokens, GiB on each of its GPUs, bytes on disk.
+    """Cost of a stage for one item: tokens, GiB on each of its GPUs, bytes on disk, FLOPs.
 
     ``scratch_bytes`` are deleted when the stage ends, such as checkpoints.
     """
@@ -57,13 +56,7 @@ class StageCost:
     gpu_gib: float
     disk_bytes: float
     scratch_bytes: float = 0.0
-
-
-class MeanTokens(NamedTuple):
-    """Mean tokens of a prompt and of an answer."""
-
-    prompt: float
-    answer: float
+    flops: float = 0.0
 
 
 class Workload(NamedTuple):
@@ -108,6 +101,7 @@ def sum_costs(costs: Sequence[StageCost]) -> StageCost:
         max(cost.gpu_gib for cost in costs),
         sum(cost.disk_bytes for cost in costs),
         max(cost.scratch_bytes for cost in costs),
+        sum(cost.flops for cost in costs),
     )
 
 
@@ -120,42 +114,9 @@ def host_bytes(params: Params, shape: Shape) -> float:
     return 2 * shape.parameters() * (1 if launch is None else launch.processes)
 
 
-def count_rows(source: TrainingSource | BenchmarkSource, rungs: int) -> int:
-    """Return how many rows of a source are used, 0 if that is unknown."""
-    if isinstance(source, LadderSource):
-        return source.per_rung * rungs
-    if isinstance(source, FileSource):
-        with Path(source.path).open("rb") as stream:
-            return sum(1 for line in stream if line.strip())
-    rows = find_facts(source).rows
-    if isinstance(source, RowsSource):
-        ladder = parse_ladder_path(source.path)
-        return round((rows if ladder is None else ladder.per_rung * rungs) * source.fraction)
-    return rows if source.size == "all" else source.size
-
-
-def mean_tokens(sources: Sequence[TrainingSource], rungs: int) -> MeanTokens:
-    """Return the mean tokens of sources of training data, weighted by their rows."""
-    # A source with an unknown number of rows counts as one row.
-    weights = [max(count_rows(source, rungs), 1) for source in sources]
-    facts = [find_facts(source) for source in sources]
-    return MeanTokens(
-        fmean([fact.question_tokens for fact in facts], weights) + TEMPLATE_TOKENS,
-        fmean([fact.answer_tokens for fact in facts], weights),
-    )
-
-
-def _problem_sources(params: Params) -> list[TrainingSource]:
-    return [
-        source
-        for source in params.prepare.train
-        if not (isinstance(source, RowsSource) and source.target == "conversations")
-    ]
-
-
 def _sample(params: Params, shape: Shape, gpu_gib: float) -> StageCost:
     sample, rungs = params.sample, len(params.prepare.rungs)
-    sources = _problem_sources(params)
+    sources = problem_sources(params)
     # Sequential rounds sample chain-of-thought answers alone.
     per_problem = sample.sequential.max_k if sample.sequential else sample.k
     per_problem += sample.k * (len(sample.prompting) - 1)
@@ -168,7 +129,7 @@ def _sample(params: Params, shape: Shape, gpu_gib: float) -> StageCost:
 def _train(params: Params, shape: Shape, stage: str, name: str, arm_name: str) -> StageCost:
     arm = params.weigh.arms[arm_name]
     settings = overlay(params.train, arm.train)
-    sources: Sequence[TrainingSource] = _problem_sources(params)
+    sources: Sequence[TrainingSource] = problem_sources(params)
     if isinstance(arm, ConversationsArm):
         rows_sources = [item for item in params.prepare.train if isinstance(item, RowsSource)]
         sources = [source for source in rows_sources if source.name in arm.sources]
@@ -182,9 +143,15 @@ def _train(params: Params, shape: Shape, stage: str, name: str, arm_name: str) -
     peak = formulas.training_bytes(
         shape, settings, tokens=round(row), supervised=round(row * supervised / tokens)
     )
+    context = mean.prompt + mean.answer
+    flops = training_flops(shape, tokens=tokens, supervised=supervised, context=context)
+    if settings.gradient_checkpointing:
+        flops *= 4 / 3  # the forward pass once more
     source = params.weigh.arms[arm.control_of] if isinstance(arm, ControlArm) else arm
     if isinstance(source, AsftArm | PriftArm):
         peak += 2 * shape.parameters()  # the frozen base model
+    if isinstance(source, AsftArm):
+        peak += 2 * formulas.logits_bytes(shape, round(row * supervised / tokens))
     checkpoints = formulas.checkpoint_bytes(
         shape,
         settings.tuning,
@@ -193,13 +160,14 @@ def _train(params: Params, shape: Shape, stage: str, name: str, arm_name: str) -
         save_every=settings.save_every,
     )
     gpus = 1 if settings.launch is None else settings.launch.processes
-    return StageCost(stage, name, tokens, gpus, peak / GIB, 2 * shape.parameters(), checkpoints)
+    disk = 2 * shape.parameters()
+    return StageCost(stage, name, tokens, gpus, peak / GIB, disk, checkpoints, flops)
 
 
 def _grpo(params: Params, shape: Shape, name: str, gpu_gib: float) -> StageCost:
     settings, tuning = params.grpo, params.grpo.models[name].tuning
     weights = 2 * shape.parameters()
-    prompt = mean_tokens(_problem_sources(params), len(params.prepare.rungs)).prompt
+    prompt = mean_tokens(problem_sources(params), len(params.prepare.rungs)).prompt
     length = round(prompt + settings.max_tokens)
     answers = settings.prompts_per_step * settings.generations
     micro_batch = answers // settings.micro_batches
@@ -212,7 +180,7 @@ def _grpo(params: Params, shape: Shape, name: str, gpu_gib: float) -> StageCost:
     activations = formulas.activation_bytes(shape, held, micro_batch * length, longest=length)
     if settings.gradient_checkpointing:
         activations = formulas.recomputed_bytes(shape, activations, micro_batch * length)
-    backward += activations + formulas.head_bytes(shape, micro_batch * settings.max_tokens)
+    backward += activations + formulas.head_bytes(shape, tuning, micro_batch * settings.max_tokens)
     peak = max(backward, step) + parent + settings.gpu_memory_share * gpu_gib * GIB
     checkpoints = formulas.checkpoint_bytes(
         shape, tuning, None, steps=settings.steps, save_every=settings.save_every
@@ -221,7 +189,10 @@ def _grpo(params: Params, shape: Shape, name: str, gpu_gib: float) -> StageCost:
     resamples = settings.steps // settings.iterations * settings.max_resamples
     tokens = (settings.steps + resamples) * answers * length
     gpus = 1 if settings.launch is None else settings.launch.processes
-    return StageCost("grpo", name, tokens, gpus, peak / GIB, weights, checkpoints)
+    # Sampling is a forward pass beside those of training.
+    supervised = tokens * settings.max_tokens / length
+    flops = 4 / 3 * training_flops(shape, tokens=tokens, supervised=supervised, context=length)
+    return StageCost("grpo", name, tokens, gpus, peak / GIB, weights, checkpoints, flops)
 
 
 def _quantize(params: Params, shape: Shape, name: str) -> StageCost:
@@ -230,7 +201,9 @@ def _quantize(params: Params, shape: Shape, name: str) -> StageCost:
     tokens = calibration.examples * calibration.max_length if isinstance(model, Gptq) else 0
     peak = formulas.quantizing_bytes(shape, model, tokens=tokens)
     disk = formulas.quantized_bytes(shape, model, settings.group_size)
-    return StageCost("quantize", name, tokens, 1, peak / GIB, disk)
+    # One pass for the Hessians, one for the next layer's inputs.
+    flops = 2 * forward_flops(shape, tokens=tokens, seen=calibration.max_length / 2)
+    return StageCost("quantize", name, tokens, 1, peak / GIB, disk, flops=flops)
 
 
 def _evaluate(params: Params, shape: Shape, name: str, gpu_gib: float) -> StageCost:
@@ -271,13 +244,15 @@ def _generate(
     limit = engine.max_num_seqs or formulas.ENGINE_SEQUENCES
     if engine.queue == "batch":
         limit = min(limit, engine.batch_size)
-    tokens, cache = 0, 0.0
+    tokens, cache, flops = 0, 0.0, 0.0
     for workload in workloads:
         prompt, answer = workload.mean
         context = prompt + workload.shots * (prompt + answer) + workload.max_tokens
         batch = formulas.engine_batch(shape, weights, context, memory=memory, limit=limit)
         batch = min(batch, max(workload.answers, 1))
         tokens += workload.answers * workload.max_tokens
+        read, written = context - workload.max_tokens, workload.max_tokens
+        flops += generation_flops(shape, prompt=read, generated=written, answers=workload.answers)
         cache = max(cache, batch * context * shape.kv_bytes())
     return StageCost(
         *stage,
@@ -286,4 +261,5 @@ def _generate(
         (weights + cache) / formulas.ENGINE_SHARE / GIB / engine.tensor_parallel,
         tokens * BYTES_PER_TOKEN,
         scratch_bytes,
+        flops,
     )

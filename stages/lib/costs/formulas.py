@@ -24,6 +24,9 @@ ENGINE_SHARE = 0.9
 # How many requests vLLM runs at a time by default, on a GPU of 70 GiB or more.
 ENGINE_SEQUENCES = 1024
 
+# The tile of logits that TRL's fused output layer holds.
+_TILE_TOKENS, _TILE_WORDS = 4096, 32_768
+
 # NF4 with double quantization: 4 bits, an 8-bit scale per 64 weights and a 32-bit one per
 # 256 of these (Dettmers et al. 2023, QLoRA, section 3).
 NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
@@ -95,10 +98,10 @@ def activation_bytes(shape: Shape, tuning: Tuning, tokens: int, *, longest: int)
     Counted as in Korthikanti et al. 2022 (Reducing Activation Recomputation, section 4.1) for
     models without dropout, with fused attention, norms in 32 bits and SwiGLU. A block keeps for
     each token 16h for the norms, 8a for the queries, keys, values and result of attention (a:
-    heads times their dimension), 8i for the feed-forward layers, and 2 x ``longest`` for the
-    mask, which spans the row, or the padded answer, that the token is in. Adapters keep 8h, 8a
-    and 6i instead, and for each of their layers a copy of the inputs in 32 bits (with dropout
-    its mask too) and 4r. Without gradient checkpointing.
+    heads times their dimension), 8i for the feed-forward layers, and 2 x ``longest`` for a mask
+    over the padded answer that the token is in; FlashAttention on packed rows has none.
+    Adapters keep 8h, 8a and 6i instead, and for each of their layers a copy of the inputs in 32
+    bits (with dropout its mask too) and 4r. Without gradient checkpointing.
     """
     attention, heads = shape.heads * shape.head_dim, 4 * shape.heads
     per_token = 8 * attention + heads + 8 + 2 * longest
@@ -113,11 +116,22 @@ def activation_bytes(shape: Shape, tuning: Tuning, tokens: int, *, longest: int)
     return shape.layers * tokens * per_token
 
 
-def head_bytes(shape: Shape, supervised: int) -> float:
-    """Return the bytes of the output layer for a row's ``supervised`` tokens: 10V each.
+def head_bytes(shape: Shape, tuning: Tuning, supervised: int) -> float:
+    """Return the bytes of TRL's fused output layer for a row's ``supervised`` tokens.
 
-    The peak has log-probabilities and their gradient in 32 bits, and the gradient of the logits
-    in bf16. Logits are computed at supervised tokens only (``stages.lib.sft.loss``).
+    It holds the logits of a tile of tokens and words, and in 32 bits the gradient of its inputs
+    and, in full tuning, of its weights (trl/kernels/chunked_logprob.py).
+    """
+    tile = 2 * min(supervised, _TILE_TOKENS) * min(shape.vocabulary, _TILE_WORDS)
+    weights = 4 * _output_parameters(shape) if tuning.method == "full" else 0
+    return tile + 4 * supervised * shape.hidden + weights
+
+
+def logits_bytes(shape: Shape, supervised: int) -> float:
+    """Return the bytes of all logits of a row's ``supervised`` tokens, which an anchor needs.
+
+    They are 10V each: log-probabilities and their gradient in 32 bits, and the gradient of the
+    logits in bf16.
     """
     return 10 * shape.vocabulary * supervised
 
@@ -129,10 +143,10 @@ def training_bytes(shape: Shape, settings: Train, *, tokens: int, supervised: in
     """
     tuning = settings.tuning
     backward, step = state_bytes(shape, tuning, settings.launch)
-    activations = activation_bytes(shape, tuning, tokens, longest=tokens)
+    activations = activation_bytes(shape, tuning, tokens, longest=0)
     if settings.gradient_checkpointing:
         activations = recomputed_bytes(shape, activations, tokens)
-    return max(backward + activations + head_bytes(shape, supervised), step)
+    return max(backward + activations + head_bytes(shape, tuning, supervised), step)
 
 
 def recomputed_bytes(shape: Shape, activations: float, tokens: int) -> float:

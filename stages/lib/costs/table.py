@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 
 from huggingface_hub import get_token
 
-from stages.lib.costs.forecast import StageCost, count_rows, sum_costs
+from stages.lib.costs.flops import RATES, training_hours
+from stages.lib.costs.forecast import StageCost, sum_costs
+from stages.lib.costs.sources import count_rows
 from stages.lib.params.root import Params
 from stages.lib.provenance.catalog import Shape
 from stages.lib.provenance.origins import Availability, find_facts
 
-COST_COLUMNS = ("stage", "item", "M tokens", "GPUs", "GPU GiB", "disk GB", "scratch GB")
+COST_COLUMNS = ("stage", "item", "M tokens", "GPUs", "GPU GiB", "disk GB", "scratch GB", "PFLOP")
 SOURCE_COLUMNS = ("source", "available", "gated", "license", "where")
 
 
@@ -23,7 +25,7 @@ def format_report(
     rows = [*costs, sum_costs(costs)] if costs else []
     tables = [_align([COST_COLUMNS, *map(_cost_row, rows)], n_left=2)] if rows else []
     tables.append(_align([SOURCE_COLUMNS, *map(_source_row, sources)], n_left=len(SOURCE_COLUMNS)))
-    notes = "\n".join(f"- {note}" for note in _notes(params, sources, shape))
+    notes = "\n".join(f"- {note}" for note in [*_notes(params, sources, shape), *_hours(costs)])
     return "\n\n".join([*tables, notes])
 
 
@@ -36,6 +38,7 @@ def _cost_row(cost: StageCost) -> tuple[str, ...]:
         f"{cost.gpu_gib:.1f}",
         f"{cost.disk_bytes / 1e9:.2f}",
         f"{cost.scratch_bytes / 1e9:.2f}",
+        f"{cost.flops / 1e15:.3g}",
     )
 
 
@@ -80,6 +83,15 @@ def _notes(params: Params, sources: Sequence[Availability], shape: Shape | None)
     if uncounted:
         yield f"the number of rows is unknown and counts as 0: {', '.join(uncounted)}"
     yield from _download_notes(sources)
+
+
+def _hours(costs: Sequence[StageCost]) -> Iterator[str]:
+    """Yield the hours of all trainings, one after the other, for each device of a known rate."""
+    trainings = [cost for cost in costs if cost.stage in ("train", "replay")]
+    for device, rate in RATES.items() if trainings else ():
+        hours = sum(training_hours(cost.flops, device, max(cost.gpus, 1)) for cost in trainings)
+        most = max(cost.gpus for cost in trainings)
+        yield f"training: {hours:.3g} hours on {most} {device}, at the rate of {rate.source}"
 
 
 def _download_notes(sources: Sequence[Availability]) -> Iterator[str]:

@@ -85,6 +85,7 @@ def test_activations_are_what_autograd_keeps(
         if isinstance(tuning, AdapterTuning):
             model = with_adapters(model, tuning, seed=1)
         measured.append(kept_bytes(model, lengths))
+    # Here a mask over the row is kept, since the model attends by PyTorch's own attention.
     estimated = formulas.activation_bytes(SMALL, tuning, sum(lengths), longest=sum(lengths))
     assert low < estimated / (measured[1] - measured[0]) < high
 
@@ -197,14 +198,17 @@ def test_the_default_runs_training_needed_more_on_a_cpu_but_not_twice_as_much() 
 def test_a_micro_batch_of_a_long_row_is_more_than_a_step() -> None:
     backward, step = formulas.state_bytes(SMALL, FULL, None)
     short = formulas.training_bytes(SMALL, TRAIN, tokens=1, supervised=1)
-    assert short == step
+    # A row of one token leaves the gradient of the output layer in 32 bits.
+    assert short == pytest.approx(step, rel=0.1)
     long = formulas.training_bytes(SMALL, TRAIN, tokens=1000, supervised=600)
-    kept = formulas.activation_bytes(SMALL, FULL, 1000, longest=1000)
-    assert long == backward + kept + 10 * 500 * 600
+    kept = formulas.activation_bytes(SMALL, FULL, 1000, longest=0)
+    head = formulas.head_bytes(SMALL, FULL, 600)
+    assert head == 2 * 500 * 600 + 4 * 600 * SMALL.hidden + 4 * 500 * SMALL.hidden
+    assert long == backward + kept + head
     again = TRAIN.model_copy(update={"gradient_checkpointing": True})
     inputs = SMALL.layers * 2 * SMALL.hidden * 1000
     assert formulas.training_bytes(SMALL, again, tokens=1000, supervised=600) == (
-        backward + kept / SMALL.layers + inputs + 10 * 500 * 600
+        backward + kept / SMALL.layers + inputs + head
     )
 
 
