@@ -6,7 +6,7 @@ of each batch the engine runs ever fewer requests. With a higher limit the next 
 before the first one has ended, and the engine stays full until the last batch.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Protocol
 
 from stages.lib.generations.requests import GeneratedText, Request, Sampling
@@ -98,7 +98,7 @@ def run_batches(
     batches: Iterable[Sequence[Request]],
     sampling: Sampling,
     on_progress: Callable[[int], object],
-) -> Iterator[FinishedBatch]:
+) -> Generator[FinishedBatch, None, None]:
     """Yield each batch when it is finished; further ones are added while there is room.
 
     If the caller stops before the end, the rest is aborted.

@@ -90,7 +90,8 @@ def quantize_gptq_or_rtn(
     config: Any = RTNConfig(**grid)
     texts: Any = None
     if calibration is not None:
-        config = QuantizeConfig(**grid, **_order(settings), damp_percent=settings.damping)
+        grid |= _order(settings) | {"damp_percent": settings.damping}
+        config = QuantizeConfig(**grid)
         texts = [{"input_ids": list(ids), "attention_mask": [1] * len(ids)} for ids in calibration]
     model = GPTQModel.load(str(parent), config, dtype=compute_dtype())
     callback = _Callback(on_progress)

@@ -1,8 +1,10 @@
 """The engine: its kernels for CPUs, and texts that depend on their own request alone."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -118,3 +120,45 @@ def test_a_cpu_has_no_batch_invariant_kernels(
     monkeypatch.delenv("VLLM_BATCH_INVARIANT", raising=False)
     with pytest.raises(ValueError, match=r"^engine\.batch_invariant: true: expected false on this"):
         Engine(tmp_path / "not-read", engine_config(batch_invariant=True))
+
+
+@pytest.mark.parametrize(
+    ("cuda", "bits", "usage", "quantization"),
+    [
+        (False, 4, "ENGINE_CONTEXT", None),
+        (True, 4, "LLM_CLASS", None),
+        (True, 3, "LLM_CLASS", "humming"),
+    ],
+)
+def test_on_a_gpu_vllm_has_the_limits_of_batch_inference_and_is_told_of_rare_widths(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    cuda: bool,
+    bits: int,
+    usage: str,
+    quantization: str | None,
+) -> None:
+    from stages.lib.inference import engine
+
+    grid = {"quant_method": "gptq", "sym": True, "desc_act": False, "group_size": 32}
+    config = {"model_type": "llama", "quantization_config": grid | {"bits": bits}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    started: list[tuple[Any, Any]] = []
+
+    def start(args: Any, usage_context: Any) -> Any:
+        started.append((args, usage_context))
+        scheduler = SimpleNamespace(max_num_seqs=1024)
+        return SimpleNamespace(vllm_config=SimpleNamespace(scheduler_config=scheduler))
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(engine, "LLMEngine", SimpleNamespace(from_engine_args=start))
+    rolling = engine_config(queue="rolling", max_num_seqs=None, batch_size=256)
+    queue = engine.Engine(tmp_path, rolling).queue
+    ((args, context),) = started
+    assert (context.name, args.quantization, args.max_num_seqs) == (usage, quantization, None)
+    assert args.enforce_eager != cuda
+    queue._unfinished = {0: set(range(1024 + 255))}
+    assert queue.has_room
+    queue._unfinished = {0: set(range(1024 + 256))}
+    assert not queue.has_room
