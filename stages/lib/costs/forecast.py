@@ -106,11 +106,14 @@ def sum_costs(costs: Sequence[StageCost]) -> StageCost:
 
 
 def host_bytes(params: Params, shape: Shape) -> float:
-    """Return the bytes of host memory for loading the model: bf16, once for each process.
+    """Return the bytes of host memory for loading the model, before GPUs get it.
 
-    ``model``, ``quantize`` and every process of ``train`` load it whole before a GPU gets it.
+    ``model``, ``quantize`` and every process of ``train`` load it whole in bf16. With FSDP the
+    first process alone does, in 32 bits.
     """
     launch = params.train.launch
+    if launch is not None and launch.strategy == "fsdp2":
+        return 4 * shape.parameters()
     return 2 * shape.parameters() * (1 if launch is None else launch.processes)
 
 

@@ -64,6 +64,8 @@ def test_every_process_loads_the_model_on_the_host() -> None:
     assert host_bytes(composed("recipe=ladder"), QWEN) == 2 * parameters
     launched = composed("recipe=ladder", launch, "train.micro_batches=8")
     assert host_bytes(launched, QWEN) == 8 * 2 * parameters
+    sharded = composed("recipe=ladder", launch.replace("ddp", "fsdp2"), "train.micro_batches=8")
+    assert host_bytes(sharded, QWEN) == 4 * parameters
 
 
 def test_grpo_holds_the_policy_its_parent_and_the_engine() -> None:
