@@ -20,6 +20,7 @@ from stages.lib.params.training import AdapterTuning, FullTuning
 from stages.lib.sft.trainer import train
 from stages.lib.training import adapters as training_adapters
 from stages.lib.training.adapters import (
+    load_policy,
     load_trainable,
     merge_adapters,
     parameter_counts,
@@ -158,6 +159,24 @@ def test_parameters_are_counted_and_a_merged_model_is_an_ordinary_one(
     }
     assert {value.dtype for value in model.state_dict().values()} == {compute_dtype()}
     assert "quantization_config" not in model.config.to_dict()
+
+
+def test_a_policy_has_the_values_of_nf4_in_ordinary_weights(tiny_base: Path) -> None:
+    policy, packed = (load(tiny_base, QLORA, seed=1) for load in (load_policy, load_trainable))
+    assert parameter_counts(policy) == parameter_counts(packed)
+    named = dict(policy.named_parameters())
+    assert {param.dtype for param in named.values()} == {compute_dtype(), torch.float32}
+    assert not any("Params4bit" in type(param).__name__ for param in named.values())
+    for name, param in merge_adapters(packed).named_parameters():
+        layer, _, kind = name.rpartition(".")
+        own = f"{layer}.base_layer.{kind}" if layer.endswith(("q_proj", "down_proj")) else name
+        torch.testing.assert_close(named[f"base_model.model.{own}"].detach(), param.detach())
+    full = load_trainable(tiny_base, FullTuning(method="full"), seed=1)
+    rounded = unwrap(policy).get_parameter("model.layers.0.self_attn.o_proj.weight")
+    original = full.get_parameter("model.layers.0.self_attn.o_proj.weight")
+    assert 0 < (rounded - original).abs().mean() < 0.2 * original.abs().mean()
+    plain = load_policy(tiny_base, FullTuning(method="full"), seed=1)
+    assert torch.equal(plain.get_parameter("lm_head.weight"), full.get_parameter("lm_head.weight"))
 
 
 @pytest.mark.parametrize(("local_rank", "gpu"), [(None, 0), ("0", 0), ("3", 3)])
