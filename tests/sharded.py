@@ -44,6 +44,7 @@ def _noting_what_is_read(folder: Path, *arguments: Any, **options: Any) -> Any:
 
 def _noting_what_is_held(self: PlannedTrainer, model: torch.nn.Module, *rest: Any) -> torch.Tensor:
     loss = _step(self, model, *rest)
+    optimizer: Any = self.optimizer
     params = [param for param in model.parameters() if param.requires_grad]
     grads = [param.grad for param in params]
     groups = [
@@ -64,7 +65,7 @@ def _noting_what_is_held(self: PlannedTrainer, model: torch.nn.Module, *rest: An
                 for group in groups
                 for param in group.fsdp_params
             ),
-            "optimizer": type(self.optimizer.optimizer).__name__,
+            "optimizer": type(optimizer.optimizer).__name__,
         }
     )
     write_json(Path(f"sharding-rank{console.rank()}.json"), _facts)

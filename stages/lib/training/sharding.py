@@ -34,7 +34,7 @@ def shard(arguments: TrainingArguments) -> None:
     config.gradient_accumulation_kwargs = {"sync_each_batch": True}
 
 
-def gather_weights(accelerator: Accelerator, model: torch.nn.Module) -> Weights | None:
+def gather_weights(accelerator: Accelerator, model: Any) -> Weights | None:
     """Return the whole weights, in 32 bits on the CPU, in the first process; none in the others.
 
     One weight after the other is whole on the GPUs. Every process must call this.
