@@ -6,10 +6,9 @@ from itertools import chain
 from typing import Any, cast
 
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object, set_seed
 from peft import PeftModel
 from torch.nn.parallel import DistributedDataParallel
-from transformers import set_seed
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from stages.lib.grpo.log import REPLACED, TOKENS, WITHOUT_SIGNAL
