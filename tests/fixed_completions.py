@@ -23,9 +23,9 @@ def completions_of(problem: int, count: int, end: int) -> list[list[int]]:
 def sample(self: ScheduledTrainer, problems: Sequence[int]) -> list[Group]:
     """Sample groups as ``ScheduledTrainer`` does, but with fixed completions."""
     end = self.eos_token_ids[0]
-    return [
-        Group(index, completions_of(index, self.num_generations, end), None) for index in problems
-    ]
+    count = self.num_generations
+    assert count is not None
+    return [Group(index, completions_of(index, count, end), None) for index in problems]
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmarks.gpu.common import Result, device, median_seconds
 from stages.lib.training import attention, varlen
@@ -24,7 +25,7 @@ REPEATS = 10
 # The least ratio to the padded way at the shortest row, and the largest error.
 AIM, ERROR = 3.0, 1e-2
 
-Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def measure(rows: tuple[int, ...] = ROWS, example: int = EXAMPLE) -> Result:
@@ -52,7 +53,7 @@ def measure(rows: tuple[int, ...] = ROWS, example: int = EXAMPLE) -> Result:
     )
 
 
-def random_states(length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def random_states(length: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return random queries, keys and values, (1, heads, length, size), in bf16."""
     generator = torch.Generator(device()).manual_seed(0)
     query, key, value = (
@@ -74,23 +75,24 @@ def attentions(bounds: list[int]) -> dict[str, Attention]:
     mask = causal & (number[:, None] == number[None, :])
     module = torch.nn.Identity()
 
-    def by_varlen(*states: torch.Tensor) -> torch.Tensor:
-        return varlen.attend(module, *states, None, cu_seq_lens_q=edges, max_length_q=max(lengths))[
-            0
-        ]
+    def by_varlen(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        longest = max(lengths)
+        return varlen.attend(
+            module, query, key, value, None, cu_seq_lens_q=edges, max_length_q=longest
+        )[0]
 
-    def by_mask(*states: torch.Tensor) -> torch.Tensor:
+    def by_mask(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return torch.nn.functional.scaled_dot_product_attention(
-            *states, attn_mask=mask, enable_gqa=True
+            query, key, value, attn_mask=mask, enable_gqa=True
         ).transpose(1, 2)
 
-    def by_padding(*states: torch.Tensor) -> torch.Tensor:
-        return attention.attend(module, *states, None, position_ids=positions[None])[0]
+    def by_padding(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return attention.attend(module, query, key, value, None, position_ids=positions[None])[0]
 
     return {"varlen": by_varlen, "masked": by_mask, "padded": by_padding}
 
 
-def backward(run: Attention, states: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
+def backward(run: Attention, states: tuple[Tensor, Tensor, Tensor]) -> None:
     """Compute the attention and its gradient."""
     run(*states).sum().backward()
 

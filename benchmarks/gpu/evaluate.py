@@ -51,7 +51,8 @@ def generate(folder: Path, count: int = PROMPTS, vocabulary: int = SHAPE.vocabul
 def kernel_names(model: torch.nn.Module) -> list[str]:
     """Return the names of the kernels for quantized weights in a model of vLLM."""
     methods = [getattr(module, "quant_method", None) for module in model.modules()]
-    return sorted({type(method.kernel).__name__ for method in methods if hasattr(method, "kernel")})
+    kernels = [getattr(method, "kernel", None) for method in methods]
+    return sorted({type(kernel).__name__ for kernel in kernels if kernel is not None})
 
 
 def score(folder: Path, tokens: int = TOKENS, longest: int = LONGEST) -> Result:

@@ -6,6 +6,7 @@ The row is that of a 7B model with 8,192 tokens, of which 6,554 are supervised.
 """
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -67,8 +68,9 @@ def head_alone(hidden: int, vocabulary: int) -> Qwen2ForCausalLM:
         num_key_value_heads=1,
         tie_word_embeddings=True,
     )
-    model = Qwen2ForCausalLM(config).to(device(), torch.bfloat16)
-    model.model.norm = torch.nn.Identity()
+    model = Qwen2ForCausalLM(config)
+    model.model.norm = cast(Any, torch.nn.Identity())
+    cast(torch.nn.Module, model).to(device(), torch.bfloat16)
     add_fused_lm_head(model, outputs=("log_probs", "entropy", "is_top1"))
     return model
 

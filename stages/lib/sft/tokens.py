@@ -142,7 +142,8 @@ def _token_table(
 
 def _count_tokens(table: Dataset, limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the length of each example, and its supervised tokens among the first ``limit``."""
-    lengths, supervised = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    lengths: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    supervised: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     # As columns of a part of the table: one example after the other would take minutes.
     for chunk in table.data.column("loss_mask").chunks:
         bounds = chunk.offsets.to_numpy().astype(np.int64)

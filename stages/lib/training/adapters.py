@@ -47,7 +47,7 @@ def load_policy(folder: Path, tuning: Tuning, *, seed: int) -> Trainable:
     if isinstance(tuning, FullTuning) or tuning.method == "lora":
         return load_trainable(folder, tuning, seed=seed)
     packed = load_model(folder, compute_dtype(), **_nf4())
-    dequantized = cast(PreTrainedModel, packed.dequantize(compute_dtype()))
+    dequantized = cast(Any, packed.dequantize(compute_dtype()))
     # Transformers leaves this, and TRL would train the adapters in bf16.
     dequantized.is_loaded_in_4bit = False
     return with_adapters(dequantized, tuning, seed=seed)

@@ -35,8 +35,11 @@ def attend(
     """
     # A token sees itself and, of those before it, all or ``sliding_window`` - 1.
     window = (-1 if sliding_window is None else sliding_window - 1, 0)
+    query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
     mixed = varlen_attn(
-        *(states[0].transpose(0, 1) for states in (query, key, value)),
+        query,
+        key,
+        value,
         cu_seq_lens_q,
         cu_seq_lens_q,
         max_length_q,
