@@ -35,7 +35,7 @@ PAGES = [
 ]
 INLINE = re.compile(r"`((?:make|dvc|python -m) [^`]+)`")
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-TARGETS = set(re.findall(r"^([a-z]+):", Path("Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", Path("Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 PLACEHOLDERS = {"NAME": "lab2", "N": "2", "recipe=bands": "recipe=ladder"}
 LANGUAGES = {"sh", "yaml", "python", "text"}
 

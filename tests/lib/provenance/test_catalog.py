@@ -17,6 +17,8 @@ from tests.conftest import REPOSITORY
 # As the models' cards and checkpoints have them.
 PUBLISHED = {
     "EleutherAI/llemma_7b": 6_738_546_688,
+    "Qwen/Qwen2.5-0.5B": 494_032_768,
+    "Qwen/Qwen2.5-1.5B": 1_543_714_304,
     "Qwen/Qwen2.5-7B": 7_615_616_512,
     "google/gemma-2b": 2_506_172_416,
     "meta-llama/Llama-3.2-1B-Instruct": 1_235_814_400,
