@@ -35,7 +35,8 @@ PAGES = [
 ]
 INLINE = re.compile(r"`((?:make|dvc|python -m) [^`]+)`")
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-TARGETS = set(re.findall(r"^([a-z-]+):", Path("Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+MAKEFILE = Path("Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 PLACEHOLDERS = {"NAME": "lab2", "N": "2", "recipe=bands": "recipe=ladder"}
 LANGUAGES = {"sh", "yaml", "python", "text"}
 
