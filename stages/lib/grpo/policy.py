@@ -44,6 +44,7 @@ class ScheduledTrainer(GRPOTrainer):
         super().__init__(reward_funcs=cast(Any, scorer.functions()), **options)
         self._schedule, self._scorer, self._rollouts = schedule, scorer, rollouts
         self._max_resamples = max_resamples
+        self._group_size = cast(int, self.num_generations)
         self._rows: list[Row] = []
         self._sampled = SampledRound([], 0, 0, 0, 0)
         if self.use_vllm:
@@ -60,7 +61,7 @@ class ScheduledTrainer(GRPOTrainer):
         self, prompt_ids: list[Any], *_: Any, **__: Any
     ) -> tuple[list[list[int]], list[Any] | None]:
         """Sample this process's groups and replace those without signal, prompts included."""
-        size = self.num_generations
+        size = self._group_size
         step, process = self.state.global_step, self.accelerator.process_index
         candidates = self._schedule.candidates[step // self.num_iterations]
         self._scorer.forget()
@@ -80,7 +81,7 @@ class ScheduledTrainer(GRPOTrainer):
         return completions, list(chain.from_iterable(logprobs)) or None
 
     def _sample(self, problems: Sequence[int]) -> list[Group]:
-        size = self.num_generations
+        size = self._group_size
         prompts = [list(self._schedule.prompts[index]) for index in problems for _ in range(size)]
         ids, logprobs = super()._generate_single_turn(prompts, None, {}, size)
         return [
@@ -105,7 +106,7 @@ class ScheduledTrainer(GRPOTrainer):
         groups = [group for part in sampled for group in part.groups]
         done = Round(
             problems=[group.problem for group in groups],
-            completions=sum(part.generated_groups for part in sampled) * self.num_generations,
+            completions=sum(part.generated_groups for part in sampled) * self._group_size,
             tokens=sum(part.generated_tokens for part in sampled),
             replaced=sum(part.replaced for part in sampled),
         )

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from stages.lib.core.files import file_sha256
 from stages.lib.core.schema import Problem
@@ -109,4 +109,5 @@ def _import_reward(name: str, reward: Reward, path: str) -> RewardFunction:
         raise ValueError(f"{where}: expected a function of {arguments}: {error}") from error
     source = inspect.getsourcefile(module)
     digest = "" if source is None else file_sha256(Path(source))
-    return RewardFunction(name, reward.weight, function, reward.options, digest)
+    own = cast(Callable[..., float], function)
+    return RewardFunction(name, reward.weight, own, reward.options, digest)

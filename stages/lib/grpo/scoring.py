@@ -1,7 +1,7 @@
 """Score the completions of a round with the rewards, each completion once."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -65,7 +65,7 @@ class Scorer:
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of a completion."""
-        return self._tokenizer.decode(ids, skip_special_tokens=True)
+        return cast(str, self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def functions(self) -> list[Callable[..., list[float]]]:
         """Return a function for each reward, with the signature and the name that TRL expects."""
