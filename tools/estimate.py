@@ -79,11 +79,10 @@ def _lacking_gpu_memory(costs: Sequence[StageCost], gpu_gib: float, limit: str) 
 def _lacking_host_memory(params: Params, shape: Shape | None, machine: Machine) -> Iterator[str]:
     needed = 0.0 if shape is None else host_bytes(params, shape) / GIB
     if needed > machine.memory_gib:
-        launch = params.train.launch
         yield (
-            f"model.base: {params.model.base!r}, loaded by {launch.processes if launch else 1} "
-            f"processes: {needed:.1f} GiB: expected at most the {machine.memory_gib:.1f} GiB of "
-            "this machine's memory; a smaller model or fewer train.launch.processes would need less"
+            f"model.base: {params.model.base!r}: {needed:.1f} GiB while all processes load it: "
+            f"expected at most the {machine.memory_gib:.1f} GiB of this machine's memory; a "
+            "smaller model or, with ddp, fewer train.launch.processes would need less"
         )
 
 
