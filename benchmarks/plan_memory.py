@@ -23,13 +23,13 @@ import numpy as np
 from benchmarks.report import print_line, run_module
 from stages.lib.core.paths import CONF, MODELS
 from stages.lib.core.schema import Example, Turn
-from stages.lib.core.tables import scan_parquet, write_parquet
+from stages.lib.core.tables import write_parquet
 from stages.lib.models.loading import load_tokenizer
 from stages.lib.params.compose import compose
 from stages.lib.params.data import Prompts
 from stages.lib.params.training import Train
 from stages.lib.sft.batches import plan_training
-from stages.lib.sft.tokens import TokenizedExamples, tokenize_examples
+from stages.lib.sft.tokens import ExampleFile, TokenizedExamples, tokenize_examples
 
 MODULE = "benchmarks.plan_memory"
 AIM_GIB = 1.0
@@ -66,14 +66,6 @@ def _text(rng: np.random.Generator, count: int) -> str:
     return " ".join(WORDS[i] for i in rng.integers(len(WORDS), size=count))
 
 
-@dataclass(frozen=True)
-class _File:
-    path: Path
-
-    def __iter__(self) -> Iterator[Example]:
-        return scan_parquet(self.path, Example)
-
-
 def settings_of(recipe: str) -> Train:
     """Return the training settings of a recipe; examples that are too long are dropped."""
     values = compose([f"recipe={recipe}"], CONF)["train"]
@@ -84,7 +76,7 @@ def tokenized(folder: Path, recipe: str) -> TokenizedExamples:
     """Return the examples of the folder from its cache, which the first call fills."""
     prompts = Prompts(format="alpaca", system="", stop=[])
     tokenizer = load_tokenizer(MODELS / "base")
-    file = _File(folder / "examples.parquet")
+    file = ExampleFile(folder / "examples.parquet")
     return tokenize_examples(file, tokenizer, prompts, settings_of(recipe), folder / "cache")
 
 

@@ -1,9 +1,8 @@
 """A whole fine-tuning: from an arm's examples to a saved model, its logs and its report."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
@@ -17,7 +16,7 @@ from stages.lib.core.paths import (
     TRAIN_PROBLEMS,
     TRAINING_LOGS,
 )
-from stages.lib.core.schema import Conversation, Example, Problem, content_id
+from stages.lib.core.schema import Conversation, Problem, content_id
 from stages.lib.core.tables import scan_parquet, write_csv
 from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.models.loading import load_model, load_tokenizer
@@ -29,7 +28,7 @@ from stages.lib.sft import trainer, validation
 from stages.lib.sft.allocation import allocation
 from stages.lib.sft.batches import Plan, exposure_stats
 from stages.lib.sft.online import OnlinePlan
-from stages.lib.sft.tokens import TokenizedExamples, tokenize_examples
+from stages.lib.sft.tokens import ExampleFile, TokenizedExamples, tokenize_examples
 from stages.lib.sft.trainer import TrainOutput
 from stages.lib.training import adapters, tracking
 from stages.lib.training.checkpoints import checkpoint_dir
@@ -130,16 +129,6 @@ def _validation_questions(count: int, *, seed: int) -> set[str]:
     )
 
 
-@dataclass(frozen=True)
-class _ExampleFile:
-    """The examples of a file, which are read again each time they are iterated."""
-
-    file: Path
-
-    def __iter__(self) -> Iterator[Example]:
-        return scan_parquet(self.file, Example)
-
-
 def _tokenize(
     name: str,
     file: Path,
@@ -152,7 +141,7 @@ def _tokenize(
     """Return the examples to train on and those to validate on, as tokens."""
     train_set, validation_set = (
         tokenize_examples(part, tokenizer, prompts, settings, TOKENS / base_fingerprint)
-        for part in validation.split_validation(_ExampleFile(file), held_out)
+        for part in validation.split_validation(ExampleFile(file), held_out)
     )
     if overlong := train_set.overlong + validation_set.overlong:
         n_examples = train_set.table.num_rows + validation_set.table.num_rows

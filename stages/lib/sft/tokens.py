@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerBase
 
 from stages.lib.core.files import file_sha256
 from stages.lib.core.schema import Example, ExampleInfo
+from stages.lib.core.tables import scan_parquet
 from stages.lib.params.data import Prompts
 from stages.lib.params.training import Train
 from stages.lib.prompts import templates
@@ -30,6 +31,16 @@ _FEATURES = Features({"ids": List(Value("int32")), "loss_mask": List(Value("bool
 
 # Examples that are tokenized together.
 _BATCH = 1000
+
+
+@dataclass(frozen=True)
+class ExampleFile:
+    """The examples of a file, which are read again each time they are iterated."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[Example]:
+        return scan_parquet(self.path, Example)
 
 
 @dataclass(frozen=True)
@@ -76,8 +87,7 @@ def tokenize_examples(
     that error, and if every example were dropped.
     """
     limit = settings.max_length
-    all_examples: list[ExampleInfo] = []
-    table = _token_table(examples, all_examples, tokenizer, prompts, cache)
+    table, all_examples = _token_table(examples, tokenizer, prompts, cache)
     lengths, supervised = _count_tokens(table, limit)
     is_overlong = lengths > limit
     if settings.overlong == "error":
@@ -101,25 +111,22 @@ def tokenize_examples(
 
 
 def _token_table(
-    examples: Iterable[Example],
-    infos: list[ExampleInfo],
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Prompts,
-    cache: Path,
-) -> Dataset:
+    examples: Iterable[Example], tokenizer: PreTrainedTokenizerBase, prompts: Prompts, cache: Path
+) -> tuple[Dataset, list[ExampleInfo]]:
     """Return the ids and the loss mask of each example, memory-mapped from the cache.
 
-    All else that is known of the examples is added to ``infos``. The first process to ask fills
-    the cache, under a lock; arms with the same texts share it.
+    With it comes all else that is known of the examples. The first process to ask fills the cache,
+    under a lock; arms with the same texts share it.
     """
     # The key covers all that determines the tokens, including the code of the templates.
     code = [file_sha256(path) for path in sorted(Path(templates.__file__).parent.glob("*.py"))]
     key = sha256(repr((transformers.__version__, code, prompts)).encode())
+    infos: list[ExampleInfo] = []
     for example in examples:
         infos.append(example.info())
         key.update(repr((example.system, example.turns)).encode())
     if not infos:
-        return Dataset.from_dict({"ids": [], "loss_mask": []}, features=_FEATURES)
+        return Dataset.from_dict({"ids": [], "loss_mask": []}, features=_FEATURES), infos
 
     def tokenized() -> Iterator[dict[str, list[int] | list[bool]]]:
         start = time.perf_counter()
@@ -137,7 +144,7 @@ def _token_table(
     except DatasetGenerationError as error:
         # Re-raise the template's own error, which this one hides.
         raise error.__cause__ or error from None
-    return cast(Dataset, table)
+    return cast(Dataset, table), infos
 
 
 def _count_tokens(table: Dataset, limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
