@@ -40,6 +40,7 @@ class ExampleFile:
     path: Path
 
     def __iter__(self) -> Iterator[Example]:
+        """Yield the examples, of which a batch is held in memory."""
         return scan_parquet(self.path, Example)
 
 
