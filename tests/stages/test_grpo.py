@@ -1,12 +1,7 @@
 """The stage that trains by GRPO, on a tiny model."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +32,12 @@ from tests.arms import GRPO, LORA
 from tests.rows import make_difficulty
 from tests.stages.conftest import Change
 from tests.stages.test_figures import problem
+from tests.stages.test_train import run
 
 # The base never solved the first two, and always the last.
 RATES = [0.0, 0.0, 0.25, 0.5, 0.75, 1.0]
 SPEC = GRPO | {"parent": "base", "zero_variance_weight": 0.0}
 DDP = {"strategy": "ddp", "processes": 2}
-PATIENCE_S = 600
 REPOSITORY = Path(grpo.__file__).parents[1]
 
 
@@ -168,37 +163,18 @@ def launched(ready: Change, **changes: Any) -> None:
     ready({f"grpo.{name}": value for name, value in values.items()})
 
 
-def run(module: str, name: str, *, terminate: bool = False) -> tuple[int, str]:
-    """Run a stage in other processes; send SIGTERM once there is a checkpoint."""
-    process = subprocess.Popen(
-        [sys.executable, *module.split(), name],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + PATIENCE_S
-    while terminate and not any(CHECKPOINTS.glob(f"{name}/*/checkpoint-*/complete")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    if terminate:
-        process.send_signal(signal.SIGTERM)
-    _, terminal = process.communicate(timeout=PATIENCE_S)
-    return process.returncode, terminal
-
-
 def test_two_processes_share_each_round_as_planned_also_if_they_are_stopped(
     ready: Change,
 ) -> None:
     launched(ready, steps=12, save_every=2, max_resamples=1, logged_answers=99)
     ready({"grpo.models": {"whole": SPEC, "stopped": SPEC}})
-    status, terminal = run("-m stages.grpo", "whole")
+    status, terminal = run("-m", "stages.grpo", arm="whole")
     assert status == 0, terminal
-    status, terminal = run("-m stages.grpo", "stopped", terminate=True)
+    status, terminal = run("-m", "stages.grpo", arm="stopped", terminate=True)
     assert status == 1
     assert terminal.count("grpo-stopped: stopped by SIGTERM after step ") == 1
     assert not (MODELS / "stopped").exists()
-    status, terminal = run("-m stages.grpo", "stopped")
+    status, terminal = run("-m", "stages.grpo", arm="stopped")
     assert status == 0, terminal
     assert model_fingerprint(MODELS / "stopped") == model_fingerprint(MODELS / "whole")
     assert rollouts("stopped") == rollouts("whole")
@@ -231,7 +207,9 @@ def test_two_processes_learn_from_the_same_completions_as_one(
     launched(ready, steps=3, loss_type="dapo", generations=4, learning_rate=1e-3)
     ready({"grpo.models": {"two": SPEC, "one": SPEC}})
     module = f"-m accelerate.commands.launch --config_file {ACCELERATE}/ddp.yaml"
-    status, terminal = run(f"{module} --num_processes 2 -m tests.fixed_completions", "two")
+    status, terminal = run(
+        *f"{module} --num_processes 2 -m tests.fixed_completions".split(), arm="two"
+    )
     assert status == 0, terminal
     ready({"grpo.launch": None, "grpo.micro_batches": 1})
     monkeypatch.setattr(ScheduledTrainer, "_sample", fixed_completions.sample)
@@ -261,7 +239,7 @@ def test_vllm_samples_from_the_weights_of_each_step_with_qlora(ready: Change) ->
             "grpo.max_tokens": 8,
         }
     )
-    status, terminal = run("-m tests.colocated", "qlora")
+    status, terminal = run("-m", "tests.colocated", arm="qlora")
     assert status == 0, terminal
     # So far from the parent that log-probabilities of its weights would differ by some 0.2.
     assert max(column("qlora", "kl")) > 0.02

@@ -179,7 +179,7 @@ def test_after_sigterm_a_run_ends_with_the_same_model(
     assert model_fingerprint(MODELS / "adaptive") == resumed
 
 
-def run(*module: str, terminate: bool, arm: str = "uniform") -> tuple[int, str]:
+def run(*module: str, terminate: bool = False, arm: str = "uniform") -> tuple[int, str]:
     """Train an arm in other processes; send SIGTERM once there is a checkpoint."""
     process = subprocess.Popen(
         [sys.executable, *module, arm],
