@@ -107,9 +107,9 @@ def test_every_program_ends_as_in_a_fork_of_its_own(
         "print(1, file=2)",
         "print({'b', 'a', 'd', 'c'})",
     ]
-    together = run(*texts, timeout_s=1, workers=2)
+    together = run(*texts, workers=2)
     monkeypatch.setattr(pool, "_BATCH", 1)
-    assert outcomes(run(*texts, timeout_s=1, workers=2)) == outcomes(together)
+    assert outcomes(run(*texts, workers=2)) == outcomes(together)
 
 
 def test_a_program_sees_nothing_of_those_before_it(run: Run) -> None:
