@@ -529,6 +529,31 @@ def test_a_grpo_model_and_its_quantized_model_are_in_the_paper(repository: Param
     assert counts == {"question": 0, "grpo": 2, "quantization": 1, "others": 0, "elsewhere": 1}
 
 
+OWN_REWARDS = {"answer": {"weight": 1.0}, "brief": {"function": "own:brief", "weight": 0.5}}
+BUILT_IN = "1 if it is right and 0.2 for the form of the worked solutions"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"beta": 0.01}, f"{BUILT_IN}; the divergence from the parent weighs 0.01. This is"),
+        ({"rewards": OWN_REWARDS, "beta": 0.0}, "1 if it is right and 0.5 times brief. This is"),
+    ],
+)
+def test_the_rewards_of_grpo_are_named(
+    repository: Params, inputs: dict[str, Any], settings: dict[str, Any], expected: str
+) -> None:
+    write_params(
+        recipe(
+            weigh={"arms": {"uniform": UNIFORM}},
+            grpo={"models": {"adaptive": GRPO}} | settings,
+        )
+    )
+    write_figure("grpo")
+    paper.main()
+    assert any(f"An answer earns {expected}" in text for text in texts_of("par", inputs))
+
+
 def test_claims_are_grouped_by_what_they_compare(report_folder: Path) -> None:
     by_subject = findings.claims_by_subject(read_rows("comparisons"), load_params())
     assert [claim["summary"] for claim in by_subject["question"]] == [

@@ -60,7 +60,10 @@ def scan_parquet(path: Path, row_type: type[RowT]) -> Iterator[RowT]:
 
 
 def read_column(path: Path, name: str) -> list[Any]:
-    """Read one column of a Parquet table, without a check of its values."""
+    """Read one column of a Parquet table, without a check of its values.
+
+    Raises ValueError naming the file if it has no such column, and FileNotFoundError for no file.
+    """
     return [value for batch in _read(path, [name]) for value in batch[name].to_pylist()]
 
 
@@ -119,6 +122,8 @@ def _read(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table
             if sum(groups) != file.metadata.num_rows:
                 raise pa.ArrowInvalid(f"{sum(groups)} rows: expected {file.metadata.num_rows}")
             # Not ``iter_batches``, which overlooks a changed number of rows.
+            if missing := set(columns or ()) - set(file.schema_arrow.names):
+                raise ValueError(f"{path}: no column {', '.join(sorted(missing))}")
             for number in range(len(groups)):
                 batch = file.read_row_group(number, columns=columns)
                 _ = batch.column_names  # Arrow decodes the names only here: damage shows now

@@ -29,6 +29,8 @@ def test_rows_of_several_batches_come_back_in_order(tmp_path: Path) -> None:
     write_parquet(path, iter(rows))
     assert read_parquet(path, Problem) == rows
     assert read_column(path, "level") == [None, None, 3, None, 5]
+    with pytest.raises(ValueError, match=r"problems\.parquet: no column levels$"):
+        read_column(path, "levels")
 
 
 def test_a_row_is_checked_only_when_its_batch_is_read(tmp_path: Path) -> None:
