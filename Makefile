@@ -3,6 +3,7 @@
 # make sweep   a grid or a search over DVC experiments: SWEEP=grid or SWEEP=search
 # make study   the next blocks of the registered study (docs/preregistration.md)
 # make results the last run's table, and what changed since the last commit
+# make serve   an OpenAI-compatible server of MODEL; make chat: ask it in the terminal
 # make demo    a page on 127.0.0.1 that asks two of the models one question
 # make export  a model for CPUs without PyTorch: MODEL=adaptive PRECISION=int4, int8 or fp32
 # make bench-gpu what a GPU must reach, and whether this one does
@@ -26,9 +27,10 @@ export VLLM_NO_USAGE_STATS := 1
 
 SWEEP ?= grid
 MODEL ?= adaptive
+PORT ?= 8000
 PRECISION ?= int8
 
-.PHONY: repro test lint setup lock params sweep study results demo export bench bench-gpu verify harness clean
+.PHONY: repro test lint setup lock params sweep study results demo serve chat export bench bench-gpu verify harness clean
 
 repro: setup
 	dvc repro
@@ -99,6 +101,12 @@ study: setup
 
 results: setup
 	python -m tools.results
+
+serve: setup
+	python -m tools.serve $(MODEL) --port $(PORT)
+
+chat: setup
+	@python -m tools.chat $(MODEL)
 
 demo: setup
 	python -m tools.demo

@@ -2,9 +2,11 @@
 
 accelerate launch --config_file conf/accelerate/fsdp2.yaml -m tests.sharded ARM
 
+The arm is trained as ``tests.interrupted`` does.
+
 Accelerate shards on GPUs alone (``AcceleratorState.__init__``); PyTorch does on CPUs too. Models
 compute in bf16, as on GPUs. Each process writes to ``sharding-rank{N}.json`` which models it read,
-and what it held after each micro-batch.
+what it held after each micro-batch, and the parts of the checkpoints at the stop.
 """
 
 import os
@@ -19,14 +21,16 @@ from torch.distributed.tensor import DTensor
 
 from stages import train
 from stages.lib.core.files import write_json
+from stages.lib.core.paths import CHECKPOINTS
 from stages.lib.models import loading
 from stages.lib.runtime import console
 from stages.lib.sft.trainer import PlannedTrainer
 from stages.lib.training import adapters
+from tests.interrupted import mark_checkpoints, stop_resume_and_repeat
 
 _init = AcceleratorState.__init__
 _step = PlannedTrainer.training_step
-_facts: dict[str, Any] = {"read": [], "micro_batches": []}
+_facts: dict[str, Any] = {"read": [], "micro_batches": [], "checkpoints": []}
 
 
 def _on_cpus_as_well(self: AcceleratorState, *arguments: Any, **options: Any) -> None:
@@ -68,8 +72,20 @@ def _noting_what_is_held(self: PlannedTrainer, model: torch.nn.Module, *rest: An
             "optimizer": type(optimizer.optimizer).__name__,
         }
     )
-    write_json(Path(f"sharding-rank{console.rank()}.json"), _facts)
     return loss
+
+
+def _noting_the_parts_of_checkpoints(arm: str) -> None:
+    for checkpoint in CHECKPOINTS.glob(f"{arm}/*/checkpoint-*"):
+        for part in ("pytorch_model_fsdp_0", "optimizer_0"):
+            _facts["checkpoints"].append(sorted(p.name for p in (checkpoint / part).iterdir()))
+    mark_checkpoints(arm)
+
+
+def main(arm: str) -> None:
+    """Train an arm three times and write the facts."""
+    stop_resume_and_repeat(train.main, arm, _noting_the_parts_of_checkpoints)
+    write_json(Path(f"sharding-rank{console.rank()}.json"), _facts)
 
 
 if __name__ == "__main__":
@@ -77,4 +93,4 @@ if __name__ == "__main__":
     AcceleratorState.__init__ = _on_cpus_as_well
     PlannedTrainer.training_step = _noting_what_is_held
     adapters.load_model = _noting_what_is_read
-    console.run_stage("train", train.main, item="arm")
+    console.run_stage("train", main, item="arm")

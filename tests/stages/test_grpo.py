@@ -29,6 +29,7 @@ from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.models.loading import load_model, load_tokenizer
 from tests import fixed_completions
 from tests.arms import GRPO, LORA
+from tests.interrupted import MARK, resumed
 from tests.rows import make_difficulty
 from tests.stages.conftest import Change
 from tests.stages.test_figures import problem
@@ -38,6 +39,10 @@ from tests.stages.test_train import run
 RATES = [0.0, 0.0, 0.25, 0.5, 0.75, 1.0]
 SPEC = GRPO | {"parent": "base", "zero_variance_weight": 0.0}
 DDP = {"strategy": "ddp", "processes": 2}
+LAUNCHER = (
+    *("-m", "accelerate.commands.launch"),
+    *("--config_file", str(ACCELERATE / "ddp.yaml"), "--num_processes", "2"),
+)
 REPOSITORY = Path(grpo.__file__).parents[1]
 
 
@@ -167,18 +172,15 @@ def test_two_processes_share_each_round_as_planned_also_if_they_are_stopped(
     ready: Change,
 ) -> None:
     launched(ready, steps=12, save_every=2, max_resamples=1, logged_answers=99)
-    ready({"grpo.models": {"whole": SPEC, "stopped": SPEC}})
-    status, terminal = run("-m", "stages.grpo", arm="whole")
+    status, terminal = run(*LAUNCHER, "-m", "tests.interrupted", "grpo", arm="grpo")
     assert status == 0, terminal
-    status, terminal = run("-m", "stages.grpo", arm="stopped", terminate=True)
-    assert status == 1
-    assert terminal.count("grpo-stopped: stopped by SIGTERM after step ") == 1
-    assert not (MODELS / "stopped").exists()
-    status, terminal = run("-m", "stages.grpo", arm="stopped")
-    assert status == 0, terminal
-    assert model_fingerprint(MODELS / "stopped") == model_fingerprint(MODELS / "whole")
-    assert rollouts("stopped") == rollouts("whole")
-    assert column("stopped", "loss") == column("whole", "loss")
+    assert terminal.count("stopped by SIGTERM after step 3; ") == 1
+    stopped = resumed("grpo")
+    assert model_fingerprint(MODELS / stopped) == model_fingerprint(MODELS / "grpo")
+    assert rollouts(stopped) == rollouts("grpo")
+    first, *rest = column(stopped, "loss")
+    assert first == MARK  # the second run began where the first had stopped
+    assert rest == column("grpo", "loss")[1:]
     problems = read_parquet(TRAIN_PROBLEMS, Problem)
     planned = plan_rounds(
         [0.5] * 6,
@@ -187,7 +189,7 @@ def test_two_processes_share_each_round_as_planned_also_if_they_are_stopped(
         zero_variance_weight=0.0,
         rng=np.random.default_rng(SPEC["seed"]),
     )
-    rows = rollouts("whole")
+    rows = rollouts("grpo")
     replaced = 0
     for step, chosen in enumerate(planned):
         trained = [row["problem_id"] for row in rows[8 * step : 8 * step + 8 : 2]]
@@ -196,7 +198,7 @@ def test_two_processes_share_each_round_as_planned_also_if_they_are_stopped(
             (own, plan) for own, plan in zip(trained, expected, strict=True) if own != plan
         ]
         assert not {own for own, _ in differing} & set(expected)
-        assert len(differing) == column("whole", "replaced_groups")[step]
+        assert len(differing) == column("grpo", "replaced_groups")[step]
         replaced += len(differing)
     assert 0 < replaced < 24
 
@@ -206,10 +208,7 @@ def test_two_processes_learn_from_the_same_completions_as_one(
 ) -> None:
     launched(ready, steps=3, loss_type="dapo", generations=4, learning_rate=1e-3)
     ready({"grpo.models": {"two": SPEC, "one": SPEC}})
-    module = f"-m accelerate.commands.launch --config_file {ACCELERATE}/ddp.yaml"
-    status, terminal = run(
-        *f"{module} --num_processes 2 -m tests.fixed_completions".split(), arm="two"
-    )
+    status, terminal = run(*LAUNCHER, "-m", "tests.fixed_completions", arm="two")
     assert status == 0, terminal
     ready({"grpo.launch": None, "grpo.micro_batches": 1})
     monkeypatch.setattr(ScheduledTrainer, "_sample", fixed_completions.sample)

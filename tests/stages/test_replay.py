@@ -11,16 +11,10 @@ from stages.lib.core.paths import CHECKPOINTS, MODELS, TRAINING, TRAINING_LOGS
 from stages.lib.core.tables import read_csv, write_parquet
 from stages.lib.models.fingerprint import model_fingerprint
 from tests import arms
+from tests.interrupted import MARK, mark_checkpoints
 from tests.lib.sft.test_batches import example
 from tests.stages.conftest import Change
-from tests.stages.test_train import (  # noqa: F401
-    MARK,
-    REPOSITORY,
-    losses,
-    mark_checkpoints,
-    ready,
-    run,
-)
+from tests.stages.test_train import REPOSITORY, losses, ready, run  # noqa: F401
 
 FRONTIER = arms.FRONTIER | {"warmup_examples": 2, "half_life": 2.0}
 
@@ -82,12 +76,6 @@ def test_a_warmup_that_does_not_end_is_named(
     assert "frontier: train.steps: 2: the warm-up did not end" in capsys.readouterr().err
 
 
-def outcome() -> tuple[str, bytes, list[float]]:
-    """Return what a run of ``frontier`` left: its model, its allocation and its losses."""
-    table = (TRAINING_LOGS / "frontier" / "allocation.csv").read_bytes()
-    return model_fingerprint(MODELS / "frontier"), table, losses("frontier")
-
-
 def test_two_processes_follow_the_same_mixture_also_if_they_are_stopped(
     online: Change, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,14 +87,6 @@ def test_two_processes_follow_the_same_mixture_also_if_they_are_stopped(
     shutil.copytree(REPOSITORY / "conf", "conf")
     online({"train.launch": {"strategy": "ddp", "processes": 2}})
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    train.main("frontier")
-    undisturbed = outcome()
-    # Sums over two processes round otherwise than in one.
-    together = read_csv(TRAINING_LOGS / "frontier" / "allocation.csv")
-    for row, other in zip(together, alone, strict=True):
-        assert float(row["weight"]) == pytest.approx(float(other["weight"]), rel=1e-3)
-        assert row["examples"] == other["examples"]
-    assert losses("frontier") == pytest.approx(losses_alone, rel=1e-3)
     shutil.rmtree(MODELS / "frontier")
     shutil.rmtree(TRAINING_LOGS / "frontier")
     status, terminal = run("-m", "stages.train", terminate=True, arm="frontier")
@@ -115,9 +95,13 @@ def test_two_processes_follow_the_same_mixture_also_if_they_are_stopped(
     mark_checkpoints("frontier")
     capfd.readouterr()
     train.main("frontier")
-    model, table, (first, *rest) = outcome()
+    first, *rest = losses("frontier")
     assert first == MARK  # the second run began where the first had stopped
-    assert (model, table) == undisturbed[:2]
-    assert rest == undisturbed[2][1:]
+    # Sums over two processes round otherwise than in one.
+    assert rest == pytest.approx(losses_alone[1:], rel=1e-3)
+    together = read_csv(TRAINING_LOGS / "frontier" / "allocation.csv")
+    for row, other in zip(together, alone, strict=True):
+        assert float(row["weight"]) == pytest.approx(float(other["weight"]), rel=1e-3)
+        assert row["examples"] == other["examples"]
     assert capfd.readouterr().err.count("train frontier: full, ") == 1
     assert not any(CHECKPOINTS.glob("frontier/*"))

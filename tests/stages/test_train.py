@@ -18,7 +18,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from stages import train
-from stages.lib.core.files import read_json, write_json
+from stages.lib.core.files import read_json
 from stages.lib.core.paths import (
     ACCELERATE,
     CHECKPOINTS,
@@ -33,8 +33,8 @@ from stages.lib.core.tables import write_parquet
 from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.models.loading import load_model
 from stages.lib.sft import trainer
+from tests.interrupted import MARK, mark_checkpoints, resumed, terminating_bar
 from tests.lib.sft.test_batches import NINE, example
-from tests.lib.sft.test_trainer import TerminatingBar
 from tests.lib.training.test_adapters import LORA
 from tests.stages.conftest import Change
 from tests.stages.test_figures import problem
@@ -144,39 +144,23 @@ def losses(arm: str) -> list[float]:
     return logged(arm, "loss")
 
 
-# No model has it.
-MARK = 123.0
-
-
-def mark_checkpoints(arm: str) -> None:
-    """Give the first step of an arm's checkpoints a loss that a run from step 0 would not log."""
-    paths = list(CHECKPOINTS.glob(f"{arm}/*/checkpoint-*/trainer_state.json"))
-    assert paths
-    for path in paths:
-        state = read_json(path)
-        state["log_history"][0]["loss"] = MARK
-        write_json(path, state)
-
-
 def test_after_sigterm_a_run_ends_with_the_same_model(
     ready: Change, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready({"train.steps": 5, "train.save_every": 4})
     with monkeypatch.context() as patched:
-        patched.setattr(
-            train.console, "progress_bar", lambda total, **_: TerminatingBar(total=total)
-        )
+        patched.setattr(train.console, "progress_bar", terminating_bar)
         with pytest.raises(InterruptedError, match="^stopped by SIGTERM after step 3; "):
             train.main("adaptive")
     assert not (MODELS / "adaptive").exists()
     mark_checkpoints("adaptive")
     train.main("adaptive")
     assert losses("adaptive")[0] == MARK
-    resumed = model_fingerprint(MODELS / "adaptive")
+    after_the_stop = model_fingerprint(MODELS / "adaptive")
     assert not any(CHECKPOINTS.glob("adaptive/*"))
     train.main("adaptive")
     assert losses("adaptive")[0] != MARK
-    assert model_fingerprint(MODELS / "adaptive") == resumed
+    assert model_fingerprint(MODELS / "adaptive") == after_the_stop
 
 
 def run(*module: str, terminate: bool = False, arm: str = "uniform") -> tuple[int, str]:
@@ -214,20 +198,20 @@ def sharded(ready: Change, monkeypatch: pytest.MonkeyPatch, **train_changes: Any
     ready({"train.launch": {"strategy": "fsdp2", "processes": 2}})
 
 
-def stop_and_resume() -> str:
-    """Train ``uniform`` in two processes that are stopped and resumed; return its fingerprint."""
-    status, terminal = run(*SHARDED, terminate=True)
-    assert status == 1
-    assert terminal.count("train-uniform: stopped by SIGTERM after step ") == 1
-    for checkpoint in CHECKPOINTS.glob("uniform/*/checkpoint-*"):
-        for part in ("pytorch_model_fsdp_0", "optimizer_0"):
-            names = sorted(path.name for path in (checkpoint / part).iterdir())
-            assert names == [".metadata", "__0_0.distcp", "__1_0.distcp"]
-    mark_checkpoints("uniform")
-    status, terminal = run(*SHARDED, terminate=False)
+def train_in_two_processes() -> list[dict[str, Any]]:
+    """Train ``uniform`` with a stop and without, to the same bytes; return the processes' facts."""
+    status, terminal = run(*SHARDED)
     assert status == 0, terminal
-    assert losses("uniform")[0] == MARK
-    return model_fingerprint(MODELS / "uniform")
+    assert terminal.count("stopped by SIGTERM after step 3; ") == 1
+    assert losses(resumed("uniform"))[0] == MARK
+    assert losses("uniform")[0] != MARK
+    fingerprints = [model_fingerprint(MODELS / arm) for arm in ("uniform", resumed("uniform"))]
+    assert fingerprints[0] == fingerprints[1]
+    facts = [read_json(Path(f"sharding-rank{rank}.json")) for rank in (0, 1)]
+    assert facts[0]["checkpoints"]
+    for names in facts[0]["checkpoints"]:
+        assert names == [".metadata", "__0_0.distcp", "__1_0.distcp"]
+    return facts
 
 
 def assert_trained_alike(metrics: dict[str, float]) -> None:
@@ -247,11 +231,11 @@ def test_two_processes_that_split_a_model_train_as_one_and_resume_to_the_same_by
     write_parquet(TRAIN_PROBLEMS, problems)
     write_parquet(CONVERSATIONS, [Conversation("c", "talk", "", [Turn("20?", "yes")])])
     sharded(ready, monkeypatch, validation=1, evaluate_every=4)
-    resumed = stop_and_resume()
+    facts = train_in_two_processes()
     # One process sums the gradients of micro-batches in bf16, two in 32 bits.
     assert_trained_alike({"loss": 5e-4, "grad_norm": 5e-3, "validation_loss": 5e-4})
-    facts = [read_json(Path(f"sharding-rank{rank}.json")) for rank in (0, 1)]
-    assert [fact["read"] for fact in facts] == [["base"], []]
+    # Three runs read it to train, and the two that end once more to save.
+    assert [fact["read"] for fact in facts] == [["base"] * 5, []]
     for held in facts[0]["micro_batches"] + facts[1]["micro_batches"]:
         assert held == {
             "split": True,
@@ -262,10 +246,6 @@ def test_two_processes_that_split_a_model_train_as_one_and_resume_to_the_same_by
             "whole_gradients": 0,
             "optimizer": "AdamW",
         }
-    status, terminal = run(*SHARDED, terminate=False)
-    assert status == 0, terminal
-    assert losses("uniform")[0] != MARK
-    assert model_fingerprint(MODELS / "uniform") == resumed
 
 
 def test_two_processes_that_split_a_model_with_adapters_train_as_one(
@@ -273,8 +253,8 @@ def test_two_processes_that_split_a_model_with_adapters_train_as_one(
 ) -> None:
     tuning = WITHOUT_DROPOUT.model_dump()
     sharded(ready, monkeypatch, tuning=tuning, gradient_checkpointing=True)
-    stop_and_resume()
+    facts = train_in_two_processes()
     assert_trained_alike({"loss": 5e-4, "grad_norm": 2e-2})
-    held = read_json(Path("sharding-rank1.json"))["micro_batches"][-1]
+    held = facts[1]["micro_batches"][-1]
     assert (held["types"], held["frozen"]) == (["torch.float32"], ["torch.bfloat16"])
     assert held["split"] and not held["whole_gradients"]

@@ -179,8 +179,7 @@ def test_errors_are_shown_as_text(open_page: Open, folder: Path) -> None:
     ask(page, QUESTION)
     box(page, "second", "Status").to_have_value("Done")
     box(page, "first", "Status").to_have_value(
-        "Failed: data/models/gone: no model here; `make repro` trains the default ones "
-        "(see logs/demo.log)"
+        "Failed: data/models/gone: no model here; `make repro` trains the default ones (see logs/)"
     )
     expect(message).to_be_hidden()
     log = (folder / "logs" / "demo.log").read_text(encoding="utf-8")

@@ -7,8 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from threading import Event
 
-from stages.lib.core.paths import LOGS, MODELS
-from stages.lib.core.schema import Grade, Prompting, Status
+from stages.lib.core.paths import LOGS
+from stages.lib.core.schema import Grade, Prompting, Status, Turn
 from stages.lib.grading.batch import NO_PROGRAM
 from stages.lib.grading.grader import extract_program, grade, grade_program
 from stages.lib.models.folder import weight_bytes
@@ -16,7 +16,7 @@ from stages.lib.params.root import Params
 from stages.lib.prompts.templates import question_prompt, user_message
 from stages.lib.sandbox.pool import ProgramResult, run_programs
 from tools.demo.models import ModelCache, PartialAnswer, stream
-from tools.demo.problems import GradableProblem, available_models
+from tools.demo.problems import GradableProblem, model_folder
 
 LOADING, READING = "Loading the model", "Reading the question"
 WRITING, RUNNING = "Writing", "Running the program"
@@ -49,27 +49,26 @@ def answer(
     reference: GradableProblem | None,
     cache: ModelCache,
     params: Params,
+    examples: Sequence[Turn] = (),
 ) -> Generator[Panel, None, None]:
-    """Yield the panels of a model as it answers a question without in-context examples.
+    """Yield the panels of a model as it answers a question.
 
-    ``reference`` is the problem with this question, None if its answer is not known. Errors
-    are shown in the status, and their tracebacks go to the log.
+    ``examples`` are turns that stand before the question in the prompt. ``reference`` is the
+    problem with this question, None if its answer is not known. Errors are shown in the status,
+    and their tracebacks go to the log.
     """
     panel = Panel(LOADING)
     yield panel
     try:
-        if name not in available_models(()):
-            raise ValueError(
-                f"{MODELS / name}: no model here; `make repro` trains the default ones"
-            )
-        loaded = cache.get(MODELS / name)
+        folder = model_folder(name)
+        loaded = cache.get(folder)
         limit = reference.max_tokens if reference else params.demo.max_tokens
         prompt = question_prompt(
-            loaded.tokenizer, params.prompts, user_message(question, prompting)
+            loaded.tokenizer, params.prompts, user_message(question, prompting), examples
         )
         _check_length(prompt, limit, params.engine.max_model_len)
         yield Panel(READING)
-        size = f"{weight_bytes(MODELS / name) / 1e6:,.1f} MB"
+        size = f"{weight_bytes(folder) / 1e6:,.1f} MB"
         for partial in stream(loaded, prompt, limit=limit, stops=params.prompts.stop):
             panel = _panel(partial, size)
             yield panel
@@ -89,7 +88,7 @@ def answer(
         yield replace(panel, status=status, grade=description)
     except Exception as error:  # of any kind: a thread would swallow it
         traceback.print_exc()
-        yield replace(panel, status=f"Failed: {error} (see {LOGS / 'demo.log'})")
+        yield replace(panel, status=f"Failed: {error} (see {LOGS}/)")
 
 
 def is_bare(text: str, program: str) -> bool:
@@ -132,7 +131,7 @@ def side_by_side(
 def _check_length(prompt: Sequence[int], limit: int, max_model_len: int) -> None:
     if len(prompt) + limit > max_model_len:
         raise ValueError(
-            f"the question has {len(prompt)} tokens and its answer may have {limit}: "
+            f"the prompt has {len(prompt)} tokens and its answer may have {limit}: "
             f"expected at most engine.max_model_len={max_model_len} together"
         )
 

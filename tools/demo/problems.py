@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from stages.lib.core.paths import EVAL_PROBLEMS, MODELS
 from stages.lib.core.schema import Problem, content_id
@@ -45,6 +46,13 @@ def available_models(order: Iterable[str]) -> list[str]:
     }
     first = [name for name in order if name in names]
     return first + sorted(names.difference(first))
+
+
+def model_folder(name: str) -> Path:
+    """Return the folder of a model of ``data/models/``. Raises ValueError if there is none."""
+    if name not in available_models(()):
+        raise ValueError(f"{MODELS / name}: no model here; `make repro` trains the default ones")
+    return MODELS / name
 
 
 def load_gradable_problems(params: Params) -> dict[str, GradableProblem]:

@@ -109,6 +109,13 @@ def log_line(line: str) -> None:
     tqdm.write(line, file=_terminal if _terminal and rank() == 0 else sys.stderr)
 
 
+def write(text: str) -> None:
+    """Print text on the terminal as it is, or in the log where there is none."""
+    terminal = _terminal or sys.stderr
+    terminal.write(text)
+    terminal.flush()
+
+
 def progress_bar(*, total: int | None, desc: str, unit: str) -> "tqdm[Any]":
     """Return a progress bar on the terminal, with the time left if the total is given."""
     terminal = _terminal or sys.stderr

@@ -26,9 +26,10 @@ from stages.lib.params.training import FullTuning, Tuning
 from stages.lib.prompts.templates import question_prompt
 from stages.lib.training.adapters import load_policy
 from tests.fake_gpus import count_gpus
+from tests.interrupted import TerminatingBar
 from tests.lib.grpo.test_rewards import problem
 from tests.lib.sft.test_batches import CHAT
-from tests.lib.sft.test_trainer import Beginnings, TerminatingBar, same_params
+from tests.lib.sft.test_trainer import Beginnings, same_params
 from tests.lib.training.test_adapters import adapters
 
 SETTINGS: dict[str, Any] = {

@@ -1,16 +1,27 @@
 """The weighted loss is exact, on a real if tiny model."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    GemmaConfig,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+)
 from trl.trainer.utils import add_fused_lm_head
 
 from stages.lib.prompts.tokenize import TokenizedExample
 from stages.lib.sft.loss import ExampleScore, weighted_loss
+from stages.lib.training.attention import attend_per_example
 from stages.lib.training.packing import as_tensors, micro_batch
 from tests.conftest import one_turn, tiny_model
 
@@ -96,3 +107,52 @@ def test_any_split_into_micro_batches_has_the_same_gradient(
 ) -> None:
     whole = gradients(model, [packed(ALL)])
     assert_same(whole, gradients(model, [packed(part) for part in split]))
+
+
+SMALL = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+}
+ARCHITECTURES = {
+    "llama": LlamaConfig(**SMALL, tie_word_embeddings=False),
+    "llama-tied": LlamaConfig(**SMALL, tie_word_embeddings=True),
+    "qwen2": Qwen2Config(**SMALL, tie_word_embeddings=True),  # with biases
+    "qwen3": Qwen3Config(**SMALL, tie_word_embeddings=False),  # with norms of queries and keys
+    "gemma": GemmaConfig(**SMALL),
+    "gemma2": Gemma2Config(**SMALL, query_pre_attn_scalar=8, sliding_window=4),  # caps, windows
+}
+
+
+@pytest.mark.parametrize("examples", [ALL, [THIRD]], ids=["packed", "single"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_loss_and_gradient_are_those_of_stock_transformers_on_each_example(
+    architecture: str, examples: list[TokenizedExample]
+) -> None:
+    torch.manual_seed(0)
+    config = copy.deepcopy(ARCHITECTURES[architecture])
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").double()
+    # Norms and biases are 1 and 0 at first, and would hide a mistake.
+    with torch.no_grad():
+        for param in model.parameters():
+            param.add_(torch.randn_like(param), alpha=0.1)
+    stock = copy.deepcopy(model)
+    total = sum(example.supervised for example in examples)
+    for example in examples:
+        labels = [
+            token if is_learned else -100
+            for token, is_learned in zip(example.ids, example.loss_mask, strict=True)
+        ]
+        mean = stock(input_ids=torch.tensor([example.ids]), labels=torch.tensor([labels])).loss
+        (mean * example.supervised * example.weight / total).backward()
+    attend_per_example(model)
+    weighted_loss(model, packed(examples), total).backward()
+    for (name, param), expected in zip(model.named_parameters(), stock.parameters(), strict=True):
+        # transformers computes its loss in 32 bits.
+        gradients = torch.stack([param.grad, expected.grad])
+        scale = gradients.abs().max()
+        assert (gradients[0] - gradients[1]).abs().max() < 1e-6 * scale, name

@@ -1,7 +1,6 @@
 """The trainer, on a tiny model."""
 
 import io
-import os
 import shutil
 import signal
 from collections.abc import Sequence
@@ -33,6 +32,7 @@ from stages.lib.training import attention, varlen
 from tests.arms import FRONTIER
 from tests.conftest import tiny_model
 from tests.fake_gpus import count_gpus
+from tests.interrupted import TerminatingBar
 from tests.lib.sft.test_batches import NINE, planned, settings
 from tests.lib.sft.test_online import plan_of
 from tests.lib.training.test_varlen import per_example
@@ -46,16 +46,6 @@ class Beginnings(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.steps.append(state.global_step)
-
-
-class TerminatingBar(tqdm):
-    """Sends SIGTERM to this process in the third step."""
-
-    def update(self, n: float | None = 1) -> bool | None:
-        is_displayed = super().update(n)
-        if self.n == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return is_displayed
 
 
 @dataclass(frozen=True)
