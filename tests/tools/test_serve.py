@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from openai import OpenAI
+from openai import AuthenticationError, OpenAI
 from transformers import PreTrainedTokenizerFast
 
 from stages.lib.core.paths import MODELS
@@ -92,7 +92,7 @@ def test_errors_come_before_the_engine() -> None:
             serve.main("taught", port, [])
 
 
-def start(port: int, options: str = "") -> subprocess.Popen[str]:
+def start(port: int, options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tools.serve", "taught", f"--port={port}", f"--options={options}"],
         env=os.environ
@@ -109,12 +109,14 @@ def test_an_openai_client_gets_the_answer_of_the_model(folder: Path) -> None:
     skip_without_engine()
     with socket.create_server((serve.HOST, 0)) as free:
         port = free.getsockname()[1]
-    server = start(port)
+    server = start(port, "--api-key secret")
     assert server.stderr is not None
     line = server.stderr.readline()
     url = f"http://127.0.0.1:{port}/v1"
     assert line == f"serve: {url} serves taught; press Ctrl-C to stop\n"
-    client = OpenAI(base_url=url, api_key="none")
+    with pytest.raises(AuthenticationError):
+        OpenAI(base_url=url, api_key="other").models.list()
+    client = OpenAI(base_url=url, api_key="secret")
     assert [model.id for model in client.models.list()] == ["taught"]
     completion = client.chat.completions.create(
         model="taught",
@@ -130,9 +132,9 @@ def test_an_openai_client_gets_the_answer_of_the_model(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_server_that_does_not_start_ends_in_one_line() -> None:
-    skip_without_engine()
-    server = start(0, "--no-such-option")
-    _, terminal = server.communicate(timeout=300)
-    assert terminal == "serve-taught: vLLM ended: see logs/serve-taught.log\n"
-    assert server.returncode == 1
+def test_a_server_that_ends_by_itself_names_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-c", "import sys; sys.exit(len(sys.argv) - 1)"]
+    monkeypatch.setattr(serve, "server_command", lambda *_: command)
+    serve.main("taught", 0, [])
+    with pytest.raises(ChildProcessError, match=r"^vLLM ended: see logs/serve-taught\.log$"):
+        serve.main("taught", 0, ["--mistake"])
