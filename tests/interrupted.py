@@ -8,6 +8,7 @@ accelerate launch --config_file conf/accelerate/ddp.yaml -m tests.interrupted ST
 import os
 import shutil
 import signal
+from argparse import ArgumentParser
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -98,7 +99,9 @@ def main(stage: str, name: str) -> None:
     stop_resume_and_repeat(work, name)
 
 
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name")
+
+
 if __name__ == "__main__":
-    console.run_stage(
-        "interrupted", main, item="stage", add_arguments=lambda parser: parser.add_argument("name")
-    )
+    console.run_stage("interrupted", main, item="stage", add_arguments=_arguments)

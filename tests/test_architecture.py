@@ -38,6 +38,7 @@ ARROWS = {
     "costs": "core params provenance",
 }
 TOOLS = {
+    "chat": "core params prompts runtime",
     "demo": "core generations grading inference models params prompts runtime sandbox",
     "experiments": "",
     "estimate": "core costs params provenance runtime",
@@ -49,6 +50,7 @@ TOOLS = {
     "replicate": "analysis core data figures grading params prompts runtime sandbox",
     "reruns": "core",
     "results": "analysis core params report",
+    "serve": "core inference models params prompts runtime",
     "study": "analysis core figures generations params provenance runtime",
     "sweep": "core figures params runtime",
 }

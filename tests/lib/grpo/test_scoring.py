@@ -21,6 +21,14 @@ def length(text: str, problem: Problem, ended: bool, most: int = 100) -> float:
     return min(len(text), most) / 10 + ended
 
 
+def first(text: str, problem: Problem, ended: bool) -> float:
+    return 0.1 if text == "x" else 0.3
+
+
+def second(text: str, problem: Problem, ended: bool) -> float:
+    return 0.2 if text == "x" else 0.0
+
+
 def scorer(tokenizer: PreTrainedTokenizerFast, **rewards: Any) -> Scorer:
     checked = {name: Reward.model_validate(value) for name, value in rewards.items()}
     return Scorer([problem("5"), problem("6")], load_rewards(checked), tokenizer, {END}, ["STOP"])
@@ -52,6 +60,15 @@ def test_groups_have_a_signal_if_weighted_rewards_differ(
     assert not scores.has_signal(1, [whole, whole])
     # A reward that is only logged gives no signal.
     assert not scorer(tokenizer, answer=1.0, format=0.0).has_signal(1, [whole, bare])
+
+
+def test_rounding_of_sums_is_no_signal(tokenizer: PreTrainedTokenizerFast) -> None:
+    paths = {name: f"tests.lib.grpo.test_scoring:{name}" for name in ("first", "second")}
+    rewards = {name: {"weight": 1.0, "function": path} for name, path in paths.items()}
+    scores = scorer(tokenizer, **rewards)
+    group = [ids(tokenizer, "x"), ids(tokenizer, "y")]
+    assert scores.reward(0, group[0]) != scores.reward(0, group[1])  # 0.1 + 0.2 and 0.3
+    assert not scores.has_signal(0, group)
 
 
 def test_a_users_function_gets_text_problem_end_and_options_once(

@@ -154,6 +154,14 @@ def test_rows_of_at_most_some_tokens_are_as_few_as_can_be(
         assert sorted(plan.step(step)) == sorted(by_count.step(step))
 
 
+def test_a_row_may_be_full(tokenizer: PreTrainedTokenizerFast) -> None:
+    whole = planned(NINE, tokenizer, settings(row_tokens=1000))
+    longest = max(len(row["labels"]) for row in rows_of(whole))
+    full = planned(NINE, tokenizer, settings(row_tokens=longest))
+    less = planned(NINE, tokenizer, settings(row_tokens=longest - 1))
+    assert (whole.per_step, full.per_step, less.per_step) == (1, 1, 2)
+
+
 def test_weights_have_mean_one_over_the_supervised_tokens(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:

@@ -109,7 +109,7 @@ def test_any_split_into_micro_batches_has_the_same_gradient(
     assert_same(whole, gradients(model, [packed(part) for part in split]))
 
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "vocab_size": 64,
     "hidden_size": 32,
     "intermediate_size": 48,

@@ -37,6 +37,9 @@ def test_steps_too_small_for_bf16_add_up_on_average() -> None:
     # The mean of as many roundings by 1/256 has a standard error below 1e-5.
     assert moved == pytest.approx(expected, abs=1e-4)
     assert expected > 40e-4
+    # Each step rounds with other numbers, else 15 of 16 weights would never move.
+    unmoved = float((stochastic == 1).float().mean())
+    assert unmoved == pytest.approx((15 / 16) ** 20, abs=0.05)
 
 
 def test_large_states_have_8_bits_and_small_ones_32() -> None:

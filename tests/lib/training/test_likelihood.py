@@ -26,6 +26,10 @@ def test_the_sum_is_that_of_the_log_probabilities(
     likelihoods = likelihood.negative_log_likelihoods(model, SOLUTIONS, seen.append)
     assert likelihoods == pytest.approx(expected, rel=1e-6)
     assert sum(seen) == len(SOLUTIONS)
+    rest = [len(solution) for solution in SOLUTIONS]
+    for count in seen:
+        row, rest = rest[:count], rest[count:]
+        assert count == 1 or sum(row) <= row_tokens
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
