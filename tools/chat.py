@@ -17,7 +17,7 @@ from stages.lib.params.root import Params
 from stages.lib.prompts.templates import user_message
 from stages.lib.runtime import console
 from stages.lib.runtime.malloc import keep_freed_memory
-from tools.demo.answer import answer
+from tools.demo.answer import Panel, answer
 from tools.demo.models import ModelCache
 from tools.demo.problems import model_folder
 
@@ -43,7 +43,8 @@ def converse(
                 prompting = "pot"
             case question:
                 response = _write_answer(model, question, prompting, turns, write, cache, params)
-                turns.append(Turn(user_message(question, prompting), response))
+                if response:  # none after an error
+                    turns.append(Turn(user_message(question, prompting), response))
 
 
 def _write_answer(
@@ -56,13 +57,12 @@ def _write_answer(
     params: Params,
 ) -> str:
     """Write an answer, the output of its program and its speed; return its text."""
-    text, panel = "", None
+    text, panel = "", Panel("")
     for panel in answer(model, question, prompting, None, cache, params, examples=turns):
         # At the end a bare program is shown as a program, and no longer as text.
         if panel.text.startswith(text):
             write(panel.text[len(text) :])
             text = panel.text
-    assert panel is not None
     output = f"\n[output] {panel.output}" if panel.output else ""
     write(f"{output}\n[{panel.status}; {panel.measurements}]\n")
     return text

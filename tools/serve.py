@@ -28,13 +28,13 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from stages.lib.core.paths import LOGS
-from stages.lib.inference.dequantize import engine_ready
+from stages.lib.inference.dequantize import engine_ready, needs_humming
 from stages.lib.models.loading import load_tokenizer
 from stages.lib.models.precision import compute_dtype
 from stages.lib.params.data import Prompts
 from stages.lib.params.load import load_params
 from stages.lib.params.sampling import EngineConfig
-from stages.lib.prompts.templates import ALPACA_PREAMBLE
+from stages.lib.prompts.templates import ALPACA_PREAMBLE, prompt_text
 from stages.lib.runtime import console
 from tools.demo.problems import model_folder
 
@@ -65,10 +65,7 @@ def chat_template(tokenizer: PreTrainedTokenizerBase, prompts: Prompts) -> str:
     if prompts.format == "alpaca":
         special = tokenizer.convert_ids_to_tokens(tokenizer("")["input_ids"])
         return _ALPACA % ("".join(special), repr(ALPACA_PREAMBLE))
-    if tokenizer.chat_template is None:
-        raise ValueError(
-            "prompts.format: 'chat': the model has no chat template: expected 'alpaca'"
-        )
+    prompt_text(tokenizer, prompts, "")  # raises the error
     start = _WITH_SYSTEM % repr(prompts.system) if prompts.system else ""
     return f"{start}{tokenizer.chat_template}"
 
@@ -90,6 +87,8 @@ def server_command(
         # Else a model's own settings for sampling replace the defaults of OpenAI's interface.
         *("--generation-config", "vllm"),
     ]
+    if needs_humming(folder):
+        command += ["--quantization", "humming"]
     if not torch.cuda.is_available():
         # As in evaluation: seeds of requests cannot be kept where prompts come in chunks.
         command += ["--enforce-eager", "--no-enable-chunked-prefill"]
@@ -101,6 +100,7 @@ def server_environment(engine: EngineConfig) -> dict[str, str]:
     return os.environ | {
         "VLLM_CPU_KVCACHE_SPACE": str(engine.kv_cache_gib),
         "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+        "VLLM_CPU_INT4_W4A8": "0",  # as in evaluation
         "VLLM_NO_USAGE_STATS": "1",
     }
 

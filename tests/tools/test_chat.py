@@ -76,6 +76,14 @@ def test_earlier_turns_stand_in_the_prompt_until_they_are_forgotten(
 
 
 @pytest.mark.usefixtures("with_model")
+def test_a_question_that_failed_is_no_turn() -> None:
+    written = conversation("x" * 3000, QUESTION)
+    failed, answered = written.split("logs/); ]\n")
+    assert failed.startswith("\n[Failed: the prompt has ")
+    assert answered.startswith(TAUGHT["cot"])  # as without a turn before it
+
+
+@pytest.mark.usefixtures("with_model")
 def test_the_command_reads_questions_until_the_input_ends() -> None:
     def run(model: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -1,5 +1,6 @@
 """The OpenAI-compatible server: prompts as in training, and a real request."""
 
+import copy
 import os
 import shutil
 import signal
@@ -70,6 +71,14 @@ def test_a_client_may_send_its_own_system_prompt(tokenizer: PreTrainedTokenizerF
     assert texts[0] == texts[1]
     assert texts[1].count("Be brief.") == 1 and SYSTEM not in texts[1]
     assert texts[2] == "Be brief.\n\n### Instruction:\nWhy?\n\n### Response:\n"
+
+
+def test_a_model_without_a_template_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+    bare = copy.deepcopy(tokenizer)
+    bare.chat_template = None
+    with pytest.raises(ValueError, match=r"^prompts\.format: 'chat': the model has no chat temp"):
+        serve.chat_template(bare, FORMATS[0])
+    assert serve.chat_template(bare, FORMATS[2])
 
 
 @pytest.fixture
