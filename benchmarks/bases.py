@@ -26,11 +26,11 @@ from stages.lib.core.paths import DEMONSTRATIONS, REPORTS
 from stages.lib.core.schema import Problem
 from stages.lib.core.tables import read_parquet, write_csv
 from stages.lib.generations.answers import read_benchmarks
-from stages.lib.models.base import convert_base
+from stages.lib.models.fetch import fetch_model
 from stages.lib.models.folder import weight_bytes
 from stages.lib.models.loading import load_tokenizer
-from stages.lib.params.base_model import Base, parse_base
 from stages.lib.params.load import load_params
+from stages.lib.params.model_source import ModelSource, parse_source
 from stages.lib.params.root import Params
 from stages.lib.prompts.few_shot import few_shot_prompt
 from tools.export.agreement import is_correct
@@ -39,10 +39,10 @@ BENCHMARK = "ladder"
 TABLE = REPORTS / "benchmarks" / "bases.csv"
 
 
-def resolve_base(base: str) -> Base:
+def resolve_base(base: str) -> ModelSource:
     """Parse the name of a base model. Raises ValueError with the accepted forms."""
     try:
-        return parse_base(base)
+        return parse_source(base)
     except ValueError as error:
         raise ValueError(f"{base!r}: {error}") from error
 
@@ -54,7 +54,7 @@ def measure(base: str) -> list[dict[str, Any]]:
     params = load_params()
     with TemporaryDirectory() as folder:
         model = Path(folder) / "model"
-        convert_base(resolve_base(base), model)
+        fetch_model(resolve_base(base), model, key="model.base")
         # Imported after the conversion, which reports a wrong base sooner than vLLM loads.
         from stages.lib.inference.engine import Engine
 

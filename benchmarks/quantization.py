@@ -1,6 +1,6 @@
 """Seconds of GPTQ: as the ``quantize`` stage does it against GPTQModel called plainly.
 
-Both sides quantize the model of ``quantize.models.adaptive-gptq4`` with its calibration texts and
+Both sides quantize the model of ``quantize.gptq.adaptive-gptq4`` with its calibration texts and
 settings, and save it. The peer has GPTQModel's defaults otherwise, but for a worker for each core,
 without which it fails on two. Imports and the calibration texts are not counted.
 
@@ -26,10 +26,7 @@ MODEL = "adaptive-gptq4"
 
 def model_spec() -> Gptq:
     """Return what the model is quantized to."""
-    spec = load_params().quantize.models[MODEL]
-    if not isinstance(spec, Gptq):
-        raise ValueError(f"quantize.models.{MODEL}: {spec.method}: expected gptq")
-    return spec
+    return load_params().quantize.gptq[MODEL]
 
 
 def timed(quantize: Callable[[Path], object]) -> dict[str, float]:

@@ -7,6 +7,8 @@ the Hugging Face Hub wants it, front matter included. ``python -m tools.publish`
     python -m stages.card
 """
 
+from functools import cache
+
 from stages.lib.core.files import atomic_replace, read_json
 from stages.lib.core.paths import (
     ARM_METRICS,
@@ -16,10 +18,11 @@ from stages.lib.core.paths import (
     MODEL_REPORTS,
     TRAINING_LOGS,
 )
-from stages.lib.params.base_model import parse_base
 from stages.lib.params.load import load_params
+from stages.lib.params.model_source import parse_source
 from stages.lib.params.root import Params
 from stages.lib.provenance.license import license_of
+from stages.lib.provenance.origins import source_of
 from stages.lib.provenance.versions import versions
 from stages.lib.report import cards
 from stages.lib.report.tables import read_rows
@@ -32,13 +35,14 @@ def main() -> None:
     """Write every card; the folder is replaced whole."""
     params = load_params()
     measured = read_measurements(params)
-    license = license_of(parse_base(params.model.base))
     package_versions = versions(PACKAGES)
+    find_license = cache(license_of)  # several models have the same source
     with atomic_replace(CARDS) as tmp:
         tmp.mkdir()
         for model in params.evaluate.models:
-            if model == "base":
+            if model in {"base", *params.model.others, *params.model.adapted}:
                 continue
+            license = find_license(parse_source(source_of(params, model)))
             text = cards.render(model, params, measured, license=license, versions=package_versions)
             (tmp / f"{model}.md").write_text(text, encoding="utf-8")
 

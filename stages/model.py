@@ -7,15 +7,15 @@ at a commit). Writes ``data/models/base/``: weights, tokenizer and chat template
 """
 
 from stages.lib.core.paths import MODELS
-from stages.lib.models.base import convert_base
-from stages.lib.params.base_model import parse_base
+from stages.lib.models.fetch import fetch_model
 from stages.lib.params.load import load_params
+from stages.lib.params.model_source import parse_source
 from stages.lib.runtime import console
 
 
 def main() -> None:
     """Convert the base model."""
-    convert_base(parse_base(load_params().model.base), MODELS / "base")
+    fetch_model(parse_source(load_params().model.base), MODELS / "base", key="model.base")
 
 
 if __name__ == "__main__":

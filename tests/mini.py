@@ -31,13 +31,13 @@ TIMED = (
     "reports/index.html",
 )
 ADAPTIVE = {"strategy": "repeat", "base": 1, "factor": 1}
-GPTQ4 = {
-    "parent": "adaptive",
-    "method": "gptq",
-    "bits": 4,
-    "calibrate_on": "training",
-    "calibration_seed": 1,
-}
+
+
+def gptq4(parent: str) -> dict[str, Any]:
+    """Return the parameters of an arm's GPTQ model of 4 bits."""
+    texts = f"data/training/{parent}.parquet"
+    return {"parent": parent, "bits": 4, "calibrate_on": texts, "calibration_seed": 1}
+
 
 SMALL = {
     "prepare.rungs": ["sum-1-digit", "fraction", "product-2x2"],
@@ -62,7 +62,7 @@ SMALL = {
     "train.learning_rate": 1e-3,
     "train.warmup_steps": 0,
     "train.save_every": 2,
-    "quantize.models": {"adaptive-gptq4": GPTQ4},
+    "quantize.gptq": {"adaptive-gptq4": gptq4("adaptive")},
     "quantize.group_size": 32,
     "quantize.calibration.examples": 16,
     "quantize.calibration.max_length": 1024,

@@ -22,9 +22,10 @@ from huggingface_hub import constants, get_token
 from stages.lib.core.paths import CONF
 from stages.lib.costs.forecast import GIB, StageCost, estimate_stages, host_bytes
 from stages.lib.costs.table import format_report
-from stages.lib.params.base_model import parse_base
 from stages.lib.params.compose import compose
+from stages.lib.params.data import Model
 from stages.lib.params.load import parse_params
+from stages.lib.params.model_source import parse_source
 from stages.lib.params.root import Params
 from stages.lib.provenance.catalog import Shape, find_shape
 from stages.lib.provenance.origins import Availability, locate_all
@@ -39,6 +40,7 @@ MEMORY_HINTS = {
     "replay": "more train.micro_batches, train.launch or adapters",
     "grpo": "more grpo.micro_batches or adapters",
     "quantize": "a smaller quantize.calibration",
+    "round": "a smaller model",
     "evaluate": "a smaller model or more engine.tensor_parallel",
 }
 
@@ -50,11 +52,12 @@ def estimate(overrides: Sequence[str], gpu_gib: float | None, *, here: bool = Fa
     Raises ValueError if the composition is not valid.
     """
     params = parse_params(compose(overrides, CONF), where=" ".join(overrides))
-    sources = list(locate_all(params.model.base, params.prepare))
-    shape = find_shape(parse_base(params.model.base))
+    sources = list(locate_all(params.model, params.prepare))
+    shapes = _find_shapes(params.model)
+    shape = shapes.get("base")
     machine = this_machine() if here else None
     memory = gpu_gib or (DEFAULT_GPU_GIB if machine is None else machine.model_memory_gib())
-    costs = [] if shape is None else estimate_stages(params, shape, memory)
+    costs = estimate_stages(params, shapes, memory) if "base" in shapes else []
     sys.stdout.write(format_report(params, sources, shape, costs) + "\n")
     limit = f"{memory:.4g} ({'this machine' if here and not gpu_gib else '--gpu-gib'})"
     refusals = list(_lacking_gpu_memory(costs, memory, limit))
@@ -63,6 +66,13 @@ def estimate(overrides: Sequence[str], gpu_gib: float | None, *, here: bool = Fa
         refusals += _lacking_host_memory(params, shape, machine)
         refusals += _lacking_files(sources)
     return refusals
+
+
+def _find_shapes(model: Model) -> dict[str, Shape]:
+    """Return the shapes of the base model, "base", and of others, where they are known."""
+    sources = {"base": model.base, **model.others}
+    found = {name: find_shape(parse_source(source)) for name, source in sources.items()}
+    return {name: shape for name, shape in found.items() if shape is not None}
 
 
 def _lacking_gpu_memory(costs: Sequence[StageCost], gpu_gib: float, limit: str) -> Iterator[str]:

@@ -47,7 +47,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "one more evaluated model": {"evaluate.models.new": [0]},
     "one more quantized model": {
-        "quantize.models.new": {"parent": "uniform", "method": "rtn", "bits": 4}
+        "quantize.rounded.new": {"parent": "uniform", "method": "rtn", "bits": 4}
     },
     "`sample.k`": {"sample.k": 99},
     "`sample.sequential`": {"sample.sequential": {"width": 0.1, "interval": 0.9, "max_k": 99}},

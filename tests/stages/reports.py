@@ -26,8 +26,9 @@ from stages.lib.core.schema import (
 from stages.lib.core.tables import write_parquet
 from stages.lib.generations.answers import answer_store
 from stages.lib.params.load import load_params
+from stages.lib.params.quantization import quantized_models
 from stages.lib.params.root import Params
-from tests.mini import GPTQ4
+from tests.mini import gptq4
 from tests.rows import make_generation, make_problem, make_record
 
 REPOSITORY = Path(__file__).parents[2]
@@ -56,7 +57,7 @@ SMALL: dict[str, dict[str, Any]] = {
             "adaptive": {"strategy": "repeat", "base": 1, "factor": 0.5},
         },
     },
-    "quantize": {"models": {"adaptive-gptq4": GPTQ4}},
+    "quantize": {"gptq": {"adaptive-gptq4": gptq4("adaptive")}},
     "evaluate": {
         "models": {"base": [0, 4], "uniform": [0], "adaptive": [0], "adaptive-gptq4": [0]},
         "prompting": ["cot", "pot"],
@@ -206,7 +207,7 @@ def write_arm_reports(params: Params) -> None:
 def write_model_reports(params: Params) -> None:
     """Write the reports and likelihoods of models, two exports, and ``dvc.lock``."""
     for model in params.evaluate.models:
-        quantized = model in params.quantize.models
+        quantized = model in quantized_models(params.quantize)
         speed = None if quantized else SPEED
         report = {"weight_bytes": 269_000_000, "fingerprint": f"print of {model}"}
         write_json_files(

@@ -16,6 +16,7 @@ from stages.lib.core.schema import PROMPTINGS, EvalRecord, Likelihood, system_na
 from stages.lib.core.tables import read_parquet, write_csv, write_parquet
 from stages.lib.generations.answers import answer_store
 from stages.lib.params.load import load_params
+from stages.lib.params.quantization import quantized_models
 from tests.rows import make_generation, make_problem
 from tests.stages.reports import recipe, write_params
 
@@ -38,7 +39,7 @@ def write_inputs() -> None:
     write_params(
         recipe(
             evaluate={"models": SHOTS},
-            quantize={"models": {}},
+            quantize={"gptq": {}},
             analyze={"compare": [["adaptive", "uniform"], ["uniform", "base"]]},
         )
     )
@@ -143,7 +144,7 @@ def test_pairs_with_a_quantized_model_are_not_set_side_by_side() -> None:
     params = load_params()
     pairs = unquantized_pairs(params)
     assert 0 < len(pairs) < len(params.analyze.compare)
-    quantized = {system_name(name, 0) for name in params.quantize.models}
+    quantized = {system_name(name, 0) for name in quantized_models(params.quantize)}
     assert pairs == [pair for pair in params.analyze.compare if not quantized & set(pair)]
 
 

@@ -152,7 +152,8 @@ def add_grpo(measured: Change, parent: str, **changes: Any) -> None:
 def test_a_grpo_model_gets_a_card(measured: Change, parent: str) -> None:
     quantized = {"adaptive-gptq4": {"parent": "grpo", "method": "rtn", "bits": 4}}
     models = {name: [0] for name in ("base", "uniform", "grpo", "adaptive-gptq4")}
-    add_grpo(measured, parent, **{"quantize.models": quantized, "evaluate.models": models})
+    changes = {"quantize.gptq": {}, "quantize.rounded": quantized, "evaluate.models": models}
+    add_grpo(measured, parent, **changes)
     card.main()
     for name in ("grpo", "adaptive-gptq4"):
         text = read_card(name)
@@ -168,7 +169,7 @@ def test_a_model_of_conversations_and_its_grpo_model(measured: Change) -> None:
         "prepare.train": [{"source": "ladder", "per_rung": 6}, ROWS],
         "sample.k": 0,
         "weigh.arms": {"uniform": {"strategy": "conversations", "sources": ["talk"]}},
-        "quantize.models": {},
+        "quantize.gptq": {},
         "evaluate.models": {"base": [0], "uniform": [0], "grpo": [0]},
     }
     add_grpo(measured, "uniform", **changes)

@@ -126,7 +126,7 @@ def test_without_samples_or_a_quantized_model_their_figures_are_left_out(undrawn
     write(
         sample={"k": 0},
         weigh={"arms": {name: {"strategy": "uniform"} for name in ARMS}},
-        quantize={"models": {}},
+        quantize={"gptq": {}},
         evaluate={"models": {"base": [0, 4], "uniform": [0], "adaptive": [0]}},
         analyze={"compare": [["adaptive", "uniform"]]},
     )
@@ -153,7 +153,7 @@ def test_a_published_difficulty_is_drawn_without_samples(
 
 def test_without_an_evaluated_tuned_model_there_are_no_figures_of_them(undrawn: None) -> None:
     write(
-        quantize={"models": {}},
+        quantize={"gptq": {}},
         evaluate={"models": {"base": [0, 4]}},
         analyze={"compare": [["base-4shot", "base"]]},
     )

@@ -24,7 +24,7 @@ from stages.lib.report.facts import describe_sources, hardware, identify_models
 from stages.lib.report.tables import read_rows
 from tests.arms import FRONTIER, GRPO, LORA, MASTERY, PLANNED, ROWS
 from tests.lib.report.test_study import DESIGN
-from tests.mini import GPTQ4
+from tests.mini import gptq4
 from tests.stages import reports
 from tests.stages.reports import ATTACK, recipe, write_figure, write_params
 
@@ -182,7 +182,7 @@ def test_a_recipe_without_ladder_or_quantization_has_a_paper_too(repository: Par
                 "benchmarks": benchmarks | {"ladder": {"source": "file", "path": "test.jsonl"}},
             },
             weigh=reports.SMALL["weigh"] | {"prompting": ["cot"]},
-            quantize={"models": {}},
+            quantize={"gptq": {}},
             evaluate={"models": models},
             analyze={"compare": [["adaptive", "uniform"]]},
         )
@@ -276,7 +276,7 @@ def conversations_recipe() -> dict[str, Any]:
         sample={"k": 0},
         weigh={"arms": {"tuned": CONVERSATIONS}},
         train={"tuning": QLORA},
-        quantize={"models": {}},
+        quantize={"gptq": {}},
         evaluate={"models": {"base": [0], "tuned": [0]}, "held_out": "gsm8k"},
         analyze={"compare": [["tuned", "base"]]},
     )
@@ -289,7 +289,12 @@ def mixed_recipe() -> dict[str, Any]:
         prepare={"train": [LADDER, problems, ORCA]},
         sample={"k": 0},
         weigh={"arms": {"talk": CONVERSATIONS | {"train": {"tuning": QLORA}}, "focal": FOCAL}},
-        quantize={"models": {"talk-gptq4": GPTQ4 | {"parent": "talk"}}},
+        quantize={
+            "gptq": {
+                "talk-gptq4": gptq4
+                | {"parent": "talk", "calibrate_on": "data/training/talk.parquet"}
+            }
+        },
         evaluate={"models": {name: [0] for name in ("base", "talk", "focal", "talk-gptq4")}},
         analyze={"compare": [["talk", "focal"], ["talk", "base"], ["talk-gptq4", "talk"]]},
     )
@@ -299,7 +304,12 @@ def renamed_recipe() -> dict[str, Any]:
     """An arm by difficulty with a name of its own, no in-context examples, CoT alone."""
     return recipe(
         weigh={"arms": {"hard": ADAPTIVE}},
-        quantize={"models": {"hard-gptq4": GPTQ4 | {"parent": "hard"}}},
+        quantize={
+            "gptq": {
+                "hard-gptq4": gptq4
+                | {"parent": "hard", "calibrate_on": "data/training/hard.parquet"}
+            }
+        },
         evaluate={"models": {"base": [0], "hard": [0], "hard-gptq4": [0]}, "prompting": ["cot"]},
         analyze={"compare": [["hard", "base"]]},
     )
@@ -310,7 +320,7 @@ def untuned_recipe() -> dict[str, Any]:
     return recipe(
         sample={"k": 0},
         weigh={"arms": {"plain": UNIFORM}},
-        quantize={"models": {}},
+        quantize={"gptq": {}},
         evaluate={"models": {"base": [0, 4]}},
         analyze={"compare": [["base-4shot", "base"]]},
     )
@@ -325,7 +335,7 @@ def runs_recipe() -> dict[str, Any]:
     pairs = [["adaptive", "uniform"], ["adaptive", "control"], ["adaptive", "base"]]
     return recipe(
         weigh={"arms": arm_of_run},
-        quantize={"models": {}},
+        quantize={"gptq": {}},
         evaluate={"models": {"base": [0]} | {name: [0] for name in arm_of_run}},
         analyze={"compare": pairs, "runs": runs},
     )
@@ -337,7 +347,7 @@ def published_recipe() -> dict[str, Any]:
         sample={"k": 0},
         score={"definition": "published"},
         weigh={"arms": {"uniform": UNIFORM, "adaptive": ADAPTIVE}},
-        quantize={"models": {}},
+        quantize={"gptq": {}},
         evaluate={"models": {"base": [0], "uniform": [0], "adaptive": [0]}},
         analyze={"compare": [["adaptive", "uniform"]]},
     )

@@ -1,41 +1,32 @@
-"""What a model is calibrated on, and how each method is called."""
+"""What GPTQ is calibrated on, and how each rounding is called."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from stages import quantize
-from stages.lib.core.paths import DIFFICULTY, MODELS, PASSAGES, TRAINING
-from stages.lib.core.schema import Passage, Prompting
+from stages import round as round_stage
+from stages.lib.core.paths import MODELS, PASSAGES, TRAINING
+from stages.lib.core.schema import Passage
 from stages.lib.core.tables import write_parquet
 from stages.lib.params.load import load_params
 from stages.lib.prompts.tokenize import tokenize
 from tests.lib.sft.test_batches import example
-from tests.rows import make_difficulty
 from tests.stages.conftest import Change
 
-GPTQ = {"method": "gptq", "parent": "adaptive", "bits": 4, "calibration_seed": 1}
-SPECS: dict[str, dict[str, Any]] = {
-    "training": GPTQ | {"calibrate_on": "training"},
-    "difficulty": GPTQ | {"calibrate_on": "difficulty"},
-    "text": GPTQ | {"calibrate_on": "text"},
-    "rtn": {"method": "rtn", "parent": "adaptive", "bits": 3},
-    "nf4": {"method": "nf4", "parent": "adaptive", "bits": 4},
-}
-PROMPTINGS: tuple[Prompting, ...] = ("cot", "pot")
 EXAMPLES = [
-    replace(example(number), prompting=prompting) for number in (0, 1) for prompting in PROMPTINGS
+    replace(example(number), repeats=repeats) for number, repeats in ((0, 1), (1, 0), (2, 3))
 ]
-# Of each problem, the base model fails with one prompting.
-PASS_RATES: dict[tuple[str, Prompting], float] = {
-    ("p0", "cot"): 1.0,
-    ("p0", "pot"): 0.0,
-    ("p1", "cot"): 0.0,
-    ("p1", "pot"): 1.0,
-}
+OWN = "own.parquet"
+
+
+def gptq(parent: str, calibrate_on: str) -> dict[str, Any]:
+    return {"parent": parent, "bits": 4, "calibration_seed": 1, "calibrate_on": calibrate_on}
 
 
 @pytest.fixture
@@ -43,21 +34,27 @@ def calls(change: Change, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> l
     """Enter a folder with a model and its examples; return what the quantizers are called with."""
     change(
         {
-            "quantize.models": SPECS,
+            "quantize.gptq": {
+                "training": gptq("adaptive", "data/training/adaptive.parquet"),
+                "other": gptq("base", "data/training/adaptive.parquet"),
+                "text": gptq("base", str(PASSAGES)),
+                "own": gptq("base", OWN),
+            },
+            "quantize.rounded": {
+                "rtn": {"method": "rtn", "parent": "base", "bits": 3},
+                "nf4": {"method": "nf4", "parent": "base", "bits": 4},
+            },
             "quantize.calibration": {"examples": 4, "max_length": 8},
             "evaluate.models": {"base": [0]},
             "analyze.compare": [["base", "base"]],
         }
     )
     MODELS.mkdir(parents=True)
-    (MODELS / "adaptive").symlink_to(tiny_base)
+    for name in ("base", "adaptive"):
+        (MODELS / name).symlink_to(tiny_base)
     write_parquet(TRAINING / "adaptive.parquet", EXAMPLES)
-    rows = [
-        make_difficulty(problem, rate, prompting=prompting)
-        for (problem, prompting), rate in PASS_RATES.items()
-    ]
-    write_parquet(DIFFICULTY, rows)
     write_parquet(PASSAGES, [Passage("A long passage."), Passage("Short.")])
+    Dataset.from_dict({"id": [1], "text": ["My own."]}).to_parquet(OWN)
     recorded: list[dict[str, Any]] = []
 
     def by_grid(parent: Path, out: Path, **options: Any) -> None:
@@ -67,40 +64,66 @@ def calls(change: Change, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> l
         recorded.append({"parent": parent, "out": out, "config": config})
 
     monkeypatch.setattr(quantize, "quantize_gptq_or_rtn", by_grid)
-    monkeypatch.setattr(quantize, "quantize_bitsandbytes", by_library)
+    monkeypatch.setattr(round_stage, "quantize_gptq_or_rtn", by_grid)
+    monkeypatch.setattr(round_stage, "quantize_bitsandbytes", by_library)
     return recorded
 
 
-@pytest.mark.parametrize(("name", "chosen"), [("training", {0, 1, 2, 3}), ("difficulty", {1, 2})])
-def test_a_model_is_calibrated_on_its_examples_or_on_those_that_are_failed(
-    calls: list[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, name: str, chosen: set[int]
+@pytest.mark.parametrize(("name", "parent"), [("training", "adaptive"), ("other", "base")])
+def test_a_model_is_calibrated_on_the_examples_that_an_arm_repeats(
+    calls: list[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, name: str, parent: str
 ) -> None:
     quantize.main(name)
     prompts = load_params().prompts
-    texts = [tokenize(EXAMPLES[index], tokenizer, prompts).ids[:8] for index in chosen]
+    texts = [tokenize(EXAMPLES[index], tokenizer, prompts).ids[:8] for index in (0, 2)]
     (call,) = calls
     assert sorted(call["calibration"]) == sorted(texts)
-    assert (call["bits"], call["out"]) == (4, MODELS / name)
+    assert (call["bits"], call["parent"], call["out"]) == (4, MODELS / parent, MODELS / name)
 
 
-def test_passages_are_cut_to_the_same_length(
-    calls: list[dict[str, Any]], tokenizer: PreTrainedTokenizerFast
+@pytest.mark.parametrize(
+    ("name", "expected"), [("text", ["A long p", "Short."]), ("own", ["My own."])]
+)
+def test_texts_are_cut_to_the_same_length(
+    calls: list[dict[str, Any]],
+    tokenizer: PreTrainedTokenizerFast,
+    name: str,
+    expected: list[str],
 ) -> None:
-    quantize.main("text")
+    quantize.main(name)
     (call,) = calls
-    texts = sorted(str(tokenizer.decode(ids)) for ids in call["calibration"])
-    assert texts == ["A long p", "Short."]
+    assert sorted(str(tokenizer.decode(ids)) for ids in call["calibration"]) == expected
+
+
+def test_a_row_without_a_text_is_named(calls: list[dict[str, Any]]) -> None:
+    Dataset.from_dict({"text": ["My own.", None]}).to_parquet(OWN)
+    with pytest.raises(ValueError, match=r"^own\.parquet: row 1: text: None: expected text$"):
+        quantize.main("own")
+    Dataset.from_dict({"question": ["My own."]}).to_parquet(OWN)
+    with pytest.raises(ValueError, match=r"^own\.parquet: .*text"):
+        quantize.main("own")
+    assert not calls
 
 
 def test_rounding_and_bitsandbytes_need_no_calibration(calls: list[dict[str, Any]]) -> None:
-    quantize.main("rtn")
-    quantize.main("nf4")
+    round_stage.main("rtn")
+    round_stage.main("nf4")
     rounded, floats = calls
     assert (rounded["bits"], rounded["calibration"]) == (3, None)
+    assert (rounded["parent"], floats["parent"]) == (MODELS / "base", MODELS / "base")
     assert floats["config"].bnb_4bit_quant_type == "nf4"
 
 
-def test_an_unknown_model_is_named(calls: list[dict[str, Any]]) -> None:
-    with pytest.raises(ValueError, match=r"^quantize\.models: 'nobody': expected one of \['trai"):
-        quantize.main("nobody")
+@pytest.mark.parametrize(
+    ("main", "message"),
+    [
+        (quantize.main, r"^quantize\.gptq: 'nobody': expected one of \['trai"),
+        (round_stage.main, r"^quantize\.rounded: 'nobody': expected one of \['rtn"),
+    ],
+)
+def test_an_unknown_model_is_named(
+    calls: list[dict[str, Any]], main: Callable[[str], None], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        main("nobody")
     assert not calls

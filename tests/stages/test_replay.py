@@ -33,7 +33,7 @@ def online(ready: Change) -> Change:  # noqa: F811
                 "dealt": {"arm": "frontier", "cells": "dealt", "seed": 1},
                 "yoked": {"arm": "frontier", "cells": "yoked", "seed": 1},
             },
-            "quantize.models": {},
+            "quantize.gptq": {},
             "evaluate.models": {"frontier": [0], "dealt": [0], "yoked": [0]},
             "analyze.compare": [["frontier", "dealt"]],
         }

@@ -32,7 +32,7 @@ def set_arms(change: Change, arms: dict[str, Any]) -> None:
         {
             "weigh.arms": arms,
             "evaluate.models": {"base": [0]},
-            "quantize.models": {},
+            "quantize.gptq": {},
             "analyze.compare": [["base", "base"]],
         }
     )

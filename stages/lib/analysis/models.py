@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from math import exp
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from stages.lib.analysis.ratio import ratio_interval
 from stages.lib.analysis.speeds import COLUMNS, NO_KERNEL, summarize_speeds
+from stages.lib.core.paths import PASSAGES, TRAINING
 from stages.lib.core.schema import Likelihood
-from stages.lib.params.grpo import Grpo
-from stages.lib.params.quantization import Gptq, Quantize
+from stages.lib.params.quantization import Gptq, Quantize, quantized_models
 from stages.lib.params.sampling import Sample, Score
 from stages.lib.params.strategies import OnlineGroup, Weigh
 
@@ -19,7 +20,11 @@ FULL_BITS = 16
 
 def families(quantize: Quantize, evaluated: Sequence[str]) -> list[list[str]]:
     """Return each evaluated original followed by its evaluated quantized models."""
-    parent_of = {name: model.parent for name, model in quantize.models.items() if name in evaluated}
+    parent_of = {
+        name: model.parent
+        for name, model in quantized_models(quantize).items()
+        if name in evaluated
+    }
     return [
         [original, *(name for name, parent in parent_of.items() if parent == original)]
         for original in evaluated
@@ -31,28 +36,28 @@ def model_table(
     reports: Mapping[str, Mapping[str, Any]],
     likelihoods: Mapping[str, Sequence[Likelihood]],
     quantize: Quantize,
-    grpo: Grpo,
+    trained_from: Mapping[str, str],
     *,
     level: float,
 ) -> pd.DataFrame:
     """Return size, perplexity with its interval, and speed of every model.
 
     ``reports`` and ``likelihoods`` hold the measurements by model. ``parent`` is the model that
-    a model was quantized or trained from, ``calibration_seed`` the seed of GPTQ's calibration
-    set. Speeds are medians, with the minimum and maximum of the repeats, or ``NO_KERNEL``.
+    a model was quantized from or, by ``trained_from``, trained from; ``calibration_seed`` is the
+    seed of GPTQ's calibration set. Speeds are medians, with the minimum and maximum of the
+    repeats, or ``NO_KERNEL``.
     """
     rows = []
     for name, report in reports.items():
-        quantized = quantize.models.get(name)
-        spec = quantized or grpo.models.get(name)
+        quantized = quantized_models(quantize).get(name)
         gptq = quantized if isinstance(quantized, Gptq) else None
         speed = report["speed"]  # None where the engine has no kernel
         rows.append(
             {
                 "model": name,
-                "parent": spec.parent if spec else "",
+                "parent": quantized.parent if quantized else trained_from.get(name, ""),
                 "method": quantized.method if quantized else "",
-                "calibration": gptq.calibrate_on if gptq else "",
+                "calibration": calibration_kind(gptq) if gptq else "",
                 "calibration_seed": gptq.calibration_seed if gptq else "",
                 "bits": quantized.bits if quantized else FULL_BITS,
                 "bytes": report["weight_bytes"],
@@ -62,6 +67,17 @@ def model_table(
             }
         )
     return pd.DataFrame(rows)
+
+
+def calibration_kind(model: Gptq) -> str:
+    """Return "training" for the examples of a model's parent, "text" for the packaged passages.
+
+    Otherwise it is "training of" and the other arm, or the name of an own file.
+    """
+    path = Path(model.calibrate_on)
+    if path.parent == TRAINING:
+        return "training" if path.stem == model.parent else f"training of {path.stem}"
+    return "text" if path == PASSAGES else path.name
 
 
 def perplexity(likelihoods: Sequence[Likelihood], *, level: float) -> dict[str, float]:

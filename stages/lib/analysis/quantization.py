@@ -16,6 +16,7 @@ from stages.lib.analysis.speeds import SPEEDS, summarize_speeds
 from stages.lib.analysis.systems import default_system
 from stages.lib.core.schema import Likelihood, system_name
 from stages.lib.params.evaluation import Pair
+from stages.lib.params.quantization import quantized_models
 from stages.lib.params.root import Params
 
 ALL = "all"
@@ -34,7 +35,7 @@ def unquantized_pairs(params: Params) -> list[Pair]:
     """Return the compared pairs of systems in which neither is quantized."""
     quantized = {
         system_name(model, shots)
-        for model in params.quantize.models
+        for model in quantized_models(params.quantize)
         for shots in params.evaluate.models.get(model, [])
     }
     return [pair for pair in params.analyze.compare if quantized.isdisjoint(pair)]
@@ -53,8 +54,10 @@ def model_tables(
     and answer mode.
     """
     level = bootstrap["level"]
+    later = {**params.grpo.models, **params.model.adapted}
+    trained_from = {name: model.parent for name, model in later.items()}
     models = model_table(
-        measured.reports, measured.likelihoods, params.quantize, params.grpo, level=level
+        measured.reports, measured.likelihoods, params.quantize, trained_from, level=level
     )
     tables = {"models": models}
     model_families = families(params.quantize, list(params.evaluate.models))
@@ -72,14 +75,13 @@ def model_tables(
     if model_families:
         pairs = [
             (systems[model], systems[original])
-            for original, *quantized_models in model_families
-            for model in quantized_models
+            for original, *members in model_families
+            for model in members
         ]
         tables["quantization_differences"] = quantization_differences(frame, pairs, **bootstrap)
-        quantized_models = {
-            name: model for name, model in params.quantize.models.items() if name in systems
-        }
-        tables["retention"] = retention_table(frame, quantized_models, systems, level=level)
+        members = quantized_models(params.quantize)
+        evaluated = {name: model for name, model in members.items() if name in systems}
+        tables["retention"] = retention_table(frame, evaluated, systems, level=level)
     return tables
 
 

@@ -12,6 +12,7 @@ from scipy.stats import t as student
 from stages.lib.analysis.accuracy import groups
 from stages.lib.analysis.answer_modes import promptings_among
 from stages.lib.analysis.intervals import sparse_interval
+from stages.lib.analysis.models import calibration_kind
 from stages.lib.analysis.paired import MIN_DISCORDANT
 from stages.lib.analysis.seeds import crossed_variance, stratum_codes
 from stages.lib.params.evaluation import MIN_RUNS
@@ -108,7 +109,7 @@ def _draws_by_setting(
     """Return the names of models by original, method, bits and calibration."""
     settings: dict[tuple[str, str, int, str], list[str]] = {}
     for name, model in models.items():
-        calibration = model.calibrate_on if isinstance(model, Gptq) else ""
+        calibration = calibration_kind(model) if isinstance(model, Gptq) else ""
         settings.setdefault((model.parent, model.method, model.bits, calibration), []).append(name)
     return {
         setting: names if len(names) >= MIN_RUNS else names[:1]

@@ -5,7 +5,7 @@ Rows and mean tokens are those of ``stages.lib.provenance.catalog``, formulas th
 tokens are an upper bound.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from stages.lib.params.data import (
     RowsSource,
     TrainingSource,
 )
-from stages.lib.params.quantization import Gptq, Rtn
+from stages.lib.params.quantization import Gptq, Rtn, quantized_models
 from stages.lib.params.root import Params
 from stages.lib.params.strategies import (
     AsftArm,
@@ -34,7 +34,7 @@ from stages.lib.params.strategies import (
 )
 from stages.lib.params.training import FullTuning
 from stages.lib.provenance.catalog import Shape
-from stages.lib.provenance.origins import find_facts
+from stages.lib.provenance.origins import find_facts, root_of
 
 GIB = 2**30
 
@@ -71,13 +71,30 @@ class Workload(NamedTuple):
     max_tokens: int
 
 
-def estimate_stages(params: Params, shape: Shape, gpu_gib: float) -> list[StageCost]:
+def estimate_stages(params: Params, shapes: Mapping[str, Shape], gpu_gib: float) -> list[StageCost]:
     """Return the costs of a composition, in the order of the stages.
 
-    ``shape`` is that of the base model, ``gpu_gib`` the memory of each GPU.
+    ``shapes`` are those of the base model, ``base``, and of the models of ``model.others`` that
+    have a known one; others cost nothing here. ``gpu_gib`` is the memory of each GPU.
     """
-    copies = 2 if params.model.base.startswith("hub:") else 1  # one of them in the Hub's cache
-    costs = [StageCost("model", "base", 0, 0, 0, copies * 2 * shape.parameters())]
+    shape = shapes["base"]
+    costs = [_fetch("model", "base", params.model.base, shape)]
+    costs += [
+        _fetch("fetch", name, source, shapes[name])
+        for name, source in params.model.others.items()
+        if name in shapes
+    ]
+    quantized, evaluated = quantized_models(params.quantize), params.evaluate.models
+    known = {
+        name: shapes[root]
+        for name in [*params.model.adapted, *quantized, *evaluated]
+        if (root := root_of(params, name)) in shapes
+    }
+    costs += [
+        StageCost("merge", name, 0, 0, 0, 2 * known[name].parameters())
+        for name in params.model.adapted
+        if name in known
+    ]
     if params.sample.k:
         costs.append(_sample(params, shape, gpu_gib))
     costs += [_train(params, shape, "train", name, name) for name in params.weigh.arms]
@@ -86,8 +103,8 @@ def estimate_stages(params: Params, shape: Shape, gpu_gib: float) -> list[StageC
         for name, replay in params.weigh.replays.items()
     ]
     costs += [_grpo(params, shape, name, gpu_gib) for name in params.grpo.models]
-    costs += [_quantize(params, shape, name) for name in params.quantize.models]
-    costs += [_evaluate(params, shape, name, gpu_gib) for name in params.evaluate.models]
+    costs += [_quantize(params, known[name], name) for name in quantized if name in known]
+    costs += [_evaluate(params, known[name], name, gpu_gib) for name in evaluated if name in known]
     return costs
 
 
@@ -115,6 +132,11 @@ def host_bytes(params: Params, shape: Shape) -> float:
     if launch is not None and launch.strategy == "fsdp2":
         return 4 * shape.parameters()
     return 2 * shape.parameters() * (1 if launch is None else launch.processes)
+
+
+def _fetch(stage: str, name: str, source: str, shape: Shape) -> StageCost:
+    copies = 2 if source.startswith("hub:") else 1  # one of them in the Hub's cache
+    return StageCost(stage, name, 0, 0, 0, copies * 2 * shape.parameters())
 
 
 def _sample(params: Params, shape: Shape, gpu_gib: float) -> StageCost:
@@ -199,14 +221,15 @@ def _grpo(params: Params, shape: Shape, name: str, gpu_gib: float) -> StageCost:
 
 
 def _quantize(params: Params, shape: Shape, name: str) -> StageCost:
-    settings, model = params.quantize, params.quantize.models[name]
+    settings, model = params.quantize, quantized_models(params.quantize)[name]
     calibration = settings.calibration
     tokens = calibration.examples * calibration.max_length if isinstance(model, Gptq) else 0
     peak = formulas.quantizing_bytes(shape, model, tokens=tokens)
     disk = formulas.quantized_bytes(shape, model, settings.group_size)
     # One pass for the Hessians, one for the next layer's inputs.
     flops = 2 * forward_flops(shape, tokens=tokens, seen=calibration.max_length / 2)
-    return StageCost("quantize", name, tokens, 1, peak / GIB, disk, flops=flops)
+    stage = "quantize" if isinstance(model, Gptq) else "round"
+    return StageCost(stage, name, tokens, 1, peak / GIB, disk, flops=flops)
 
 
 def _evaluate(params: Params, shape: Shape, name: str, gpu_gib: float) -> StageCost:
@@ -220,7 +243,7 @@ def _evaluate(params: Params, shape: Shape, name: str, gpu_gib: float) -> StageC
             Workload(answers, mean, shots, limit) for shots in params.evaluate.models[name]
         ]
     weights, unpacked = 2.0 * shape.parameters(), 0.0
-    model = params.quantize.models.get(name)
+    model = quantized_models(params.quantize).get(name)
     if model is not None:
         # vLLM runs symmetric 4- and 8-bit GPTQ files; others are unpacked to bf16 first.
         if isinstance(model, Gptq | Rtn) and model.bits in (4, 8) and params.quantize.symmetric:

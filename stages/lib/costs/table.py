@@ -74,8 +74,9 @@ def _notes(params: Params, sources: Sequence[Availability], shape: Shape | None)
             yield f"train: GiB on each of {launch.processes} GPUs ({launch.strategy})"
     rungs = len(params.prepare.rungs)
     declared = [*params.prepare.train, *params.prepare.benchmarks.values()]
-    # The first source is the model.
-    named = list(zip([source.name for source in sources[1:]], declared, strict=True))
+    # Models and adapters come first.
+    labels = [source.name for source in sources[-len(declared) :]]
+    named = list(zip(labels, declared, strict=True))
     assumed = [name for name, source in named if not find_facts(source).counted]
     if assumed:
         yield f"tokens per row are assumed, not counted: {', '.join(assumed)}"

@@ -4,7 +4,10 @@ from pathlib import Path
 
 WEIGHTS_PATTERN = "*.safetensors"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-ADAPTER = "adapter_config.json"
+# PEFT's files, and the folder inside a merged model that keeps its adapter.
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_FOLDER = "adapter"
 
 
 def existing_model(folder: Path) -> Path:
@@ -15,8 +18,10 @@ def existing_model(folder: Path) -> Path:
     """
     if any(folder.glob(WEIGHTS_PATTERN)):
         # transformers would load the adapter's base model, at whatever commit it is now.
-        if (folder / ADAPTER).exists():
-            raise ValueError(f"{folder}: an adapter: expected a whole model, without {ADAPTER}")
+        if (folder / ADAPTER_CONFIG).exists():
+            raise ValueError(
+                f"{folder}: an adapter: expected a whole model, without {ADAPTER_CONFIG}"
+            )
         return folder
     pickles = sorted(path.name for path in folder.glob("*") if path.suffix in PICKLES)
     if pickles:

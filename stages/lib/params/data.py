@@ -3,27 +3,55 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from stages.lib.core.schema import NonEmpty
 from stages.lib.params.base import Name, ParamGroup, Seed
-from stages.lib.params.base_model import parse_base
+from stages.lib.params.model_source import parse_source
 
 Format = Literal["mathinstruct", "numina", "orca-math", "sharegpt", "gsm8k", "math"]
 Target = Literal["problems", "conversations"]
 CellField = Literal["topic", "level", "steps"]
 
 
+def _check_source(text: str) -> str:
+    parse_source(text)
+    return text
+
+
+def _check_adapter(text: str) -> str:
+    if parse_source(text).kind == "gguf":
+        raise ValueError("expected folder:PATH or hub:ORG/NAME@COMMIT")
+    return text
+
+
+SourceName = Annotated[str, AfterValidator(_check_source)]
+
+
+class Adapted(ParamGroup):
+    """A model with a PEFT adapter from elsewhere merged into its weights."""
+
+    parent: Name
+    adapter: Annotated[str, AfterValidator(_check_adapter)]
+
+
 class Model(ParamGroup):
-    """The base model, named as ``stages.lib.params.base_model`` describes."""
+    """Models from elsewhere, named as ``stages.lib.params.model_source`` describes.
 
-    base: str
+    ``base`` is sampled from and trained. ``others`` are only evaluated or quantized, and so are
+    the models of ``adapted``.
+    """
 
-    @field_validator("base")
-    @classmethod
-    def _check_form(cls, text: str) -> str:
-        parse_base(text)
-        return text
+    base: SourceName
+    others: dict[Name, SourceName] = {}
+    adapted: dict[Name, Adapted] = {}
 
 
 class LadderSource(ParamGroup):

@@ -1,6 +1,6 @@
 """Parameters of quantization: which models are made, and how."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -10,17 +10,16 @@ Bits = Literal[2, 3, 4, 8]
 
 
 class Gptq(ParamGroup):
-    """GPTQ (Frantar et al. 2023) of an arm or a GRPO model.
+    """GPTQ (Frantar et al. 2023), calibrated on texts of a file.
 
-    It is calibrated on the parent's training examples, on as many of them with hard
-    problems more likely, or on unrelated text. Another
-    ``calibration_seed`` draws another calibration set of the same kind.
+    The file ``calibrate_on`` has the training examples of an arm or a GRPO model, or a column
+    ``text``. Another ``calibration_seed`` draws another set of its texts.
     """
 
-    method: Literal["gptq"]
+    method: ClassVar[Literal["gptq"]] = "gptq"
     parent: Name
     bits: Bits
-    calibrate_on: Literal["training", "difficulty", "text"]
+    calibrate_on: Annotated[str, Field(pattern=r"^[^\s].*\.parquet$")]
     calibration_seed: PositiveInt
 
 
@@ -48,7 +47,8 @@ class Int8(ParamGroup):
     bits: Literal[8]
 
 
-QuantizedModel = Annotated[Gptq | Rtn | Nf4 | Int8, Field(discriminator="method")]
+Rounded = Annotated[Rtn | Nf4 | Int8, Field(discriminator="method")]
+QuantizedModel = Gptq | Rounded
 
 
 class Calibration(ParamGroup):
@@ -62,10 +62,16 @@ class Quantize(ParamGroup):
     """The models to make, and the settings that GPTQ and round to nearest share."""
 
     seed: Seed
-    models: dict[Name, QuantizedModel]
+    gptq: dict[Name, Gptq]
+    rounded: dict[Name, Rounded]
     group_size: Literal[-1, 16, 32, 64, 128]
     desc_act: bool
     act_group_aware: bool
     symmetric: bool
     damping: Annotated[float, Field(gt=0, lt=1)]
     calibration: Calibration
+
+
+def quantized_models(quantize: Quantize) -> dict[Name, QuantizedModel]:
+    """Return the models of both groups by name."""
+    return {**quantize.gptq, **quantize.rounded}

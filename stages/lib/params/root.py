@@ -1,13 +1,16 @@
 """The whole of params.yaml, and the checks across its groups."""
 
+from pathlib import Path
+
 from pydantic import model_validator
 
+from stages.lib.core.paths import TRAINING
 from stages.lib.core.schema import system_name
 from stages.lib.params.base import ParamGroup
 from stages.lib.params.data import Model, Prepare, Prompts, RowsSource
 from stages.lib.params.evaluation import Analyze, Demo, Evaluate, Figures, Hub, Paper
 from stages.lib.params.grpo import Grpo
-from stages.lib.params.quantization import Gptq, Quantize
+from stages.lib.params.quantization import Quantize, quantized_models
 from stages.lib.params.sampling import EngineConfig, Sample, SandboxLimits, Score
 from stages.lib.params.strategies import (
     Arm,
@@ -58,10 +61,13 @@ class Params(ParamGroup):
         arms = {*self.weigh.arms, *self.weigh.replays}
         taken = {"base"}
         for group, models in (
+            ("model.others", self.model.others),
+            ("model.adapted", self.model.adapted),
             ("weigh.arms", self.weigh.arms),
             ("weigh.replays", self.weigh.replays),
             ("grpo.models", self.grpo.models),
-            ("quantize.models", self.quantize.models),
+            ("quantize.gptq", self.quantize.gptq),
+            ("quantize.rounded", self.quantize.rounded),
         ):
             for name in models:
                 if name in taken:
@@ -69,13 +75,24 @@ class Params(ParamGroup):
                 taken.add(name)
         for name, model in self.grpo.models.items():
             _check_parent(f"grpo.models.{name}", model.parent, {"base"} | arms)
-        # Replays leave no examples of their own to calibrate on.
-        parents = {*self.weigh.arms, *self.grpo.models}
-        for name, model in self.quantize.models.items():
-            _check_parent(f"quantize.models.{name}", model.parent, parents)
+        whole = taken - quantized_models(self.quantize).keys()
+        for name, model in self.model.adapted.items():
+            _check_parent(f"model.adapted.{name}", model.parent, whole - self.model.adapted.keys())
+        for name, model in self.quantize.gptq.items():
+            _check_parent(f"quantize.gptq.{name}", model.parent, whole)
+            self._check_calibration(f"quantize.gptq.{name}.calibrate_on", Path(model.calibrate_on))
+        for name, model in self.quantize.rounded.items():
+            _check_parent(f"quantize.rounded.{name}", model.parent, whole)
         for name in self.evaluate.models:
             if name not in taken:
                 raise ValueError(f"evaluate.models.{name}: expected one of {sorted(taken)}")
+
+    def _check_calibration(self, key: str, path: Path) -> None:
+        """Raise ValueError for the training examples of a model that has none."""
+        trained = {*self.weigh.arms, *self.grpo.models}
+        if path.parent == TRAINING and path.stem not in trained:
+            files = sorted(str(TRAINING / f"{name}.parquet") for name in trained)
+            raise ValueError(f"{key}: {str(path)!r}: expected one of {files}")
 
     def _check_benchmarks(self) -> None:
         """Raise ValueError unless the evaluation names the benchmarks that are prepared."""
@@ -125,7 +142,7 @@ class Params(ParamGroup):
     def _check_quantized(self) -> None:
         """Raise ValueError if a quantized model could not be compared with its parent."""
         evaluated = self.evaluate.models
-        for name, model in self.quantize.models.items():
+        for name, model in quantized_models(self.quantize).items():
             if name not in evaluated:
                 continue
             if model.parent not in evaluated:
@@ -186,17 +203,6 @@ class Params(ParamGroup):
             raise ValueError(
                 f"sample.k: {self.sample.k}: expected 0 with score.definition: 'published'"
             )
-        by_difficulty = {
-            name: model
-            for name, model in self.quantize.models.items()
-            if isinstance(model, Gptq) and model.calibrate_on == "difficulty"
-        }
-        for name, model in by_difficulty.items():
-            if isinstance(self.weigh.arms.get(model.parent), ConversationsArm):
-                raise ValueError(
-                    f"quantize.models.{name}.calibrate_on: 'difficulty': expected 'training' or "
-                    "'text' for an arm of conversations"
-                )
         # The samples measure the difficulty that any arm may need.
         if self.sample.k > 0:
             return
@@ -212,11 +218,6 @@ class Params(ParamGroup):
                     f"weigh.arms.{name}: '{arm.strategy}': expected sample.k above 0, "
                     "as the arm needs difficulty"
                 )
-        if not published and by_difficulty:
-            name = next(iter(by_difficulty))
-            raise ValueError(
-                f"quantize.models.{name}.calibrate_on: 'difficulty': expected sample.k above 0"
-            )
         if self.sample.sequential is not None:
             raise ValueError("sample.sequential: expected null where sample.k is 0")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from stages.lib.params.base_model import Base
+from stages.lib.params.model_source import ModelSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +168,12 @@ LADDER = DataFacts("apache-2.0", 0, 15, 29, counted=True)
 UNKNOWN_FACTS = DataFacts("", 0, 80, 160)
 
 
-def find_model_facts(base: Base) -> ModelFacts | None:
+def find_model_facts(base: ModelSource) -> ModelFacts | None:
     """Return the facts about a base model, None if it is not listed."""
     return FILES.get(base.sha256) if base.kind == "gguf" else MODELS.get(base.location)
 
 
-def find_shape(base: Base) -> Shape | None:
+def find_shape(base: ModelSource) -> Shape | None:
     """Return a base model's shape, listed or from its local configuration; else None."""
     facts = find_model_facts(base)
     if facts is not None:

@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.lib.params.base_model import parse_base
 from stages.lib.params.data import (
     BenchmarkSource,
     FileSource,
     LadderSource,
+    Model,
     PackagedSource,
     Prepare,
     RowsSource,
     SuiteSource,
     TrainingSource,
 )
+from stages.lib.params.model_source import parse_source
+from stages.lib.params.quantization import quantized_models
+from stages.lib.params.root import Params
 from stages.lib.provenance import catalog, hub, suite
 from stages.lib.provenance.catalog import DataFacts
 from stages.lib.provenance.hub import HubFiles
@@ -46,22 +49,35 @@ class Availability:
     command: str = ""
 
 
-def locate_model(base: str) -> Availability:
-    """Look up the base model.
+def root_of(params: Params, model: str) -> str:
+    """Return the model that a model was made from, or is: "base" or one of ``model.others``."""
+    made_from = {**quantized_models(params.quantize), **params.grpo.models, **params.model.adapted}
+    while model in made_from:
+        model = made_from[model].parent
+    return model if model in params.model.others else "base"
+
+
+def source_of(params: Params, model: str) -> str:
+    """Return the source of the model from elsewhere that a model was made from, or is."""
+    return {"base": params.model.base, **params.model.others}[root_of(params, model)]
+
+
+def locate_model(source: str, key: str = "model.base", label: str = "model") -> Availability:
+    """Look up a model or an adapter, which a parameter names by its source.
 
     Raises ValueError for a local file that does not exist, and for a commit of zeros.
     """
-    parsed = parse_base(base)
+    parsed = parse_source(source)
     facts = catalog.find_model_facts(parsed)
     if parsed.kind == "hub":
-        hub.check_commit("model.base", base, parsed.revision)
+        hub.check_commit(key, source, parsed.revision)
         files = HubFiles(parsed.location, parsed.revision, ("*.safetensors",), "model")
         if facts is None:
-            return _on_hub("model", files, "see its card", gated=None)
-        return _on_hub("model", files, facts.license, gated=facts.gated)
-    _check_exists("model.base", parsed.location)
+            return _on_hub(label, files, "see its card", gated=None)
+        return _on_hub(label, files, facts.license, gated=facts.gated)
+    _check_exists(key, parsed.location)
     license = license_of(parsed) if facts is None else facts.license
-    return Availability("model", base.partition("#")[0], license)
+    return Availability(label, source.partition("#")[0], license)
 
 
 def locate_training_source(source: TrainingSource) -> Availability:
@@ -102,9 +118,13 @@ def locate_benchmark(name: str, source: BenchmarkSource) -> Availability:
             return Availability(label, source.path, OWN_LICENSE)
 
 
-def locate_all(base: str, prepare: Prepare) -> Iterator[Availability]:
-    """Look up the model, then every source of training data, then every benchmark."""
-    yield locate_model(base)
+def locate_all(model: Model, prepare: Prepare) -> Iterator[Availability]:
+    """Look up all models and adapters, then all training data, then all benchmarks."""
+    yield locate_model(model.base)
+    for name, source in model.others.items():
+        yield locate_model(source, f"model.others.{name}", f"model {name}")
+    for name, spec in model.adapted.items():
+        yield locate_model(spec.adapter, f"model.adapted.{name}.adapter", f"adapter {name}")
     yield from map(locate_training_source, prepare.train)
     for name, source in prepare.benchmarks.items():
         yield locate_benchmark(name, source)

@@ -1,6 +1,7 @@
 """Captions of the paper's figures."""
 
 from stages.lib.analysis.models import families, has_difficulty, online_runs
+from stages.lib.params.quantization import quantized_models
 from stages.lib.params.root import Params
 
 CAPTIONS = {
@@ -53,7 +54,7 @@ RETENTION_CAPTION = (
 def figures_without_data(params: Params) -> set[str]:
     """Return the figures that these parameters give no data for."""
     methods = {
-        params.quantize.models[model].method
+        quantized_models(params.quantize)[model].method
         for _, *quantized in families(params.quantize, list(params.evaluate.models))
         for model in quantized
     }

@@ -14,10 +14,12 @@ from stages.lib.analysis.answer_modes import ANSWER_MODES, SINGLE_ANSWER_MODES
 from stages.lib.analysis.seeds import pairs_with_runs
 from stages.lib.core.schema import system_name
 from stages.lib.core.settings import overlay
-from stages.lib.params.base_model import parse_base
+from stages.lib.params.model_source import parse_source
+from stages.lib.params.quantization import quantized_models
 from stages.lib.params.root import Params
 from stages.lib.params.strategies import ConversationsArm
 from stages.lib.provenance.license import UNKNOWN
+from stages.lib.provenance.origins import source_of
 from stages.lib.report.claims import TableRow, winner
 from stages.lib.report.descriptions import quantization, strategy, training_source, uses_difficulty
 from stages.lib.report.numbers import fixed, p_value, percent
@@ -60,7 +62,7 @@ def render(
     accuracy = [row for row in accuracy if row["system"] in systems]
     # A card describes SFT, then GRPO, then quantization, if they were used. The arm is "base"
     # for a base model trained by GRPO alone.
-    quantized = params.quantize.models.get(model)
+    quantized = quantized_models(params.quantize).get(model)
     trained = quantized.parent if quantized else model
     grpo_model = params.grpo.models.get(trained)
     arm = grpo_model.parent if grpo_model else trained
@@ -75,6 +77,8 @@ def render(
         "p_value": p_value,
         "answer_modes": ANSWER_MODES,
         "model": model,
+        "source": source_of(params, model),
+        "adapted": params.model.adapted.get(trained),
         "trained": trained,
         "arm": arm,
         "grpo_model": grpo_model,
@@ -109,7 +113,7 @@ def _data(arm: str, params: Params, measured: CardInputs) -> dict[str, Any]:
     has_conversations = any(isinstance(value, ConversationsArm) for value in arms.values())
     return {
         "arm_metrics": measured.arm_metrics.get(arm),
-        "source": training_source(params, arms.get(arm)),
+        "training_source": training_source(params, arms.get(arm)),
         "problem_source": training_source(params, None),
         "on_conversations": isinstance(arms.get(arm), ConversationsArm),
         "n_arms": len(arms),
@@ -153,8 +157,8 @@ def _runs(systems: Mapping[str, int], params: Params) -> dict[str, list[str]]:
 def _front_matter(
     model: str, params: Params, accuracy: Sequence[TableRow], license: str
 ) -> ModelCardData:
-    base = parse_base(params.model.base)
-    quantized = params.quantize.models.get(model)
+    base = parse_source(source_of(params, model))
+    quantized = quantized_models(params.quantize).get(model)
     tags = ["mathematics", "uphill"]
     if quantized:
         tags += [quantized.method, f"{quantized.bits}-bit"]

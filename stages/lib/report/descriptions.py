@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stages.lib.analysis.models import has_difficulty
+from stages.lib.analysis.models import calibration_kind, has_difficulty
 from stages.lib.params.data import FileSource, LadderSource, RowsSource, TrainingSource
-from stages.lib.params.quantization import Gptq, Int8, Nf4, Rtn
+from stages.lib.params.quantization import Gptq, Int8, Nf4, Rtn, quantized_models
 from stages.lib.params.root import Params
 from stages.lib.params.strategies import (
     AntiFocalArm,
@@ -30,12 +30,7 @@ from stages.lib.params.strategies import (
 )
 from stages.lib.provenance.ladder_path import parse_ladder_path
 
-CALIBRATIONS = {
-    "training": "of its training examples",
-    "difficulty": "of its training examples, hard problems more likely",
-    "text": "paragraphs of Wikipedia",
-}
-
+CALIBRATIONS = {"training": "of its training examples", "text": "paragraphs of Wikipedia"}
 
 REPLAYS = {
     "dealt": "each cell has the weights of another cell",
@@ -156,11 +151,11 @@ def quantization(params: Params, model: str) -> str:
     quantize = params.quantize
     groups = "one group a row" if quantize.group_size == -1 else f"group size {quantize.group_size}"
     grid = f"{groups}, {'' if quantize.symmetric else 'a'}symmetric"
-    match quantize.models[model]:
-        case Gptq(bits=bits, calibrate_on=texts):
+    match quantized_models(quantize)[model]:
+        case Gptq(bits=bits) as gptq:
             return (
                 f"GPTQ, {bits} bits, {grid}, calibrated on {quantize.calibration.examples} "
-                f"{CALIBRATIONS[texts]}"
+                f"{_calibration(gptq)}"
             )
         case Rtn(bits=bits):
             return f"round to nearest, {bits} bits, {grid}"
@@ -168,6 +163,13 @@ def quantization(params: Params, model: str) -> str:
             return "bitsandbytes, 4-bit normal floats with double quantization"
         case Int8():
             return "bitsandbytes, LLM.int8()"
+
+
+def _calibration(model: Gptq) -> str:
+    kind = calibration_kind(model)
+    if kind.startswith("training of"):
+        return f"training examples of `{Path(model.calibrate_on).stem}`"
+    return CALIBRATIONS.get(kind, f"texts of the file `{kind}`")
 
 
 def training_source(params: Params, arm: Arm | None) -> str:

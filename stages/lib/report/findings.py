@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stages.lib.analysis.seeds import pairs_with_runs
+from stages.lib.params.quantization import quantized_models
 from stages.lib.params.root import Params
 from stages.lib.report import claims
 from stages.lib.report.descriptions import share_permutation
@@ -79,7 +80,7 @@ def _rows_of_pair(rows: Sequence[claims.TableRow], pair: Sequence[str]) -> list[
 
 
 def _subject(pair: Sequence[str], params: Params) -> str:
-    if any(name in params.quantize.models for name in pair):
+    if any(name in quantized_models(params.quantize) for name in pair):
         return "quantization"
     if any(name in params.grpo.models for name in pair):
         return "grpo"

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
-from stages.lib.params.quantization import Gptq, Rtn
+from stages.lib.params.quantization import Rtn
 from stages.lib.params.root import Params
 from stages.lib.params.training import AdapterTuning, Tuning
 from stages.lib.runtime.nvidia import MIN_DRIVER, Gpu, visible_gpus
@@ -90,9 +90,11 @@ def _needed_packages(params: Params) -> Iterator[tuple[str, object, str]]:
                 yield f"{key}.method", tuning.method, "bitsandbytes"
             if tuning.optimizer == "paged_adamw_8bit":
                 yield f"{key}.optimizer", tuning.optimizer, "bitsandbytes"
-    for name, model in params.quantize.models.items():
-        package = "gptqmodel" if isinstance(model, Gptq | Rtn) else "bitsandbytes"
-        yield f"quantize.models.{name}.method", model.method, package
+    for name in params.quantize.gptq:
+        yield "quantize.gptq", name, "gptqmodel"
+    for name, model in params.quantize.rounded.items():
+        package = "gptqmodel" if isinstance(model, Rtn) else "bitsandbytes"
+        yield f"quantize.rounded.{name}.method", model.method, package
     if params.engine.engines > 1:
         yield "engine.engines", params.engine.engines, "ray"
     if params.train.launch is not None:

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from stages.lib.models.bitsandbytes import nf4
 from stages.lib.models.fingerprint import save_atomically
+from stages.lib.models.folder import ADAPTER_FOLDER
 from stages.lib.models.loading import load_model, load_without_weights
 from stages.lib.models.precision import compute_dtype
 from stages.lib.params.training import AdapterTuning, FullTuning, Tuning
@@ -92,12 +93,21 @@ def merge_adapters(model: Trainable) -> PreTrainedModel:
 def save_merged(model: Trainable, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
     """Save a trained model in bf16, with its adapters merged, and its tokenizer in ``out``.
 
-    ``model`` must not be used afterwards.
+    Its adapters are also saved by themselves in ``out/adapter``. ``model`` must not be used
+    afterwards.
     """
-    merged = merge_adapters(model).to(torch.bfloat16)  # pyright: ignore[reportArgumentType]
     with save_atomically(out) as tmp:
+        if isinstance(model, PeftModel):
+            _save_adapters(model, tmp / ADAPTER_FOLDER)
+        merged = merge_adapters(model).to(torch.bfloat16)  # pyright: ignore[reportArgumentType]
         merged.save_pretrained(tmp)
         tokenizer.save_pretrained(tmp)
+
+
+def _save_adapters(model: PeftModel, folder: Path) -> None:
+    # The embeddings are not trained; asked to find out, PEFT may look for the base on the Hub.
+    model.save_pretrained(str(folder), save_embedding_layers=False)
+    (folder / "README.md").unlink()  # PEFT's card, which says nothing
 
 
 def upcast_adapters(model: Trainable) -> None:

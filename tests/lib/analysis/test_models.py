@@ -13,18 +13,18 @@ from stages.lib.analysis.quantization import (
     quantization_differences,
     quantization_table,
 )
+from stages.lib.core.paths import PASSAGES
 from stages.lib.core.schema import Likelihood
-from stages.lib.params.grpo import Grpo
 from stages.lib.params.load import load_params
 from stages.lib.params.quantization import Calibration, Gptq, Nf4, Quantize, Rtn
 from tests.rows import make_answers
 
 QUANTIZE = Quantize(
     seed=1,
-    models={
-        "a-q3": Gptq(method="gptq", parent="a", bits=3, calibrate_on="text", calibration_seed=2),
-        "a-nf4": Nf4(method="nf4", parent="a", bits=4),
+    gptq={
+        "a-q3": Gptq(parent="a", bits=3, calibrate_on=str(PASSAGES), calibration_seed=2),
     },
+    rounded={"a-nf4": Nf4(method="nf4", parent="a", bits=4)},
     group_size=32,
     desc_act=False,
     act_group_aware=True,
@@ -51,8 +51,7 @@ def likelihoods() -> dict[str, list[Likelihood]]:
 def models() -> pd.DataFrame:
     report: dict[str, Any] = {"weight_bytes": 8, "memory_bytes": 9, "speed": None}
     reports = {"a": report | {"speed": SPEED}, "a-q3": report, "a-nf4": report}
-    grpo = Grpo.model_construct(models={})
-    return model_table(reports, likelihoods(), QUANTIZE, grpo, level=0.95)
+    return model_table(reports, likelihoods(), QUANTIZE, {}, level=0.95)
 
 
 def test_the_table_of_models_says_what_each_was_made_of(models: pd.DataFrame) -> None:
@@ -146,7 +145,7 @@ def test_families_hold_the_quantized_models_of_an_original() -> None:
         name: Rtn(method="rtn", parent=name[0], bits=4) for name in ("a-8", "b-4", "a-4", "c-4")
     }
     evaluated = ["base", "b", "a", "a-4", "a-8", "b-4", "c"]
-    quantize = QUANTIZE.model_copy(update={"models": models})
+    quantize = QUANTIZE.model_copy(update={"gptq": {}, "rounded": models})
     assert families(quantize, evaluated) == [["b", "b-4"], ["a", "a-8", "a-4"]]
 
 

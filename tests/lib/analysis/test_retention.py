@@ -1,12 +1,11 @@
 """The share of accuracy that quantized models keep, by hand and over simulated data."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from stages.lib.analysis.retention import retention, retention_table
+from stages.lib.core.paths import PASSAGES
 from stages.lib.params.quantization import Gptq, Rtn
 from tests.rows import make_answers
 
@@ -66,15 +65,15 @@ def test_the_interval_holds_the_true_retention_as_often_as_it_says(
 
 
 def test_models_that_differ_in_their_calibration_seed_are_draws_of_one_way() -> None:
-    def gptq(seed: int, texts: Any = "training") -> Gptq:
-        return Gptq(parent="a", method="gptq", bits=4, calibrate_on=texts, calibration_seed=seed)
+    def gptq(seed: int, texts: str = "data/training/a.parquet") -> Gptq:
+        return Gptq(parent="a", bits=4, calibrate_on=texts, calibration_seed=seed)
 
     models = {
         "q": gptq(1),
         "q2": gptq(2),
         "q3": gptq(3),
-        "t": gptq(1, "text"),
-        "t2": gptq(2, "text"),
+        "t": gptq(1, str(PASSAGES)),
+        "t2": gptq(2, str(PASSAGES)),
     }
     models |= {"r": Rtn(parent="a", method="rtn", bits=4)}
     solved = {"a": 40, "q": 30, "q2": 20, "q3": 10, "t": 20, "t2": 40, "r": 10}

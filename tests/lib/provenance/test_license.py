@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from gguf import GGUFWriter
 
-from stages.lib.params.base_model import Base
+from stages.lib.params.model_source import ModelSource
 from stages.lib.provenance import license as provenance_license
 from stages.lib.provenance.license import license_of
 
@@ -21,7 +21,7 @@ CARDS = [
 def test_of_a_folder(tmp_path: Path, card: str | None, expected: str) -> None:
     if card is not None:
         (tmp_path / "README.md").write_text(card)
-    assert license_of(Base("folder", str(tmp_path))) == expected
+    assert license_of(ModelSource("folder", str(tmp_path))) == expected
 
 
 @pytest.mark.parametrize(("license", "expected"), [("gemma", "gemma"), (None, "unknown")])
@@ -33,7 +33,7 @@ def test_of_a_gguf_file(tmp_path: Path, license: str | None, expected: str) -> N
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
-    assert license_of(Base("gguf", str(path))) == expected
+    assert license_of(ModelSource("gguf", str(path))) == expected
 
 
 def test_of_a_hub_model_it_is_that_of_its_card_at_the_commit(
@@ -47,7 +47,7 @@ def test_of_a_hub_model_it_is_that_of_its_card_at_the_commit(
         return str(tmp_path / name)
 
     monkeypatch.setattr(provenance_license, "hf_hub_download", download)
-    base = Base("hub", "org/name", revision="a" * 40)
+    base = ModelSource("hub", "org/name", revision="a" * 40)
     assert license_of(base) == "llama3.2"
     assert downloads == [("org/name", "a" * 40)]
 
@@ -57,4 +57,4 @@ def test_of_a_hub_model_out_of_reach_it_is_unknown(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert license_of(Base("hub", "org/name", revision="a" * 40)) == "unknown"
+    assert license_of(ModelSource("hub", "org/name", revision="a" * 40)) == "unknown"

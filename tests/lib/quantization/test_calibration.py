@@ -13,10 +13,9 @@ EXAMPLES = [
 ]
 
 
-def drawn(n: int, seed: int, pass_rates: dict[str, float] | None = None) -> list[str]:
-    rng = np.random.default_rng(seed)
-    rates = [pass_rates[row.problem_id] for row in EXAMPLES] if pass_rates else None
-    return [row.problem_id for row in sample_calibration(EXAMPLES, n, rng, rates)]
+def drawn(n: int, seed: int) -> list[str]:
+    rows = sample_calibration(EXAMPLES, n, np.random.default_rng(seed))
+    return [row.problem_id for row in rows]
 
 
 def test_chances_are_proportional_to_repeats_and_nothing_is_drawn_twice() -> None:
@@ -27,16 +26,7 @@ def test_chances_are_proportional_to_repeats_and_nothing_is_drawn_twice() -> Non
     assert all(60 < firsts.count(name) < 140 for name in ("easy", "half"))
 
 
-def test_chances_are_proportional_to_the_rate_of_failure() -> None:
-    rates = {"never": 0.5, "easy": 1.0, "half": 0.5, "hard": 0.5}
-    assert sorted(drawn(10, 1, rates)) == ["half", "hard"]
-    firsts = [drawn(1, seed, rates | {"half": 0.25})[0] for seed in range(400)]
-    # 0.75 once beside 0.5 thrice.
-    assert 225 < firsts.count("hard") < 305
-
-
-@pytest.mark.parametrize("examples", [[], EXAMPLES[:1], EXAMPLES])
+@pytest.mark.parametrize("examples", [[], EXAMPLES[:1]])
 def test_if_no_example_can_be_drawn_the_parameter_is_named(examples: list[Example]) -> None:
-    rates = [1.0] * len(examples)
     with pytest.raises(ValueError, match=r"quantize\.calibration: expected a training example"):
-        sample_calibration(examples, 1, np.random.default_rng(1), rates)
+        sample_calibration(examples, 1, np.random.default_rng(1))

@@ -36,7 +36,8 @@ SOLUTIONS = [one_turn(ids[:10], ids[10:], 1.0) for ids in CALIBRATION]
 def settings(**changes: Any) -> Quantize:
     values = {
         "seed": 1,
-        "models": {},
+        "gptq": {},
+        "rounded": {},
         "group_size": 32,
         "desc_act": False,
         "act_group_aware": True,

@@ -52,7 +52,7 @@ PACKAGES = [
         ["recipe=finetome-grpo", "size=mini"],
         "grpo.models.sft-grpo.tuning.method: 'qlora'",
     ),
-    ("gptqmodel", ["recipe=quantization"], ".method: 'gptq'"),
+    ("gptqmodel", ["recipe=quantization"], "quantize.gptq: 'uniform-gptq8'"),
     ("gptqmodel", ["recipe=quantization"], ".method: 'rtn'"),
     ("bitsandbytes", ["recipe=quantization"], ".method: 'nf4'"),
     ("bitsandbytes", ["recipe=quantization"], ".method: 'int8'"),

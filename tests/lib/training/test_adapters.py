@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallba
 
 from stages.lib.core.files import file_sha256
 from stages.lib.models.loading import load_model
+from stages.lib.models.merge import merge_adapter
 from stages.lib.models.precision import compute_dtype
 from stages.lib.params.training import AdapterTuning, FullTuning
 from stages.lib.sft.trainer import train
@@ -126,6 +127,25 @@ def test_merged_and_unmerged_logits_agree(tiny_base: Path, run: AdapterRun) -> N
     # Merged weights are rounded to bf16, whose resolution is 1/256.
     difference = (logits(loaded) - run.logits).abs().max()
     assert difference < 0.02 * (run.logits - start).abs().max() + 0.01
+
+
+def test_the_adapter_is_kept_beside_the_merged_model(
+    tiny_base: Path, run: AdapterRun, tmp_path: Path
+) -> None:
+    adapter = run.merged / "adapter"
+    files = {path.name for path in adapter.iterdir()}
+    assert files == {"adapter_config.json", "adapter_model.safetensors"}
+    saved = load_file(adapter / "adapter_model.safetensors")
+    assert {value.dtype for value in saved.values()} == {torch.float32}
+    assert len(saved) == sum("lora_" in name for name in run.state)
+    # On the base that QLoRA rounds to NF4 it was trained beside other weights.
+    if run.tuning.method == "lora":
+        merge_adapter(tiny_base, adapter, tmp_path / "again")
+        again, merged = (
+            load_model(path, torch.float32) for path in (tmp_path / "again", run.merged)
+        )
+        # Once summed in 32 bits, once in the precision of training.
+        torch.testing.assert_close(logits(again), logits(merged), rtol=0.02, atol=0.02)
 
 
 def test_in_32_bit_merged_and_unmerged_logits_agree_closely(

@@ -1,4 +1,4 @@
-"""Parse the name of a base model, one string:
+"""Parse the name of a model from elsewhere, one string:
 
 - ``package:PACKAGE/FILE.gguf#sha256=HEX``  a GGUF file that an installed package carries
 - ``file:PATH.gguf#sha256=HEX``             a local GGUF file
@@ -19,8 +19,8 @@ _FORMS = (
 
 
 @dataclass(frozen=True)
-class Base:
-    """Where a base model is: ``location`` is a file, a folder or a repository of the Hub."""
+class ModelSource:
+    """Where a model is: ``location`` is a file, a folder or a repository of the Hub."""
 
     kind: Literal["gguf", "folder", "hub"]
     location: str
@@ -28,16 +28,16 @@ class Base:
     revision: str = ""
 
 
-def parse_base(text: str) -> Base:
-    """Parse a base model's name. Raises ValueError if it has none of the forms above."""
+def parse_source(text: str) -> ModelSource:
+    """Parse a model's name. Raises ValueError if it has none of the forms above."""
     if match := re.fullmatch(r"package:(\w+)/([^#]+\.gguf)#sha256=([0-9a-f]{64})", text):
-        return Base("gguf", str(_package_folder(match[1]) / match[2]), sha256=match[3])
+        return ModelSource("gguf", str(_package_folder(match[1]) / match[2]), sha256=match[3])
     if match := re.fullmatch(r"file:([^#]+\.gguf)#sha256=([0-9a-f]{64})", text):
-        return Base("gguf", match[1], sha256=match[2])
+        return ModelSource("gguf", match[1], sha256=match[2])
     if match := re.fullmatch(r"folder:(.+)", text):
-        return Base("folder", match[1])
+        return ModelSource("folder", match[1])
     if match := re.fullmatch(r"hub:([\w.-]+/[\w.-]+)@([0-9a-f]{40})", text):
-        return Base("hub", match[1], revision=match[2])
+        return ModelSource("hub", match[1], revision=match[2])
     raise ValueError(f"expected {_FORMS}")
 
 
