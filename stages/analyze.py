@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from stages.lib.analysis.accuracy import accuracy_table, answer_frame, status_table
+from stages.lib.analysis.alarms import alarm_table
 from stages.lib.analysis.comparisons import comparison_table, run_table
+from stages.lib.analysis.extraction import extraction_table
 from stages.lib.analysis.headline import headline, study_numbers
 from stages.lib.analysis.intervals import Bootstrap
 from stages.lib.analysis.quantization import ModelMeasurements, model_tables, unquantized_pairs
@@ -65,7 +67,13 @@ def main() -> None:
     bootstrap = Bootstrap(draws=settings.draws, level=level, rng=rng)
     frame = answer_frame(records, problems)
     accuracy = accuracy_table(frame, ["benchmark", "system"], level=level)
-    tables = {"accuracy": accuracy, "statuses": status_table(records)}
+    statuses = status_table(records)
+    trained = [name for name in models if (TRAINING_LOGS / f"{name}.json").exists()]
+    alarms = alarm_table(accuracy, statuses, trained, models)
+    for row in alarms.to_dict("records"):
+        console.log_line("analyze: {system} on {benchmark}, {prompting}: {alarm}".format_map(row))
+    tables = {"accuracy": accuracy, "statuses": statuses, "alarms": alarms}
+    tables["extraction"] = extraction_table(records, level=level)
     for column in ("source", "topic", "level"):
         by = ["benchmark", "system", column]
         tables[f"accuracy_by_{column}"] = accuracy_table(frame, by, level=level)

@@ -22,7 +22,7 @@ from stages.lib.params.load import load_params
 from stages.lib.params.model_source import parse_source
 from stages.lib.params.root import Params
 from stages.lib.provenance.license import license_of
-from stages.lib.provenance.origins import source_of
+from stages.lib.provenance.origins import from_elsewhere, source_of
 from stages.lib.provenance.versions import versions
 from stages.lib.report import cards
 from stages.lib.report.tables import read_rows
@@ -40,7 +40,7 @@ def main() -> None:
     with atomic_replace(CARDS) as tmp:
         tmp.mkdir()
         for model in params.evaluate.models:
-            if model in {"base", *params.model.others, *params.model.adapted}:
+            if model in from_elsewhere(params):
                 continue
             license = find_license(parse_source(source_of(params, model)))
             text = cards.render(model, params, measured, license=license, versions=package_versions)

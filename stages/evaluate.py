@@ -27,6 +27,9 @@ from stages.lib.params.root import Params
 from stages.lib.prompts.few_shot import few_shot_prompt
 from stages.lib.runtime import console
 
+MOST_CUT = 0.9
+"""Share of answers at the token limit from which a line is logged."""
+
 
 def main(name: str) -> None:
     """Evaluate a model."""
@@ -48,6 +51,7 @@ def main(name: str) -> None:
             load=engines.backend,
             desc=f"evaluate {name}",
         )
+        warn_if_cut(name)
         # Weights without a kernel run dequantized: their speed would be that of the copy.
         if has_kernel(folder):
             probe = islice(cycle(requests), evaluate.speed.prompts)
@@ -57,6 +61,17 @@ def main(name: str) -> None:
         MODEL_REPORTS / f"{name}.json",
         {"weight_bytes": weight_bytes(folder), "speed": speed, "fingerprint": fingerprint},
     )
+
+
+def warn_if_cut(name: str) -> None:
+    """Log it if nearly all answers of a model end at the token limit."""
+    reasons = [row.finish_reason for row in answer_store(name).rows()]
+    cut = reasons.count("length")
+    if cut >= MOST_CUT * len(reasons):
+        console.log_line(
+            f"evaluate {name}: {cut} of {len(reasons)} answers end at the token limit: the model "
+            "may be broken, or evaluate.max_tokens too small"
+        )
 
 
 def benchmark_requests(name: str, params: Params) -> list[Request]:

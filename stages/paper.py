@@ -114,6 +114,8 @@ def paper_inputs(params: Params, figures: list[str]) -> dict[str, Any]:
         "systems": evaluated_systems(params.evaluate),
         "few_shot_systems": evaluated_systems(params.evaluate, fewest=1),
         "answer_modes": ANSWER_MODES,
+        "alarms": facts.alarms(),
+        "agreement": facts.agreement(params.evaluate.held_out),
         "power": POWER,
         "min_discordant": MIN_DISCORDANT,
         "captions": {name: CAPTIONS[name] for name in figures},
@@ -183,10 +185,11 @@ def page(params: Params, inputs: dict[str, Any], figures: dict[str, str]) -> str
         tables.insert(0, study_table(study))
     # Not "elsewhere": the page states findings on the held-out benchmark only.
     subjects = ("question", "others", "grpo", "quantization")
+    claims = [finding for subject in subjects for finding in inputs["claims"][subject]]
     return webpage.render(
         title=params.paper.title,
         benchmark=params.evaluate.held_out,
-        findings=[finding for subject in subjects for finding in inputs["claims"][subject]],
+        findings=[{"summary": "", "details": [text]} for text in inputs["alarms"]] + claims,
         figures=pictures,
         tables=tables,
         browser=browser,

@@ -8,10 +8,8 @@ machine alone until it is interrupted. ``--options`` has further ones of ``vllm 
     python -m tools.serve MODEL [--port PORT] [--options="--api-key KEY"]
 """
 
-import ctypes
 import os
 import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +17,6 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -35,12 +32,11 @@ from stages.lib.params.data import Prompts
 from stages.lib.params.load import load_params
 from stages.lib.params.sampling import EngineConfig
 from stages.lib.prompts.templates import ALPACA_PREAMBLE, prompt_text
-from stages.lib.runtime import console
+from stages.lib.runtime import child_process, console
 from tools.demo.problems import model_folder
 
 HOST, PORT = "127.0.0.1", 8000
 _POLL_S = 0.2
-_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 # A conversation without a system message gets this one, written as a Jinja text.
 _WITH_SYSTEM = (
@@ -114,12 +110,7 @@ def main(model: str, port: int, options: Sequence[str]) -> None:
     with engine_ready(folder) as ready:
         command = server_command(ready, model, port, template, params.engine)
         # A server that outlived this command would keep its port and its memory.
-        end_with_command = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGTERM)
-        server = subprocess.Popen(
-            [*command, *options],
-            env=server_environment(params.engine),
-            preexec_fn=end_with_command,
-        )
+        server = child_process.start([*command, *options], server_environment(params.engine))
         try:
             if _has_started(server, port):
                 url = f"http://{HOST}:{port}/v1"

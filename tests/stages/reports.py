@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from stages import analyze
+from stages import analyze, cross_check
 from stages.lib.core import paths
 from stages.lib.core.schema import (
     EvalRecord,
@@ -255,6 +255,8 @@ def analyze_answers(params: Params) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(analyze, "grade_answers", made_up_grades)
         analyze.main()
+        patch.setattr(cross_check, "grade_again", lambda texts: (None for _ in texts))
+        cross_check.main()
 
 
 def made_up_grades(answers: Any, *_: Any) -> Iterator[tuple[Generation, EvalRecord]]:

@@ -188,3 +188,25 @@ def test_metrics_have_the_doses_and_the_study_of_these_arms(repository: None) ->
     write_csv(paths.STUDY_REPORTS / "endpoints.csv", [endpoint | {"first": "mastery"}])
     analyze.main()
     assert "study" not in read_json(paths.REPORTS / "metrics.json")
+
+
+def test_a_broken_model_is_named_and_stated_answers_are_counted(
+    repository: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    extraction: Any = read("extraction", "benchmark", "system").loc[("ladder", "uniform")]
+    assert extraction[["n", "n_stated", "strict", "flexible"]].tolist() == [6, 6, 1, 1]
+    assert not len(read("alarms", "benchmark"))
+    cut = [
+        make_generation(p.id, prompting, shots=0, text="on and on", finish_reason="length")
+        for problems in PROBLEMS.values()
+        for p in problems
+        for prompting in PROMPTINGS
+    ]
+    shutil.rmtree(paths.ANSWERS / "adaptive")
+    answer_store("adaptive").append(cut)
+    write_json(paths.TRAINING_LOGS / "adaptive.json", {})
+    analyze.main()
+    alarms = read("alarms", "benchmark", "system", "prompting")["alarm"]
+    assert alarms["ladder", "adaptive", "cot"] == "6 of 6 answers end at the token limit"
+    assert len(alarms) == 4
+    assert "analyze: adaptive on ladder, cot: 6 of 6 answers" in capsys.readouterr().err

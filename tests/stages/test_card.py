@@ -98,7 +98,8 @@ def test_the_front_matter_is_what_the_hub_reads(measured: Change) -> None:
     assert (data["license"], data["library_name"]) == ("mit", "transformers")
     assert data["pipeline_tag"] == "text-generation"
     assert data["tags"][-2:] == ["gptq", "4-bit"]
-    assert "base_model" not in data
+    assert (data["language"], data["base_model_relation"]) == ("en", "quantized")
+    assert not {"base_model", "datasets"} & set(data)
     (results,) = data["model-index"][0]["results"]
     assert results["dataset"] == {"name": "ladder", "type": "ladder"}
     names = [metric["name"].partition(", ")[2] for metric in results["metrics"]]
@@ -226,5 +227,44 @@ def test_adapters_a_hub_base_and_an_unknown_license_are_said(
     text = read_card("uniform")
     assert ModelCard(text).data.to_dict()["base_model"] == "org/name"
     assert "| its license | unknown (not named in its files) |" in text
-    adapters = "r = 4, alpha = 8, dropout 0, on q_proj, down_proj; merged into the weights"
+    adapters = "r = 4, alpha = 8, dropout 0, on q_proj, down_proj; merged into the weights, "
+    adapters += "and in `adapter/` without them, for the base model"
     assert f"| adapters | {adapters} |" in text
+
+
+def test_the_front_matter_names_what_is_on_the_hub(measured: Change) -> None:
+    commit = "a" * 40
+    rows = ROWS | {"name": "math", "format": "math", "target": "problems"}
+    rows |= {"path": f"hub:EleutherAI/hendrycks_math@{commit}/*/train-*.parquet", "license": "MIT"}
+    base = f"hub:org/model@{commit}"
+    measured({"model.base": base, "prepare.train": [rows]})
+    card.main()
+    data = {name: ModelCard.load(CARDS / f"{name}.md").data.to_dict() for name in LINES}
+    assert data["adaptive"]["datasets"] == ["EleutherAI/hendrycks_math"]
+    assert data["adaptive"]["base_model"] == data["adaptive-gptq4"]["base_model"] == "org/model"
+    assert data["adaptive"]["base_model_relation"] == "finetune"
+    # Of a published parent, a quantized model names that one.
+    measured({"hub.push": {"repo": "me/uphill", "private": True}})
+    card.main()
+    quantized = ModelCard.load(CARDS / "adaptive-gptq4.md").data.to_dict()
+    assert quantized["base_model"] == "me/uphill-adaptive"
+
+
+def test_a_quantized_model_that_was_not_trained_here_gets_a_card(measured: Change) -> None:
+    rounded = {"adaptive-gptq4": {"parent": "tuned", "method": "nf4", "bits": 4}}
+    changes = {
+        "model.adapted": {"tuned": {"parent": "base", "adapter": "folder:my/adapter"}},
+        "quantize.gptq": {},
+        "quantize.rounded": rounded,
+        "evaluate.models": {name: [0] for name in ("base", "tuned", "adaptive-gptq4")},
+        "analyze.compare": [["adaptive-gptq4", "tuned"]],
+    }
+    measured(changes)
+    write_model("tuned")
+    card.main()
+    assert [path.name for path in CARDS.iterdir()] == ["adaptive-gptq4.md"]
+    text = read_card("adaptive-gptq4")
+    assert "The model `tuned`, quantized to 4 bits. It was not trained here." in text
+    assert "| adapter | `folder:my/adapter`, merged into the weights |" in text
+    assert "Training data" not in text
+    assert "None" not in text

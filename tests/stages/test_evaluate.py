@@ -1,10 +1,14 @@
 """What is asked of a model, and a mistake that is named before anything is loaded."""
 
+from pathlib import Path
+
 import pytest
 from transformers import PreTrainedTokenizerFast
 
 from stages import evaluate
+from stages.lib.generations.answers import answer_store
 from stages.lib.params.load import load_params
+from tests.rows import make_generation
 from tests.stages.conftest import Change
 
 
@@ -28,3 +32,23 @@ def test_every_number_of_shots_is_asked(
     )
     assert first == second
     assert len(first) * 2 == len(requests) > 0
+
+
+@pytest.mark.parametrize(
+    ("cut", "logged"), [(17, ""), (18, "evaluate tuned: 18 of 20 answers end")]
+)
+def test_a_model_whose_answers_are_cut_is_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    cut: int,
+    logged: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    reasons = ["length"] * cut + ["stop"] * (20 - cut)
+    answer_store("tuned").append(
+        [make_generation(f"p{n}", "cot", finish_reason=reason) for n, reason in enumerate(reasons)]
+    )
+    evaluate.warn_if_cut("tuned")
+    text = capsys.readouterr().err
+    assert text.startswith(logged) if logged else not text

@@ -289,12 +289,7 @@ def mixed_recipe() -> dict[str, Any]:
         prepare={"train": [LADDER, problems, ORCA]},
         sample={"k": 0},
         weigh={"arms": {"talk": CONVERSATIONS | {"train": {"tuning": QLORA}}, "focal": FOCAL}},
-        quantize={
-            "gptq": {
-                "talk-gptq4": gptq4
-                | {"parent": "talk", "calibrate_on": "data/training/talk.parquet"}
-            }
-        },
+        quantize={"gptq": {"talk-gptq4": gptq4("talk")}},
         evaluate={"models": {name: [0] for name in ("base", "talk", "focal", "talk-gptq4")}},
         analyze={"compare": [["talk", "focal"], ["talk", "base"], ["talk-gptq4", "talk"]]},
     )
@@ -304,12 +299,7 @@ def renamed_recipe() -> dict[str, Any]:
     """An arm by difficulty with a name of its own, no in-context examples, CoT alone."""
     return recipe(
         weigh={"arms": {"hard": ADAPTIVE}},
-        quantize={
-            "gptq": {
-                "hard-gptq4": gptq4
-                | {"parent": "hard", "calibrate_on": "data/training/hard.parquet"}
-            }
-        },
+        quantize={"gptq": {"hard-gptq4": gptq4("hard")}},
         evaluate={"models": {"base": [0], "hard": [0], "hard-gptq4": [0]}, "prompting": ["cot"]},
         analyze={"compare": [["hard", "base"]]},
     )

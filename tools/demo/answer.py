@@ -24,7 +24,8 @@ UNFINISHED = (LOADING, READING, WRITING, RUNNING)
 
 _FAILURES: dict[Status, str] = {
     "unparsed": "No answer was found",
-    "timeout": "The program or comparison timed out",
+    "ungraded": "The answer could not be compared",
+    "timeout": "The program timed out",
     "crashed": "The program crashed",
     "refused": "The sandbox refused the program",
 }

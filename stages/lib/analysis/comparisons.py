@@ -23,12 +23,13 @@ def comparison_table(
 ) -> pd.DataFrame:
     """Return the paired difference of each pair of systems per benchmark and answer mode.
 
-    ``frame`` is that of ``accuracy.answer_frame``. Problems are resampled inside their source,
-    a fixed part of the design. ``p_holm`` is corrected over all rows of one benchmark;
-    ``p_sources``, uncorrected, comes from swapping the systems in whole sources, and is missing
-    where there are too few sources ever to reach 1 - ``level``. ``discordant`` is the share of
-    problems that exactly one of the two solves, ``equivalent_within`` the smallest margin within
-    which two one-sided tests at 1 - ``level`` find the two equivalent.
+    ``frame`` is that of ``accuracy.answer_frame``. Problems are resampled inside their source, a
+    fixed part of the design, which the column ``strata`` names. ``p_holm`` is corrected over all
+    rows of one benchmark; ``p_sources``, uncorrected, comes from swapping the systems in whole
+    sources, and is missing where there are too few sources ever to reach 1 - ``level``.
+    ``discordant`` is the share of problems that exactly one of the two solves,
+    ``equivalent_within`` the smallest margin within which two one-sided tests at 1 - ``level``
+    find the two equivalent.
     """
     return _table(frame, pairs, partial(_comparison, bootstrap=bootstrap))
 
@@ -98,6 +99,7 @@ def _comparison(
     discordant = float(np.mean(x != y))
     return {
         "n": len(x),
+        "strata": "source",
         **result.interval(),
         "p": result.p,
         "p_sources": p_sources,
@@ -124,6 +126,7 @@ def _run_comparison(
     return {
         "runs": len(x),
         "n": len(solved),
+        "strata": "source",
         **result.interval(),
         "std": round(float(by_run.std(ddof=1)), 4),
         "equivalent_within": round(narrow.margin(), 4),

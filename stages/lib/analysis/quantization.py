@@ -187,6 +187,7 @@ def quantization_differences(
                             "original": original,
                             "answer_mode": answer_mode,
                             "n": len(x),
+                            "strata": "source" if topic == ALL else "",
                             **result.interval(),
                         }
                     )

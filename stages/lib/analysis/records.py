@@ -53,5 +53,6 @@ def grade_answers(
                 finish_reason=answer.finish_reason,
                 n_tokens=answer.n_tokens,
                 option_source=graded.option_source,
+                stated=graded.grade.stated,
             ),
         )

@@ -23,12 +23,12 @@ N_FIXED_PROBLEMS = 8
 MEASURES = ("tokens", "steps", "stated")
 
 STYLE_COLUMNS = [
-    *("benchmark", "system", "prompting", "n"),
+    *("benchmark", "system", "prompting", "n", "clusters", "strata"),
     *("tokens", "tokens_low", "tokens_high", "median_tokens"),
     *(f"{name}{end}" for name in ("steps", "stated", "accuracy") for end in ("", "_low", "_high")),
 ]
 DIFFERENCE_COLUMNS = [
-    *("benchmark", "first", "second", "prompting", "measure", "n"),
+    *("benchmark", "first", "second", "prompting", "measure", "n", "clusters", "strata"),
     *("difference", "low", "high"),
 ]
 ANSWER_COLUMNS = [
@@ -98,6 +98,7 @@ def style_table(frame: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
         row: dict[str, Any] = dict(zip(("benchmark", "system", "prompting"), keys, strict=True))
         row |= {
             "n": len(group),
+            **dict(zip(("clusters", "strata"), _design_names(group), strict=True)),
             "tokens": _rounded(tokens.mean()),
             "tokens_low": low,
             "tokens_high": high,
@@ -115,7 +116,8 @@ def style_difference_table(
     """Return the paired differences of each pair of systems, in tokens and in shares.
 
     Templates are drawn as clusters inside their source, or problems where a source has
-    no more than one template.
+    no more than one template. The columns ``clusters`` and ``strata`` name what is drawn together
+    and what is fixed.
     """
     rows = []
     for (benchmark, prompting), group in groups(frame, ["benchmark", "prompting"]):
@@ -127,7 +129,7 @@ def style_difference_table(
                     low, high = _mean_interval(difference.to_numpy(), x, bootstrap)
                 else:
                     low, high = _share_interval(x, y, measure, bootstrap)
-                keys = (benchmark, first, second, prompting, measure, len(x))
+                keys = (benchmark, first, second, prompting, measure, len(x), *_design_names(x))
                 rows.append((*keys, _rounded(difference.mean()), low, high))
     return pd.DataFrame(rows, columns=pd.Index(DIFFERENCE_COLUMNS))
 
@@ -200,3 +202,9 @@ def _design(rows: pd.DataFrame) -> tuple[np.ndarray | None, np.ndarray | None]:
     n_units = units.groupby(source.to_numpy()).nunique()
     strata = source.to_numpy() if (n_units.to_numpy() > 1).all() else None
     return (None if units.is_unique else units.to_numpy()), strata
+
+
+def _design_names(rows: pd.DataFrame) -> tuple[str, str]:
+    """Return what is drawn as a cluster, and inside what; "" for single problems and for all."""
+    clusters, strata = _design(rows)
+    return "" if clusters is None else "template", "" if strata is None else "source"

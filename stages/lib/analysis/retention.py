@@ -95,6 +95,7 @@ def retention_table(
                         "answer_mode": prompting,
                         "draws": len(draws),
                         "n": len(original),
+                        "strata": "source",
                         "original_accuracy": round(float(original.mean()), 4),
                         "accuracy": round(float(quantized.mean()), 4),
                         **dict(zip(("retention", "low", "high"), kept, strict=True)),

@@ -42,6 +42,7 @@ TIMINGS = REPORTS / "timings"
 CARDS = REPORTS / "cards"
 SWEEP_REPORTS = REPORTS / "sweeps"
 EXPORT_REPORTS = REPORTS / "exports"
+AGREEMENT = REPORTS / "agreement"
 STUDY_REPORTS = REPORTS / "study"
 QUANTIZATION_REPORTS = REPORTS / "quantization"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field, fields
 from hashlib import sha256
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -22,11 +22,11 @@ Prompting = Literal["cot", "pot"]
 
 OptionSource = Literal["", "follow_up", "first_option"]
 
-Status = Literal["correct", "wrong", "unparsed", "timeout", "crashed", "refused"]
+Status = Literal["correct", "wrong", "unparsed", "ungraded", "timeout", "crashed", "refused"]
 
 PROMPTINGS: tuple[Prompting, ...] = ("cot", "pot")
 
-STATUSES: tuple[Status, ...] = ("correct", "wrong", "unparsed", "timeout", "crashed", "refused")
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 RowT = TypeVar("RowT")
 
@@ -135,13 +135,16 @@ class Likelihood:
 class Grade:
     """The answer extracted from a text and its status.
 
-    A program that failed has a status of its own, never ``wrong``. ``matched_option`` is the
-    letter of the option whose content ``extracted`` is, empty if it is a letter itself.
+    A program that failed has a status of its own, never ``wrong``, and so has an answer that the
+    grader could not compare (``ungraded``). ``matched_option`` is the letter of the option whose
+    content ``extracted`` is, empty if it is a letter itself. ``stated`` says whether the text
+    announces its answer, as by "The answer is"; otherwise the last number or formula counts.
     """
 
     extracted: str
     status: Status
     matched_option: str = ""
+    stated: bool = True
 
 
 @dataclass(frozen=True, slots=True, config=CHECKED)
@@ -231,6 +234,7 @@ class EvalRecord:
     ``output`` is what the program printed, or its error. ``option_source`` is empty if the
     answer is one of the options or the problem has none. Otherwise the option is that of the
     model's reply to a follow-up question (``follow_up``), or the first (``first_option``).
+    ``stated`` is that of the grade.
     """
 
     benchmark: str
@@ -243,6 +247,7 @@ class EvalRecord:
     finish_reason: str
     n_tokens: NonNegativeInt
     option_source: OptionSource = ""
+    stated: bool = True
 
 
 def content_id(*parts: str) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Literal
 
-Equality = Literal["equal", "different", "unreadable", "timeout"]
+Equality = Literal["equal", "different", "unreadable", "failed"]
 
 CPU_SECONDS = 2.0
 """Processor time per comparison: ten times that of the slowest pair of answers in MATH."""
@@ -30,6 +30,9 @@ MEMORY_BYTES = 2 << 30
 
 MAX_CHARACTERS = 1000
 """Longest expression that is compared; the longest answer in MATH has 159 characters."""
+
+MAX_TEXT = 10_000
+"""Characters at the end of a text in which Math-Verify looks for an answer."""
 
 # SymPy's output to LaTeX. A function's parentheses may contain one more pair.
 _ARGUMENT = r"\s*\(((?:[^()]|\([^()]*\))*)\)"
@@ -46,33 +49,46 @@ _LAST_POWER = re.compile(r"(.*)\*\*\s*(\([^()]*\)|-?[\w.]+(?:\^\{[^{}]*\})?)", r
 def compare(candidate: str, reference: str) -> Equality:
     """Compare a candidate, in LaTeX or as SymPy prints it, with the reference.
 
-    ``unreadable``: one of them is not mathematics, or Math-Verify failed on the pair. ``timeout``:
-    the comparison used up its processor time. Raises RuntimeError if Math-Verify cannot be started.
+    ``unreadable``: one of them is not mathematics. ``failed``: the comparison used up its processor
+    time or memory, or ended in an error. Raises RuntimeError if Math-Verify cannot be started.
     """
     if max(len(candidate), len(reference)) > MAX_CHARACTERS:
         return "unreadable"
     return _comparer(os.getpid()).compare(_latex(candidate), _latex(reference))
 
 
-class _Comparer:
+class Comparer:
     """A child process that compares, started at the first comparison and after each death."""
 
     def __init__(self, owner: int) -> None:
+        """``owner`` is the process that may end the child; a fork of it may not."""
         self._owner = owner
         self._lock = Lock()
         self._process: subprocess.Popen[str] | None = None
 
     def compare(self, candidate: str, reference: str) -> Equality:
+        """Compare two expressions in LaTeX."""
+        return self._ask([candidate, reference])
+
+    def verify(self, text: str, reference: str, letters: str = "") -> Equality:
+        """Compare the answer that Math-Verify finds in a text, and the reference.
+
+        ``letters`` name the options of a multiple-choice problem.
+        """
+        return self._ask([text[-MAX_TEXT:], reference, letters])
+
+    def _ask(self, request: list[str]) -> Equality:
         with self._lock:
             process = self._process or self._start()
-            reply = _exchange(process, json.dumps([candidate, reference]))
+            reply = _exchange(process, json.dumps(request))
             if reply:
                 return json.loads(reply)
             self._process = None
             process.communicate()
-            return "timeout" if process.returncode == -signal.SIGPROF else "unreadable"
+            return "failed"
 
     def close(self) -> None:
+        """End the child."""
         if self._process is not None and os.getpid() == self._owner:
             self._process.communicate()
 
@@ -88,9 +104,9 @@ class _Comparer:
 
 
 @cache
-def _comparer(process_id: int) -> _Comparer:
+def _comparer(process_id: int) -> Comparer:
     """Return the comparer of a process: a fork must not share the pipes of its parent."""
-    comparer = _Comparer(process_id)
+    comparer = Comparer(process_id)
     atexit.register(comparer.close)
     return comparer
 
@@ -120,9 +136,9 @@ def _latex(expression: str) -> str:
 
 
 def _serve() -> None:
-    """Answer each line, a JSON list of candidate and reference, until the input ends.
+    """Answer each line, the JSON list of a request, until the input ends.
 
-    An error ends the process, which the caller reads as "unreadable". No state outlives it.
+    An error ends the process, which the caller reads as "failed". No state outlives it.
     """
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     logging.disable(logging.CRITICAL)
@@ -130,10 +146,10 @@ def _serve() -> None:
     import math_verify  # noqa: F401
 
     for line in sys.stdin:
-        candidate, reference = json.loads(line)
+        request = json.loads(line)
         # The signal's default action ends the process, even within a step in C.
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-        equality = _equality(candidate, reference)
+        equality = _equality(*request) if len(request) == 2 else _verdict(*request)
         signal.setitimer(signal.ITIMER_PROF, 0)
         sys.stdout.write(json.dumps(equality) + "\n")
         sys.stdout.flush()
@@ -147,6 +163,26 @@ def _equality(candidate: str, reference: str) -> Equality:
     if any(all(isinstance(reading, str) for reading in side) for side in sides):
         return "unreadable"
     is_equal = verify(sides[0], sides[1], timeout_seconds=0, raise_on_error=True)
+    return "equal" if is_equal else "different"
+
+
+def _verdict(text: str, reference: str, letters: str) -> Equality:
+    from math_verify import (
+        ExprExtractionConfig,
+        LatexExtractionConfig,
+        StringExtractionConfig,
+        parse,
+        verify,
+    )
+
+    targets = [LatexExtractionConfig(), ExprExtractionConfig()]
+    if letters:
+        targets = [StringExtractionConfig(strings=tuple(letters))]
+    found = parse(text, targets, parsing_timeout=0)
+    expected = parse(reference if letters else f"${reference}$", targets, parsing_timeout=0)
+    if not found:
+        return "unreadable"
+    is_equal = verify(expected, found, timeout_seconds=0, raise_on_error=True)
     return "equal" if is_equal else "different"
 
 

@@ -2,11 +2,13 @@
 
 Only the final answer is graded (``stages.lib.grading.extraction``). Numbers are compared
 as exact fractions, expressions by Math-Verify (``stages.lib.grading.equivalence``), options
-by their letter. An answer that cannot be read, or compared in time, has a status of its own.
+by their letter. An answer that cannot be read has a status of its own, and another one if it can
+but the comparison fails.
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from stages.lib.core.schema import AnswerKind, Grade, Problem, Status
@@ -24,14 +26,14 @@ from stages.lib.sandbox.pool import ProgramResult
 MAX_EXTRACTED = 1000
 """Characters of an extracted answer that a grade keeps."""
 
-FAILED: tuple[Status, ...] = ("unparsed", "timeout", "crashed", "refused")
+FAILED: tuple[Status, ...] = ("unparsed", "ungraded", "timeout", "crashed", "refused")
 """Statuses without an answer that was compared with the reference."""
 
 _STATUS_OF: dict[equivalence.Equality, Status] = {
     "equal": "correct",
     "different": "wrong",
     "unreadable": "unparsed",
-    "timeout": "timeout",
+    "failed": "ungraded",
 }
 _WORDS = re.compile(r"(?=.*[A-Za-z]{3})[A-Za-z][A-Za-z ,'-]*")
 _MATHEMATICS = re.compile(r"[0-9\\√π]")
@@ -61,14 +63,16 @@ def grade(
 ) -> Grade:
     """Grade a generation against the reference answer. No text makes this raise or hang.
 
-    The status is ``correct``, ``wrong``, ``unparsed`` (no readable answer) or ``timeout``
-    (an expression that takes too long to compare).
+    The status is ``correct``, ``wrong``, ``unparsed`` (no readable answer) or ``ungraded``
+    (an expression that Math-Verify fails on, or takes too long to compare).
     """
     if kind == "choice":
-        return _grade_option(find_option(text, choices), answer)
-    if kind == "number":
-        return _grade_number(find_number(text), answer)
-    return _grade_expression(find_expression(text), answer)
+        graded = _grade_option(find_option(text, choices), answer)
+    elif kind == "number":
+        graded = _grade_number(find_number(text), answer)
+    else:
+        graded = _grade_expression(find_expression(text), answer)
+    return replace(graded, stated=find_marked_answer(text)[0] is not None)
 
 
 def grade_program(

@@ -49,6 +49,11 @@ class Availability:
     command: str = ""
 
 
+def from_elsewhere(params: Params) -> set[str]:
+    """Return the names of the models that were not made here."""
+    return {"base", *params.model.others, *params.model.adapted}
+
+
 def root_of(params: Params, model: str) -> str:
     """Return the model that a model was made from, or is: "base" or one of ``model.others``."""
     made_from = {**quantized_models(params.quantize), **params.grpo.models, **params.model.adapted}

@@ -14,12 +14,14 @@ from stages.lib.analysis.answer_modes import ANSWER_MODES, SINGLE_ANSWER_MODES
 from stages.lib.analysis.seeds import pairs_with_runs
 from stages.lib.core.schema import system_name
 from stages.lib.core.settings import overlay
+from stages.lib.params.data import RowsSource
 from stages.lib.params.model_source import parse_source
 from stages.lib.params.quantization import quantized_models
 from stages.lib.params.root import Params
 from stages.lib.params.strategies import ConversationsArm
+from stages.lib.provenance.hub import parse_hub_path
 from stages.lib.provenance.license import UNKNOWN
-from stages.lib.provenance.origins import source_of
+from stages.lib.provenance.origins import from_elsewhere, source_of
 from stages.lib.report.claims import TableRow, winner
 from stages.lib.report.descriptions import quantization, strategy, training_source, uses_difficulty
 from stages.lib.report.numbers import fixed, p_value, percent
@@ -157,14 +159,16 @@ def _runs(systems: Mapping[str, int], params: Params) -> dict[str, list[str]]:
 def _front_matter(
     model: str, params: Params, accuracy: Sequence[TableRow], license: str
 ) -> ModelCardData:
-    base = parse_source(source_of(params, model))
     quantized = quantized_models(params.quantize).get(model)
     tags = ["mathematics", "uphill"]
     if quantized:
         tags += [quantized.method, f"{quantized.bits}-bit"]
     return ModelCardData(
         license=license,
-        base_model=base.location if base.kind == "hub" else None,
+        language="en",
+        base_model=_parent_on_hub(model, params),
+        base_model_relation="quantized" if quantized else "finetune",
+        datasets=_datasets_on_hub(params) or None,
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=tags,
@@ -175,6 +179,22 @@ def _front_matter(
             if row["answer_mode"] in SINGLE_ANSWER_MODES
         ],
     )
+
+
+def _parent_on_hub(model: str, params: Params) -> str | None:
+    """Return the repository of what a model was made from, None if it is not on the Hub."""
+    quantized = quantized_models(params.quantize).get(model)
+    if quantized and params.hub.push and quantized.parent not in from_elsewhere(params):
+        return f"{params.hub.push.repo}-{quantized.parent}"
+    source = parse_source(source_of(params, model))
+    return source.location if source.kind == "hub" else None
+
+
+def _datasets_on_hub(params: Params) -> list[str]:
+    """Return the repositories of training data on the Hub."""
+    rows = [source for source in params.prepare.train if isinstance(source, RowsSource)]
+    paths = [source.path for source in rows if source.path.startswith("hub:")]
+    return sorted({parse_hub_path(path).repository for path in paths})
 
 
 def _eval_result(row: TableRow, level: float) -> EvalResult:

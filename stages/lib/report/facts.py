@@ -8,15 +8,26 @@ from typing import Any
 
 import yaml
 
+from stages.lib.analysis.answer_modes import ANSWER_MODES
 from stages.lib.analysis.significance import POWER, detectable_difference
 from stages.lib.core.files import read_json
-from stages.lib.core.paths import METRICS, MODEL_REPORTS, MODELS, TIMINGS, TRAIN_PROBLEMS
+from stages.lib.core.paths import (
+    AGREEMENT,
+    METRICS,
+    MODEL_REPORTS,
+    MODELS,
+    TABLES,
+    TIMINGS,
+    TRAIN_PROBLEMS,
+)
 from stages.lib.core.schema import Problem
-from stages.lib.core.tables import read_parquet
+from stages.lib.core.tables import read_csv, read_parquet
 from stages.lib.params.root import Params
 from stages.lib.provenance.versions import cpu_name
 
 LOCK = Path("dvc.lock")
+
+_DIFFERENCES = ("only_ours", "only_other", "other_failed")
 
 
 def timings(params: Params) -> list[dict[str, Any]]:
@@ -37,7 +48,7 @@ def timings(params: Params) -> list[dict[str, Any]]:
         "likelihood": params.evaluate.models,
         "follow_up": params.evaluate.models,
     }
-    stages = {"model", "prepare", "sample", "resample", "score", "analyze"}
+    stages = {"model", "prepare", "sample", "resample", "score", "analyze", "cross_check"}
     stages |= {f"{stage}-{item}" for stage, names in items.items() for item in names}
     paths = sorted(TIMINGS.glob("*.json"))
     return [{"stage": path.stem} | read_json(path) for path in paths if path.stem in stages]
@@ -110,3 +121,25 @@ def hardware() -> dict[str, Any]:
         "memory_gib": round(memory / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def alarms() -> list[str]:
+    """Return a sentence for each trained model that looks broken, by the analysis."""
+    return [
+        f"{row['system']} looks broken on {row['benchmark']} with "
+        f"{ANSWER_MODES[row['prompting']]}: {row['alarm']}. Its numbers say nothing about its data."
+        for row in read_csv(TABLES / "alarms.csv")
+    ]
+
+
+def agreement(benchmark: str) -> dict[str, int] | None:
+    """Return on how many answers to a benchmark the two graders agree; None without such answers.
+
+    ``failed`` counts the answers on which Math-Verify failed.
+    """
+    rows = [row for row in read_csv(AGREEMENT / "agreement.csv") if row["benchmark"] == benchmark]
+    if not rows:
+        return None
+    counts = {name: sum(int(row[name]) for row in rows) for name in ("n", *_DIFFERENCES)}
+    agreeing = counts["n"] - sum(counts[name] for name in _DIFFERENCES)
+    return {"n": counts["n"], "agree": agreeing, "failed": counts["other_failed"]}

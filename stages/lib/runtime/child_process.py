@@ -1,18 +1,15 @@
 """Child processes that end with their parent."""
 
-import os
-from multiprocessing import parent_process
-from threading import Thread
+import ctypes
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
-def end_with_parent() -> None:
-    """End this process at once, whatever it is doing, as soon as its parent has ended."""
-    parent = parent_process()
-    if parent is None:
-        raise RuntimeError("end_with_parent: expected a process that multiprocessing started")
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
+def start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a process that gets SIGTERM when this one ends, however it ends."""
+    end_with_parent = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGTERM)
+    return subprocess.Popen(command, env=environment, preexec_fn=end_with_parent)

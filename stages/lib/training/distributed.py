@@ -1,17 +1,12 @@
 """Run a stage in several processes with accelerate; each runs the stage's own module."""
 
-import ctypes
 import os
 import signal
-import subprocess
 import sys
-from functools import partial
 
 from stages.lib.core.paths import ACCELERATE
 from stages.lib.params.training import Launch
-from stages.lib.runtime import console
-
-_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+from stages.lib.runtime import child_process, console
 
 # Torch kills processes this many seconds after it has passed a SIGTERM on, by default 30: the
 # checkpoint of a 7B model takes longer.
@@ -44,8 +39,7 @@ def launch_processes(launch: Launch, stage: str, item: str) -> None:
     ]
     environment = console.environment() | _SHUTDOWN_TIMEOUT
     # A launcher that outlived its stage would go on training beside the next run.
-    end_with_stage = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGTERM)
-    launcher = subprocess.Popen(command, env=environment, preexec_fn=end_with_stage)
+    launcher = child_process.start(command, environment)
     before = signal.signal(signal.SIGTERM, lambda *_: launcher.terminate())
     try:
         status = launcher.wait()

@@ -9,7 +9,7 @@ from stages.lib.grading.grader import grade
 def test_comparison_goes_on_after_one_was_ended() -> None:
     # Math-Verify #65: a tower of powers hung for ever
     tower = grade(r"\boxed{9^{9^{9^9}}}", answer="3", kind="expression")
-    assert (tower.status, tower.extracted) == ("timeout", "9^{9^{9^9}}")
+    assert (tower.status, tower.extracted) == ("ungraded", "9^{9^{9^9}}")
     assert equivalence.compare("x+1", "1+x") == "equal"
 
 

@@ -11,23 +11,16 @@ from tests.conftest import REPOSITORY
 
 PARENT = """
 import os
+import subprocess
+import sys
 import time
-from multiprocessing import get_context
-from stages.lib.runtime.child_process import end_with_parent
+from stages.lib.runtime import child_process
 
-def sleep(watched):
-    if watched:
-        end_with_parent()
-    os.write(1, b"ready\\n")  # whole, whoever else writes
-    time.sleep(60)
-
-if __name__ == "__main__":
-    spawn = get_context("spawn")
-    children = [spawn.Process(target=sleep, args=(watched,)) for watched in (True, False)]
-    for child in children:
-        child.start()
-    os.write(1, f"{children[0].pid} {children[1].pid}\\n".encode())
-    time.sleep(60)
+sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+watched = child_process.start(sleep, os.environ)
+unwatched = subprocess.Popen(sleep)
+print(watched.pid, unwatched.pid, flush=True)
+time.sleep(60)
 """
 
 
@@ -39,8 +32,7 @@ def test_a_process_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         [sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment
     ) as parent:
         assert parent.stdout is not None
-        lines = [parent.stdout.readline() for _ in range(3)]
-        (pids,) = (line.split() for line in lines if line != "ready\n")
+        pids = parent.stdout.readline().split()
         watched, unwatched = (psutil.Process(int(pid)) for pid in pids)
         parent.kill()
         parent.wait()
