@@ -20,16 +20,19 @@ from transformers import PreTrainedModel
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from benchmarks.flops import bf16_ceiling, training_flops
+from benchmarks.flops import bf16_ceiling
 from benchmarks.report import print_line, run_sides
 from stages.lib.core.paths import MODELS, TOKENS, TRAINING
 from stages.lib.core.schema import Example
 from stages.lib.core.tables import read_parquet
+from stages.lib.costs.flops import training_flops
 from stages.lib.models import loading
 from stages.lib.models.fingerprint import model_fingerprint
 from stages.lib.params.load import load_params
+from stages.lib.params.model_source import ModelSource
 from stages.lib.params.training import Train
 from stages.lib.prompts.tokenize import tokenize
+from stages.lib.provenance.catalog import find_shape
 from stages.lib.runtime.console import progress_bar
 from stages.lib.sft.batches import TrainingPlan, plan_training
 from stages.lib.sft.tokens import tokenize_examples
@@ -106,7 +109,11 @@ def measure_ours() -> dict[str, Any]:
         log = train(model, tokenizer, planned, chosen, Path(folder), progress).log
         seconds = time.monotonic() - started
     tokens = sum(planned.data.lengths[i] for batch in planned.micro_batches for i in batch)
-    flops = training_flops(model, tokens, STEPS * TOKENS_PER_STEP)
+    shape = find_shape(ModelSource("folder", str(MODELS / "base")))
+    assert shape is not None
+    # Without attention scores, a few percent at these lengths.
+    supervised = STEPS * TOKENS_PER_STEP
+    flops = training_flops(shape, tokens=tokens, supervised=supervised, context=0)
     return {
         "rate": tokens / seconds,
         "flops_share": flops / seconds / bf16_ceiling(),

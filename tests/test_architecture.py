@@ -46,7 +46,7 @@ TOOLS = {
     "inspect_rows": "core formats params prompts runtime",
     "lock": "runtime",
     "power": "analysis",
-    "publish": "core models params runtime",
+    "publish": "core models params provenance runtime",
     "replicate": "analysis core data figures grading params prompts runtime sandbox",
     "reruns": "core",
     "results": "analysis core params report",
