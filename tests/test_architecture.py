@@ -47,7 +47,7 @@ TOOLS = {
     "lock": "runtime",
     "power": "analysis",
     "publish": "core models params provenance runtime",
-    "replicate": "analysis core data figures grading params prompts runtime sandbox",
+    "replicate": "analysis core data figures generations grading params prompts runtime sandbox",
     "reruns": "core",
     "results": "analysis core params report",
     "serve": "core inference models params prompts runtime",

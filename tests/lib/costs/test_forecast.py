@@ -230,3 +230,25 @@ def test_rows_and_mean_tokens_of_sources() -> None:
 def test_a_total_sums_tokens_and_disk_and_takes_the_largest_of_the_rest() -> None:
     costs = [StageCost("a", "x", 1, 1, 2, 3, 4), StageCost("b", "y", 10, 4, 1, 30, 2)]
     assert sum_costs(costs) == StageCost("all", "", 11, 4, 2, 33, 4)
+
+
+def test_models_from_elsewhere_have_the_costs_of_their_own_size() -> None:
+    other = f"+model.others.qwen=hub:Qwen/Qwen2.5-7B@{COMMIT}"
+    changes = [
+        other,
+        f"+model.others.unknown=hub:some/model@{COMMIT}",
+        f"+model.adapted.tuned={{parent: qwen, adapter: 'hub:some/adapter@{COMMIT}'}}",
+        "+quantize.rounded.tuned-nf4={parent: tuned, method: nf4, bits: 4}",
+        "+evaluate.models.tuned=[0]",
+        "+evaluate.models.tuned-nf4=[0]",
+        "+evaluate.models.unknown=[0]",
+    ]
+    params = composed("recipe=ladder", *changes)
+    shapes = {"base": SHAPE, "qwen": QWEN}
+    costs = {(cost.stage, cost.item): cost for cost in estimate_stages(params, shapes, 80)}
+    assert ("fetch", "unknown") not in costs
+    assert ("evaluate", "unknown") not in costs
+    assert costs["fetch", "qwen"].disk_bytes == 2 * 2 * QWEN.parameters()
+    assert costs["merge", "tuned"].disk_bytes == 2 * QWEN.parameters()
+    assert costs["round", "tuned-nf4"].disk_bytes < 0.4 * 2 * QWEN.parameters()
+    assert costs["evaluate", "tuned"].gpu_gib > 9 * costs["evaluate", "base"].gpu_gib

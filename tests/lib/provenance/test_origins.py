@@ -5,12 +5,19 @@ from typing import Any
 
 import pytest
 
+from stages.lib.core.paths import CONF
+from stages.lib.params.compose import compose
 from stages.lib.params.data import FileSource, LadderBenchmark, RowsSource, SuiteSource
+from stages.lib.params.load import parse_params
 from stages.lib.provenance.origins import (
     GENERATED,
+    from_elsewhere,
+    locate_all,
     locate_benchmark,
     locate_model,
     locate_training_source,
+    root_of,
+    source_of,
 )
 from tests.arms import ROWS
 
@@ -130,3 +137,23 @@ def test_a_benchmark_of_the_hub_is_available_with_all_its_files() -> None:
     for name, is_available in ((train, False), (test, True)):
         (svamp.files.folder() / name).touch()
         assert locate_benchmark("svamp", source).available is is_available
+
+
+def test_a_model_is_followed_back_to_where_it_came_from(tiny_base: Path) -> None:
+    overrides = [
+        f"+model.others.mine=folder:{tiny_base}",
+        "+model.adapted.tuned={parent: mine, adapter: 'folder:/nowhere'}",
+        "+quantize.rounded.tuned-rtn4={parent: tuned, method: rtn, bits: 4}",
+    ]
+    params = parse_params(compose(["recipe=grpo", *overrides], CONF), where="test")
+    roots = {name: root_of(params, name) for name in ("tuned-rtn4", "tuned", "mine")}
+    assert set(roots.values()) == {"mine"}
+    assert source_of(params, "tuned-rtn4") == f"folder:{tiny_base}"
+    for name in ("base", "dealt", "uniform-grpo", "adaptive-gptq4"):
+        assert root_of(params, name) == "base"
+    assert source_of(params, "adaptive-gptq4") == params.model.base
+    assert from_elsewhere(params) == {"base", "mine", "tuned"}
+    found = locate_all(params.model.model_copy(update={"adapted": {}}), params.prepare)
+    assert [item.name for item in found][:2] == ["model", "model mine"]
+    with pytest.raises(ValueError, match=r"^model\.adapted\.tuned\.adapter: '/nowhere': no such"):
+        list(locate_all(params.model, params.prepare))
