@@ -3,17 +3,21 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from dvc.utils.hydra import compose_and_dump
 
 from stages.lib.core.paths import EVAL_PROBLEMS
+from stages.lib.params.load import load_params
 from stages.lib.params.root import Params
+from tests.conftest import REPOSITORY
 from tests.imports import reached
 from tests.pipeline import PIPELINE, SCRIPTS, declared
 
 # They change no result: declarations (values are tracked), and what only runs the work.
 NO_DEPENDENCY = {"params", "runtime"}
 # Stages that run a model, and those whose outputs an evaluation may not have influenced.
-MODELS = {"sample", "train", "replay", "grpo", "quantize", "evaluate", "follow_up", "likelihood"}
+MODELS = {"fetch", "merge", "sample", "train", "replay", "grpo", "quantize", "round"}
+MODELS |= {"evaluate", "follow_up", "likelihood"}
 CHOOSING = MODELS - {"evaluate", "follow_up", "likelihood"} | {"resample", "score", "weigh"}
 # Packages that a stage may never come to reach, since it would run again for nothing.
 MUST_NOT_REACH = {
@@ -61,7 +65,15 @@ def test_what_comes_before_an_evaluation_cannot_read_its_problems(stage: str) ->
 
 
 def test_the_pipeline_stays_short() -> None:
-    assert len(Path("dvc.yaml").read_text(encoding="utf-8").splitlines()) < 380
+    assert len(Path("dvc.yaml").read_text(encoding="utf-8").splitlines()) < 390
+
+
+def test_the_registry_has_the_models_of_the_default_run() -> None:
+    artifacts = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["artifacts"]
+    assert list(artifacts) == list(load_params(REPOSITORY / "params.yaml").evaluate.models)
+    assert {name: entry["path"] for name, entry in artifacts.items()} == {
+        name: f"data/models/{name}" for name in artifacts
+    }
 
 
 @pytest.mark.parametrize("stage", SCRIPTS)
