@@ -206,7 +206,7 @@ def test_a_broken_model_is_named_and_stated_answers_are_counted(
     answer_store("adaptive").append(cut)
     write_json(paths.TRAINING_LOGS / "adaptive.json", {})
     analyze.main()
-    alarms = read("alarms", "benchmark", "system", "prompting")["alarm"]
+    alarms: Any = read("alarms", "benchmark", "system", "prompting")["alarm"]
     assert alarms["ladder", "adaptive", "cot"] == "6 of 6 answers end at the token limit"
     assert len(alarms) == 4
     assert "analyze: adaptive on ladder, cot: 6 of 6 answers" in capsys.readouterr().err
