@@ -27,7 +27,10 @@ def test_without_an_edit_nothing_runs(pipeline: Path) -> None:
         ("one more arm", {"weigh", "train@new", "figures"}),
         ("another training seed of one arm", {"weigh", "train@uniform", "figures"}),
         ("`train.tracking`, `train.save_every`", set()),
-        ("one more benchmark", {"prepare", "evaluate", "follow_up", "analyze", "figures"}),
+        (
+            "one more benchmark",
+            {"prepare", "evaluate", "follow_up", "analyze", "cross_check", "figures"},
+        ),
         ("`sample.sequential`", {"resample"}),
         ("`figures.dpi`", {"figures"}),
         ("`engine.engines`", set()),
