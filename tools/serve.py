@@ -37,6 +37,7 @@ from tools.demo.problems import model_folder
 
 HOST, PORT = "127.0.0.1", 8000
 _POLL_S = 0.2
+_PATIENCE_S = 20
 
 # A conversation without a system message gets this one, written as a Jinja text.
 _WITH_SYSTEM = (
@@ -119,9 +120,18 @@ def main(model: str, port: int, options: Sequence[str]) -> None:
                 if server.wait():
                     raise ChildProcessError(f"vLLM ended: see {LOGS / f'serve-{model}.log'}")
         finally:
-            server.terminate()
-            server.wait()
+            _stop(server)
     console.log_line("serve: stopped")
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server; after a first signal it waits for open connections, after a second it ends."""
+    server.terminate()
+    try:
+        server.wait(timeout=_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        server.terminate()
+        server.wait()
 
 
 def _check_port(port: int) -> None:
