@@ -125,7 +125,7 @@ def main(model: str, port: int, options: Sequence[str]) -> None:
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    """End the server; after a first signal it waits for open connections, after a second it ends."""
+    """End the server, which waits for open connections until it gets a second signal."""
     server.terminate()
     try:
         server.wait(timeout=_PATIENCE_S)
