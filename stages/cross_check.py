@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import tee
 
 from stages.lib.analysis.extraction import agreement_table
+from stages.lib.analysis.records import graded_answers
 from stages.lib.core.files import atomic_replace
 from stages.lib.core.paths import AGREEMENT, GRADES
 from stages.lib.core.schema import EvalRecord, Generation, Problem
@@ -62,16 +63,11 @@ def main() -> None:
 
 def comparable_answers(params: Params) -> Iterator[tuple[EvalRecord, Generation, Problem]]:
     """Yield each chain-of-thought answer with its grade and its problem."""
-    problems = {
-        problem.id: problem
-        for members in read_benchmarks(params.prepare.benchmarks).values()
-        for problem in members
-    }
-    # Both are in the order of the models.
+    problems = read_benchmarks(params.prepare.benchmarks)
     answers = read_answers(params.evaluate.models)
-    for record, (_, answer) in zip(read_parquet(GRADES, EvalRecord), answers, strict=True):
-        if record.prompting == "cot" and not record.option_source:
-            yield record, answer, problems[answer.problem_id]
+    for graded in graded_answers(read_parquet(GRADES, EvalRecord), answers, problems):
+        if graded[0].prompting == "cot" and not graded[0].option_source:
+            yield graded
 
 
 if __name__ == "__main__":

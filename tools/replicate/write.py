@@ -9,10 +9,10 @@ program, as in theirs.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from stages.lib.analysis.records import graded_answers
 from stages.lib.core.files import write_json
 from stages.lib.core.paths import GRADES
 from stages.lib.core.schema import EvalRecord, Generation, Problem
@@ -20,7 +20,6 @@ from stages.lib.core.tables import read_parquet
 from stages.lib.generations.answers import read_answers, read_benchmarks
 from stages.lib.grading.grader import FAILED, extract_program
 from stages.lib.params.load import load_params
-from stages.lib.params.root import Params
 from stages.lib.prompts.templates import user_message
 from stages.lib.runtime import console
 
@@ -31,26 +30,16 @@ CLOSEST_OPTION = "self||A"
 def main(out: str) -> None:
     """Write all answers."""
     files: dict[Path, list[dict[str, Any]]] = defaultdict(list)
-    for record, answer, problem in graded_answers(load_params()):
+    params = load_params()
+    records, answers = read_parquet(GRADES, EvalRecord), read_answers(params.evaluate.models)
+    problems = read_benchmarks(params.prepare.benchmarks)
+    for record, answer, problem in graded_answers(records, answers, problems):
         # Their names have no hyphens: mmlu_physics.
         name = f"{record.benchmark.replace('-', '_')}-{record.prompting}.json"
         files[Path(out, record.system, "results", name)].append(as_row(record, answer, problem))
     for path, rows in files.items():
         write_json(path, rows)
     console.log_line(f"{len(files)} files in {out}")
-
-
-def graded_answers(params: Params) -> Iterator[tuple[EvalRecord, Generation, Problem]]:
-    """Yield each answer with its grade and its problem."""
-    problems = {
-        problem.id: problem
-        for members in read_benchmarks(params.prepare.benchmarks).values()
-        for problem in members
-    }
-    # Both are in the order of the models.
-    answers = read_answers(params.evaluate.models)
-    for record, (_, answer) in zip(read_parquet(GRADES, EvalRecord), answers, strict=True):
-        yield record, answer, problems[answer.problem_id]
 
 
 def as_row(record: EvalRecord, answer: Generation, problem: Problem) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def agreement_table(verdicts: Iterable[dict[str, Any]], *, level: float) -> pd.D
     rows = []
     for (benchmark, system), group in groups(pd.DataFrame(verdicts), ["benchmark", "system"]):
         ours, other = group["correct"].astype(bool), group["other"]
+        right, wrong = other.eq(True), other.eq(False)
         agree = int((ours == other).sum())
         low, high = wilson_interval(agree, len(group), level=level)
         rows.append(
@@ -55,9 +56,9 @@ def agreement_table(verdicts: Iterable[dict[str, Any]], *, level: float) -> pd.D
                 "agree_low": round(low, 4),
                 "agree_high": round(high, 4),
                 "accuracy": round(float(ours.mean()), 4),
-                "other_accuracy": round(float((other == True).mean()), 4),  # noqa: E712
-                "only_ours": int((ours & (other == False)).sum()),  # noqa: E712
-                "only_other": int((~ours & (other == True)).sum()),  # noqa: E712
+                "other_accuracy": round(float(right.mean()), 4),
+                "only_ours": int((ours & wrong).sum()),
+                "only_other": int((~ours & right).sum()),
                 "other_failed": int(other.isna().sum()),
             }
         )

@@ -23,11 +23,7 @@ def grade_answers(
     ``follow_ups`` has the replies to the question for the closest option by system, problem
     and prompting.
     """
-    by_id = {
-        problem.id: (benchmark, problem)
-        for benchmark, members in problems.items()
-        for problem in members
-    }
+    by_id = _by_id(problems)
     # The grader works in batches, so tee buffers at most one.
     answers, to_grade = tee(answers)
     submissions = (
@@ -56,3 +52,23 @@ def grade_answers(
                 stated=graded.grade.stated,
             ),
         )
+
+
+def graded_answers(
+    records: Iterable[EvalRecord],
+    answers: Iterable[tuple[str, Generation]],
+    problems: Mapping[str, Sequence[Problem]],
+) -> Iterator[tuple[EvalRecord, Generation, Problem]]:
+    """Yield each record of ``grade_answers`` with its answer and problem, both in its order."""
+    by_id = _by_id(problems)
+    for record, (_, answer) in zip(records, answers, strict=True):
+        yield record, answer, by_id[record.problem_id][1]
+
+
+def _by_id(problems: Mapping[str, Sequence[Problem]]) -> dict[str, tuple[str, Problem]]:
+    """Return each problem with its benchmark, by its id."""
+    return {
+        problem.id: (benchmark, problem)
+        for benchmark, members in problems.items()
+        for problem in members
+    }
