@@ -2,26 +2,32 @@
 
 Reads the benchmarks, the answers and follow-up replies of every model, its likelihoods and
 reports, the reports of trainings and of exports, and the tables of a finished study; runs
-model-written programs in the sandbox. Writes ``data/grades.parquet``, ``reports/tables/*.csv``
-and ``reports/metrics.json``.
+model-written programs in the sandbox. Writes ``data/grades.parquet`` and, of sampled answers,
+``data/sampled_grades.parquet``, ``reports/tables/*.csv`` and ``reports/metrics.json``.
 
     python -m stages.analyze
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from stages.lib.analysis.accuracy import accuracy_table, answer_frame, status_table
 from stages.lib.analysis.alarms import alarm_table
-from stages.lib.analysis.comparisons import comparison_table, run_table
+from stages.lib.analysis.comparisons import (
+    comparison_table,
+    run_table,
+    sampled_comparison_table,
+)
 from stages.lib.analysis.extraction import extraction_table
 from stages.lib.analysis.headline import headline, study_numbers
 from stages.lib.analysis.intervals import Bootstrap
 from stages.lib.analysis.quantization import ModelMeasurements, model_tables, unquantized_pairs
 from stages.lib.analysis.records import grade_answers
 from stages.lib.analysis.response_style import style_frame, style_tables
+from stages.lib.analysis.sampled import sampled_table
 from stages.lib.analysis.seeds import pairs_with_runs
 from stages.lib.analysis.systems import default_system
 from stages.lib.core.files import atomic_replace, read_json, write_json
@@ -32,13 +38,19 @@ from stages.lib.core.paths import (
     LIKELIHOODS,
     MODEL_REPORTS,
     REPORTS,
+    SAMPLED_GRADES,
     STUDY_REPORTS,
     TABLES,
     TRAINING_LOGS,
 )
-from stages.lib.core.schema import Likelihood
+from stages.lib.core.schema import EvalRecord, Likelihood
 from stages.lib.core.tables import read_csv, read_parquet, write_parquet
-from stages.lib.generations.answers import read_answers, read_benchmarks, read_follow_ups
+from stages.lib.generations.answers import (
+    read_answers,
+    read_benchmarks,
+    read_follow_ups,
+    read_sampled_answers,
+)
 from stages.lib.params.evaluation import Evaluate
 from stages.lib.params.load import load_params
 from stages.lib.runtime import console
@@ -61,6 +73,9 @@ def main() -> None:
         if record.system in styled_systems:
             styled.append((answer, record))
     write_parquet(GRADES, records)
+    answers = read_sampled_answers(models)
+    sampled = [record for _, record in grade_answers(answers, follow_ups, problems, params.sandbox)]
+    write_parquet(SAMPLED_GRADES, sampled, may_be_empty=EvalRecord)
 
     # The tables that draw from the generator keep this order, as each moves it on.
     rng = np.random.default_rng(settings.seed)
@@ -68,11 +83,8 @@ def main() -> None:
     frame = answer_frame(records, problems)
     accuracy = accuracy_table(frame, ["benchmark", "system"], level=level)
     statuses = status_table(records)
-    trained = [name for name in models if (TRAINING_LOGS / f"{name}.json").exists()]
-    alarms = alarm_table(accuracy, statuses, trained, models)
-    for row in alarms.to_dict("records"):
-        console.log_line("analyze: {system} on {benchmark}, {prompting}: {alarm}".format_map(row))
-    tables = {"accuracy": accuracy, "statuses": statuses, "alarms": alarms}
+    tables = {"accuracy": accuracy, "statuses": statuses}
+    tables["alarms"] = alarms(accuracy, statuses, models)
     tables["extraction"] = extraction_table(records, level=level)
     for column in ("source", "topic", "level"):
         by = ["benchmark", "system", column]
@@ -82,11 +94,34 @@ def main() -> None:
         tables["runs"] = run_table(frame, run_pairs, settings.runs, level=level)
     tables |= model_tables(frame, accuracy, read_measurements(params.evaluate), params, bootstrap)
     tables |= style_tables(style_frame(styled, problems), pairs, bootstrap)
+    if sampled:
+        tables |= sampled_tables(answer_frame(sampled, problems), settings.compare, bootstrap)
     for name, table in tables.items():
         with atomic_replace(TABLES / f"{name}.csv") as tmp:
             table.to_csv(tmp, index=False, lineterminator="\n")
     metrics = headline(tables, pairs, params.evaluate.held_out)
     write_json(REPORTS / "metrics.json", metrics | doses(models) | study_of(models))
+
+
+def alarms(
+    accuracy: pd.DataFrame, statuses: pd.DataFrame, models: Mapping[str, Sequence[int]]
+) -> pd.DataFrame:
+    """Return the table of trained models that look broken, and log each."""
+    trained = [name for name in models if (TRAINING_LOGS / f"{name}.json").exists()]
+    table = alarm_table(accuracy, statuses, trained, models)
+    for row in table.to_dict("records"):
+        console.log_line("analyze: {system} on {benchmark}, {prompting}: {alarm}".format_map(row))
+    return table
+
+
+def sampled_tables(
+    frame: pd.DataFrame, pairs: Sequence[Sequence[str]], bootstrap: Bootstrap
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of sampled answers by name."""
+    return {
+        "sampled": sampled_table(frame, level=bootstrap["level"]),
+        "sampled_comparisons": sampled_comparison_table(frame, pairs, **bootstrap),
+    }
 
 
 def doses(models: Iterable[str]) -> dict[str, Any]:

@@ -1,21 +1,25 @@
-"""Answer every benchmark problem greedily, and measure the speed.
+"""Answer every benchmark problem greedily, and by sampling if asked to; measure the speed.
 
 Reads a model of ``data/models/`` and the benchmarks. Writes raw generations to
-``data/answers/<model>/``, and size, speed and fingerprint to ``reports/models/<model>.json``.
+``data/answers/<model>/``, those of ``evaluate.sampling`` to ``sampled/`` there, and size, speed and
+fingerprint to ``reports/models/<model>.json``.
 Quantized weights that the engine has no kernel for are dequantized first; their speed is null.
 
     python -m stages.evaluate MODEL
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import cycle, islice
 
 from stages.lib.core.files import write_json
 from stages.lib.core.paths import DEMONSTRATIONS, MODEL_REPORTS, MODELS
 from stages.lib.core.schema import Problem
 from stages.lib.core.tables import read_parquet
-from stages.lib.generations.answers import answer_store, read_benchmarks
+from stages.lib.generations.answers import answer_store, read_benchmarks, sampled_store
 from stages.lib.generations.complete import generate_missing
 from stages.lib.generations.requests import Request, Sampling
+from stages.lib.generations.store import Store
 from stages.lib.inference.dequantize import has_kernel
 from stages.lib.inference.pool import EnginePool
 from stages.lib.inference.speed import measure_throughput
@@ -42,15 +46,16 @@ def main(name: str) -> None:
     requests = benchmark_requests(name, params)
     speed = None
     with EnginePool(folder, params.engine) as engines:
-        generate_missing(
-            answer_store(name),
-            requests,
-            model=fingerprint,
-            sampling=Sampling(temperature=0.0, top_p=1.0, seed=0, stop=tuple(params.prompts.stop)),
-            settings=params.engine,
-            load=engines.backend,
-            desc=f"evaluate {name}",
-        )
+        for store, wanted, sampling in passes(name, requests, params):
+            generate_missing(
+                store,
+                wanted,
+                model=fingerprint,
+                sampling=sampling,
+                settings=params.engine,
+                load=engines.backend,
+                desc=f"evaluate {name}",
+            )
         warn_if_cut(name)
         # Weights without a kernel run dequantized: their speed would be that of the copy.
         if has_kernel(folder):
@@ -61,6 +66,26 @@ def main(name: str) -> None:
         MODEL_REPORTS / f"{name}.json",
         {"weight_bytes": weight_bytes(folder), "speed": speed, "fingerprint": fingerprint},
     )
+
+
+def passes(
+    name: str, requests: list[Request], params: Params
+) -> Iterator[tuple[Store, list[Request], Sampling]]:
+    """Yield the greedy answers to generate, and then the sampled ones: where, which, and how."""
+    stop = tuple(params.prompts.stop)
+    greedy = Sampling(temperature=0.0, top_p=1.0, seed=0, stop=stop)
+    yield answer_store(name), requests, greedy
+    settings = params.evaluate.sampling
+    if settings is None:
+        yield sampled_store(name), [], greedy  # which removes those of an earlier run
+    else:
+        sampled = [
+            replace(request, index=index)
+            for index in range(1, settings.samples + 1)
+            for request in requests
+        ]
+        sampling = Sampling(settings.temperature, settings.top_p, settings.seed, stop)
+        yield sampled_store(name), sampled, sampling
 
 
 def warn_if_cut(name: str) -> None:
@@ -75,7 +100,7 @@ def warn_if_cut(name: str) -> None:
 
 
 def benchmark_requests(name: str, params: Params) -> list[Request]:
-    """Return a request for every problem, with each prompting and number of demonstrations."""
+    """Return a greedy request for every problem, prompting and number of demonstrations."""
     tokenizer = load_tokenizer(MODELS / name)
     pool = read_parquet(DEMONSTRATIONS, Problem)
     max_tokens = params.evaluate.max_tokens

@@ -7,7 +7,7 @@ paper, and PNG. Accuracies by topic and by source are of the held-out benchmark
 ``evaluate.prompting``. Difficulty is that with CoT, where it was sampled. Figures without data
 are left out: ``difficulty`` where none is known, ``topics``, ``width`` and ``retention`` without a
 quantized model, ``grpo`` without a GRPO model, ``allocation`` without an online arm, ``sources``
-and ``programs`` without an evaluated tuned model.
+and ``programs`` without an evaluated tuned model, ``sampled`` without ``evaluate.sampling``.
 
     python -m stages.figures
 """
@@ -28,7 +28,7 @@ from stages.lib.core.paths import (
     TRAINING_LOGS,
 )
 from stages.lib.core.schema import Difficulty, Problem, difficulty_by_problem, system_name
-from stages.lib.figures import allocation, paper, quantization, style
+from stages.lib.figures import allocation, paper, quantization, sampled, style
 from stages.lib.figures.read import (
     ACCURACY_COLUMNS,
     gptq_families,
@@ -95,6 +95,8 @@ def draw(params: Params) -> dict[str, Figure]:
     tuned = [system_of[name] for name in arms + grpo_models if name in system_of]
     if tuned:
         figures |= draw_sources(params, tuned, colors)
+    if params.evaluate.sampling is not None:
+        figures["sampled"] = draw_sampled(params, colors)
     if families(params.quantize, list(params.evaluate.models)):
         figures |= draw_quantization(params, system_of, colors)
     return figures
@@ -125,6 +127,17 @@ def draw_sources(params: Params, tuned: list[str], colors: style.Colors) -> dict
             table, order, reference, tuned, colors, width_in
         )
     return figures
+
+
+def draw_sampled(params: Params, colors: style.Colors) -> Figure:
+    """Return the figure of sampled answers to the held-out benchmark."""
+    table = read_frame(TABLES / "sampled.csv", ["benchmark", *sampled.COLUMNS])
+    table = table.loc[table["benchmark"] == params.evaluate.held_out]
+    systems = evaluated_systems(params.evaluate)
+    # Arms keep their colors, and other systems get the next ones.
+    names = list(dict.fromkeys([*colors, *systems]))
+    shown = style.palette(params.figures.palette, names) | dict(colors)
+    return sampled.sampled(table, {name: shown[name] for name in systems}, params.figures.width_in)
 
 
 def draw_quantization(

@@ -1,6 +1,7 @@
 """Ask a model for the closest option where its answer matches none of a problem's options.
 
-Reads a model of ``data/models/``, its answers of ``data/answers/<model>/`` and the benchmarks;
+Reads a model of ``data/models/``, its answers of ``data/answers/<model>/``, greedy and sampled, and
+the benchmarks;
 writes raw generations to ``data/follow_ups/<model>/``. No model is loaded if there is nothing
 to ask.
 
@@ -11,7 +12,12 @@ from typing import NamedTuple
 
 from stages.lib.core.paths import MODELS
 from stages.lib.core.schema import Generation
-from stages.lib.generations.answers import answer_store, follow_up_store, read_benchmarks
+from stages.lib.generations.answers import (
+    answer_store,
+    follow_up_store,
+    read_benchmarks,
+    sampled_store,
+)
 from stages.lib.grading.batch import grade_batch, submission, unmatched_answer
 from stages.lib.params.load import load_params
 from stages.lib.params.root import Params
@@ -49,11 +55,11 @@ def follow_ups_of(name: str, params: Params) -> list[FollowUp]:
     # Imported here: it loads transformers.
     from stages.lib.prompts.templates import closest_option_question
 
-    store = answer_store(name)
-    answers = [row for row in store.rows() if row.problem_id in with_options]
+    stores = answer_store(name), sampled_store(name)
+    answers = [row for store in stores for row in store.rows() if row.problem_id in with_options]
     if not answers:
         raise FileNotFoundError(
-            f"{store.folder}: no answers to problems with options: expected those that "
+            f"{stores[0].folder}: no answers to problems with options: expected those that "
             f"`python -m stages.evaluate {name}` writes"
         )
     submissions = [submission(with_options[row.problem_id][0], row) for row in answers]
@@ -85,7 +91,7 @@ def ask(name: str, follow_ups: list[FollowUp], params: Params) -> None:
             answer.problem_id,
             answer.prompting,
             answer.shots,
-            0,
+            answer.index,
             question_prompt(tokenizer, params.prompts, question),
             max_tokens,
         )

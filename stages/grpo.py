@@ -42,7 +42,13 @@ from stages.lib.models.loading import load_tokenizer
 from stages.lib.params.grpo import GrpoModel
 from stages.lib.params.load import load_params
 from stages.lib.params.root import Params
-from stages.lib.prompts.templates import as_turn, question_prompt, user_message
+from stages.lib.prompts.templates import (
+    as_turn,
+    describe_prompts,
+    question_prompt,
+    user_message,
+    with_template,
+)
 from stages.lib.runtime import console
 from stages.lib.training import adapters, distributed, tracking
 from stages.lib.training.checkpoints import checkpoint_dir
@@ -65,7 +71,7 @@ def main(name: str) -> None:
         return
     parent = MODELS / spec.parent
     run_key = _run_key(params, spec, rewards, model_fingerprint(parent))
-    tokenizer = load_tokenizer(parent)
+    tokenizer = with_template(load_tokenizer(parent), params.prompts)
     schedule = _schedule(params, spec, tokenizer)
     model = adapters.load_policy(parent, spec.tuning, seed=spec.seed)
     counts = adapters.parameter_counts(model)
@@ -119,7 +125,7 @@ def _run_key(
         parent_fingerprint,
         file_sha256(TRAIN_PROBLEMS),
         file_sha256(DIFFICULTY),
-        repr((shared, spec, params.prompts)),
+        repr((shared, spec)) + describe_prompts(params.prompts),
         *(reward.source for reward in rewards),
     )
 

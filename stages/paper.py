@@ -3,8 +3,8 @@
 Reads the outputs of the other stages: ``reports/metrics/``, ``data/``, ``tables/``, ``models/``,
 ``figures/`` and ``timings/``, the tables of a finished study in ``reports/study/`` and of recipe
 ``quantization`` in ``reports/quantization/``, the problems, answers and grades, ``params.yaml``
-and the hashes in ``dvc.lock``. Writes ``reports/paper.pdf`` from ``reports/paper.typ``,
-``reports/index.html``, and what each arm cost into ``reports/compute.csv``.
+and the hashes in ``dvc.lock``. Writes ``reports/paper.pdf`` from ``reports/paper.typ`` and
+``reports/layout.typ``, ``reports/index.html``, and what each arm cost into ``reports/compute.csv``.
 
     python -m stages.paper
 """
@@ -42,7 +42,12 @@ from stages.lib.report.captions import (
     figures_without_data,
 )
 from stages.lib.report.compute import compute_rows
-from stages.lib.report.findings import arms_overview, claims_by_subject, claims_of_runs
+from stages.lib.report.findings import (
+    arms_overview,
+    claims_by_subject,
+    claims_of_runs,
+    sampled_overview,
+)
 from stages.lib.report.study import read_retention, read_study
 from stages.lib.report.tables import read_rows
 from stages.lib.report.webpage_tables import compute_table, study_table, webpage_tables
@@ -107,6 +112,7 @@ def paper_inputs(params: Params, figures: list[str]) -> dict[str, Any]:
     comparisons = read_rows("comparisons")
     arms = [*params.weigh.arms, *params.weigh.replays]
     runs = read_rows("runs") if pairs_with_runs(params.analyze) else []
+    sampled = read_rows("sampled_comparisons") if params.evaluate.sampling else []
     study = read_study(STUDY_REPORTS, arms)
     return {
         "title": params.paper.title,
@@ -131,6 +137,7 @@ def paper_inputs(params: Params, figures: list[str]) -> dict[str, Any]:
         # Of the study's base model, which these parameters have if they have its arms.
         "retention": read_retention(QUANTIZATION_REPORTS) if study else None,
         "runs": claims_of_runs(runs, params),
+        "sampled": sampled_overview(sampled, params),
         "sources": facts.describe_sources(),
         "versions": versions(PACKAGES),
         "hardware": facts.hardware(),
@@ -167,6 +174,7 @@ def page(params: Params, inputs: dict[str, Any], figures: dict[str, str]) -> str
         comparisons=read_rows("comparisons"),
         statuses=read_rows("statuses"),
         styles=read_rows("styles"),
+        sampled=read_rows("sampled") if params.evaluate.sampling else [],
         models=read_rows("models"),
         benchmarks=list(params.prepare.benchmarks),
         systems=systems,

@@ -69,6 +69,7 @@ SMALL = {
     "evaluate.models": {"base": [0, 1], "adaptive": [0], "adaptive-gptq4": [0]},
     "evaluate.prompting": ["cot", "pot"],
     "evaluate.max_tokens": {"ladder": 16, "gsm8k": 16, "math500": 16, "aqua": 16},
+    "evaluate.sampling": {"samples": 2, "temperature": 1.0, "top_p": 1.0, "seed": 1},
     "evaluate.speed": {"prompts": 4, "tokens": 4, "repeats": 2},
     "analyze.compare": [["adaptive", "base"], ["adaptive-gptq4", "adaptive"]],
     "weigh.prompting": ["cot", "pot"],

@@ -64,6 +64,12 @@ def test_what_comes_before_an_evaluation_cannot_read_its_problems(stage: str) ->
     assert not {str(parent) for parent in EVAL_PROBLEMS.parents} & set(declared(stage)["deps"])
 
 
+@pytest.mark.parametrize("stage", SCRIPTS)
+def test_a_stage_that_writes_prompts_depends_on_their_templates(stage: str) -> None:
+    found = declared(stage)
+    assert ("prompts" in found.get("params", [])) == ("conf/prompts" in found["deps"])
+
+
 def test_the_pipeline_stays_short() -> None:
     assert len(Path("dvc.yaml").read_text(encoding="utf-8").splitlines()) < 390
 

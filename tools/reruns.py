@@ -31,6 +31,7 @@ NEEDED = (
     "conf",
     "dvc.yaml",
     "params.yaml",
+    "reports/layout.typ",
     "reports/paper.typ",
     "reports/references.bib",
 )
@@ -53,6 +54,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "`sample.sequential`": {"sample.sequential": {"width": 0.1, "interval": 0.9, "max_k": 99}},
     "`score.levels`": {"score.levels": 9},
     "`evaluate.held_out`": {"evaluate.held_out": "gsm8k"},
+    "`evaluate.sampling`": {
+        "evaluate.sampling": {"samples": 9, "temperature": 1.0, "top_p": 1.0, "seed": 9}
+    },
     "`evaluate.speed`": {"evaluate.speed.repeats": 9},
     "`engine.engines`": {"engine.engines": 9},
     "`engine.batch_size`": {"engine.batch_size": 9},

@@ -31,7 +31,7 @@ from stages.lib.models.precision import compute_dtype
 from stages.lib.params.data import Prompts
 from stages.lib.params.load import load_params
 from stages.lib.params.sampling import EngineConfig
-from stages.lib.prompts.templates import ALPACA_PREAMBLE, prompt_text
+from stages.lib.prompts.templates import ALPACA_PREAMBLE, chat_template
 from stages.lib.runtime import child_process, console
 from tools.demo.problems import model_folder
 
@@ -54,7 +54,7 @@ _ALPACA = (
 )
 
 
-def chat_template(tokenizer: PreTrainedTokenizerBase, prompts: Prompts) -> str:
+def server_template(tokenizer: PreTrainedTokenizerBase, prompts: Prompts) -> str:
     """Return the Jinja template that writes messages as ``stages.lib.prompts`` writes turns.
 
     Raises ValueError for the format ``chat`` and a tokenizer without a template.
@@ -62,9 +62,8 @@ def chat_template(tokenizer: PreTrainedTokenizerBase, prompts: Prompts) -> str:
     if prompts.format == "alpaca":
         special = tokenizer.convert_ids_to_tokens(tokenizer("")["input_ids"])
         return _ALPACA % ("".join(special), repr(ALPACA_PREAMBLE))
-    prompt_text(tokenizer, prompts, "")  # raises the error
     start = _WITH_SYSTEM % repr(prompts.system) if prompts.system else ""
-    return f"{start}{tokenizer.chat_template}"
+    return f"{start}{chat_template(tokenizer, prompts)}"
 
 
 def server_command(
@@ -106,7 +105,7 @@ def main(model: str, port: int, options: Sequence[str]) -> None:
     """Serve a model until the server ends or is interrupted."""
     params = load_params()
     folder = model_folder(model)
-    template = chat_template(load_tokenizer(folder), params.prompts)
+    template = server_template(load_tokenizer(folder), params.prompts)
     _check_port(port)
     with engine_ready(folder) as ready:
         command = server_command(ready, model, port, template, params.engine)

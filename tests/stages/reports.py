@@ -147,7 +147,7 @@ def build(groups: dict[str, Any], *, n_problems: int = 2, n_conversations: int =
     for name in FIGURES:
         write_figure(name)
     analyze_answers(params)
-    for name in ("paper.typ", "references.bib"):
+    for name in ("layout.typ", "paper.typ", "references.bib"):
         shutil.copy(REPOSITORY / "reports" / name, "reports")
 
 

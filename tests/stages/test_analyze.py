@@ -1,6 +1,7 @@
 """From raw answers to grades, tables and metrics."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from stages.lib.core import paths
 from stages.lib.core.files import read_json, write_json
 from stages.lib.core.schema import PROMPTINGS, EvalRecord, Likelihood, system_name
 from stages.lib.core.tables import read_parquet, write_csv, write_parquet
-from stages.lib.generations.answers import answer_store
+from stages.lib.generations.answers import answer_store, sampled_store
 from stages.lib.params.load import load_params
 from stages.lib.params.quantization import quantized_models
 from tests.rows import make_generation, make_problem
@@ -188,6 +189,28 @@ def test_metrics_have_the_doses_and_the_study_of_these_arms(repository: None) ->
     write_csv(paths.STUDY_REPORTS / "endpoints.csv", [endpoint | {"first": "mastery"}])
     analyze.main()
     assert "study" not in read_json(paths.REPORTS / "metrics.json")
+
+
+def test_sampled_answers_have_tables_and_grades_of_their_own(repository: None) -> None:
+    greedy = paths.GRADES.read_bytes(), (paths.TABLES / "comparisons.csv").read_bytes()
+    assert not read_parquet(paths.SAMPLED_GRADES, EvalRecord)
+    for model in TEXTS:
+        rows = list(answer_store(model).rows())
+        # The first sample is the greedy answer, the second is none.
+        texts = [(row, index, row.text if index == 1 else "") for index in (1, 2) for row in rows]
+        samples = [replace(row, index=index, text=text) for row, index, text in texts]
+        sampled_store(model).append(samples)
+    analyze.main()
+    assert (paths.GRADES.read_bytes(), (paths.TABLES / "comparisons.csv").read_bytes()) == greedy
+    indices = {record.index for record in read_parquet(paths.SAMPLED_GRADES, EvalRecord)}
+    assert indices == {1, 2}
+    table = read("sampled", "benchmark", "system", "answer_mode", "measure")
+    values = table.loc[("ladder", "uniform", "cot"), "value"]
+    assert values.to_dict() == {"avg": 0.5, "pass": 1, "maj": 1}
+    compared = read("sampled_comparisons", "benchmark", "first", "second", "answer_mode")
+    assert compared.loc[("gsm8k", "adaptive", "uniform", "cot"), "difference"] == -0.5
+    sampled = read_json(paths.REPORTS / "metrics.json")["sampled"]
+    assert sampled["uniform"]["cot"] == {"avg_at_2": 0.5, "pass_at_2": 1.0, "maj_at_2": 1.0}
 
 
 def test_a_broken_model_is_named_and_stated_answers_are_counted(

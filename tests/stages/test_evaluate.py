@@ -6,7 +6,8 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from stages import evaluate
-from stages.lib.generations.answers import answer_store
+from stages.lib.generations.answers import answer_store, sampled_store
+from stages.lib.generations.requests import Sampling
 from stages.lib.params.load import load_params
 from tests.rows import make_generation
 from tests.stages.conftest import Change
@@ -32,6 +33,27 @@ def test_every_number_of_shots_is_asked(
     )
     assert first == second
     assert len(first) * 2 == len(requests) > 0
+
+
+def test_samples_are_counted_from_one_and_others_are_removed(
+    with_problems: Change, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "load_tokenizer", lambda _: tokenizer)
+    sampling = {"samples": 3, "temperature": 0.8, "top_p": 0.9, "seed": 5}
+    with_problems({"evaluate.sampling": sampling, "prompts.stop": ["END"]})
+    requests = evaluate.benchmark_requests("base", load_params())
+    greedy, (store, wanted, settings) = evaluate.passes("base", requests, load_params())
+    assert greedy[0].folder == answer_store("base").folder != store.folder
+    assert greedy[1:] == (requests, Sampling(0.0, 1.0, 0, ("END",)))
+    assert (store.folder, settings) == (
+        sampled_store("base").folder,
+        Sampling(0.8, 0.9, 5, ("END",)),
+    )
+    assert [request.index for request in wanted] == [index for index in (1, 2, 3) for _ in requests]
+    assert len({request.seed(settings) for request in wanted}) == len(wanted)
+    with_problems({"evaluate.sampling": None})
+    *_, (store, wanted, _) = evaluate.passes("base", requests, load_params())
+    assert (store.folder, wanted) == (sampled_store("base").folder, [])
 
 
 @pytest.mark.parametrize(

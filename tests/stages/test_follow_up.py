@@ -12,7 +12,7 @@ from stages import follow_up
 from stages.lib.core.paths import EVAL_PROBLEMS, MODELS
 from stages.lib.core.schema import Problem
 from stages.lib.core.tables import read_parquet
-from stages.lib.generations.answers import answer_store, follow_up_store
+from stages.lib.generations.answers import answer_store, follow_up_store, sampled_store
 from stages.lib.generations.requests import GeneratedText, Request, Sampling
 from tests.rows import make_generation
 from tests.stages.conftest import Change
@@ -55,8 +55,10 @@ def test_answers_that_match_no_option_get_a_question(
         make_generation(other.id, "cot", text="The answer is 77."),
     ]
     answer_store("base").append(rows)
+    sampled_store("base").append([make_generation(first.id, "cot", index=2, text="It is 77.")])
     follow_up.main("base")
-    (reply,) = follow_up_store("base").rows()
+    reply, of_sample = follow_up_store("base").rows()
+    assert (of_sample.problem_id, of_sample.index, reply.index) == (first.id, 2, 0)
     assert (reply.problem_id, reply.prompting, reply.shots) == (second.id, "cot", 1)
     assert "Please find the closest option to 77. The options are (A) 3 (B) 6" in reply.text
 

@@ -109,7 +109,7 @@ def test_the_paper_and_the_page_are_made(report_folder: Path) -> None:
     assert figures_on_page() == set(reports.FIGURES)
     files = {path.name for path in Path("reports").iterdir() if path.is_file()}
     made = {"compute.csv", "index.html", "metrics.json", "paper.pdf"}
-    assert files == made | {"paper.typ", "references.bib"}
+    assert files == made | {"layout.typ", "paper.typ", "references.bib"}
     costs = pd.read_csv("reports/compute.csv").set_index("arm")
     assert costs["generated_tokens"].to_dict() == {"uniform": 0, "adaptive": 4000}
     assert "Compute of each arm" in page()

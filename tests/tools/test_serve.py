@@ -30,6 +30,7 @@ FORMATS = [
     Prompts(format="chat", system="", stop=[]),
     Prompts(format="chat", system=SYSTEM, stop=[]),
     Prompts(format="alpaca", system="", stop=[]),
+    Prompts(format="plain", system=SYSTEM, stop=[]),
 ]
 
 
@@ -43,12 +44,12 @@ def messages(*turns: Turn, system: str = "") -> list[dict[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("prompts", FORMATS, ids=["chat", "chat-system", "alpaca"])
+@pytest.mark.parametrize("prompts", FORMATS, ids=["chat", "chat-system", "alpaca", "plain"])
 @pytest.mark.parametrize("answered", [[], ANSWERED])
 def test_messages_become_the_prompts_of_training(
     tokenizer: PreTrainedTokenizerFast, prompts: Prompts, answered: list[Turn]
 ) -> None:
-    template = serve.chat_template(tokenizer, prompts)
+    template = serve.server_template(tokenizer, prompts)
     found = tokenizer.apply_chat_template(
         messages(*answered, Turn(QUESTION, "")),
         chat_template=template,
@@ -62,7 +63,7 @@ def test_messages_become_the_prompts_of_training(
 def test_a_client_may_send_its_own_system_prompt(tokenizer: PreTrainedTokenizerFast) -> None:
     texts = []
     for prompts in FORMATS:
-        template = serve.chat_template(tokenizer, prompts)
+        template = serve.server_template(tokenizer, prompts)
         conversation = messages(Turn("Why?", ""), system="Be brief.")
         text = tokenizer.apply_chat_template(
             conversation, chat_template=template, add_generation_prompt=True, tokenize=False
@@ -71,14 +72,15 @@ def test_a_client_may_send_its_own_system_prompt(tokenizer: PreTrainedTokenizerF
     assert texts[0] == texts[1]
     assert texts[1].count("Be brief.") == 1 and SYSTEM not in texts[1]
     assert texts[2] == "Be brief.\n\n### Instruction:\nWhy?\n\n### Response:\n"
+    assert texts[3] == "Be brief.\n\nQuestion: Why?\nAnswer:"
 
 
 def test_a_model_without_a_template_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
     bare = copy.deepcopy(tokenizer)
     bare.chat_template = None
     with pytest.raises(ValueError, match=r"^prompts\.format: 'chat': the model has no chat temp"):
-        serve.chat_template(bare, FORMATS[0])
-    assert serve.chat_template(bare, FORMATS[2])
+        serve.server_template(bare, FORMATS[0])
+    assert serve.server_template(bare, FORMATS[2])
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Accuracy tables from graded answers.
 
-Frames have one row per (benchmark, system, problem): the status of its CoT and of its
-PoT answer, and the problem's ``source``, ``topic`` and ``level``.
+Frames have one row per (benchmark, system, problem), or per sample: the status of the CoT and of
+the PoT answer, and the problem's ``source``, ``topic`` and ``level``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,30 +14,32 @@ from stages.lib.analysis.answer_modes import modes_among
 from stages.lib.analysis.tables import select_columns
 from stages.lib.core.schema import PROMPTINGS, STATUSES, EvalRecord, Problem
 from stages.lib.grading.grader import FAILED
+from stages.lib.grading.pass_at_k import vote_of
 
-COLUMNS = ("benchmark", "system", "problem_id", "prompting", "status")
+COLUMNS = ("benchmark", "system", "problem_id", "index", "prompting", "status")
+PIVOTED = ("status", "unanswered", "vote")
 
 
 def answer_frame(
     records: Sequence[EvalRecord], problems: Mapping[str, Sequence[Problem]]
 ) -> pd.DataFrame:
-    """Return a row per benchmark, system and problem, with a column per answer mode.
+    """Return a row per benchmark, system, problem and index, with a column per answer mode.
 
     Answer-mode columns are boolean: was the problem solved? There are ``cot`` and ``pot`` for
     the promptings of the answers, and the others if these are both. ``fallback`` (PoT‖CoT) is
     the program's answer, or the CoT answer where the program gave none; the first option,
     taken by default, is not an answer of the program. ``both`` and ``either`` need no choice
-    between the two answers. ``cot_status`` and ``pot_status`` keep the statuses.
+    between the two answers. ``cot_status`` and ``pot_status`` keep the statuses, ``cot_vote``,
+    ``pot_vote`` and ``fallback_vote`` the answers as they vote.
     Raises ValueError for a system that lacks an answer which others have.
     """
     rows = select_columns(records, COLUMNS).assign(
-        unanswered=[
-            record.status in FAILED or record.option_source == "first_option" for record in records
-        ]
+        unanswered=[row.status in FAILED or row.option_source == "first_option" for row in records],
+        vote=[vote_of(row.matched_option or row.extracted, row.status) for row in records],
     )
-    keys = ["benchmark", "system", "problem_id"]
-    by_prompting = rows.pivot(index=keys, columns="prompting", values=["status", "unanswered"])
-    status, unanswered = by_prompting["status"], by_prompting["unanswered"]
+    keys = ["benchmark", "system", "problem_id", "index"]
+    by_prompting = rows.pivot(index=keys, columns="prompting", values=list(PIVOTED))
+    status, unanswered, votes = (cast(Any, by_prompting[name]) for name in PIVOTED)
     if by_prompting.isna().any(axis=None):
         raise ValueError(
             f"answers: expected one of every system to every problem with each of "
@@ -46,11 +48,14 @@ def answer_frame(
     columns: dict[str, Any] = {}
     for prompting in status.columns:
         columns[f"{prompting}_status"] = status[prompting]
+        columns[f"{prompting}_vote"] = votes[prompting]
         columns[prompting] = status[prompting] == "correct"
     if set(PROMPTINGS) <= set(columns):
         cot, pot = columns["cot"], columns["pot"]
+        answered = ~unanswered["pot"].astype(bool)
         columns |= {
-            "fallback": pot.where(~unanswered["pot"].astype(bool), cot),
+            "fallback": pot.where(answered, cot),
+            "fallback_vote": votes["pot"].where(answered, votes["cot"]),
             "both": cot & pot,
             "either": cot | pot,
         }

@@ -34,6 +34,19 @@ def comparison_table(
     return _table(frame, pairs, partial(_comparison, bootstrap=bootstrap))
 
 
+def sampled_comparison_table(
+    frame: pd.DataFrame, pairs: Sequence[Sequence[str]], **bootstrap: Unpack[Bootstrap]
+) -> pd.DataFrame:
+    """Return the paired difference in avg@n of each pair, per benchmark and answer mode.
+
+    ``frame`` is that of ``accuracy.answer_frame`` for sampled answers. The answers to a problem are
+    drawn together, which ``clusters`` names, inside their source, which ``strata`` names unless one
+    has a single problem. ``p`` comes from swapping the systems in whole problems; ``p_holm`` and
+    ``equivalent_within`` are those of ``comparison_table``.
+    """
+    return _table(frame, pairs, partial(_sampled_comparison, bootstrap=bootstrap))
+
+
 def run_table(
     frame: pd.DataFrame,
     pairs: Sequence[Sequence[str]],
@@ -88,13 +101,9 @@ def _comparison(
     first_rows, second_rows = paired_frames(group, *pair)
     x, y = first_rows[answer_mode].to_numpy(), second_rows[answer_mode].to_numpy()
     sources = first_rows["source"].to_numpy()
-    level = bootstrap["level"]
-    # The same draws for both intervals.
-    narrower: Bootstrap = {**deepcopy(bootstrap), "level": 2 * level - 1}
-    result = paired.compare(x, y, strata=sources, **bootstrap)
-    narrow = paired.compare(x, y, strata=sources, **narrower)
+    result, margin = _compare(x, y, bootstrap, strata=sources)
     # The smallest p of the sign-flip test with G sources is 2^(1 - G).
-    enough_sources = 2.0 ** (1 - len(set(sources))) <= 1 - level
+    enough_sources = 2.0 ** (1 - len(set(sources))) <= 1 - bootstrap["level"]
     p_sources = round(significance.sign_flip_p(x, y, sources), 4) if enough_sources else None
     discordant = float(np.mean(x != y))
     return {
@@ -104,8 +113,45 @@ def _comparison(
         "p": result.p,
         "p_sources": p_sources,
         "discordant": round(discordant, 4),
-        "equivalent_within": round(narrow.margin(), 4),
+        "equivalent_within": margin,
     }
+
+
+def _sampled_comparison(
+    group: pd.DataFrame, pair: Sequence[str], answer_mode: str, bootstrap: Bootstrap
+) -> dict[str, Any]:
+    first, second = (
+        group.loc[group["system"] == name].set_index(["problem_id", "index"]).sort_index()
+        for name in pair
+    )
+    if not first.index.equals(second.index):
+        raise ValueError(f"sampled answers: {pair[0]}, {pair[1]}: expected the same problems")
+    ids: Any = first.index.get_level_values("problem_id").to_numpy()
+    sources = first["source"].to_numpy()
+    by_source: Any = pd.Series(ids).groupby(sources).nunique()
+    strata = sources if by_source.min() > 1 else None
+    n = int(by_source.sum())
+    x, y = (rows[answer_mode].to_numpy(dtype=int) for rows in (first, second))
+    result, margin = _compare(x, y, bootstrap, clusters=ids, strata=strata)
+    return {
+        "n": n,
+        "samples": len(ids) // n,
+        "clusters": "problem",
+        "strata": "" if strata is None else "source",
+        **result.interval(),
+        "p": result.p,
+        "equivalent_within": margin,
+    }
+
+
+def _compare(
+    x: Any, y: Any, bootstrap: Bootstrap, **design: Any
+) -> tuple[paired.Comparison, float]:
+    """Return a comparison, and the margin within which two one-sided tests find equivalence."""
+    # The same draws for both intervals.
+    narrower: Bootstrap = {**deepcopy(bootstrap), "level": 2 * bootstrap["level"] - 1}
+    result = paired.compare(x, y, **design, **bootstrap)
+    return result, round(paired.compare(x, y, **design, **narrower).margin(), 4)
 
 
 def _run_comparison(

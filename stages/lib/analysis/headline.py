@@ -16,8 +16,9 @@ def headline(
 
     ``accuracy`` is that of each system on the held-out benchmark, ``accuracy_others`` its mean
     over the other benchmarks, ``difference`` that of each of ``pairs`` on the held-out one, with
-    its interval. ``retention`` is by original, method and bits, ``perplexity_ratio`` by quantized
-    model. ``tables`` are those of ``stages.analyze``; parts without rows are left out.
+    its interval; ``sampled`` has avg@n, pass@k and maj@k there. ``retention`` is by original,
+    method and bits, ``perplexity_ratio`` by quantized model. ``tables`` are those of
+    ``stages.analyze``; parts without rows are left out.
     """
     metrics: dict[str, Any] = {}
     # Lists at first: ``accuracy_others`` is a mean over several benchmarks.
@@ -40,6 +41,11 @@ def headline(
             name = f"{row['original']}-{row['method']}{row['bits']}{calibration}"
             of_setting = metrics.setdefault("retention", {}).setdefault(name, {})
             of_setting[row["answer_mode"]] = _rounded(row["retention"])
+    for row in _of_promptings(tables.get("sampled")):
+        if row["benchmark"] == held_out:
+            of_system = metrics.setdefault("sampled", {}).setdefault(row["system"], {})
+            measures = of_system.setdefault(row["answer_mode"], {})
+            measures[f"{row['measure']}_at_{row['k']}"] = _rounded(row["value"])
     if "quantization" in tables:
         ratios = tables["quantization"].dropna(subset=["perplexity_ratio"])
         metrics["perplexity_ratio"] = {

@@ -13,15 +13,15 @@ MAX_OUTPUT = 500
 
 def grade_answers(
     answers: Iterable[tuple[str, Generation]],
-    follow_ups: Mapping[tuple[str, str, Prompting], str],
+    follow_ups: Mapping[tuple[str, str, Prompting, int], str],
     problems: Mapping[str, Sequence[Problem]],
     sandbox: SandboxLimits,
 ) -> Iterator[tuple[Generation, EvalRecord]]:
     """Yield every answer with its graded record, in order.
 
     ``answers`` are (system, generation) pairs, ``problems`` are by benchmark, and
-    ``follow_ups`` has the replies to the question for the closest option by system, problem
-    and prompting.
+    ``follow_ups`` has the replies to the question for the closest option by system, problem,
+    prompting and index.
     """
     by_id = _by_id(problems)
     # The grader works in batches, so tee buffers at most one.
@@ -30,7 +30,7 @@ def grade_answers(
         submission(
             by_id[answer.problem_id][1],
             answer,
-            follow_ups.get((system, answer.problem_id, answer.prompting)),
+            follow_ups.get((system, answer.problem_id, answer.prompting, answer.index)),
         )
         for system, answer in to_grade
     )
@@ -50,6 +50,8 @@ def grade_answers(
                 n_tokens=answer.n_tokens,
                 option_source=graded.option_source,
                 stated=graded.grade.stated,
+                matched_option=graded.grade.matched_option,
+                index=answer.index,
             ),
         )
 

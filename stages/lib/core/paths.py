@@ -5,6 +5,7 @@ from pathlib import Path
 PARAMS = Path("params.yaml")
 CONF = Path("conf")
 ACCELERATE = CONF / "accelerate"
+TEMPLATES = CONF / "prompts"
 
 DATA = Path("data")
 PARAMS_OK = DATA / "params.ok"
@@ -27,6 +28,7 @@ UNPACKED = DATA / "unpacked"
 TOKENS = DATA / "tokens"
 TRACKING = DATA / "tracking"
 GRADES = DATA / "grades.parquet"
+SAMPLED_GRADES = DATA / "sampled_grades.parquet"
 EXPORTS = DATA / "exports"
 
 REPORTS = Path("reports")

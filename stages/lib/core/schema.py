@@ -231,10 +231,11 @@ class EvalRecord:
     """The grade of one generation on a benchmark, with the fields that the analysis needs.
 
     ``system`` names the model and its number of in-context examples, as in ``base-4shot``;
+    ``index`` is 0 for the greedy answer, and counts the sampled ones from 1;
     ``output`` is what the program printed, or its error. ``option_source`` is empty if the
     answer is one of the options or the problem has none. Otherwise the option is that of the
     model's reply to a follow-up question (``follow_up``), or the first (``first_option``).
-    ``stated`` is that of the grade.
+    ``matched_option`` and ``stated`` are those of the grade.
     """
 
     benchmark: str
@@ -248,6 +249,8 @@ class EvalRecord:
     n_tokens: NonNegativeInt
     option_source: OptionSource = ""
     stated: bool = True
+    matched_option: str = ""
+    index: NonNegativeInt = 0
 
 
 def content_id(*parts: str) -> str:

@@ -233,11 +233,12 @@ def _quantize(params: Params, shape: Shape, name: str) -> StageCost:
 
 
 def _evaluate(params: Params, shape: Shape, name: str, gpu_gib: float) -> StageCost:
-    workloads = []
+    workloads, sampling = [], params.evaluate.sampling
     for benchmark, source in params.prepare.benchmarks.items():
         facts = find_facts(source)
         mean = MeanTokens(facts.question_tokens + TEMPLATE_TOKENS, facts.answer_tokens)
         answers = count_rows(source, len(params.prepare.rungs)) * len(params.evaluate.prompting)
+        answers *= 1 + (sampling.samples if sampling else 0)
         limit = params.evaluate.max_tokens[benchmark]
         workloads += [
             Workload(answers, mean, shots, limit) for shots in params.evaluate.models[name]

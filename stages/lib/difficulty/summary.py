@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from stages.lib.core.schema import Difficulty, Problem, Prompting, PublishedDifficulty, SampleGrade
-from stages.lib.difficulty.pass_at_k import maj_at_k, pass_at_k
 from stages.lib.difficulty.posterior import estimate_difficulties
+from stages.lib.grading.pass_at_k import maj_at_k, pass_at_k
 from stages.lib.params.sampling import LevelDefinition, Score
 
 

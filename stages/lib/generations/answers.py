@@ -7,13 +7,18 @@ from stages.lib.core.schema import Generation, Problem, Prompting, system_name
 from stages.lib.core.tables import read_parquet
 from stages.lib.generations.store import Store
 
-AnswerKey = tuple[str, str, Prompting]
-"""A system, the id of a problem, and the prompting."""
+AnswerKey = tuple[str, str, Prompting, int]
+"""A system, the id of a problem, the prompting, and the index of the answer."""
 
 
 def answer_store(model: str) -> Store:
-    """Return the store of a model's answers."""
+    """Return the store of a model's greedy answers, whose index is 0."""
     return Store(ANSWERS / model)
+
+
+def sampled_store(model: str) -> Store:
+    """Return the store of a model's sampled answers, which are counted from 1."""
+    return Store(ANSWERS / model / "sampled")
 
 
 def follow_up_store(model: str) -> Store:
@@ -27,16 +32,23 @@ def read_benchmarks(names: Iterable[str]) -> dict[str, list[Problem]]:
 
 
 def read_answers(models: Iterable[str]) -> Iterator[tuple[str, Generation]]:
-    """Yield the answers of the models, each with the name of its system."""
+    """Yield the greedy answers of the models, each with the name of its system."""
     for model in models:
         for row in answer_store(model).rows():
+            yield system_name(model, row.shots), row
+
+
+def read_sampled_answers(models: Iterable[str]) -> Iterator[tuple[str, Generation]]:
+    """Yield the sampled answers of the models, as ``read_answers`` does."""
+    for model in models:
+        for row in sampled_store(model).rows():
             yield system_name(model, row.shots), row
 
 
 def read_follow_ups(models: Iterable[str]) -> dict[AnswerKey, str]:
     """Return the models' replies to the follow-up question, by the answer that it followed."""
     return {
-        (system_name(model, row.shots), row.problem_id, row.prompting): row.text
+        (system_name(model, row.shots), row.problem_id, row.prompting, row.index): row.text
         for model in models
         for row in follow_up_store(model).rows()
     }

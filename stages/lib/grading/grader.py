@@ -120,6 +120,11 @@ def extract_program(text: str) -> str:
     return parts[0].strip("\n") if _CODE.search(parts[0]) else ""
 
 
+def normalize(expression: str) -> str:
+    """Return an expression without spaces, dollars and a final full stop or comma."""
+    return re.sub(r"[\s$]+", "", tidy(expression[:MAX_EXTRACTED])).rstrip(".,")
+
+
 def check_answer(answer: str, kind: AnswerKind, choices: Sequence[str] | None = None) -> None:
     """Raise ValueError if ``grade`` cannot compare with a reference answer."""
     if kind == "choice":
@@ -134,7 +139,7 @@ def check_answer(answer: str, kind: AnswerKind, choices: Sequence[str] | None = 
 
 
 def _is_comparable(answer: str) -> bool:
-    if _WORDS.fullmatch(_normalize(answer)) or bare_numeral(answer):
+    if _WORDS.fullmatch(normalize(answer)) or bare_numeral(answer):
         return True
     return equivalence.compare(answer, answer) == "equal"
 
@@ -168,7 +173,7 @@ def _grade_expression(candidate: str, answer: str) -> Grade:
 
 
 def _status_of_expression(candidate: str, answer: str) -> Status:
-    text, expected = _normalize(candidate), _normalize(answer)
+    text, expected = normalize(candidate), normalize(answer)
     if not text or len(candidate) > MAX_EXTRACTED:
         return "unparsed"
     if text == expected:
@@ -181,11 +186,6 @@ def _status_of_expression(candidate: str, answer: str) -> Status:
     if numeral is not None and reference is not None:
         return "correct" if same_number(numeral, reference) else "wrong"
     return _STATUS_OF[equivalence.compare(candidate, answer)]
-
-
-def _normalize(expression: str) -> str:
-    """Return an expression without spaces, dollars and a final full stop or comma."""
-    return re.sub(r"[\s$]+", "", tidy(expression[:MAX_EXTRACTED])).rstrip(".,")
 
 
 def _program_of_block(block: str) -> str:

@@ -12,12 +12,16 @@ from pydantic import (
     model_validator,
 )
 
+from stages.lib.core.paths import TEMPLATES
 from stages.lib.core.schema import NonEmpty
 from stages.lib.params.base import Name, ParamGroup, Seed
 from stages.lib.params.model_source import parse_source
 
 Format = Literal["mathinstruct", "numina", "orca-math", "sharegpt", "gsm8k", "math"]
 Target = Literal["problems", "conversations"]
+BUILT_IN = ("chat", "alpaca")
+"""Prompt formats without a file of their own."""
+
 CellField = Literal["topic", "level", "steps"]
 
 
@@ -30,6 +34,13 @@ def _check_adapter(text: str) -> str:
     if parse_source(text).kind == "gguf":
         raise ValueError("expected folder:PATH or hub:ORG/NAME@COMMIT")
     return text
+
+
+def _check_format(name: str) -> str:
+    path = TEMPLATES / f"{name}.jinja"
+    if name not in BUILT_IN and not path.exists():
+        raise ValueError(f"expected chat, alpaca or the name of a template, but {path} is missing")
+    return name
 
 
 SourceName = Annotated[str, AfterValidator(_check_source)]
@@ -171,8 +182,11 @@ class Prepare(ParamGroup):
 
 
 class Prompts(ParamGroup):
-    """The prompt format, and texts that end an answer in addition to the end-of-turn token."""
+    """The prompt format, and texts that end an answer in addition to the end-of-turn token.
 
-    format: Literal["chat", "alpaca"]
+    A ``format`` beside ``chat`` and ``alpaca`` names a chat template: ``conf/prompts/NAME.jinja``.
+    """
+
+    format: Annotated[Name, AfterValidator(_check_format)]
     system: str
     stop: list[NonEmpty]

@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from stages.lib.params.base import Name, OpenUnit, ParamGroup, Promptings, Seed, check_unique
+from stages.lib.params.sampling import Temperature, TopP
 
 MIN_RUNS = 3
 """The fewest runs of an arm that are compared as runs."""
@@ -30,8 +31,17 @@ class Speed(ParamGroup):
     repeats: PositiveInt
 
 
+class AnswerSampling(ParamGroup):
+    """How answers are sampled, and how many with each prompting to each problem."""
+
+    samples: Annotated[int, Field(ge=2, le=1000)]
+    temperature: Temperature
+    top_p: TopP
+    seed: Seed
+
+
 class Evaluate(ParamGroup):
-    """Greedy answers of each model to the benchmarks.
+    """Answers of each model to the benchmarks: a greedy one, and beside it sampled ones.
 
     ``models`` lists the numbers of in-context examples of each model, ``prompting`` how each
     problem is answered, ``max_tokens`` the limit of each benchmark. ``held_out`` names the
@@ -41,6 +51,7 @@ class Evaluate(ParamGroup):
     models: Annotated[dict[Name, Shots], Field(min_length=1)]
     prompting: Promptings
     max_tokens: dict[Name, PositiveInt]
+    sampling: AnswerSampling | None
     held_out: Name
     speed: Speed
 

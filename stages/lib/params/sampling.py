@@ -12,6 +12,9 @@ from pydantic import (
 
 from stages.lib.params.base import OpenUnit, ParamGroup, Promptings, Seed
 
+Temperature = Annotated[float, Field(gt=0, le=2)]
+TopP = Annotated[float, Field(gt=0, le=1)]
+
 LevelDefinition = Literal["capped_floor", "floor", "fail_rate"]
 """How a level follows from a pass rate: `stages.lib.difficulty.posterior.level_of`."""
 
@@ -66,8 +69,8 @@ class Sample(ParamGroup):
     k: NonNegativeInt
     sequential: Sequential | None
     shots: NonNegativeInt
-    temperature: Annotated[float, Field(gt=0, le=2)]
-    top_p: Annotated[float, Field(gt=0, le=1)]
+    temperature: Temperature
+    top_p: TopP
     max_tokens: PositiveInt
 
     @model_validator(mode="after")

@@ -1,17 +1,21 @@
 """Prompt templates: turn a problem into the text that a model reads.
 
-There are two formats: ``chat`` uses the model's own chat template, ``alpaca`` the instruction
-format of Alpaca and MathInstruct. In both, in-context examples come first and the
-response ends with the end-of-turn token, which is supervised in training.
+The format ``chat`` uses the model's own chat template, ``alpaca`` the instruction format of Alpaca
+and MathInstruct, and any other name the chat template of that name in ``conf/prompts/``. In all of
+them in-context examples come first, and the response ends with the end-of-turn token, which is
+supervised in training.
 """
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
+from stages.lib.core.paths import TEMPLATES
 from stages.lib.core.schema import Problem, Prompting, Turn
-from stages.lib.params.data import Prompts
+from stages.lib.params.data import BUILT_IN, Prompts
 from stages.lib.prompts.choices import show_choices
 
 POT_CUE = " Let's write a program."
@@ -45,6 +49,34 @@ def as_turn(problem: Problem, prompting: Prompting) -> Turn:
 def closest_option_question(answer: str, choices: Sequence[str]) -> str:
     """Return the SDAT authors' follow-up question for an answer that matches no option."""
     return f"Please find the closest option to {answer}. The options are {show_choices(choices)}"
+
+
+def chat_template(tokenizer: PreTrainedTokenizerBase, settings: Prompts) -> str:
+    """Return the Jinja template of a format: the model's own for ``chat``, else that of a file.
+
+    Raises ValueError for ``chat`` and a model without a template.
+    """
+    if settings.format != "chat":
+        return _read_template(settings)
+    if tokenizer.chat_template is None:
+        raise ValueError(
+            "prompts.format: 'chat': the model has no chat template: expected 'alpaca', or a "
+            f"template of {TEMPLATES}"
+        )
+    return cast(str, tokenizer.chat_template)
+
+
+def with_template(tokenizer: PreTrainedTokenizerBase, settings: Prompts) -> PreTrainedTokenizerBase:
+    """Return the tokenizer with the template of a file as its own, to save with a trained model."""
+    if settings.format not in BUILT_IN:
+        tokenizer.chat_template = _read_template(settings)
+    return tokenizer
+
+
+def describe_prompts(settings: Prompts) -> str:
+    """Return all that prompts depend on beside the tokenizer, for keys of caches."""
+    text = "" if settings.format in BUILT_IN else _read_template(settings)
+    return repr(settings) + text
 
 
 def prompt_text(
@@ -143,18 +175,26 @@ def _alpaca_question(question: str) -> str:
 def _chat_text(tokenizer: PreTrainedTokenizerBase, settings: Prompts, turns: Sequence[Turn]) -> str:
     """Return turns as the chat template writes them, up to the last one's response if it has none.
 
-    Raises ValueError for a model without a chat template.
+    Raises ValueError as ``chat_template`` does.
     """
-    if tokenizer.chat_template is None:
-        raise ValueError(
-            "prompts.format: 'chat': the model has no chat template: expected 'alpaca'"
-        )
     messages = [{"role": "system", "content": settings.system}] if settings.system else []
     for turn in turns:
         messages.append({"role": "user", "content": turn.question})
         if turn.response:
             messages.append({"role": "assistant", "content": turn.response})
     text = tokenizer.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=not turns[-1].response
+        messages,
+        chat_template=chat_template(tokenizer, settings),
+        tokenize=False,
+        add_generation_prompt=not turns[-1].response,
     )
     return cast(str, text)
+
+
+def _read_template(settings: Prompts) -> str:
+    return _read_text((TEMPLATES / f"{settings.format}.jinja").absolute())
+
+
+@cache
+def _read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")

@@ -27,6 +27,8 @@ CAPTIONS = {
     "programs": "Accuracy by source of the held-out benchmark with PoT. Where all programs of a "
     "source are alike, its problems are solved all together or not at all: a difference there is "
     "one of a few program forms.",
+    "sampled": "Sampled answers to the held-out benchmark: the share of problems that at least one "
+    "of k samples solves, and that a majority vote of k solves. For one sample both are avg@n.",
     "topics": "Accuracy by topic of the held-out benchmark, before and after "
     "quantization; the number of problems is in parentheses.",
     "retention": "Accuracy of quantized models over that of their original, with intervals over "
@@ -67,6 +69,7 @@ def figures_without_data(params: Params) -> set[str]:
         "grpo": bool(params.grpo.models),
         "sources": bool(tuned) and "cot" in params.evaluate.prompting,
         "programs": bool(tuned) and "pot" in params.evaluate.prompting,
+        "sampled": params.evaluate.sampling is not None,
         "topics": "gptq" in methods,
         "width": bool(methods),
         "retention": bool(methods),

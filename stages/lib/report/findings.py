@@ -50,6 +50,18 @@ def arms_overview(rows: Sequence[claims.TableRow], params: Params) -> str:
     return claims.overview(arm_rows, level=params.analyze.interval, between="arms")
 
 
+def sampled_overview(rows: Sequence[claims.TableRow], params: Params) -> str:
+    """Return which comparisons of sampled answers to the held-out benchmark found a difference.
+
+    ``rows`` are those of ``reports/tables/sampled_comparisons.csv``; without any it is empty.
+    """
+    held_out_rows = [row for row in rows if row["benchmark"] == params.evaluate.held_out]
+    if not held_out_rows:
+        return ""
+    between = "systems by the mean over their samples"
+    return claims.overview(held_out_rows, level=params.analyze.interval, between=between)
+
+
 def claims_of_runs(rows: Sequence[claims.TableRow], params: Params) -> dict[str, Any] | None:
     """Return what the paper says about repeated runs, or None if no compared pair has them.
 

@@ -23,6 +23,14 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("benchmark", "system", "prompting", "median_tokens"),
         *(f"{name}{end}" for name in ("tokens", "steps", "stated") for end in _INTERVAL),
     ),
+    "sampled": (
+        *("benchmark", "system", "answer_mode", "measure", "k", "samples", "value"),
+        *("standard_error", "low", "high"),
+    ),
+    "sampled_comparisons": (
+        *("benchmark", "first", "second", "answer_mode", "n", "samples", "difference", "low"),
+        *("high", "p_holm", "equivalent_within"),
+    ),
 }
 """The columns that cards, paper and page use of each table of ``reports/tables/``."""
 

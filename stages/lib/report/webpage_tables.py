@@ -37,6 +37,7 @@ def webpage_tables(
     comparisons: Sequence[TableRow],
     statuses: Sequence[TableRow],
     styles: Sequence[TableRow],
+    sampled: Sequence[TableRow],
     models: Sequence[TableRow],
     benchmarks: Sequence[str],
     systems: Sequence[str],
@@ -46,7 +47,7 @@ def webpage_tables(
     """Return the page's tables from rows of ``reports/tables/``.
 
     ``batch`` is the number of prompts in a batch of the speed measurement. Without ``styles``
-    their table is left out.
+    or ``sampled`` their table is left out.
     """
     tables = [
         _accuracy_table(accuracy, benchmarks, systems, level),
@@ -56,6 +57,8 @@ def webpage_tables(
     ]
     if styles:
         tables.append(_style_table(styles, level))
+    if sampled:
+        tables.append(_sampled_table(sampled, level))
     return [_without_single(table, ("Benchmark", "Prompting", "Answer mode")) for table in tables]
 
 
@@ -205,6 +208,26 @@ def _style_table(rows: Sequence[TableRow], level: float) -> Table:
                 _with_interval(*_ends(row, "tokens"), show=partial(fixed, digits=1)),
                 Cell(fixed(row["median_tokens"], 0), row["median_tokens"]),
                 *(_with_interval(*_ends(row, name)) for name in ("steps", "stated")),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _sampled_table(rows: Sequence[TableRow], level: float) -> Table:
+    return Table(
+        f"Sampled answers, {rows[0]['samples']:.0f} to each problem: the mean accuracy of a sample "
+        "(avg), and the share of problems solved by at least one of k samples (pass) or by a "
+        f"majority vote of k (maj), in percent, with {level:.0%} intervals over problems",
+        ["System", "Benchmark", "Answer mode", "Measure", "Value", "Standard error"],
+        [
+            [
+                _plain(row["system"]),
+                _plain(row["benchmark"]),
+                _plain(ANSWER_MODES[row["answer_mode"]]),
+                _plain(f"{row['measure']}@{row['k']:.0f}"),
+                _with_interval(row["value"], row["low"], row["high"]),
+                Cell(percent(row["standard_error"]), row["standard_error"]),
             ]
             for row in rows
         ],

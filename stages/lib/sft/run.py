@@ -23,6 +23,7 @@ from stages.lib.models.loading import load_model, load_tokenizer
 from stages.lib.models.precision import compute_dtype
 from stages.lib.params.data import Prompts
 from stages.lib.params.training import Train
+from stages.lib.prompts.templates import describe_prompts, with_template
 from stages.lib.runtime import console
 from stages.lib.sft import trainer, validation
 from stages.lib.sft.allocation import allocation
@@ -55,7 +56,7 @@ def fine_tune(
     run of one ``validation_seed`` holds out the same examples.
     """
     fingerprint = model_fingerprint(BASE)
-    tokenizer = load_tokenizer(BASE)
+    tokenizer = with_template(load_tokenizer(BASE), prompts)
     held_out = _validation_questions(settings.validation, seed=validation_seed)
     train_set, validation_set = _tokenize(
         name, file, held_out, tokenizer, prompts, settings, fingerprint
@@ -66,7 +67,7 @@ def fine_tune(
     run_key = content_id(
         fingerprint,
         file_sha256(file),
-        repr((without_trackers, prompts)),
+        repr(without_trackers) + describe_prompts(prompts),
         *plan_inputs,
         *sorted(held_out),
     )

@@ -121,7 +121,8 @@ def _token_table(
     """
     # The key covers all that determines the tokens, including the code of the templates.
     code = [file_sha256(path) for path in sorted(Path(templates.__file__).parent.glob("*.py"))]
-    key = sha256(repr((transformers.__version__, code, prompts)).encode())
+    prompts_key = templates.describe_prompts(prompts)
+    key = sha256(repr((transformers.__version__, code, prompts_key)).encode())
     infos: list[ExampleInfo] = []
     for example in examples:
         infos.append(example.info())

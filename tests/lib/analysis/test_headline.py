@@ -44,6 +44,11 @@ def test_numbers_are_those_of_the_held_out_benchmark_beside_the_mean_of_the_othe
             {"model": "a", "perplexity_ratio": None},
             {"model": "a-gptq4", "perplexity_ratio": 1.0625},
         ],
+        "sampled": [
+            {"benchmark": benchmark, "system": "a", "answer_mode": "cot", "measure": "maj"}
+            | {"k": k, "value": value}
+            for benchmark, k, value in (("ladder", 8, 0.625), ("gsm8k", 8, 0.5))
+        ],
     }
     frames = {name: pd.DataFrame(rows) for name, rows in tables.items()}
     assert headline(frames, [["a", "b"]], "ladder") == {
@@ -51,6 +56,7 @@ def test_numbers_are_those_of_the_held_out_benchmark_beside_the_mean_of_the_othe
         "accuracy_others": {"a": {"cot": 0.375}},
         "difference": {"a_minus_b": {"cot": {"difference": 0.25, "low": 0.15, "high": 0.35}}},
         "retention": {"a-gptq4": {"cot": 0.97}, "a-gptq4-text": {"pot": 0.5}},
+        "sampled": {"a": {"cot": {"maj_at_8": 0.625}}},
         "perplexity_ratio": {"a-gptq4": 1.0625},
     }
     one = {name: frames[name] for name in ("accuracy", "comparisons")}

@@ -1,5 +1,7 @@
 """Prompt texts, letter by letter."""
 
+import copy
+
 import pytest
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
@@ -8,18 +10,21 @@ from stages.lib.core.schema import Problem, Turn
 from stages.lib.params.data import Prompts
 from stages.lib.prompts.few_shot import choose_demonstrations
 from stages.lib.prompts.templates import (
+    describe_prompts,
     encode_prompts,
     model_response,
     problem_prompt,
     prompt_response_pairs,
     prompt_text,
     user_message,
+    with_template,
 )
 from tests.conftest import END, byte_tokenizer
 from tests.rows import make_problem
 
 CHAT = Prompts(format="chat", system="Solve.", stop=[])
 ALPACA = Prompts(format="alpaca", system="Solve.", stop=[])
+PLAIN = Prompts(format="plain", system="Solve.", stop=[])
 SHOWN = Turn("1 + 1?", "2.")
 
 
@@ -62,6 +67,31 @@ def test_an_alpaca_prompt_ends_where_the_answer_begins(tokenizer: PreTrainedToke
         "### Instruction:\n2 + 2?\n\n### Response:\n"
     )
     assert prompt_response_pairs(tokenizer, ALPACA, [SHOWN], system="")[0][1] == f"2.{END}"
+
+
+def test_a_template_of_a_file_stands_in_for_the_models_own(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    bare = copy.deepcopy(tokenizer)
+    bare.chat_template = None
+    assert prompt_text(bare, PLAIN, "2 + 2?", [SHOWN]) == (
+        f"Solve.\n\nQuestion: 1 + 1?\nAnswer: 2.{END}\n\nQuestion: 2 + 2?\nAnswer:"
+    )
+    turns = [SHOWN, Turn("2 + 2?", "4.")]
+    assert prompt_response_pairs(bare, PLAIN, turns, system="") == [
+        ("Solve.\n\nQuestion: 1 + 1?\nAnswer:", f" 2.{END}"),
+        ("\n\nQuestion: 2 + 2?\nAnswer:", f" 4.{END}"),
+    ]
+    # A trained model brings it along, and a cache of tokens knows its text.
+    assert "Question: " in str(with_template(bare, PLAIN).chat_template)
+    assert "Question: " in describe_prompts(PLAIN)
+    assert with_template(tokenizer, CHAT).chat_template == tokenizer.chat_template
+
+
+def test_a_template_that_is_missing_is_named() -> None:
+    message = "expected chat, alpaca or the name of a template, but conf/prompts/gone.jinja is mis"
+    with pytest.raises(ValueError, match=message):
+        Prompts(format="gone", system="", stop=[])
 
 
 def test_a_program_is_asked_for_and_answered_in_a_fence() -> None:

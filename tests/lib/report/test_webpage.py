@@ -103,6 +103,7 @@ def small_tables() -> list[Table]:
     return webpage_tables(
         accuracy=accuracy,
         styles=style_rows(),
+        sampled=[],
         comparisons=comparisons,
         statuses=statuses,
         models=models,
