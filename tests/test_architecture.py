@@ -39,6 +39,7 @@ ARROWS = {
 }
 TOOLS = {
     "chat": "core params prompts runtime",
+    "dataset": "core params runtime",
     "demo": "core generations grading inference models params prompts runtime sandbox",
     "experiments": "",
     "estimate": "core costs params provenance runtime",

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from stages.lib.core.schema import (
     system_name,
 )
 from stages.lib.core.tables import write_parquet
-from stages.lib.generations.answers import answer_store
+from stages.lib.generations.answers import answer_store, sampled_store
 from stages.lib.params.load import load_params
 from stages.lib.params.quantization import quantized_models
 from stages.lib.params.root import Params
@@ -252,6 +253,10 @@ def analyze_answers(params: Params) -> None:
             for name in problem_ids
         ]
         answer_store(model).append(answers)
+        if params.evaluate.sampling is not None:
+            indices = range(1, params.evaluate.sampling.samples + 1)
+            samples = [replace(answer, index=index) for index in indices for answer in answers]
+            sampled_store(model).append(samples)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(analyze, "grade_answers", made_up_grades)
         analyze.main()
@@ -260,11 +265,12 @@ def analyze_answers(params: Params) -> None:
 
 
 def made_up_grades(answers: Any, *_: Any) -> Iterator[tuple[Generation, EvalRecord]]:
-    """Grade answers by system and problem alone."""
+    """Grade answers by system and problem alone; samples after the second are wrong."""
     for system, answer in answers:
         benchmark, _, number = answer.problem_id.partition("-")
-        status = status_of(system, int(number), answer.prompting)
+        status = status_of(system, int(number), answer.prompting) if answer.index < 3 else "wrong"
         grade = {"benchmark": benchmark, "status": status, "output": ATTACK}
+        grade |= {"index": answer.index, "extracted": "2" if status == "wrong" else "1"}
         yield answer, make_record(system, answer.problem_id, answer.prompting, **grade)
 
 

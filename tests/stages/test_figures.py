@@ -151,6 +151,33 @@ def test_a_published_difficulty_is_drawn_without_samples(
     assert table.values.tolist() == [["ladder", 0.75, 0.75, 0.75, 2.0]]
 
 
+def test_sampled_answers_are_drawn_for_every_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sampling = {"samples": 4, "temperature": 0.7, "top_p": 1.0, "seed": 1}
+    models = {"base": [0], "uniform": [0]}
+    changes = {"models": models, "sampling": sampling}
+    reports.build(
+        recipe(
+            figures=LOOK,
+            quantize={"gptq": {}},
+            evaluate=reports.SMALL["evaluate"] | changes,
+            analyze={"compare": [["uniform", "base"]]},
+        )
+    )
+    params = load_params()
+    figure = figures.draw_sampled(params, {"uniform": (0.1, 0.2, 0.3)})
+    # A row for CoT, PoT and their combination; k = 1, 2 and 4.
+    panels = figure.axes
+    assert len(panels) == 2 * 3
+    base, tuned = (line.get_xydata() for line in panels[0].lines)
+    assert [point[0] for point in tuned] == [1, 2, 4]
+    assert max(point[1] for point in base) == 0 < max(point[1] for point in tuned)
+    assert panels[0].lines[1].get_color() == (0.1, 0.2, 0.3)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["base", "uniform"]
+
+
 def test_without_an_evaluated_tuned_model_there_are_no_figures_of_them(undrawn: None) -> None:
     write(
         quantize={"gptq": {}},

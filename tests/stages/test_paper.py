@@ -98,7 +98,9 @@ def page() -> str:
 
 
 def figures_on_page() -> set[str]:
-    return {name for name in [*reports.FIGURES, "grpo"] if f'id="figure-{name}"' in page()}
+    return {
+        name for name in [*reports.FIGURES, "grpo", "sampled"] if f'id="figure-{name}"' in page()
+    }
 
 
 def test_the_paper_and_the_page_are_made(report_folder: Path) -> None:
@@ -331,6 +333,16 @@ def runs_recipe() -> dict[str, Any]:
     )
 
 
+def sampled_recipe() -> dict[str, Any]:
+    """Four answers of each system are sampled, none is quantized."""
+    sampling = {"samples": 4, "temperature": 0.7, "top_p": 0.9, "seed": 1}
+    return recipe(
+        quantize={"gptq": {}},
+        evaluate={"models": {"uniform": [0], "adaptive": [0]}, "sampling": sampling},
+        analyze={"compare": [["adaptive", "uniform"]]},
+    )
+
+
 def published_recipe() -> dict[str, Any]:
     """An arm by difficulty that the data set states, no samples, nothing quantized."""
     return recipe(
@@ -376,6 +388,12 @@ RECIPES: list[tuple[Any, set[str], set[str], set[str]]] = [
         {"What survives quantization"},
     ),
     (
+        sampled_recipe,
+        TUNED_FIGURES | {"difficulty", "sampled"},
+        {"Sampled answers"},
+        {"What survives quantization"},
+    ),
+    (
         published_recipe,
         TUNED_FIGURES | {"difficulty"},
         {"Difficulty"},
@@ -403,6 +421,8 @@ def test_any_recipe_has_a_paper_and_a_page(
     sources = groups["prepare"]["train"]
     n_problems, n_conversations = 2 * (sources != [ORCA]), 5 * (ORCA in sources)
     reports.build(groups, n_problems=n_problems, n_conversations=n_conversations)
+    if "sampled" in figures:
+        write_figure("sampled")
     for name in set(reports.FIGURES) - figures:
         (FIGURES / f"{name}.svg").unlink()
     paper.main()
@@ -414,6 +434,19 @@ def test_any_recipe_has_a_paper_and_a_page(
         check_runs(inputs["runs"])
     if make_recipe is published_recipe:
         assert any("Nothing was sampled." in text for text in texts_of("par", inputs))
+    if make_recipe is sampled_recipe:
+        check_sampled(inputs)
+
+
+def check_sampled(inputs: dict[str, Any]) -> None:
+    """Check what the paper says about sampled answers."""
+    (text,) = [text for text in texts_of("par", inputs) if "Beside its greedy answer" in text]
+    assert "4 answers to each problem at temperature 0.7 from the most probable 90%" in text
+    assert "no comparison of systems by the mean over their samples found a difference" in text
+    (table,) = [text for text in texts_of("figure", inputs) if "Sampled answers to ladder" in text]
+    # Two of four samples solve a problem of ``adaptive``, and a vote of all is a tie.
+    assert "avg@4" in table and "adaptive CoT 50.0" in table
+    assert "Sampled answers, 4 to each problem" in page()
 
 
 def check_runs(runs: dict[str, Any]) -> None:

@@ -11,10 +11,7 @@ from stages.lib.analysis.answer_modes import ANSWER_MODES, modes_among
 from stages.lib.figures import style
 
 COLUMNS = ("system", "answer_mode", "measure", "k", "value")
-LABELS = {
-    "pass": "Solved by one of $k$, pass@$k$ (%)",
-    "maj": "Solved by a vote of $k$, maj@$k$ (%)",
-}
+TITLES = {"pass": "At least one of $k$ (pass@$k$)", "maj": "Majority vote of $k$ (maj@$k$)"}
 
 
 @rc_context(style.STYLE)
@@ -29,7 +26,7 @@ def sampled(table: pd.DataFrame, colors: style.Colors, width_in: float) -> Figur
     averages = table.loc[table["measure"] == "avg"].assign(k=1)
     ks = sorted({1, *table["k"]})
     for panels, mode in zip(rows, modes, strict=True):
-        for panel, (measure, label) in zip(panels, LABELS.items(), strict=True):
+        for panel, (measure, title) in zip(panels, TITLES.items(), strict=True):
             curve = pd.concat([averages, table.loc[table["measure"] == measure]])
             curve = curve.loc[curve["answer_mode"] == mode]
             sns.lineplot(
@@ -48,10 +45,8 @@ def sampled(table: pd.DataFrame, colors: style.Colors, width_in: float) -> Figur
             panel.xaxis.set_major_locator(FixedLocator(ks))
             panel.xaxis.set_minor_locator(NullLocator())
             panel.xaxis.set_major_formatter(ScalarFormatter())
-            panel.set(xlabel="Samples, $k$", ylabel=label)
-            if len(modes) > 1:
-                panel.set_title(ANSWER_MODES[mode])
-            panel.tick_params(labelleft=True)
+            panel.set(xlabel="Samples, $k$", ylabel="Solved (%)")
+            panel.set_title(f"{ANSWER_MODES[mode]}: {title}" if len(modes) > 1 else title)
             panel.grid(axis="y")
             sns.despine(ax=panel)
     lines = [Line2D([], [], color=color, label=name) for name, color in colors.items()]
