@@ -1,8 +1,8 @@
 """Answer every benchmark problem greedily, and by sampling if asked to; measure the speed.
 
 Reads a model of ``data/models/`` and the benchmarks. Writes raw generations to
-``data/answers/<model>/``, those of ``evaluate.sampling`` to ``sampled/`` there, and size, speed and
-fingerprint to ``reports/models/<model>.json``.
+``data/answers/<model>/``, sampled ones to its folder ``sampled/``, and size, speed and fingerprint
+to ``reports/models/<model>.json``.
 Quantized weights that the engine has no kernel for are dequantized first; their speed is null.
 
     python -m stages.evaluate MODEL
@@ -46,7 +46,7 @@ def main(name: str) -> None:
     requests = benchmark_requests(name, params)
     speed = None
     with EnginePool(folder, params.engine) as engines:
-        for store, wanted, sampling in passes(name, requests, params):
+        for store, wanted, sampling in greedy_and_sampled(name, requests, params):
             generate_missing(
                 store,
                 wanted,
@@ -68,7 +68,7 @@ def main(name: str) -> None:
     )
 
 
-def passes(
+def greedy_and_sampled(
     name: str, requests: list[Request], params: Params
 ) -> Iterator[tuple[Store, list[Request], Sampling]]:
     """Yield the greedy answers to generate, and then the sampled ones: where, which, and how."""

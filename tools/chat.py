@@ -58,14 +58,14 @@ def _write_answer(
 ) -> str:
     """Write an answer, the output of its program and its speed; return its text."""
     text, panel = "", Panel("")
-    for panel in answer(model, question, prompting, None, cache, params, examples=turns):
+    for panel in answer(model, question, prompting, None, cache, params, lambda: turns):
         # At the end a bare program is shown as a program, and no longer as text.
         if panel.text.startswith(text):
             write(panel.text[len(text) :])
             text = panel.text
     output = f"\n[output] {panel.output}" if panel.output else ""
     write(f"{output}\n[{panel.status}; {panel.measurements}]\n")
-    return text
+    return panel.response
 
 
 def main(model: str) -> None:

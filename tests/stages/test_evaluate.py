@@ -42,7 +42,7 @@ def test_samples_are_counted_from_one_and_others_are_removed(
     sampling = {"samples": 3, "temperature": 0.8, "top_p": 0.9, "seed": 5}
     with_problems({"evaluate.sampling": sampling, "prompts.stop": ["END"]})
     requests = evaluate.benchmark_requests("base", load_params())
-    greedy, (store, wanted, settings) = evaluate.passes("base", requests, load_params())
+    greedy, (store, wanted, settings) = evaluate.greedy_and_sampled("base", requests, load_params())
     assert greedy[0].folder == answer_store("base").folder != store.folder
     assert greedy[1:] == (requests, Sampling(0.0, 1.0, 0, ("END",)))
     assert (store.folder, settings) == (
@@ -52,7 +52,7 @@ def test_samples_are_counted_from_one_and_others_are_removed(
     assert [request.index for request in wanted] == [index for index in (1, 2, 3) for _ in requests]
     assert len({request.seed(settings) for request in wanted}) == len(wanted)
     with_problems({"evaluate.sampling": None})
-    *_, (store, wanted, _) = evaluate.passes("base", requests, load_params())
+    *_, (store, wanted, _) = evaluate.greedy_and_sampled("base", requests, load_params())
     assert (store.folder, wanted) == (sampled_store("base").folder, [])
 
 

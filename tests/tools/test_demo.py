@@ -166,6 +166,27 @@ def test_a_program_is_shown_with_its_output(open_page: Open) -> None:
 
 
 @in_browser
+def test_earlier_turns_and_examples_stand_in_the_prompt(open_page: Open, folder: Path) -> None:
+    page = open_page()
+    choose(page, "Second model", "base")
+    for keep in (False, True):
+        page.get_by_label("Continue the conversation").set_checked(keep)
+        ask(page, QUESTION)
+        expect(page.locator("#first").get_by_label("Earlier turns")).to_be_visible(visible=keep)
+        for side in SIDES:
+            box(page, side, "Status").to_have_value(re.compile("Done|Cut"))
+    turns = f"Question: {QUESTION}\nAnswer: {TAUGHT['cot']}"
+    for side in SIDES:
+        box(page, side, "Earlier turns").to_have_value(turns)
+    # No examples are prepared here.
+    page.get_by_label("Worked examples in the prompt").first.fill("1")
+    ask(page, QUESTION)
+    for side in SIDES:
+        box(page, side, "Status").to_have_value(re.compile("Failed: .*demonstrations.parquet"))
+    assert not is_hacked(page)
+
+
+@in_browser
 def test_errors_are_shown_as_text(open_page: Open, folder: Path) -> None:
     page = open_page()
     ask(page, "")

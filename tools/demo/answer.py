@@ -1,7 +1,7 @@
 """Answers of the demo, as evaluation gets them: prompt, text, program, grade."""
 
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -33,7 +33,10 @@ _FAILURES: dict[Status, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """The plain texts that the page shows of one model; "" where there is nothing to show."""
+    """The plain texts that the page shows of one model; "" where there is nothing to show.
+
+    ``response`` is the whole text of the model, which the page does not show.
+    """
 
     status: str
     text: str = ""
@@ -41,6 +44,7 @@ class Panel:
     output: str = ""
     grade: str = ""
     measurements: str = ""
+    response: str = ""
 
 
 def answer(
@@ -50,13 +54,13 @@ def answer(
     reference: GradableProblem | None,
     cache: ModelCache,
     params: Params,
-    examples: Sequence[Turn] = (),
+    turns: Callable[[], Sequence[Turn]] = tuple,
 ) -> Generator[Panel, None, None]:
     """Yield the panels of a model as it answers a question.
 
-    ``examples`` are turns that stand before the question in the prompt. ``reference`` is the
-    problem with this question, None if its answer is not known. Errors are shown in the status,
-    and their tracebacks go to the log.
+    ``turns`` returns what stands before the question in the prompt. ``reference`` is the problem
+    with this question, None if its answer is not known. Errors are shown in the status, and their
+    tracebacks go to the log.
     """
     panel = Panel(LOADING)
     yield panel
@@ -65,7 +69,7 @@ def answer(
         loaded = cache.get(folder)
         limit = reference.max_tokens if reference else params.demo.max_tokens
         prompt = question_prompt(
-            loaded.tokenizer, params.prompts, user_message(question, prompting), examples
+            loaded.tokenizer, params.prompts, user_message(question, prompting), turns()
         )
         _check_length(prompt, limit, params.engine.max_model_len)
         yield Panel(READING)
@@ -145,7 +149,7 @@ def _panel(partial: PartialAnswer, size: str) -> Panel:
     }[partial.finish_reason]
     rate = "" if partial.rate is None else f"{partial.rate:.1f} tokens/s, "
     measurements = f"first token {partial.first_s:.2f} s, {rate}{partial.tokens} tokens, {size}"
-    return Panel(status, partial.text, measurements=measurements)
+    return Panel(status, partial.text, measurements=measurements, response=partial.text)
 
 
 def _describe_grade(

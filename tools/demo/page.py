@@ -6,23 +6,23 @@ Nothing is loaded from other hosts: fonts are the system's, scripts are Gradio's
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import astuple
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 from gradio.themes import Default
 
-from stages.lib.core.schema import Prompting
+from stages.lib.core.schema import Prompting, Turn
 from stages.lib.params.root import Params
+from stages.lib.prompts.templates import user_message
 from tools.demo.answer import UNFINISHED, Panel, answer, side_by_side
 from tools.demo.models import ModelCache
-from tools.demo.problems import GradableProblem, example_questions
+from tools.demo.problems import GradableProblem, example_questions, worked_examples
 
 TITLE = "Uphill: one question, two models"
 INTRODUCTION = (
-    f"# {TITLE}\nBoth models answer at the same time on this CPU: greedily and without examples in "
-    "the prompt, as in the evaluation. Press Enter to ask, Shift+Enter for a new line."
+    f"# {TITLE}\nBoth models answer at the same time on this CPU, greedily as in the evaluation. "
+    "Press Enter to ask, Shift+Enter for a new line."
 )
 STYLE: dict[str, Any] = {
     "theme": Default(
@@ -35,6 +35,11 @@ STYLE: dict[str, Any] = {
 }
 EXAMPLES_PER_PAGE = 5
 STOPPED = "Stopped"
+SHOWN = ("status", "text", "program", "output", "grade", "measurements")
+"""The fields of a panel that have a box, in order."""
+
+Conversation = Mapping[str, Sequence[Turn]]
+"""The questions to each model and its answers, by its name."""
 
 Problems = Mapping[str, GradableProblem]
 """The problems that can be graded, by question."""
@@ -55,6 +60,16 @@ def build_page(params: Params, models: Sequence[str], problems: Problems) -> gr.
             value="cot",
             label="Answer with",
         )
+        shots = gr.Slider(
+            0,
+            params.prepare.demonstrations or 1,
+            value=0,
+            step=1,
+            label="Worked examples in the prompt",
+            visible=params.prepare.demonstrations > 0,
+        )
+        keep = gr.Checkbox(label="Continue the conversation: earlier turns stay in the prompt")
+        conversation = gr.State({})
         with gr.Row():
             ask = gr.Button("Ask", variant="primary", min_width=100)
             stop = gr.Button("Stop", min_width=100)
@@ -68,8 +83,8 @@ def build_page(params: Params, models: Sequence[str], problems: Problems) -> gr.
         submission = gr.on(
             [question.submit, ask.click],
             _responder(params, problems),
-            [question, prompting, *(model for model, _ in columns)],
-            boxes,
+            [question, prompting, shots, keep, conversation, *(model for model, _ in columns)],
+            [conversation, *boxes],
             validator=_validator(params.demo.max_characters),
             show_progress_on=statuses,
             concurrency_limit=1,
@@ -85,7 +100,7 @@ def build_page(params: Params, models: Sequence[str], problems: Problems) -> gr.
 def _add_column(
     label: str, models: Sequence[str], selected: str
 ) -> tuple[gr.Dropdown, list[Component]]:
-    """Add the choice of a model and the boxes that show its ``Panel``, in its fields' order."""
+    """Add the choice of a model, the boxes of ``SHOWN``, and one for the earlier turns."""
     hidden: dict[str, Any] = {"visible": False, "interactive": False}
     with gr.Column(elem_id=label.split()[0].lower(), min_width=320):
         model = gr.Dropdown(list(models), value=selected, label=label, filterable=False)
@@ -103,6 +118,7 @@ def _add_column(
             gr.Textbox(label="Output of the program", max_lines=12, **hidden),
             gr.Textbox(label="Grade", **hidden),
             gr.Textbox(label="Speed and size", **hidden),
+            gr.Textbox(label="Earlier turns", max_lines=12, **hidden),
         ]
     return model, boxes
 
@@ -111,16 +127,40 @@ def _responder(params: Params, problems: Problems) -> Callable[..., Iterator[lis
     """Build the handler that answers a question with two models and yields page updates."""
     cache = ModelCache(params.demo.models_in_memory)
 
-    def respond(question: str, prompting: Prompting, *names: str) -> Iterator[list[Any]]:
+    def respond(
+        question: str,
+        prompting: Prompting,
+        shots: int,
+        keep: bool,
+        conversation: Conversation,
+        *names: str,
+    ) -> Iterator[list[Any]]:
         question = question.strip()
+        reference = problems.get(question)
+        earlier = {name: [*conversation.get(name, ())] if keep else [] for name in names}
         sources = [
-            answer(name, question, prompting, problems.get(question), cache, params)
+            answer(
+                *(name, question, prompting, reference, cache, params),
+                turns=lambda name=name: [
+                    *worked_examples(reference, prompting, shots),
+                    *earlier[name],
+                ],
+            )
             for name in names
         ]
+        panels: list[Panel] = []
         # Gradio closes this generator if the user stops it or leaves the page.
         with closing(side_by_side(sources)) as snapshots:
-            for snapshot in snapshots:
-                yield [update for panel in snapshot for update in _updates(panel)]
+            for panels in snapshots:
+                yield [conversation, *_updates(panels, names, earlier)]
+        # An answer that failed is no turn.
+        asked = user_message(question, prompting)
+        said = {
+            name: [Turn(asked, panel.response)] if panel.response else []
+            for name, panel in zip(names, panels, strict=True)
+        }
+        kept = {name: earlier[name] + said[name] for name in names}
+        yield [kept, *_updates(panels, names, earlier)]
 
     return respond
 
@@ -140,8 +180,14 @@ def _validator(max_characters: int) -> Callable[..., list[Any]]:
     return validate
 
 
-def _updates(panel: Panel) -> list[Any]:
-    return [gr.update(value=text, visible=bool(text)) for text in astuple(panel)]
+def _updates(panels: Sequence[Panel], names: Sequence[str], earlier: Conversation) -> list[Any]:
+    """Return the updates of all boxes: those of a model's panel and its earlier turns."""
+    texts: list[str] = []
+    for name, panel in zip(names, panels, strict=True):
+        texts += [getattr(panel, field) for field in SHOWN]
+        turns = [f"Question: {turn.question}\nAnswer: {turn.response}" for turn in earlier[name]]
+        texts.append("\n\n".join(turns))
+    return [gr.update(value=text, visible=bool(text)) for text in texts]
 
 
 def _stop(*statuses: str) -> list[str]:

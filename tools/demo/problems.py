@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.lib.core.paths import EVAL_PROBLEMS, MODELS
-from stages.lib.core.schema import Problem, content_id
+from stages.lib.core.paths import DEMONSTRATIONS, EVAL_PROBLEMS, MODELS
+from stages.lib.core.schema import Problem, Prompting, Turn, content_id
 from stages.lib.core.sequences import evenly_spaced
 from stages.lib.core.tables import read_parquet
 from stages.lib.models.folder import WEIGHTS_PATTERN
 from stages.lib.params.root import Params
+from stages.lib.prompts.few_shot import choose_demonstrations
+from stages.lib.prompts.templates import as_turn
 
 OWN = "example"
 QUESTION = "What is 125 * 45 + 678? Show your work."
@@ -67,6 +69,22 @@ def load_gradable_problems(params: Params) -> dict[str, GradableProblem]:
             question = problem.question.strip()
             problems.setdefault(question, GradableProblem(benchmark, problem, limit))
     return problems
+
+
+def worked_examples(
+    reference: GradableProblem | None, prompting: Prompting, shots: int
+) -> list[Turn]:
+    """Return worked examples for a prompt, of the problem's own source as in evaluation.
+
+    A question whose answer is not known gets examples of several sources. Raises ValueError if
+    there are too few, and FileNotFoundError if none are prepared.
+    """
+    if not shots:
+        return []
+    problem = reference.problem if reference else _OWN_PROBLEM
+    pool = read_parquet(DEMONSTRATIONS, Problem)
+    chosen = choose_demonstrations(problem, pool, shots, prompting)
+    return [as_turn(example, prompting) for example in chosen]
 
 
 def example_questions(problems: Mapping[str, GradableProblem], limit: int) -> dict[str, list[str]]:

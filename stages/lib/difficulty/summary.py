@@ -6,7 +6,7 @@ from typing import Any
 
 from stages.lib.core.schema import Difficulty, Problem, Prompting, PublishedDifficulty, SampleGrade
 from stages.lib.difficulty.posterior import estimate_difficulties
-from stages.lib.grading.pass_at_k import maj_at_k, pass_at_k
+from stages.lib.grading.pass_at_k import maj_at_k, pass_at_k, vote_of
 from stages.lib.params.sampling import LevelDefinition, Score
 
 
@@ -88,7 +88,10 @@ def difficulty_metrics(
     """
     k = min(len(of_problem) for of_problem in grades)
     correct = [[grade.status == "correct" for grade in of_problem[:k]] for of_problem in grades]
-    answers = [[grade.extracted for grade in of_problem[:k]] for of_problem in grades]
+    votes = [
+        [vote_of(grade.extracted, grade.status) for grade in of_problem[:k]]
+        for of_problem in grades
+    ]
     n_correct, n = [sum(flags) for flags in correct], [k] * len(correct)
     rates_by_source = defaultdict(list)
     for problem, count in zip(problems, n_correct, strict=True):
@@ -104,5 +107,5 @@ def difficulty_metrics(
         "samples": dict(Counter(grade.status for of_problem in grades for grade in of_problem)),
         "pass_at_1": round(float(pass_at_k(n_correct, n, k=1).mean()), 3),
         f"pass_at_{k}": round(float(pass_at_k(n_correct, n, k=k).mean()), 3),
-        f"maj_at_{k}": round(float(maj_at_k(answers, correct, k=k).mean()), 3),
+        f"maj_at_{k}": round(float(maj_at_k(votes, correct, k=k).mean()), 3),
     }

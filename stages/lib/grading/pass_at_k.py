@@ -45,8 +45,9 @@ def maj_at_k(
     ``votes[i][j]`` is the answer of sample j to problem i as ``vote_of`` writes it, and
     ``correct[i][j]`` whether it is correct. An empty answer does not vote. The k samples are drawn
     without replacement; answers that tie for the first place share the credit, as in a random
-    tie-break (self-consistency: Wang et al. 2022, arXiv:2203.11171). Raises ValueError for empty
-    or unequal lists, and for fewer than k samples.
+    tie-break (self-consistency: Wang et al. 2022, arXiv:2203.11171). An answer that is correct in
+    some samples only, as the grader's tolerance depends on how a number is written, earns their
+    share. Raises ValueError for empty or unequal lists, and for fewer than k samples.
     """
     if len(votes) != len(correct) or len(votes) == 0:
         raise ValueError(
@@ -70,14 +71,13 @@ def _majority_credit(problem: int, votes: Sequence[str], correct: Sequence[bool]
             f"problem {problem}: lengths {len(votes)}, {len(correct)}: "
             f"expected equal, at least k={k}, and k at least 1"
         )
-    # With its grade: the tolerance of the grader may accept one way of writing a number alone.
-    counts = Counter((vote, bool(flag)) for vote, flag in zip(votes, correct, strict=True) if vote)
+    counts = Counter(filter(None, votes))
+    n_correct = Counter(vote for vote, flag in zip(votes, correct, strict=True) if vote and flag)
     silent = len(votes) - counts.total()
     credit = 0.0
-    for answer, count in counts.items():
-        if answer[1]:
-            others = sorted(n for other, n in counts.items() if other != answer)
-            credit += _elected(count, tuple(others), silent, k)
+    for answer, right in n_correct.items():
+        others = sorted(count for other, count in counts.items() if other != answer)
+        credit += right / counts[answer] * _elected(counts[answer], tuple(others), silent, k)
     return credit
 
 
@@ -90,23 +90,26 @@ def _elected(count: int, others: tuple[int, ...], silent: int, k: int) -> float:
     """
     total = 0.0
     for votes in range(1, min(count, k) + 1):
+        # Answers of fewer samples can neither tie nor win: any of them may be drawn.
+        rivals = [other for other in others if other >= votes]
+        free = silent + sum(others) - sum(rivals)
         # subsets[t, s]: the ways to draw s samples so that t other answers have as many votes.
-        subsets = np.zeros((len(others) + 1, k + 1))
+        subsets = np.zeros((len(rivals) + 1, k + 1))
         subsets[0, votes] = comb(count, votes)
-        for other in others:
-            subsets = _with_answer(subsets, other, votes)
-        rest = [comb(silent, k - size) for size in range(k + 1)]
-        total += float((subsets @ rest / np.arange(1, len(others) + 2)).sum())
+        for rival in rivals:
+            subsets = _with_answer(subsets, rival, votes)
+        rest = [float(comb(free, k - size)) for size in range(k + 1)]
+        total += float((subsets @ rest / np.arange(1, len(rivals) + 2)).sum())
     return total / comb(count + sum(others) + silent, k)
 
 
 def _with_answer(subsets: NDArray[np.float64], count: int, most: int) -> NDArray[np.float64]:
-    """Return the subsets when an answer of ``count`` samples, with at most ``most`` votes, joins.
+    """Return the subsets when an answer of ``count`` >= ``most`` samples joins, which must not win.
 
     With ``most`` votes it is one more that ties.
     """
     joined = np.zeros_like(subsets)
-    for votes in range(min(count, most, subsets.shape[1] - 1) + 1):
+    for votes in range(min(most, subsets.shape[1] - 1) + 1):
         ways = comb(count, votes) * subsets[:, : subsets.shape[1] - votes]
         if votes == most:
             joined[1:, votes:] += ways[:-1]

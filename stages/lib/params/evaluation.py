@@ -41,7 +41,7 @@ class AnswerSampling(ParamGroup):
 
 
 class Evaluate(ParamGroup):
-    """Answers of each model to the benchmarks: a greedy one, and beside it sampled ones.
+    """Answers of each model to the benchmarks: a greedy one and, if asked for, sampled ones.
 
     ``models`` lists the numbers of in-context examples of each model, ``prompting`` how each
     problem is answered, ``max_tokens`` the limit of each benchmark. ``held_out`` names the

@@ -63,7 +63,7 @@ def chat_template(tokenizer: PreTrainedTokenizerBase, settings: Prompts) -> str:
             "prompts.format: 'chat': the model has no chat template: expected 'alpaca', or a "
             f"template of {TEMPLATES}"
         )
-    return cast(str, tokenizer.chat_template)
+    return tokenizer.get_chat_template()
 
 
 def with_template(tokenizer: PreTrainedTokenizerBase, settings: Prompts) -> PreTrainedTokenizerBase:

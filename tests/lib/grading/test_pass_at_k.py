@@ -31,7 +31,7 @@ def test_pass_at_k_counts_the_subsets_with_a_correct_sample() -> None:
         (["", "", "7"], [False, False, True], 3, 1),
         (["", ""], [False, False], 2, 0),
         # One way to write a number that the grader takes, and another that it does not.
-        (["1/3", "1/3", "2"], [True, False, False], 3, 1 / 3),
+        (["1/3", "1/3", "2"], [True, False, False], 3, 1 / 2),
     ],
 )
 def test_majority_vote(answers: list[str], correct: list[bool], k: int, credit: float) -> None:

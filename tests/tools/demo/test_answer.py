@@ -48,6 +48,7 @@ def test_reasoning_is_shown_as_it_grows_and_graded(with_models: None) -> None:
 
 def test_a_program_is_run_in_the_sandbox_and_graded(with_models: None) -> None:
     *_, running, last = panels("taught", "pot")
+    assert last.response == TAUGHT["pot"]  # for the next turn
     program = TAUGHT["pot"].split("```")[1].removeprefix("python\n").rstrip()
     assert running.status == "Running the program"
     assert (last.text, last.program) == ("", program)

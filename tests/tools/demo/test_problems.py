@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib.core.paths import CONF, EVAL_PROBLEMS, MODELS
+from stages.lib.core.paths import CONF, DEMONSTRATIONS, EVAL_PROBLEMS, MODELS
 from stages.lib.core.schema import Problem
 from stages.lib.core.tables import write_parquet
 from stages.lib.params.compose import compose
@@ -11,9 +11,11 @@ from tests.rows import make_problem
 from tools.demo.problems import (
     OWN,
     QUESTION,
+    GradableProblem,
     available_models,
     example_questions,
     load_gradable_problems,
+    worked_examples,
 )
 
 GSM8K = ["+prepare.benchmarks.gsm8k={source: gsm8k, size: 2}", "+evaluate.max_tokens.gsm8k=64"]
@@ -53,6 +55,23 @@ def test_prepared_benchmarks_can_be_graded_with_their_limits() -> None:
     (EVAL_PROBLEMS / "ladder.parquet").write_bytes(b"no table")
     with pytest.raises(ValueError, match="ladder.parquet: not a whole Parquet file"):
         load_gradable_problems(PARAMS)
+
+
+def test_worked_examples_are_of_the_problems_own_source(tmp_path: Path) -> None:
+    pool = [
+        make_problem(f"{source}{n}", source=source, solution=f"Solution {source}{n}.")
+        for source in ("s", "t")
+        for n in (1, 2)
+    ]
+    write_parquet(DEMONSTRATIONS, pool)
+    known = GradableProblem("ladder", make_problem("q", source="t"), 9)
+    found = worked_examples(known, "cot", 2)
+    assert [turn.response for turn in found] == ["Solution t1.", "Solution t2."]
+    others = worked_examples(None, "cot", 2)
+    assert [turn.response for turn in others] == ["Solution s1.", "Solution t1."]
+    assert worked_examples(None, "pot", 0) == []
+    with pytest.raises(ValueError, match="prepare.demonstrations: 0 for source"):
+        worked_examples(known, "pot", 1)
 
 
 def test_examples_are_evenly_spaced_in_each_benchmark() -> None:
