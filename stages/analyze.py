@@ -2,8 +2,9 @@
 
 Reads the benchmarks, the answers and follow-up replies of every model, its likelihoods and
 reports, the reports of trainings and of exports, and the tables of a finished study; runs
-model-written programs in the sandbox. Writes ``data/grades.parquet`` and, of sampled answers,
-``data/sampled_grades.parquet``, ``reports/tables/*.csv`` and ``reports/metrics.json``.
+model-written programs in the sandbox. Writes ``data/grades.parquet``,
+``data/sampled_grades.parquet`` (empty without sampled answers), ``reports/tables/*.csv`` and
+``reports/metrics.json``.
 
     python -m stages.analyze
 """

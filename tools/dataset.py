@@ -37,7 +37,8 @@ test, so these share no problem.
 {counts}
 
 `problems`: `id`, `source` (the rung), `question`, `answer`, `kind` of the answer, `choices`,
-`solution`, `program`, `level` (the rung's place in the ladder), `topic`, `template`.
+`solution`, `program`, `level` (the rung's place in the ladder), `topic`, `template`, `published`
+(empty here).
 {difficulty}
 Drawn with the seed {seed} by the repository Uphill.
 """
@@ -74,6 +75,8 @@ def main(out: str) -> None:
 
 def ladder_splits(params: Params) -> dict[str, list[Problem]]:
     """Return the problems of the ladder by split."""
+    if "train" in params.prepare.benchmarks:
+        raise ValueError("prepare.benchmarks: 'train': expected another name than the split's")
     rungs = set(params.prepare.rungs)
     train = [row for row in read_parquet(TRAIN_PROBLEMS, Problem) if row.source in rungs]
     benchmarks = {

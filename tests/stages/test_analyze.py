@@ -11,6 +11,7 @@ import pytest
 from stages import analyze
 from stages.lib.analysis.answer_modes import ANSWER_MODES
 from stages.lib.analysis.quantization import unquantized_pairs
+from stages.lib.analysis.records import grade_answers
 from stages.lib.core import paths
 from stages.lib.core.files import read_json, write_json
 from stages.lib.core.schema import PROMPTINGS, EvalRecord, Likelihood, system_name
@@ -192,7 +193,8 @@ def test_metrics_have_the_doses_and_the_study_of_these_arms(repository: None) ->
 
 
 def test_sampled_answers_have_tables_and_grades_of_their_own(repository: None) -> None:
-    greedy = paths.GRADES.read_bytes(), (paths.TABLES / "comparisons.csv").read_bytes()
+    files = [paths.GRADES, *sorted(paths.TABLES.iterdir())]
+    greedy = [path.read_bytes() for path in files]
     assert not read_parquet(paths.SAMPLED_GRADES, EvalRecord)
     for model in TEXTS:
         rows = list(answer_store(model).rows())
@@ -201,7 +203,7 @@ def test_sampled_answers_have_tables_and_grades_of_their_own(repository: None) -
         samples = [replace(row, index=index, text=text) for row, index, text in texts]
         sampled_store(model).append(samples)
     analyze.main()
-    assert (paths.GRADES.read_bytes(), (paths.TABLES / "comparisons.csv").read_bytes()) == greedy
+    assert [path.read_bytes() for path in files] == greedy
     indices = {record.index for record in read_parquet(paths.SAMPLED_GRADES, EvalRecord)}
     assert indices == {1, 2}
     table = read("sampled", "benchmark", "system", "answer_mode", "measure")
@@ -211,6 +213,16 @@ def test_sampled_answers_have_tables_and_grades_of_their_own(repository: None) -
     assert compared.loc[("gsm8k", "adaptive", "uniform", "cot"), "difference"] == -0.5
     sampled = read_json(paths.REPORTS / "metrics.json")["sampled"]
     assert sampled["uniform"]["cot"] == {"avg_at_2": 0.5, "pass_at_2": 1.0, "maj_at_2": 1.0}
+
+
+def test_a_reply_belongs_to_the_sample_that_it_follows() -> None:
+    problem = make_problem("p", answer="B", kind="choice", choices=["1", "2"])
+    rows = [("s", make_generation("p", "cot", index=index, text="77")) for index in (1, 2)]
+    follow_ups: Any = {("s", "p", "cot", 2): "The answer is B."}
+    sandbox = load_params().sandbox
+    graded = grade_answers(rows, follow_ups, {"aqua": [problem]}, sandbox)
+    found = [(record.index, record.status, record.option_source) for _, record in graded]
+    assert found == [(1, "unparsed", ""), (2, "correct", "follow_up")]
 
 
 def test_a_broken_model_is_named_and_stated_answers_are_counted(

@@ -440,8 +440,8 @@ def test_any_recipe_has_a_paper_and_a_page(
 
 def check_sampled(inputs: dict[str, Any]) -> None:
     """Check what the paper says about sampled answers."""
-    (text,) = [text for text in texts_of("par", inputs) if "Beside its greedy answer" in text]
-    assert "4 answers to each problem at temperature 0.7 from the most probable 90%" in text
+    (text,) = [text for text in texts_of("par", inputs) if "Besides its greedy" in text]
+    assert "4 samples for each problem at temperature 0.7 with nucleus sampling (top-p 0.9)" in text
     assert "no comparison of systems by the mean over their samples found a difference" in text
     (table,) = [text for text in texts_of("figure", inputs) if "Sampled answers to ladder" in text]
     # Two of four samples solve a problem of ``adaptive``, and a vote of all is a tie.

@@ -129,19 +129,25 @@ def mean_interval(
     return _symmetric(_strata(whole, clusters, strata), **bootstrap)
 
 
-def sparse_interval(first: ArrayLike, second: ArrayLike, *, level: float) -> tuple[float, float]:
-    """Return an interval of mean(first) - mean(second), both (n,), for few discordant pairs.
+def sparse_interval(
+    first: ArrayLike, second: ArrayLike, clusters: ArrayLike | None = None, *, level: float
+) -> tuple[float, float]:
+    """Return an interval of mean(first) - mean(second), both (n,), for few discordant units.
 
     This is Wald's interval after half a problem is added to each of the four cells (Agresti and
-    Min 2005, "Simple improved confidence intervals for comparing matched proportions"). It ignores
-    strata, which makes it a little wider. Raises ValueError for empty arrays, different lengths,
+    Min 2005, "Simple improved confidence intervals for comparing matched proportions"). Of
+    clusters of equal size, whose differences are shares, it adds as much. It ignores strata, which
+    makes it a little wider. Raises ValueError for empty arrays, different lengths,
     values other than 0 and 1, and a level outside (0, 1).
     """
     check_open_unit("level", level)
-    differences = paired_differences(first, second)
+    differences = paired_differences(first, second).astype(np.float64)
+    if clusters is not None:
+        codes = label_codes("clusters", clusters, differences.size)
+        differences = np.bincount(codes, differences) / np.bincount(codes)
     n = differences.size + 2
-    discordant, net = np.count_nonzero(differences) + 1, int(differences.sum())
-    half = norm.ppf((1 + level) / 2) * sqrt(discordant - net**2 / n) / n
+    squares, net = float((differences**2).sum()) + 1, float(differences.sum())
+    half = norm.ppf((1 + level) / 2) * sqrt(squares - net**2 / n) / n
     return float(max(-1, net / n - half)), float(min(1, net / n + half))
 
 

@@ -45,14 +45,18 @@ def compare(
 ) -> Comparison:
     """Compare two models' ``first`` and ``second`` (n,) on the same problems.
 
-    The interval is ``paired_interval``; without clusters and with fewer than
-    ``MIN_DISCORDANT`` discordant pairs, too few to resample, it is ``sparse_interval``. p is
-    ``mcnemar_p``, or ``sign_flip_p`` if there are clusters. Raises ValueError as these do.
+    The interval is ``paired_interval``; with fewer than ``MIN_DISCORDANT`` discordant pairs, or
+    clusters with a difference, too few to resample, it is ``sparse_interval``. p is ``mcnemar_p``,
+    or ``sign_flip_p`` if there are clusters. Raises ValueError as these do.
     """
     differences = intervals.paired_differences(first, second)
     difference = float(np.mean(differences))
-    if clusters is None and np.count_nonzero(differences) < MIN_DISCORDANT:
-        low, high = intervals.sparse_interval(first, second, level=bootstrap["level"])
+    units = differences
+    if clusters is not None:
+        codes = intervals.label_codes("clusters", clusters, differences.size)
+        units = intervals.cluster_sums(differences, codes)
+    if np.count_nonzero(units) < MIN_DISCORDANT:
+        low, high = intervals.sparse_interval(first, second, clusters, level=bootstrap["level"])
     else:
         low, high = intervals.paired_interval(first, second, clusters, strata=strata, **bootstrap)
     p = mcnemar_p(first, second) if clusters is None else sign_flip_p(first, second, clusters)

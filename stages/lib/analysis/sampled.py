@@ -5,7 +5,7 @@ are one cluster: an interval is about other problems, each sampled as often.
 """
 
 from collections.abc import Iterator
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from scipy.stats import norm
 from stages.lib.analysis.accuracy import groups
 from stages.lib.analysis.answer_modes import single_modes_among
 from stages.lib.analysis.intervals import check_open_unit
+from stages.lib.analysis.paired import MIN_DISCORDANT
 from stages.lib.grading.pass_at_k import maj_at_k, pass_at_k
 
 COLUMNS = (
@@ -40,31 +41,31 @@ def sampled_table(frame: pd.DataFrame, *, level: float) -> pd.DataFrame:
             problems, samples = correct.shape
             key = (benchmark, system, answer_mode)
             for measure, k, values in _measures(correct, votes):
-                value, error = float(values.mean()), _standard_error(values)
                 same = _same_problems_error(correct) if measure == "avg" else None
-                ends = effective_interval(value, error, problems, samples, level=level)
-                numbers = map(_rounded, (value, error, same, *ends))
+                ends = effective_interval(values, samples, level=level)
+                numbers = map(_rounded, (values.mean(), _standard_error(values), same, *ends))
                 rows.append((*key, measure, k, problems, samples, "problem", *numbers))
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
 
 
 def effective_interval(
-    value: float, error: float, problems: int, samples: int, *, level: float
+    values: NDArray[np.float64], samples: int, *, level: float
 ) -> tuple[float, float]:
-    """Return Wilson's interval of a mean in 0..1 with the effective number of answers.
+    """Return Wilson's interval of the mean of ``values`` (n,) in 0..1, a value for each problem.
 
-    That is value (1 - value) / error^2: so many independent answers have this standard error
-    (Franco, Little, Louis and Slud 2019, "Comparative study of confidence intervals for proportions
-    in complex sample surveys"). It is at least the number of ``problems``, which is the one of a
-    ``value`` of 0 or 1, and at most ``problems`` times ``samples``.
+    Its number of answers is the effective one, m (1 - m) / e^2 of a mean m with the standard error
+    e: so many independent answers have this error (Franco, Little, Louis and Slud 2019,
+    "Comparative study of confidence intervals for proportions in complex sample surveys"). It is
+    at least n and at most n times ``samples``. It is n if fewer than ``MIN_DISCORDANT`` problems
+    are above 0, or below 1: the error of so few cannot be estimated.
     """
     check_open_unit("level", level)
-    variance = value * (1 - value)
-    most = problems * samples
-    effective = variance / error**2 if error else most if variance else problems
-    n = min(max(effective, problems), most)
+    n, mean, error = len(values), float(values.mean()), _standard_error(values)
+    variance = mean * (1 - mean)
+    if min(np.count_nonzero(values > 0), np.count_nonzero(values < 1)) >= MIN_DISCORDANT:
+        n = min(max(variance / error**2 if error else inf, n), n * samples)
     z = float(norm.ppf((1 + level) / 2))
-    center = (value + z**2 / (2 * n)) / (1 + z**2 / n)
+    center = (mean + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * sqrt(variance / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return max(0.0, center - half), min(1.0, center + half)
 
@@ -83,11 +84,12 @@ def _measures(
     for k in ks:
         yield "pass", k, pass_at_k(counts, [samples] * problems, k=k)
     for k in ks:
-        yield "maj", k, maj_at_k(votes.tolist(), correct.tolist(), k=k)
+        # A sum of many shares may be 1 + 1e-16.
+        yield "maj", k, maj_at_k(votes.tolist(), correct.tolist(), k=k).round(12)
 
 
 def _rounded(number: float | None) -> float | None:
-    return None if number is None else round(number, 4)
+    return None if number is None else round(float(number), 4)
 
 
 def _by_problem(group: pd.DataFrame, column: str) -> NDArray[np.object_]:

@@ -28,7 +28,7 @@ CAPTIONS = {
     "source are alike, its problems are solved all together or not at all: a difference there is "
     "one of a few program forms.",
     "sampled": "Sampled answers to the held-out benchmark: the share of problems that at least one "
-    "of k samples solves, and that a majority vote of k solves. For one sample both are avg@n.",
+    "of k samples solves, and that a majority vote of k solves. At k = 1 both are avg@n.",
     "topics": "Accuracy by topic of the held-out benchmark, before and after "
     "quantization; the number of problems is in parentheses.",
     "retention": "Accuracy of quantized models over that of their original, with intervals over "

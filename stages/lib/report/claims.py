@@ -3,7 +3,8 @@
 A row has the columns of ``reports/tables/comparisons.csv``: ``benchmark``, ``first``,
 ``second``, ``answer_mode``, ``n`` problems, ``difference`` (first minus second) with its
 interval ``low`` to ``high``, ``discordant`` and ``equivalent_within``, all shares of the problems,
-``p_sources`` (NaN for none) and ``p_holm``. Rows of ``runs.csv`` have no ``discordant`` and no
+``p_sources`` (NaN for none) and ``p_holm``. Rows of ``runs.csv`` and of
+``sampled_comparisons.csv``, whose ``difference`` is of avg@n, have no ``discordant`` and no
 ``p_sources``. Two systems differ if the interval excludes zero and the corrected test is
 significant; otherwise they are not shown to differ, and equivalent within some margin.
 """

@@ -1,5 +1,6 @@
 """Measures of sampled answers, by hand; coverage of their intervals."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,17 @@ def records(system: str, answers: dict[str, list[str]]) -> list[EvalRecord]:
 def table_of(rows: list[EvalRecord]) -> Any:
     frame = answer_frame(rows, PROBLEMS)
     return sampled_table(frame, level=0.95).set_index(["measure", "k"])
+
+
+def frame_of(correct: np.ndarray, sources: list[str], system: str = "base") -> pd.DataFrame:
+    """Return the frame of a system's answers, (problems, samples), to problems of these sources."""
+    problems = [make_problem(f"p{n}", source=source) for n, source in enumerate(sources)]
+    rows = [
+        make_record(system, f"p{n}", "cot", index=index, status="correct" if right else "wrong")
+        for n, of_problem in enumerate(correct)
+        for index, right in enumerate(of_problem, start=1)
+    ]
+    return answer_frame(rows, {"ladder": problems})
 
 
 def test_the_measures_of_two_problems_by_hand() -> None:
@@ -74,51 +86,56 @@ def test_a_missing_sample_is_an_error_and_not_a_wrong_one() -> None:
 def test_the_error_is_that_of_problems_as_clusters() -> None:
     rng = np.random.default_rng(1)
     correct = rng.random((30, 4)) < rng.random((30, 1))
-    by_problem = correct.mean(axis=1)
-    error = by_problem.std(ddof=1) / 30**0.5
-    clusters = np.repeat(np.arange(30), 4)
-    assert standard_error(correct.ravel(), clusters) == pytest.approx(error)
+    table = sampled_table(frame_of(correct, ["a"] * 30), level=0.95).set_index("measure")
+    error = standard_error(correct.ravel(), np.repeat(np.arange(30), 4))
+    assert table.loc["avg", "standard_error"] == pytest.approx(error, abs=1e-4)
+    assert table.loc["avg", "value"] == pytest.approx(correct.mean(), abs=1e-4)
 
 
-def test_an_interval_of_independent_answers_is_wilsons() -> None:
-    error = (0.3 * 0.7 / 50) ** 0.5
-    assert effective_interval(0.3, error, 50, 8, level=0.95) == pytest.approx(
-        wilson_interval(15, 50, level=0.95)
-    )
-    # Nothing solved: as many answers as problems. All problems alike: as many as there are.
-    assert effective_interval(0.0, 0.0, 50, 8, level=0.95) == pytest.approx(
-        wilson_interval(0, 50, level=0.95)
-    )
-    assert effective_interval(0.5, 0.0, 50, 8, level=0.95) == pytest.approx(
-        wilson_interval(200, 400, level=0.95)
-    )
+def test_an_interval_is_wilsons_of_the_effective_number() -> None:
+    # As many independent answers as problems, where each problem is solved always or never.
+    certain = np.repeat([1.0, 0.0], [15, 35])
+    low, high = effective_interval(certain, 8, level=0.95)
+    assert (low, high) == pytest.approx(wilson_interval(15, 50, level=0.95), abs=2e-3)
+    # As many as samples, where all problems are alike.
+    alike = effective_interval(np.full(50, 0.5), 8, level=0.95)
+    assert alike == pytest.approx(wilson_interval(200, 400, level=0.95))
+    # As many as problems, where too few are solved, or too many, to tell.
+    for n_solved in (0, 1, 9, 41, 50):
+        few = np.repeat([1.0, 0.0], [n_solved, 50 - n_solved])
+        expected = wilson_interval(n_solved, 50, level=0.95)
+        assert effective_interval(few, 8, level=0.95) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("mean", "spread"), [(0.5, 1.0), (0.1, 0.5), (0.03, 0.3)])
-def test_intervals_cover_the_mean_of_other_problems(mean: float, spread: float) -> None:
+@pytest.mark.parametrize(
+    ("mean", "spread"), [(0.5, 1.0), (0.1, 0.5), (0.03, 0.3), (0.01, 0.1), (0.005, 0.5)]
+)
+@pytest.mark.parametrize("measure", ["avg", "pass"])
+def test_intervals_cover_the_mean_of_other_problems(
+    mean: float, spread: float, measure: str
+) -> None:
     rng = np.random.default_rng(2)
+    draw = partial(rng.beta, mean / spread, (1 - mean) / spread)
+    truth = mean if measure == "avg" else np.mean(1 - (1 - draw(size=1_000_000)) ** 8)
     covered = []
     for _ in range(1000):
-        rates = rng.beta(mean / spread, (1 - mean) / spread, size=(80, 1))
-        values = (rng.random((80, 8)) < rates).mean(axis=1)
-        error = values.std(ddof=1) / 80**0.5
-        low, high = effective_interval(values.mean(), error, 80, 8, level=0.95)
-        covered.append(low <= mean <= high)
-    assert 0.93 <= np.mean(covered) <= 0.98
+        correct = rng.random((80, 8)) < draw(size=(80, 1))
+        values = correct.mean(axis=1) if measure == "avg" else correct.any(axis=1).astype(float)
+        low, high = effective_interval(values, 8, level=0.95)
+        covered.append(low <= truth <= high)
+    assert np.mean(covered) >= 0.93
 
 
 def compare(first: np.ndarray, second: np.ndarray, sources: list[str]) -> dict[str, Any]:
     """Compare two systems' answers, (problems, samples), to problems of these sources."""
-    problems = [make_problem(f"p{n}", source=source) for n, source in enumerate(sources)]
-    rows = [
-        make_record(system, f"p{n}", "cot", index=index, status="correct" if correct else "wrong")
+    frames = [
+        frame_of(answers, sources, system)
         for system, answers in (("first", first), ("second", second))
-        for n, of_problem in enumerate(answers)
-        for index, correct in enumerate(of_problem, start=1)
     ]
-    frame = answer_frame(rows, {"ladder": problems})
     options = Bootstrap(draws=200, level=0.95, rng=np.random.default_rng(0))
-    table: pd.DataFrame = sampled_comparison_table(frame, [["first", "second"]], **options)
+    table: pd.DataFrame = sampled_comparison_table(
+        pd.concat(frames), [["first", "second"]], **options
+    )
     (row,) = table.to_dict("records")
     return {str(name): value for name, value in row.items()}
 
@@ -139,6 +156,24 @@ def test_a_comparison_draws_and_swaps_whole_problems() -> None:
     p = sign_flip_p(first.ravel(), second.ravel(), clusters)
     assert row["p"] == row["p_holm"] == pytest.approx(p, abs=1e-4)
     assert max(abs(row["low"]), abs(row["high"])) > row["equivalent_within"]
+
+
+@pytest.mark.parametrize(("n_differing", "ends"), [(0, (-0.0726, 0.0726)), (1, (-0.0647, 0.1387))])
+def test_a_few_differing_problems_have_an_interval_too(
+    n_differing: int, ends: tuple[float, float]
+) -> None:
+    first = np.zeros((25, 4), dtype=bool)
+    first[:n_differing] = True
+    row = compare(first, np.zeros_like(first), ["a"] * 25)
+    # 1.96 sqrt(d + 1 - d^2 / 27) / 27 around d / 27, of d differing problems.
+    assert (row["low"], row["high"]) == pytest.approx(ends, abs=2e-4)
+
+
+def test_systems_with_other_problems_are_not_compared() -> None:
+    frames = [frame_of(np.ones((n, 2), dtype=bool), ["a"] * n, f"s{n}") for n in (3, 4)]
+    options = Bootstrap(draws=100, level=0.95, rng=np.random.default_rng(0))
+    with pytest.raises(ValueError, match="sampled answers: s3, s4: expected the same problems"):
+        sampled_comparison_table(pd.concat(frames), [["s3", "s4"]], **options)
 
 
 def test_a_source_with_one_problem_is_no_stratum() -> None:

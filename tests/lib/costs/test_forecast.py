@@ -54,6 +54,9 @@ def test_every_item_of_every_stage_has_a_row_and_tokens_follow_from_the_paramete
     once = 160 * 96
     assert costs["evaluate", "uniform"].tokens == once
     assert costs["evaluate", "base"].tokens == 2 * once
+    sampling = "evaluate.sampling={samples: 3, temperature: 1.0, top_p: 1.0, seed: 1}"
+    with_samples = costs_of(composed("recipe=grpo", sampling))
+    assert with_samples["evaluate", "base"].tokens == 4 * 2 * once
     flops = training_flops(SHAPE, tokens=24 * 448 * 64 / 29, supervised=24 * 448, context=35 + 29)
     assert costs["train", "uniform"].flops == pytest.approx(flops)
     assert all(cost.flops > 0 for key, cost in costs.items() if key != ("model", "base"))

@@ -85,7 +85,16 @@ def test_a_template_of_a_file_stands_in_for_the_models_own(
     # A trained model brings it along, and a cache of tokens knows its text.
     assert "Question: " in str(with_template(bare, PLAIN).chat_template)
     assert "Question: " in describe_prompts(PLAIN)
-    assert with_template(tokenizer, CHAT).chat_template == tokenizer.chat_template
+    own = tokenizer.chat_template
+    assert with_template(tokenizer, CHAT).chat_template == own
+
+
+def test_of_several_templates_of_a_model_the_default_is_used(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    several = copy.deepcopy(tokenizer)
+    several.chat_template = {"default": tokenizer.chat_template, "tool_use": "tools"}  # type: ignore[assignment]
+    assert prompt_text(several, CHAT, "2 + 2?") == prompt_text(tokenizer, CHAT, "2 + 2?")
 
 
 def test_a_template_that_is_missing_is_named() -> None:
