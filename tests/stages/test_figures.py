@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -171,9 +172,9 @@ def test_sampled_answers_are_drawn_for_every_system(
     # A row for CoT, PoT and their combination; k = 1, 2 and 4.
     panels = figure.axes
     assert len(panels) == 2 * 3
-    base, tuned = (line.get_xydata() for line in panels[0].lines)
-    assert [point[0] for point in tuned] == [1, 2, 4]
-    assert max(point[1] for point in base) == 0 < max(point[1] for point in tuned)
+    base, tuned = (np.asarray(line.get_xydata()) for line in panels[0].lines)
+    assert tuned[:, 0].tolist() == [1, 2, 4]
+    assert base[:, 1].max() == 0 < tuned[:, 1].max()
     assert panels[0].lines[1].get_color() == (0.1, 0.2, 0.3)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["base", "uniform"]
 
