@@ -6,11 +6,12 @@ are one cluster: an interval is about other problems, each sampled as often.
 
 from collections.abc import Iterator
 from math import inf, sqrt
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import norm
+from statsmodels.stats.proportion import proportion_confint
 
 from stages.lib.analysis.accuracy import groups
 from stages.lib.analysis.answer_modes import single_modes_among
@@ -61,13 +62,11 @@ def effective_interval(
     """
     check_open_unit("level", level)
     n, mean, error = len(values), float(values.mean()), _standard_error(values)
-    variance = mean * (1 - mean)
     if min(np.count_nonzero(values > 0), np.count_nonzero(values < 1)) >= MIN_DISCORDANT:
-        n = min(max(variance / error**2 if error else inf, n), n * samples)
-    z = float(norm.ppf((1 + level) / 2))
-    center = (mean + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * sqrt(variance / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return max(0.0, center - half), min(1.0, center + half)
+        n = min(max(mean * (1 - mean) / error**2 if error else inf, n), n * samples)
+    # statsmodels takes a number of answers that is not whole; scipy does not.
+    ends: Any = proportion_confint(mean * n, n, alpha=1 - level, method="wilson")
+    return float(ends[0]), float(ends[1])
 
 
 def _measures(
