@@ -50,7 +50,7 @@ from stages.lib.generations.answers import (
     read_answers,
     read_benchmarks,
     read_follow_ups,
-    read_sampled_answers,
+    sampled_store,
 )
 from stages.lib.params.evaluation import Evaluate
 from stages.lib.params.load import load_params
@@ -74,7 +74,7 @@ def main() -> None:
         if record.system in styled_systems:
             styled.append((answer, record))
     write_parquet(GRADES, records)
-    answers = read_sampled_answers(models)
+    answers = read_answers(models, sampled_store)
     sampled = [record for _, record in grade_answers(answers, follow_ups, problems, params.sandbox)]
     write_parquet(SAMPLED_GRADES, sampled, may_be_empty=EvalRecord)
 

@@ -13,7 +13,6 @@ resumes from the last one, if nothing that it depends on has changed.
     python -m stages.grpo NAME
 """
 
-import shutil
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
@@ -23,7 +22,6 @@ from transformers import PreTrainedTokenizerBase
 
 from stages.lib.core.files import file_sha256, write_json
 from stages.lib.core.paths import (
-    CHECKPOINTS,
     DIFFICULTY,
     MODELS,
     TRAIN_PROBLEMS,
@@ -51,7 +49,7 @@ from stages.lib.prompts.templates import (
 )
 from stages.lib.runtime import console
 from stages.lib.training import adapters, distributed, tracking
-from stages.lib.training.checkpoints import checkpoint_dir
+from stages.lib.training.checkpoints import checkpoint_dir, remove_checkpoints
 
 # Without difficulty every problem is drawn equally often, as any rate between 0 and 1 is.
 UNKNOWN_PASS_RATE = 0.5
@@ -101,7 +99,7 @@ def main(name: str) -> None:
         {"method": spec.tuning.method, "parent": spec.parent} | counts | sampled,
     )
     # Last, so that a run that ends before its outputs are complete can be resumed.
-    shutil.rmtree(CHECKPOINTS / name)
+    remove_checkpoints(name)
 
 
 def _write_rollouts(name: str, schedule: PromptSchedule, rollouts: RolloutLog) -> None:

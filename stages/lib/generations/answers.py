@@ -1,6 +1,6 @@
 """Read benchmarks, and the answers of every system to them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from stages.lib.core.paths import ANSWERS, EVAL_PROBLEMS, FOLLOW_UPS
 from stages.lib.core.schema import Generation, Problem, Prompting, system_name
@@ -31,17 +31,15 @@ def read_benchmarks(names: Iterable[str]) -> dict[str, list[Problem]]:
     return {name: read_parquet(EVAL_PROBLEMS / f"{name}.parquet", Problem) for name in names}
 
 
-def read_answers(models: Iterable[str]) -> Iterator[tuple[str, Generation]]:
-    """Yield the greedy answers of the models, each with the name of its system."""
-    for model in models:
-        for row in answer_store(model).rows():
-            yield system_name(model, row.shots), row
+def read_answers(
+    models: Iterable[str], store_of: Callable[[str], Store] = answer_store
+) -> Iterator[tuple[str, Generation]]:
+    """Yield the answers of the models, each with the name of its system.
 
-
-def read_sampled_answers(models: Iterable[str]) -> Iterator[tuple[str, Generation]]:
-    """Yield the sampled answers of the models, as ``read_answers`` does."""
+    ``store_of`` is ``answer_store`` for the greedy answers, ``sampled_store`` for the sampled.
+    """
     for model in models:
-        for row in sampled_store(model).rows():
+        for row in store_of(model).rows():
             yield system_name(model, row.shots), row
 
 

@@ -1,6 +1,5 @@
 """A whole fine-tuning: from an arm's examples to a saved model, its logs and its report."""
 
-import shutil
 from collections.abc import Callable, Sequence, Set
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +8,6 @@ from transformers import PreTrainedTokenizerBase
 
 from stages.lib.core.files import file_sha256, write_json
 from stages.lib.core.paths import (
-    CHECKPOINTS,
     CONVERSATIONS,
     MODELS,
     TOKENS,
@@ -32,7 +30,7 @@ from stages.lib.sft.online import OnlinePlan
 from stages.lib.sft.tokens import ExampleFile, TokenizedExamples, tokenize_examples
 from stages.lib.sft.trainer import TrainOutput
 from stages.lib.training import adapters, tracking
-from stages.lib.training.checkpoints import checkpoint_dir
+from stages.lib.training.checkpoints import checkpoint_dir, remove_checkpoints
 from stages.lib.training.distributed import splits_model
 
 BASE = MODELS / "base"
@@ -89,7 +87,7 @@ def fine_tune(
     adapters.save_merged(model, tokenizer, MODELS / name)
     overlong = train_set.overlong + validation_set.overlong
     _write_report(name, settings, plan, output, counts | {"overlong": overlong})
-    shutil.rmtree(CHECKPOINTS / name)
+    remove_checkpoints(name)
 
 
 def _write_report(

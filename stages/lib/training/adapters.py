@@ -105,6 +105,9 @@ def save_merged(model: Trainable, tokenizer: PreTrainedTokenizerBase, out: Path)
 
 
 def _save_adapters(model: PeftModel, folder: Path) -> None:
+    # PEFT keeps a set here, whose order differs from process to process.
+    config = cast(LoraConfig, model.peft_config["default"])
+    config.target_modules = sorted(cast(set[str], config.target_modules))
     # The embeddings are not trained; asked to find out, PEFT may look for the base on the Hub.
     model.save_pretrained(str(folder), save_embedding_layers=False)
     (folder / "README.md").unlink()  # PEFT's card, which says nothing

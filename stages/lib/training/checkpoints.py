@@ -1,4 +1,4 @@
-"""Checkpoints of training runs: their folder, and the one that a run resumes from."""
+"""Checkpoints of training runs: their folder, the one that a run resumes from, their removal."""
 
 import shutil
 from pathlib import Path
@@ -32,3 +32,13 @@ def latest_complete(checkpoints: Path) -> str | None:
         for folder in set(checkpoints.glob("checkpoint-*")) - set(complete):
             shutil.rmtree(folder)
     return str(complete[-1]) if complete else None
+
+
+def remove_checkpoints(name: str) -> None:
+    """Remove a model's checkpoints.
+
+    The marks go first: a run that is killed here leaves nothing that looks complete.
+    """
+    for mark in (CHECKPOINTS / name).glob(f"*/checkpoint-*/{COMPLETE}"):
+        mark.unlink()
+    shutil.rmtree(CHECKPOINTS / name)

@@ -1,5 +1,6 @@
 """Adapters on a tiny model: trained alone, resumed, merged."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -135,6 +136,8 @@ def test_the_adapter_is_kept_beside_the_merged_model(
     adapter = run.merged / "adapter"
     files = {path.name for path in adapter.iterdir()}
     assert files == {"adapter_config.json", "adapter_model.safetensors"}
+    targets = json.loads((adapter / "adapter_config.json").read_text())["target_modules"]
+    assert targets == sorted(run.tuning.targets)
     saved = load_file(adapter / "adapter_model.safetensors")
     assert {value.dtype for value in saved.values()} == {torch.float32}
     assert len(saved) == sum("lora_" in name for name in run.state)
