@@ -81,8 +81,9 @@ lock: $(UV)
 	  --no-annotate --no-header - -o requirements-gpu.txt
 	sed -i -E 's/^(torch|torchaudio|torchvision)==/\1===/' requirements-gpu.txt
 	cat conf/lock/gpu-optional.txt >> requirements-gpu.txt
+	grep -Ev '^(fsspec|s3fs)==' requirements.txt > $(VENV)-lock/constraints.txt
 	$(UV) pip compile --quiet --python-version 3.11 --no-annotate --no-header \
-	  --excludes conf/lock/cpu-excludes.txt --constraints requirements.txt \
+	  --excludes conf/lock/cpu-excludes.txt --constraints $(VENV)-lock/constraints.txt \
 	  requirements-harness.in -o requirements-harness.txt
 
 $(UV):

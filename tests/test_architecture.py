@@ -44,6 +44,8 @@ TOOLS = {
     "experiments": "",
     "estimate": "core costs params provenance runtime",
     "export": "core generations grading inference models params prompts runtime",
+    "harness": "core generations grading params prompts runtime",
+    "inspect_logs": "analysis core generations params prompts runtime",
     "inspect_rows": "core formats params prompts runtime",
     "lock": "runtime",
     "power": "analysis",

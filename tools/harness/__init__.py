@@ -1,0 +1,1 @@
+"""Tasks for lm-evaluation-harness, made of this repository's benchmarks."""
