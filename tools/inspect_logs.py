@@ -60,10 +60,6 @@ def main(out: str) -> None:
 def as_log(answers: Sequence[_Answer], system_prompt: str, graded_at: str) -> dict[str, Any]:
     """Return the answers of one system to one benchmark, by one prompting, as a log."""
     record = answers[0][0]
-    correct = [answer[0].status == "correct" for answer in answers]
-    metrics: dict[str, float] = {"accuracy": fmean(correct)}
-    if len(correct) > 1:
-        metrics["stderr"] = standard_error(correct)
     task = f"{record.benchmark}-{record.prompting}"
     identity = content_id(task, record.system)
     return {
@@ -80,21 +76,24 @@ def as_log(answers: Sequence[_Answer], system_prompt: str, graded_at: str) -> di
             "config": {"epochs": 1},
             "scorers": [{"name": SCORER}],
         },
-        "results": {
-            "total_samples": len(answers),
-            "completed_samples": len(answers),
-            "scores": [
-                {
-                    "name": SCORER,
-                    "scorer": SCORER,
-                    "metrics": {
-                        name: {"name": name, "value": value} for name, value in metrics.items()
-                    },
-                }
-            ],
-        },
+        # Inspect's list of logs does not show a log without a plan.
+        "plan": {"name": "uphill", "steps": [{"solver": "generate"}]},
+        "results": _results([answer[0].status == "correct" for answer in answers]),
+        # Without times, its page of a log shows "NaN days".
         "stats": {"started_at": graded_at, "completed_at": graded_at},
         "samples": [as_sample(*answer, system_prompt) for answer in answers],
+    }
+
+
+def _results(correct: Sequence[bool]) -> dict[str, Any]:
+    values = {"accuracy": fmean(correct)}
+    if len(correct) > 1:
+        values["stderr"] = standard_error(correct)
+    metrics = {name: {"name": name, "value": value} for name, value in values.items()}
+    return {
+        "total_samples": len(correct),
+        "completed_samples": len(correct),
+        "scores": [{"name": SCORER, "scorer": SCORER, "metrics": metrics}],
     }
 
 

@@ -16,6 +16,8 @@ import json
 from inspect_ai.log import list_eval_logs, read_eval_log
 for info in list_eval_logs("out"):
     log = read_eval_log(info)
+    # As the list of logs reads them: the head only.
+    assert read_eval_log(info, header_only=True).results == log.results
     values = [sample.scores["uphill"].value for sample in log.samples]
     accuracy = log.results.scores[0].metrics["accuracy"].value
     print(json.dumps([log.eval.task, log.eval.model, log.status, accuracy, values]))
