@@ -104,8 +104,10 @@ def test_errors_come_before_the_engine() -> None:
 
 
 def start(port: int, options: str) -> subprocess.Popen[str]:
+    # Shells start background processes, and so tests in the background, with SIGINT ignored.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "tools.serve", "taught"]
     return subprocess.Popen(
-        [sys.executable, "-m", "tools.serve", "taught", f"--port={port}", f"--options={options}"],
+        [*command, f"--port={port}", f"--options={options}"],
         env=os.environ
         | {
             "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path]),
