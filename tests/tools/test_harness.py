@@ -1,8 +1,9 @@
 """The tasks for lm-evaluation-harness: what is written, and that the harness itself reads them."""
 
 import json
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,7 +14,6 @@ from tests.rows import make_problem
 from tests.stages.reports import recipe, write_params
 from tools.harness import __main__ as harness
 
-HARNESS = Path(__file__).parents[2] / ".venv-harness"
 READ_BACK = """
 import json
 from lm_eval.tasks import TaskManager, get_task_dict
@@ -68,13 +68,8 @@ def test_the_command_names_the_system_prompt() -> None:
     assert "--system_instruction 'You'\"'\"'re good'" in harness.command("out", "You're good")
 
 
-@pytest.mark.skipif(not (HARNESS / "ready").exists(), reason="needs what `make harness` installs")
-def test_the_harness_reads_and_grades_the_tasks() -> None:
-    process = subprocess.run(
-        [HARNESS / "bin/python", "-c", READ_BACK], stdout=subprocess.PIPE, text=True, check=True
-    )
-    lines = process.stdout.splitlines()[-2:]
-    tasks = {name: values for name, *values in map(json.loads, lines)}
+def test_the_harness_reads_and_grades_the_tasks(read_back: Callable[[str], list[Any]]) -> None:
+    tasks = {name: values for name, *values in read_back(READ_BACK)}
     right = {"exact_match": 1.0}
     assert sorted(tasks) == ["uphill_aqua", "uphill_ladder"]
     prompts, grades, generation = tasks["uphill_ladder"]

@@ -1,8 +1,9 @@
 """The logs of Inspect: what is written, and that Inspect itself reads them."""
 
 import json
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,6 @@ from stages import analyze
 from tests.stages.test_analyze import PROBLEMS, write_inputs
 from tools import inspect_logs
 
-HARNESS = Path(__file__).parents[2] / ".venv-harness"
 READ_BACK = """
 import json
 from inspect_ai.log import list_eval_logs, read_eval_log
@@ -59,12 +59,8 @@ def test_a_folder_that_exists_is_left_alone() -> None:
         inspect_logs.main("out")
 
 
-@pytest.mark.skipif(not (HARNESS / "ready").exists(), reason="needs what `make harness` installs")
-def test_inspect_reads_the_logs() -> None:
-    process = subprocess.run(
-        [HARNESS / "bin/python", "-c", READ_BACK], stdout=subprocess.PIPE, text=True, check=True
-    )
-    logs = [json.loads(line) for line in process.stdout.splitlines()]
+def test_inspect_reads_the_logs(read_back: Callable[[str], list[Any]]) -> None:
+    logs = read_back(READ_BACK)
     assert len(logs) == len(list(Path("out").iterdir()))
     assert {status for _, _, status, _, _ in logs} == {"success"}
     for _, _, _, accuracy, values in logs:

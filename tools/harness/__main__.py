@@ -3,9 +3,9 @@
 Reads the benchmarks and the parameters. Writes to a new folder, for each benchmark, its problems
 (``NAME.jsonl``) and a task ``uphill_NAME`` with the run's token limit and stop strings; a group
 ``uphill`` of them all; and ``uphill_tasks.py``, by which the harness reads and grades them. The
-tasks are CoT without worked examples: the harness has no sandbox for programs. Their grades are
-those of the second grader (``stages.lib.grading.second_grader``), which needs no more than one
-file.
+tasks are CoT without worked examples, in the model's own chat template: the harness has no sandbox
+for programs. Their grades are those of the second grader
+(``stages.lib.grading.second_grader``), which needs no more than one file.
 
     python -m tools.harness DIR
 """
